@@ -1,0 +1,14 @@
+//! What Bellwether knows: ids, time, batches, models, measurements, rules and their lifecycle, runbooks and
+//! gates. Everything here is pure and synchronous: no I/O, no clock, no database. A decision is a function
+//! from values to values and carries its reason as data, so that live work, tests and simulations share it.
+
+pub mod alert;
+pub mod batch;
+pub mod clock;
+pub mod ids;
+pub mod measurement;
+pub mod model;
+pub mod rule;
+pub mod runbook;
+pub mod schema;
+pub mod window;

@@ -1,0 +1,11 @@
+//! Bellwether watches machine-learning models in production: predictions and labels come in; schema skew,
+//! drift and quality are measured in Postgres; people see health on pages and get alerts that say what to
+//! do; runbooks diagnose, ask for approval, retrain, compare the candidate, promote it and watch it.
+//!
+//! The way of the data is the way through the modules: `http` and `cli` translate the outside world through
+//! `formats` into `domain::batch`; `services` land, settle, evaluate, alert, deliver and respond; `storage`
+//! holds all SQL. `tests/it/architecture.rs` checks which module may use which.
+
+pub mod domain;
+pub mod formats;
+pub mod stats;

@@ -1,0 +1,1 @@
+//! Distances, tests, histograms and sketches: slices in, numbers out.
