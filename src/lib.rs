@@ -9,3 +9,4 @@
 pub mod domain;
 pub mod formats;
 pub mod stats;
+pub mod storage;

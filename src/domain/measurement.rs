@@ -108,6 +108,19 @@ pub enum Status {
     Error,
 }
 
+impl Status {
+    /// The word used in SQL and JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Drift => "drift",
+            Self::Insufficient => "insufficient",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// The slice of traffic a value is about: everything, or the rows with one value of one segment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
 pub struct Segment {
