@@ -200,6 +200,7 @@ CREATE TABLE baselines (
     state          text NOT NULL,
     cause          text,
     rows           bigint NOT NULL,
+    inferred       jsonb,
     created_at     timestamptz NOT NULL,
     created_by     text NOT NULL,
     fitted_at      timestamptz,

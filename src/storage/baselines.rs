@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use sqlx::types::Json;
 
 use crate::domain::ids::{BaselineId, GridId, ModelId, ProjectId, SchemaId, VersionId};
 use crate::domain::measurement::Segment;
@@ -50,6 +51,20 @@ pub async fn schema(conn: &mut PgConnection, model_id: ModelId) -> sqlx::Result<
         version: head.version,
         features,
     }))
+}
+
+/// The newest schema of a model: its version, where it came from, since when it is in force.
+pub async fn newest_schema(
+    conn: &mut PgConnection,
+    model_id: ModelId,
+) -> sqlx::Result<Option<(i32, String, DateTime<Utc>)>> {
+    let row = sqlx::query!(
+        "SELECT version, source, created_at FROM schemas WHERE model_id = $1 ORDER BY version DESC LIMIT 1",
+        model_id.0
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|r| (r.version, r.source, r.created_at)))
 }
 
 /// Who changed a schema, and why.
@@ -228,6 +243,42 @@ pub async fn mark_fitted(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Keeps what was inferred from a baseline's rows, so that overrides can change without the rows.
+pub async fn put_inferred(
+    conn: &mut PgConnection,
+    baseline_id: BaselineId,
+    inferred: &[FeatureExpectation],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE baselines SET inferred = $2 WHERE baseline_id = $1",
+        baseline_id.0,
+        Json(inferred) as _
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// What was inferred from the rows of the baseline in force of that name.
+pub async fn inferred(
+    conn: &mut PgConnection,
+    model_id: ModelId,
+    name: &str,
+) -> sqlx::Result<Option<Vec<FeatureExpectation>>> {
+    let row = sqlx::query_scalar!(
+        r#"
+        SELECT inferred AS "inferred: Json<Vec<FeatureExpectation>>"
+        FROM baselines
+        WHERE model_id = $1 AND name = $2 AND retired_at IS NULL
+        "#,
+        model_id.0,
+        name
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.flatten().map(|json| json.0))
 }
 
 /// One feature's cells.

@@ -92,6 +92,38 @@ pub async fn put(
     Ok(())
 }
 
+/// Keeps labels that arrived but are older than the ones in force, for the history.
+pub async fn keep_revisions(
+    conn: &mut PgConnection,
+    project_id: ProjectId,
+    model_id: ModelId,
+    outdated: &[StoredLabel],
+    replaced_by: BatchId,
+    received_at: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    for label in outdated {
+        sqlx::query!(
+            r#"
+            INSERT INTO label_revisions (project_id, model_id, prediction_id, value, class, observed_at,
+                                         received_at, batch_id, replaced_at, replaced_by)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $7, $9)
+            "#,
+            project_id.0,
+            model_id.0,
+            label.prediction_id,
+            label.value,
+            label.class,
+            label.observed_at,
+            received_at,
+            label.batch_id.0,
+            replaced_by.0
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
 /// An outcome that was added or changed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Joined {
