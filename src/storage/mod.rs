@@ -2,7 +2,9 @@
 //! look-ups return `Option`, and the service decides whether absence is an error. No statement reads the
 //! database's clock: every time is an argument.
 
+pub mod access;
 pub mod alerts;
+pub mod audit;
 pub mod baselines;
 pub mod definitions;
 pub mod deliveries;
