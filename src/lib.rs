@@ -8,4 +8,5 @@
 
 pub mod domain;
 pub mod formats;
+pub mod notify;
 pub mod stats;
