@@ -9,4 +9,5 @@
 pub mod domain;
 pub mod formats;
 pub mod notify;
+pub mod pipelines;
 pub mod stats;
