@@ -9,6 +9,8 @@
 pub mod domain;
 pub mod formats;
 pub mod http;
+pub mod notify;
+pub mod pipelines;
 pub mod services;
 pub mod stats;
 pub mod storage;
