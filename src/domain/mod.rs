@@ -5,9 +5,11 @@
 pub mod alert;
 pub mod batch;
 pub mod clock;
+pub mod definitions;
 pub mod ids;
 pub mod measurement;
 pub mod model;
+pub mod pipeline;
 pub mod rule;
 pub mod runbook;
 pub mod schema;
