@@ -44,7 +44,10 @@ impl<'a> Fields<'a> {
         let mut entries = Vec::new();
         for (key, value) in map {
             let Content::Text(word) = &key.content else {
-                sink.note(key.place, format!("a key is a text, but this is {}", key.kind()));
+                sink.note(
+                    key.place,
+                    format!("a key is a text, but this is {}", key.kind()),
+                );
                 continue;
             };
             if keys.contains(&word.as_str()) {
@@ -108,7 +111,10 @@ impl<'a> Fields<'a> {
     pub fn refuse(&self, keys: &[&str], because: &str, sink: &mut Sink) {
         for key in keys {
             if let Some(node) = self.get(key) {
-                sink.note(node.place, format!("`{key}` does not apply here: {because}"));
+                sink.note(
+                    node.place,
+                    format!("`{key}` does not apply here: {because}"),
+                );
             }
         }
     }
@@ -156,7 +162,9 @@ pub(super) fn items<'a, T>(
 /// A text that says something.
 pub(super) fn text(node: &Node, sink: &mut Sink) -> Option<String> {
     let cause = match &node.content {
-        Content::Text(text) if text.contains('\0') => "a text cannot hold a NUL character".to_owned(),
+        Content::Text(text) if text.contains('\0') => {
+            "a text cannot hold a NUL character".to_owned()
+        }
         Content::Text(text) if text.trim().is_empty() => "this text is empty".to_owned(),
         Content::Text(text) => return Some(text.trim().to_owned()),
         Content::Bool(_) | Content::Integer(_) | Content::Number(_) => format!(
@@ -259,10 +267,7 @@ pub(super) fn share(node: &Node, sink: &mut Sink) -> Option<f64> {
 }
 
 /// A reader of whole numbers within bounds.
-pub(super) fn whole(
-    from: u32,
-    to: u32,
-) -> impl Fn(&Node, &mut Sink) -> Option<u32> {
+pub(super) fn whole(from: u32, to: u32) -> impl Fn(&Node, &mut Sink) -> Option<u32> {
     move |node, sink| {
         if let Content::Integer(value) = node.content
             && let Ok(value) = u32::try_from(value)
@@ -317,11 +322,15 @@ pub(super) fn suggestion(hint: String, all: &str) -> String {
 /// A length of time such as `30s`, `15m`, `24h`, `7d` or `2w`, in seconds; at least a second, at most a year
 /// and a day.
 pub(super) fn seconds(node: &Node, sink: &mut Sink) -> Option<i64> {
-    const EXPECTED: &str = "a length of time with its unit is expected, such as `30s`, `15m`, `24h` or `7d`";
+    const EXPECTED: &str =
+        "a length of time with its unit is expected, such as `30s`, `15m`, `24h` or `7d`";
     let written = match &node.content {
         Content::Text(text) => text.trim(),
         _ => {
-            sink.note(node.place, format!("{EXPECTED}, but this is {}", node.kind()));
+            sink.note(
+                node.place,
+                format!("{EXPECTED}, but this is {}", node.kind()),
+            );
             return None;
         }
     };
@@ -381,7 +390,10 @@ pub(super) fn web_address(node: &Node, sink: &mut Sink) -> Option<String> {
     let cause = match Url::parse(&written) {
         Err(error) => format!("this is not a web address: {error}"),
         Ok(url) if !matches!(url.scheme(), "http" | "https") => {
-            format!("a web address begins with http:// or https://, not {}:", url.scheme())
+            format!(
+                "a web address begins with http:// or https://, not {}:",
+                url.scheme()
+            )
         }
         Ok(url) if !url.username().is_empty() || url.password().is_some() => {
             "a web address must not hold a user name or password; name a secret by `env` or `file`"
@@ -461,7 +473,17 @@ mod tests {
         for (written, expected) in good {
             assert_eq!(read(written, seconds), Ok(expected), "{written}");
         }
-        for bad in ["24", "h", "1.5h", "-3h", "0s", "367d", "24 hours", "٣h", "9999999999999999999d"] {
+        for bad in [
+            "24",
+            "h",
+            "1.5h",
+            "-3h",
+            "0s",
+            "367d",
+            "24 hours",
+            "٣h",
+            "9999999999999999999d",
+        ] {
             assert!(read(bad, seconds).is_err(), "{bad}");
         }
     }
@@ -475,7 +497,13 @@ mod tests {
                 file: None
             })
         );
-        for bad in ["hunter2", "{env: hunter-2}", "{}", "{env: A, file: b}", "[hunter2]"] {
+        for bad in [
+            "hunter2",
+            "{env: hunter-2}",
+            "{}",
+            "{env: A, file: b}",
+            "[hunter2]",
+        ] {
             let cause = read(bad, secret).expect_err(bad);
             assert!(!cause.contains("hunter"), "{cause}");
         }
@@ -508,7 +536,12 @@ mod tests {
             read("2013-02-15T01:00:00+01:00", instant).map(|at| at.to_rfc3339()),
             Ok("2013-02-15T00:00:00+00:00".into())
         );
-        for bad in ["2013-02-30", "15.02.2013", "2013-02-15T01:00:00", "yesterday"] {
+        for bad in [
+            "2013-02-30",
+            "15.02.2013",
+            "2013-02-15T01:00:00",
+            "yesterday",
+        ] {
             assert!(read(bad, instant).is_err(), "{bad}");
         }
     }

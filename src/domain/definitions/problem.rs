@@ -36,7 +36,10 @@ impl fmt::Display for Problem {
 /// The problems as `bellwether check` prints them: one a line, `file:line:column: cause`.
 #[must_use]
 pub fn check_report(problems: &[Problem]) -> String {
-    problems.iter().map(|problem| format!("{problem}\n")).collect()
+    problems
+        .iter()
+        .map(|problem| format!("{problem}\n"))
+        .collect()
 }
 
 /// Collects the problems of one file.

@@ -205,8 +205,14 @@ mod tests {
         let Content::Map(entries) = &root.content else {
             panic!("not a mapping: {root:?}")
         };
-        assert_eq!((text(&entries[0].0), entries[0].0.place), ("name", at(2, 1)));
-        assert_eq!((text(&entries[0].1), entries[0].1.place), ("demo", at(2, 7)));
+        assert_eq!(
+            (text(&entries[0].0), entries[0].0.place),
+            ("name", at(2, 1))
+        );
+        assert_eq!(
+            (text(&entries[0].1), entries[0].1.place),
+            ("demo", at(2, 7))
+        );
         let Content::List(items) = &entries[1].1.content else {
             panic!("not a list")
         };
