@@ -265,4 +265,6 @@ fn read_each<T>(
 }
 
 #[cfg(test)]
+mod schema_files;
+#[cfg(test)]
 mod tests;
