@@ -142,7 +142,7 @@ pub(super) fn listed<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     }
 }
 
-/// A list, or a single item where a list is meant.
+/// A list, each item read on its own.
 pub(super) fn items<'a, T>(
     node: &'a Node,
     sink: &mut Sink,
