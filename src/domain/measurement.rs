@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::ids::{BaselineId, VersionId};
+use super::model::Task;
 use super::window::Window;
 
 macro_rules! measures {
@@ -84,6 +85,40 @@ measures! {
     LatencyP50 = "latency_p50", Lower, "Median latency in milliseconds.";
     LatencyP95 = "latency_p95", Lower, "95th percentile of latency in milliseconds.";
     LatencyP99 = "latency_p99", Lower, "99th percentile of latency in milliseconds.";
+}
+
+impl Measure {
+    /// Whether the measure compares predictions with labels.
+    #[must_use]
+    pub fn is_quality(self) -> bool {
+        [Task::Regression, Task::Binary, Task::Multiclass]
+            .iter()
+            .any(|task| Self::of_quality(*task).contains(&self))
+    }
+
+    /// The measures that compare predictions with labels, for a task; the first is the usual one.
+    #[must_use]
+    pub fn of_quality(task: Task) -> &'static [Self] {
+        match task {
+            Task::Regression => &[Self::Mae, Self::Rmse, Self::Bias],
+            Task::Binary => &[
+                Self::RocAuc,
+                Self::F1,
+                Self::Accuracy,
+                Self::Precision,
+                Self::Recall,
+                Self::LogLoss,
+            ],
+            Task::Multiclass => &[
+                Self::F1,
+                Self::Accuracy,
+                Self::Precision,
+                Self::Recall,
+                Self::RocAuc,
+                Self::LogLoss,
+            ],
+        }
+    }
 }
 
 /// A word that names no measure.
@@ -204,5 +239,15 @@ mod tests {
             );
         }
         assert!("mean_average".parse::<Measure>().is_err());
+    }
+
+    #[test]
+    fn every_task_has_measures_of_quality_and_no_other_measure_is_one() {
+        for task in [Task::Regression, Task::Binary, Task::Multiclass] {
+            assert!(!Measure::of_quality(task).is_empty());
+            assert!(Measure::of_quality(task).iter().all(|m| m.is_quality()));
+        }
+        assert!(!Measure::LabelCoverage.is_quality());
+        assert!(!Measure::Psi.is_quality());
     }
 }

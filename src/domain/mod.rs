@@ -6,6 +6,7 @@ pub mod access;
 pub mod alert;
 pub mod batch;
 pub mod clock;
+pub mod definitions;
 pub mod ids;
 pub mod measurement;
 pub mod message;
