@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// there is no cycle. `main.rs` and `lib.rs` are outside the table.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &[]),
-    ("telemetry", &[]),
+    ("telemetry", &["config"]),
     ("stats", &[]),
     ("domain", &["stats"]),
     ("formats", &["domain"]),
