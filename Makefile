@@ -1,0 +1,29 @@
+# The commands of this repository. `make` alone lists them; each line's comment is its description there.
+# ARGS passes arguments on: make demo ARGS=--hands-on, make test ARGS=alerting.
+
+.DEFAULT_GOAL := help
+.PHONY: demo test lint bench assets sqlx help
+
+demo: ## Live through a year of a real model in about a minute, then stay up to look around
+	@scripts/setup demo
+	cargo run --release -- demo $(ARGS)
+
+test: ## Run every test, the browser's included, beside a throw-away Postgres
+	@scripts/test $(ARGS)
+
+lint: ## Check the format and run clippy, with warnings as errors
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+
+bench: ## Measure, and print each figure with its goal
+	cargo bench --bench '*' $(ARGS)
+
+assets: ## Fetch the pinned third-party scripts into assets/vendor anew
+	@scripts/assets
+
+sqlx: ## Write the data of the checked SQL queries (.sqlx) anew
+	@scripts/setup test
+	@scripts/sqlx
+
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
