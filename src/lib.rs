@@ -6,6 +6,9 @@
 //! `formats` into `domain::batch`; `services` land, settle, evaluate, alert, deliver and respond; `storage`
 //! holds all SQL. `tests/it/architecture.rs` checks which module may use which.
 
+pub mod config;
 pub mod domain;
 pub mod formats;
 pub mod stats;
+pub mod storage;
+pub mod telemetry;
