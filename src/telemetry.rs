@@ -131,7 +131,7 @@ impl Telemetry {
         match tokio::time::timeout(within, finished).await {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(error))) => {
-                tracing::warn!(%error, "the last traces and metrics could not be sent")
+                tracing::warn!(%error, "the last traces and metrics could not be sent");
             }
             Ok(Err(_)) | Err(_) => {
                 tracing::warn!("the last traces and metrics could not be sent in time");
@@ -318,7 +318,7 @@ mod tests {
         let url = Url::parse(&format!("http://{}", silent.local_addr().unwrap())).unwrap();
         let (telemetry, subscriber) = start(&config(Some(url))).unwrap();
         tracing::dispatcher::with_default(&subscriber, || {
-            tracing::info_span!("alert.step").in_scope(|| ())
+            tracing::info_span!("alert.step").in_scope(|| ());
         });
         let before = std::time::Instant::now();
         telemetry.shutdown(Duration::from_millis(200)).await;

@@ -188,14 +188,22 @@ impl PrivateCluster {
                     return Ok(restarted);
                 }
                 Err(error) if attempt == RESTART_ATTEMPTS => {
-                    tracing::error!(%error, attempt, "Postgres does not come back");
+                    tracing::error!(
+                        error = chain(&error),
+                        attempt,
+                        "Postgres does not come back"
+                    );
                     return Err(ClusterError::GaveUp {
                         attempts: attempt,
                         last: Box::new(error),
                     });
                 }
                 Err(error) => {
-                    tracing::error!(%error, attempt, "Postgres could not be started again")
+                    tracing::error!(
+                        error = chain(&error),
+                        attempt,
+                        "Postgres could not be started again"
+                    );
                 }
             }
             pass(pause).await;
@@ -231,6 +239,11 @@ async fn existing_or_new(
     tracing::info!(directory = %layout.root().display(), version = binaries.major, "creating the private Postgres");
     let password = initialise(layout, &binaries, account).await?;
     Ok((binaries, password))
+}
+
+/// An error for the log, which shows its causes too.
+fn chain(error: &ClusterError) -> &(dyn std::error::Error + 'static) {
+    error
 }
 
 async fn create_database(server: &Server) -> Result<(), sqlx::Error> {

@@ -265,7 +265,9 @@ impl Server {
             Ok(Err(error)) => error,
             Err(_) => return Answer::NotYet("no answer".to_owned()),
         };
-        let code = error.as_database_error().and_then(|error| error.code());
+        let code = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code);
         if code.as_deref() == Some(INVALID_PASSWORD) {
             return Answer::WrongPassword;
         }
