@@ -6,6 +6,7 @@ pub mod access;
 pub mod alerts;
 pub mod audit;
 pub mod baselines;
+pub mod cluster;
 pub mod definitions;
 pub mod deliveries;
 pub mod intake;

@@ -396,8 +396,7 @@ pub(super) fn web_address(node: &Node, sink: &mut Sink) -> Option<String> {
             )
         }
         Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-            "a web address must not hold a user name or password; name a secret by `env`"
-                .to_owned()
+            "a web address must not hold a user name or password; name a secret by `env`".to_owned()
         }
         Ok(url) if url.fragment().is_some() => {
             "a web address that is called cannot have a `#` part".to_owned()

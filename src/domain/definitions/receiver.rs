@@ -41,8 +41,15 @@ pub(super) const PROJECT_KEYS: &[&str] = &["name", "auto_register"];
 pub(super) const RECEIVER_KEYS: &[&str] = &["name", "email", "webhook"];
 pub(super) const EMAIL_KEYS: &[&str] = &["to"];
 pub(super) const WEBHOOK_KEYS: &[&str] = &["url", "secret"];
-pub(super) const PIPELINE_KEYS: &[&str] =
-    &["name", "url", "token", "secret", "idempotent", "timeout", "poll"];
+pub(super) const PIPELINE_KEYS: &[&str] = &[
+    "name",
+    "url",
+    "token",
+    "secret",
+    "idempotent",
+    "timeout",
+    "poll",
+];
 
 const DEFAULT_TIMEOUT_SECONDS: u64 = 86_400;
 const DEFAULT_POLL_SECONDS: u64 = 30;
