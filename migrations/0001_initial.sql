@@ -92,6 +92,13 @@ CREATE TABLE replay_clock (
     CONSTRAINT replay_clock_one_row CHECK (singleton)
 );
 
+-- Secrets of the service itself, made at its first start: the key that one-run callback tokens are derived
+-- from, so that a request repeated after a crash carries the same token.
+CREATE TABLE service_keys (
+    name           text PRIMARY KEY,
+    secret         bytea NOT NULL
+);
+
 -- ── configuration as code ────────────────────────────────────────────────────────────────────────────
 
 -- One row per object brought in by `bellwether apply`, with the file and revision it came from. `body` is
@@ -638,7 +645,6 @@ CREATE TABLE pipeline_runs (
     position         integer NOT NULL,
     pipeline         text NOT NULL,
     run_key          text NOT NULL,
-    callback_hash    bytea NOT NULL,
     parameters       jsonb NOT NULL,
     state            text NOT NULL,
     external_id      text,

@@ -11,6 +11,7 @@ pub mod domain;
 pub mod formats;
 pub mod http;
 pub mod notify;
+pub mod outbound;
 pub mod pipelines;
 pub mod services;
 pub mod stats;

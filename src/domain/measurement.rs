@@ -96,6 +96,20 @@ impl Measure {
             .any(|task| Self::of_quality(*task).contains(&self))
     }
 
+    /// Whether the measure is about what the schema expects.
+    #[must_use]
+    pub fn is_schema(self) -> bool {
+        matches!(
+            self,
+            Self::MissingFeature
+                | Self::UnexpectedFeature
+                | Self::WrongType
+                | Self::NullShare
+                | Self::OutOfRange
+                | Self::UnseenCategory
+        )
+    }
+
     /// The measures that compare predictions with labels, for a task; the first is the usual one.
     #[must_use]
     pub fn of_quality(task: Task) -> &'static [Self] {

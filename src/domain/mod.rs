@@ -7,6 +7,7 @@ pub mod alert;
 pub mod batch;
 pub mod clock;
 pub mod definitions;
+pub mod gate;
 pub mod ids;
 pub mod measurement;
 pub mod message;

@@ -12,6 +12,8 @@ pub(super) struct LabelRows<'e> {
     expect: &'e Expectations<'e>,
     ledger: Ledger,
     batch: LabelBatch,
+    /// The line of each kept row.
+    lines: Vec<u64>,
 }
 
 impl<'e> LabelRows<'e> {
@@ -20,6 +22,7 @@ impl<'e> LabelRows<'e> {
             expect,
             ledger: Ledger::new(expect.limits),
             batch: LabelBatch::default(),
+            lines: Vec::new(),
         }
     }
 
@@ -28,6 +31,7 @@ impl<'e> LabelRows<'e> {
             batch: self.batch,
             rejects: self.ledger.rejects,
             received: self.ledger.received,
+            lines: self.lines,
         }
     }
 
@@ -43,6 +47,7 @@ impl<'e> LabelRows<'e> {
                     LabelValue::Number(_) => 0,
                 };
                 self.ledger.accept(prediction_id.len() + class_bytes)?;
+                self.lines.push(line);
                 self.batch.prediction_ids.push(prediction_id);
                 self.batch.labels.push(label);
                 self.batch.observed_at.push(observed_at);
@@ -76,11 +81,8 @@ impl<'e> LabelRows<'e> {
             .into_name()
             .map_err(|fault| fault.in_field(Fixed::PredictionId.name()))?;
         let label = given(label, Fixed::Label)?;
-        let label = match self.expect.task {
-            Task::Regression => label.into_number().map(LabelValue::Number),
-            Task::Binary | Task::Multiclass => label.into_class().map(LabelValue::Class),
-        }
-        .map_err(|fault| fault.in_field(Fixed::Label.name()))?;
+        let label = into_label(self.expect.task, label)
+            .map_err(|fault| fault.in_field(Fixed::Label.name()))?;
         let observed_at = match observed_at.filter(|raw| !raw.is_null()) {
             Some(raw) => raw
                 .into_instant(self.expect.earliest, self.expect.latest)
@@ -88,6 +90,14 @@ impl<'e> LabelRows<'e> {
             None => self.expect.received_at,
         };
         Ok((prediction_id, label, observed_at))
+    }
+}
+
+/// The truth about a prediction of a model with this task.
+pub(super) fn into_label(task: Task, raw: Raw<'_>) -> Result<LabelValue, Fault> {
+    match task {
+        Task::Regression => raw.into_number().map(LabelValue::Number),
+        Task::Binary | Task::Multiclass => raw.into_class().map(LabelValue::Class),
     }
 }
 

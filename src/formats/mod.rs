@@ -21,7 +21,9 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::batch::{Decoded, LabelBatch, PredictionBatch, Reject};
+use crate::domain::batch::{
+    Column, Decoded, LabelBatch, LabelValue, Output, PredictionBatch, Reject,
+};
 use crate::domain::model::Task;
 use names::Field;
 use raw::{Fault, Raw};
@@ -137,6 +139,16 @@ pub enum FormatError {
     /// A column that cannot be taken, whatever its rows hold.
     #[error("read column \"{column}\": {cause}")]
     Column { column: String, cause: String },
+    /// Rows of a baseline's file that cannot be used; the first of them.
+    #[error(
+        "read {refused} rows of the reference; the first is line {line}, field {field:?}: {cause}"
+    )]
+    Reference {
+        refused: usize,
+        line: u64,
+        field: String,
+        cause: String,
+    },
     /// See [`Limits::max_rows`].
     #[error("read more than {limit} rows from one body; send it in smaller parts")]
     TooManyRows { limit: u64 },
@@ -176,6 +188,53 @@ pub fn decode_labels(
     let mut rows = labels::LabelRows::new(expect);
     read(format, body, "labels", &expect.limits, &mut rows)?;
     Ok(rows.finish())
+}
+
+/// Rows that a baseline is fitted on, column by column; all vectors have one element per row.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ReferenceRows {
+    pub features: Vec<Column>,
+    /// What the model answered, where the file has it.
+    pub outputs: Vec<Option<Output>>,
+    /// The truth, where the file has it.
+    pub labels: Vec<Option<LabelValue>>,
+}
+
+impl ReferenceRows {
+    /// Number of rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.outputs.len()
+    }
+
+    /// Whether there are no rows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.outputs.is_empty()
+    }
+}
+
+/// Reads rows for a baseline, such as training data: the reserved names mean what they mean in predictions,
+/// `label` is the truth, every other column is a feature. Ids, times and versions are not needed and not kept.
+///
+/// # Errors
+/// When the body cannot be read, or any row of it.
+pub fn decode_reference(
+    format: Format,
+    body: &[u8],
+    task: Task,
+) -> Result<ReferenceRows, FormatError> {
+    let expect = Expectations {
+        task,
+        default_version: None,
+        earliest: DateTime::<Utc>::MIN_UTC,
+        latest: DateTime::<Utc>::MAX_UTC,
+        received_at: DateTime::UNIX_EPOCH,
+        limits: Limits::default(),
+    };
+    let mut rows = predictions::PredictionRows::of_reference(&expect);
+    read(format, body, "rows", &expect.limits, &mut rows)?;
+    rows.finish_reference()
 }
 
 /// `wrapper` is the key under which a JSON object may carry the array of rows.

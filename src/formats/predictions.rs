@@ -2,12 +2,13 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::batch::{Column, Decoded, Output, PredictionBatch, Value};
+use crate::domain::batch::{Column, Decoded, LabelValue, Output, PredictionBatch, Value};
 use crate::domain::model::Task;
 
+use super::labels::into_label;
 use super::names::{Field, Fixed, Meaning, Positions};
 use super::raw::{Entries, Fault, Raw, check_name};
-use super::{Expectations, FormatError, Ledger, Rows};
+use super::{Expectations, FormatError, Ledger, ReferenceRows, Rows};
 
 /// Different classes over all rows of a body.
 const MAX_CLASSES: usize = 1_000;
@@ -21,8 +22,20 @@ pub(super) struct PredictionRows<'e> {
     features: Positions,
     classes: Positions,
     batch: PredictionBatch,
+    /// The line of each kept row.
+    lines: Vec<u64>,
+    purpose: Purpose,
     /// Numbers the rows from 1, refused ones included, to see a name twice in one row.
     serial: u64,
+}
+
+/// What the rows are for.
+enum Purpose {
+    /// Predictions that were made: each has an id, a time, a version and an answer.
+    Intake,
+    /// Rows that a baseline is fitted on: only their features must be there; they may carry labels, kept here
+    /// by row.
+    Reference(Vec<Option<LabelValue>>),
 }
 
 /// The cells of one row, each where it belongs.
@@ -44,11 +57,22 @@ struct Row {
     latency_ms: Option<f64>,
     deployment: Option<String>,
     features: Vec<(usize, Value)>,
+    label: Option<LabelValue>,
 }
 
 impl<'e> PredictionRows<'e> {
     pub fn new(expect: &'e Expectations<'e>) -> Self {
+        Self::of(expect, Purpose::Intake)
+    }
+
+    pub fn of_reference(expect: &'e Expectations<'e>) -> Self {
+        Self::of(expect, Purpose::Reference(Vec::new()))
+    }
+
+    fn of(expect: &'e Expectations<'e>, purpose: Purpose) -> Self {
         Self {
+            lines: Vec::new(),
+            purpose,
             expect,
             ledger: Ledger::new(expect.limits),
             features: Positions::new("features", expect.limits.max_features),
@@ -69,17 +93,45 @@ impl<'e> PredictionRows<'e> {
             batch: self.batch,
             rejects: self.ledger.rejects,
             received: self.ledger.received,
+            lines: self.lines,
         }
+    }
+
+    /// As [`Self::finish`], for rows that a baseline is fitted on. One refused row fails the whole: a reference
+    /// with holes would be compared with ever after.
+    pub fn finish_reference(mut self) -> Result<ReferenceRows, FormatError> {
+        let labels = match std::mem::replace(&mut self.purpose, Purpose::Intake) {
+            Purpose::Reference(labels) => labels,
+            Purpose::Intake => Vec::new(),
+        };
+        let decoded = self.finish();
+        if let Some(first) = decoded.rejects.first() {
+            return Err(FormatError::Reference {
+                refused: decoded.rejects.len(),
+                line: first.line,
+                field: first.field.clone(),
+                cause: first.cause.clone(),
+            });
+        }
+        let outputs = decoded.batch.outputs;
+        Ok(ReferenceRows {
+            features: decoded.batch.features,
+            outputs: outputs
+                .into_iter()
+                .map(|output| (output != Output::default()).then_some(output))
+                .collect(),
+            labels,
+        })
     }
 
     fn settle(&mut self, line: u64, judged: Result<Row, Fault>) -> Result<(), FormatError> {
         match judged {
-            Ok(row) => self.keep(row),
+            Ok(row) => self.keep(line, row),
             Err(fault) => self.ledger.refuse(line, fault),
         }
     }
 
-    fn keep(&mut self, row: Row) -> Result<(), FormatError> {
+    fn keep(&mut self, line: u64, row: Row) -> Result<(), FormatError> {
         self.ledger.accept(row.text_bytes())?;
         let at = self.batch.len();
         let limit = self.expect.limits.max_cells;
@@ -97,6 +149,10 @@ impl<'e> PredictionRows<'e> {
             values.resize(at, Value::Absent);
             values.push(value);
         }
+        if let Purpose::Reference(labels) = &mut self.purpose {
+            labels.push(row.label);
+        }
+        self.lines.push(line);
         self.batch.prediction_ids.push(row.prediction_id);
         self.batch.predicted_at.push(row.predicted_at);
         self.batch.versions.push(row.version);
@@ -127,7 +183,9 @@ impl<'e> PredictionRows<'e> {
         let mut gathered = Gathered::default();
         for (name, raw) in row {
             let meaning = Meaning::of(&name);
-            if nested && matches!(meaning, Meaning::Other(_)) {
+            let is_label =
+                matches!(self.purpose, Purpose::Reference(_)) && name == Fixed::Label.name();
+            if nested && matches!(meaning, Meaning::Other(_)) && !is_label {
                 continue;
             }
             let field = self.field(meaning)?;
@@ -137,7 +195,13 @@ impl<'e> PredictionRows<'e> {
     }
 
     fn field(&mut self, meaning: Meaning<'_>) -> Result<Field, Fault> {
+        let label = Fixed::Label.name();
         match meaning {
+            Meaning::Other(name)
+                if name == label && matches!(self.purpose, Purpose::Reference(_)) =>
+            {
+                Ok(Field::Fixed(Fixed::Label))
+            }
             Meaning::Fixed(fixed) => Ok(Field::Fixed(fixed)),
             Meaning::Feature(name) | Meaning::Other(name) => {
                 self.features.of(name).map(Field::Feature)
@@ -170,7 +234,43 @@ impl<'e> PredictionRows<'e> {
         Ok(())
     }
 
-    fn judge(&mut self, mut row: Gathered<'_>) -> Result<Row, Fault> {
+    fn judge(&mut self, row: Gathered<'_>) -> Result<Row, Fault> {
+        match self.purpose {
+            Purpose::Intake => self.judge_prediction(row),
+            Purpose::Reference(_) => self.judge_reference(row),
+        }
+    }
+
+    fn judge_reference(&mut self, mut row: Gathered<'_>) -> Result<Row, Fault> {
+        self.open_objects(&mut row)?;
+        let label = row.optional(Fixed::Label, |raw| into_label(self.expect.task, raw))?;
+        let output = self.judge_output(&mut row, true)?;
+        Ok(Row {
+            prediction_id: String::new(),
+            predicted_at: self.expect.received_at,
+            version: String::new(),
+            error: None,
+            output,
+            segments: Vec::new(),
+            latency_ms: None,
+            deployment: None,
+            features: self.judge_features(row.features)?,
+            label,
+        })
+    }
+
+    fn judge_features(&self, raw: Vec<(usize, Raw<'_>)>) -> Result<Vec<(usize, Value)>, Fault> {
+        raw.into_iter()
+            .map(|(position, raw)| {
+                let value = raw
+                    .into_feature()
+                    .map_err(|fault| fault.in_field(self.features.name(position)))?;
+                Ok((position, value))
+            })
+            .collect()
+    }
+
+    fn judge_prediction(&mut self, mut row: Gathered<'_>) -> Result<Row, Fault> {
         let expect = self.expect;
         self.open_objects(&mut row)?;
         let prediction_id = row.required(Fixed::PredictionId, Raw::into_name)?;
@@ -191,13 +291,7 @@ impl<'e> PredictionRows<'e> {
         let segments = row.optional(Fixed::Segments, into_segments)?;
         let latency_ms = row.optional(Fixed::LatencyMs, into_latency)?;
         let deployment = row.optional(Fixed::Deployment, Raw::into_name)?;
-        let mut features = Vec::with_capacity(row.features.len());
-        for (position, raw) in row.features {
-            let value = raw
-                .into_feature()
-                .map_err(|fault| fault.in_field(self.features.name(position)))?;
-            features.push((position, value));
-        }
+        let features = self.judge_features(row.features)?;
         Ok(Row {
             prediction_id,
             predicted_at,
@@ -208,6 +302,7 @@ impl<'e> PredictionRows<'e> {
             latency_ms,
             deployment,
             features,
+            label: None,
         })
     }
 

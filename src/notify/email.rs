@@ -408,7 +408,7 @@ mod tests {
     use tokio::process::{Child, Command};
 
     use super::super::conformance::{self, Behaviour, Channel};
-    use super::super::outbound::tests::{nobody, silent_server};
+    use super::crate::outbound::tests::{nobody, silent_server};
     use super::*;
     use crate::domain::message::NotifyReason;
     use crate::domain::message::tests::{example, hostile};

@@ -16,8 +16,6 @@ use crate::domain::message::Message;
 mod conformance;
 pub mod email;
 mod mail;
-pub mod outbound;
-pub mod signature;
 pub mod webhook;
 
 /// A way to reach somebody.
@@ -45,7 +43,7 @@ pub enum SendError {
     /// It may work later.
     #[error("{cause}")]
     Retry {
-        /// Not before this long, if the other side said so; at most [`LONGEST_WAIT`].
+        /// Not before this long, if the other side said so; at most [`LONGEST_WAIT`](crate::outbound::LONGEST_WAIT).
         after: Option<Duration>,
         cause: String,
     },
@@ -53,6 +51,3 @@ pub enum SendError {
     #[error("{cause}")]
     Permanent { cause: String },
 }
-
-/// The longest wait that another side can ask of us. A message that waits longer is no alert any more.
-pub const LONGEST_WAIT: Duration = Duration::from_secs(3_600);

@@ -7,10 +7,11 @@ use futures::future::BoxFuture;
 use reqwest::StatusCode;
 use serde::Serialize;
 
-use super::outbound::{Answer, Outbound, OutboundError, Refusal};
-use super::signature::{BadSecret, Signer};
-use super::{LONGEST_WAIT, Notifier, Receipt, SendError};
+use super::{Notifier, Receipt, SendError};
 use crate::domain::message::Message;
+use crate::outbound::LONGEST_WAIT;
+use crate::outbound::signature::{BadSecret, Signer};
+use crate::outbound::{Answer, Outbound, OutboundError, Refusal};
 
 /// How long a receiver has to answer, unless said otherwise.
 pub const TIME_OUT: Duration = Duration::from_secs(20);
@@ -148,7 +149,7 @@ mod tests {
     use axum::routing::post;
 
     use super::super::conformance::{self, Behaviour, Channel};
-    use super::super::outbound::tests::{allowing, nobody, serve, silent_server};
+    use super::crate::outbound::tests::{allowing, nobody, serve, silent_server};
     use super::*;
     use crate::domain::message::NotifyReason;
     use crate::domain::message::tests::example;

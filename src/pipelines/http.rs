@@ -13,9 +13,9 @@ use url::Url;
 use super::{Pipeline, PollError, StartError, StartRequest, Started};
 use crate::domain::message::{one_line, web_address};
 use crate::domain::pipeline::{PipelineDef, PipelineStatus, SecretName};
-use crate::notify::LONGEST_WAIT;
-use crate::notify::outbound::{Answer, Outbound, OutboundError};
-use crate::notify::signature::Signer;
+use crate::outbound::LONGEST_WAIT;
+use crate::outbound::signature::Signer;
+use crate::outbound::{Answer, Outbound, OutboundError};
 
 /// How long a pipeline has to answer a request, unless said otherwise. (How long a run may take is the
 /// definition's business.)
@@ -285,7 +285,7 @@ mod tests {
     use super::super::Callback;
     use super::*;
     use crate::domain::pipeline::{CandidateReport, PipelineState};
-    use crate::notify::outbound::tests::{allowing, nobody, serve, silent_server};
+    use crate::outbound::tests::{allowing, nobody, serve, silent_server};
 
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 

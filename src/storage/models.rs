@@ -56,6 +56,16 @@ pub async fn auto_registers(conn: &mut PgConnection, project_id: ProjectId) -> s
     .await
 }
 
+/// The name of a project.
+pub async fn project_name(conn: &mut PgConnection, project_id: ProjectId) -> sqlx::Result<String> {
+    sqlx::query_scalar!(
+        "SELECT name FROM projects WHERE project_id = $1",
+        project_id.0
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// Sets the project's name and whether it registers on sight.
 pub async fn configure_project(
     conn: &mut PgConnection,

@@ -366,7 +366,6 @@ pub struct PipelineRun {
     pub position: i32,
     pub pipeline: String,
     pub run_key: String,
-    pub callback_hash: Vec<u8>,
     pub parameters: serde_json::Value,
     pub state: String,
     pub status_url: Option<String>,
@@ -383,8 +382,8 @@ pub async fn insert_pipeline_run(conn: &mut PgConnection, run: &PipelineRun) -> 
     sqlx::query!(
         r#"
         INSERT INTO pipeline_runs (pipeline_run_id, project_id, model_id, run_id, position, pipeline, run_key,
-                                   callback_hash, parameters, state, requested_at, not_before, attempts)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'requested', $10, $10, 0)
+                                   parameters, state, requested_at, not_before, attempts)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'requested', $9, $9, 0)
         "#,
         run.pipeline_run_id.0,
         run.project_id.0,
@@ -393,7 +392,6 @@ pub async fn insert_pipeline_run(conn: &mut PgConnection, run: &PipelineRun) -> 
         run.position,
         run.pipeline,
         run.run_key,
-        &run.callback_hash,
         run.parameters,
         run.requested_at
     )
@@ -409,7 +407,7 @@ macro_rules! pipeline_run_query {
             r#"
             SELECT pipeline_run_id AS "pipeline_run_id: PipelineRunId", project_id AS "project_id: ProjectId",
                    model_id AS "model_id: ModelId", run_id AS "run_id: RunId", position, pipeline, run_key,
-                   callback_hash, parameters, state, status_url, link, expected_at, requested_at, attempts,
+                   parameters, state, status_url, link, expected_at, requested_at, attempts,
                    cause, finished_at
             FROM pipeline_runs
             "# + $tail,
@@ -487,6 +485,20 @@ pub async fn claim_pipeline_run(
         Some(run_key) => lock_pipeline_run(conn, &run_key).await,
         None => Ok(None),
     }
+}
+
+/// Records, before the call, that a pipeline run is being asked for.
+pub async fn mark_sending(
+    conn: &mut PgConnection,
+    pipeline_run_id: PipelineRunId,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE pipeline_runs SET state = 'sending' WHERE pipeline_run_id = $1 AND finished_at IS NULL",
+        pipeline_run_id.0
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// What became known of a pipeline run.
@@ -621,6 +633,7 @@ pub struct GateResult {
 /// Stores a verdict, once per step.
 pub async fn insert_gate_result(
     conn: &mut PgConnection,
+    gate_result_id: GateResultId,
     project_id: ProjectId,
     model_id: ModelId,
     result: &GateResult,
@@ -632,7 +645,7 @@ pub async fn insert_gate_result(
                                   decided_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
         "#,
-        GateResultId::new(result.decided_at).0,
+        gate_result_id.0,
         project_id.0,
         model_id.0,
         result.run_id.0,
@@ -743,4 +756,22 @@ pub async fn promotions(
     )
     .fetch_all(conn)
     .await
+}
+
+/// The service's own secret of that name; `fresh` is kept and returned if there was none.
+pub async fn service_key(
+    conn: &mut PgConnection,
+    name: &str,
+    fresh: &[u8],
+) -> sqlx::Result<Vec<u8>> {
+    sqlx::query!(
+        "INSERT INTO service_keys (name, secret) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
+        name,
+        fresh
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query_scalar!("SELECT secret FROM service_keys WHERE name = $1", name)
+        .fetch_one(conn)
+        .await
 }

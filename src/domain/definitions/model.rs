@@ -90,6 +90,42 @@ pub struct MonitorDef {
     pub thresholds: BTreeMap<Measure, f64>,
 }
 
+impl MonitorDef {
+    /// What is measured of a model that has no file: everything, by day.
+    #[must_use]
+    pub fn usual() -> Vec<Self> {
+        let kinds = [
+            MonitorKind::Schema,
+            MonitorKind::Drift,
+            MonitorKind::Quality,
+            MonitorKind::Traffic,
+        ];
+        kinds
+            .into_iter()
+            .map(|kind| Self {
+                name: kind.as_str().to_owned(),
+                kind,
+                grain: Grain::Day,
+                baseline: None,
+                tolerance: USUAL_TOLERANCE,
+                min_rows: USUAL_ROWS,
+                thresholds: match kind {
+                    MonitorKind::Drift => BTreeMap::from([(Measure::Psi, USUAL_PSI)]),
+                    MonitorKind::Schema | MonitorKind::Quality | MonitorKind::Traffic => {
+                        BTreeMap::new()
+                    }
+                },
+            })
+            .collect()
+    }
+}
+
+/// What monitors go by when nothing is declared: the share of rows that may not fit the schema, the fewest rows
+/// a window must have, and the stability index from which on a feature counts as moved.
+const USUAL_TOLERANCE: f64 = 0.01;
+const USUAL_ROWS: u64 = 30;
+const USUAL_PSI: f64 = 0.25;
+
 /// What a monitor is about, which decides the measures it gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

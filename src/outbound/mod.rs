@@ -21,11 +21,15 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER}
 use crate::domain::message::one_line;
 
 mod guard;
+pub mod signature;
 
 pub use guard::{BadHostPort, HostPort, Refusal};
 
 /// How much of an answer is read; the rest is not waited for.
 pub const LONGEST_ANSWER: usize = 64 * 1024;
+
+/// The longest wait that another side can ask of us. A message that waits longer is no alert any more.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 
 const CONNECT_TIME_OUT: Duration = Duration::from_secs(10);
 
@@ -535,7 +539,7 @@ pub(crate) mod tests {
         let mut child = tokio::process::Command::new(own_tests);
         child
             .args(["--ignored", "--exact"])
-            .arg("notify::outbound::tests::request_reaches_the_target_itself")
+            .arg("outbound::tests::request_reaches_the_target_itself")
             .env("TEST_TARGET", target.to_string());
         for variable in [
             "HTTP_PROXY",
