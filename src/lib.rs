@@ -8,4 +8,7 @@
 
 pub mod domain;
 pub mod formats;
+pub mod services;
 pub mod stats;
+pub mod storage;
+pub mod web;
