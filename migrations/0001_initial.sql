@@ -70,6 +70,8 @@ CREATE TABLE tokens (
     CONSTRAINT tokens_scopes_known CHECK (scopes <@ ARRAY['ingest', 'read', 'operate', 'admin'])
 );
 CREATE INDEX tokens_by_project ON tokens (project_id);
+-- Audit rows name a token by its name, so no two that work may share one.
+CREATE UNIQUE INDEX tokens_name_unique ON tokens (project_id, name) WHERE revoked_at IS NULL;
 
 CREATE TABLE audit_events (
     audit_event_id uuid PRIMARY KEY,

@@ -8,6 +8,7 @@
 
 pub mod domain;
 pub mod formats;
+pub mod http;
 pub mod services;
 pub mod stats;
 pub mod storage;

@@ -2,6 +2,7 @@
 //! gates. Everything here is pure and synchronous: no I/O, no clock, no database. A decision is a function
 //! from values to values and carries its reason as data, so that live work, tests and simulations share it.
 
+pub mod access;
 pub mod alert;
 pub mod batch;
 pub mod clock;
