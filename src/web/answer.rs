@@ -1,36 +1,18 @@
 //! What handlers answer: a rendered page, or a failure that becomes a designed page. People never see the
-//! text of an internal error, only the id under which the log has all of it.
+//! text of an internal error, only the id under which the log has all of it. The headers that every answer
+//! carries (content security policy and the like) are the application's.
 
 use askama::Template;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 
 use crate::services::{Error, request_id};
 
 use super::frame::Shell;
 
-/// Nothing but our own files runs, styles or is called; nobody may frame a page.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-    img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-
-/// Adds the headers every page carries.
-pub async fn guard(mut response: Response) -> Response {
-    for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "same-origin"),
-        (header::CACHE_CONTROL, "no-store"),
-    ] {
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
-    }
-    response
-}
-
 /// Renders a page.
 pub fn page(template: &impl Template) -> Result<Response, Failure> {
-    let html = template.render().map_err(|error| Error::internal(error))?;
+    let html = template.render().map_err(Error::internal)?;
     Ok(Html(html).into_response())
 }
 
@@ -104,7 +86,11 @@ impl FailurePage {
             ),
             Error::Unauthenticated(_) => (
                 StatusCode::UNAUTHORIZED,
-                page("Signed out", sentence(&error.to_string()), "Sign in and try again."),
+                page(
+                    "Signed out",
+                    sentence(&error.to_string()),
+                    "Sign in and try again.",
+                ),
             ),
             Error::Invalid { .. } => (
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -124,7 +110,11 @@ impl FailurePage {
             ),
             Error::TooManyRequests { .. } => (
                 StatusCode::TOO_MANY_REQUESTS,
-                page("Too many attempts", sentence(&error.to_string()), "Please wait a little."),
+                page(
+                    "Too many attempts",
+                    sentence(&error.to_string()),
+                    "Please wait a little.",
+                ),
             ),
             Error::Unavailable { .. } => (
                 StatusCode::SERVICE_UNAVAILABLE,

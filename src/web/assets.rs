@@ -1,51 +1,53 @@
-//! Styles and scripts, embedded in the binary. Their addresses carry a hash of their content, so a browser
-//! may keep them for ever and a new version is never mixed with an old page.
+//! Styles and scripts, compiled in. Their addresses carry a hash of all of them, so a browser may keep them
+//! for ever and a new version is never mixed with an old page.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use rust_embed::RustEmbed;
 use sha2::{Digest, Sha256};
 
-#[derive(RustEmbed)]
-#[folder = "assets/"]
-#[include = "app.css"]
-#[include = "app.js"]
-#[include = "icon.svg"]
-#[include = "vendor/uplot/*.js"]
-#[include = "vendor/uplot/*.css"]
-struct Embedded;
+struct File {
+    name: &'static str,
+    content_type: &'static str,
+    content: &'static [u8],
+}
 
-/// Hash of everything that is embedded, the same for all files: they are made for each other.
+macro_rules! files {
+    ($($name:literal as $content_type:literal),+ $(,)?) => {
+        &[$(File {
+            name: $name,
+            content_type: $content_type,
+            content: include_bytes!(concat!("../../assets/", $name)),
+        }),+]
+    };
+}
+
+/// A list and not a folder: what else lies there (licences, lock files) is nobody's to fetch.
+const FILES: &[File] = files![
+    "app.css" as "text/css; charset=utf-8",
+    "app.js" as "text/javascript; charset=utf-8",
+    "icon.svg" as "image/svg+xml",
+    "vendor/uplot/uPlot.iife.min.js" as "text/javascript; charset=utf-8",
+    "vendor/uplot/uPlot.min.css" as "text/css; charset=utf-8",
+];
+
+/// Hash of all files, the same for each: they are made for one another.
 static REVISION: LazyLock<String> = LazyLock::new(|| {
-    let mut names: Vec<_> = Embedded::iter().collect();
-    names.sort_unstable();
     let mut hash = Sha256::new();
-    for name in names {
-        hash.update(name.as_bytes());
-        if let Some(file) = Embedded::get(&name) {
-            hash.update(file.metadata.sha256_hash());
-        }
+    for file in FILES {
+        hash.update(Sha256::digest(file.content));
     }
-    hash.finalize()
+    let digest = hash.finalize();
+    digest
         .iter()
         .take(8)
         .map(|byte| format!("{byte:02x}"))
         .collect()
 });
 
-static CONTENT_TYPES: LazyLock<HashMap<&str, &str>> = LazyLock::new(|| {
-    HashMap::from([
-        ("css", "text/css; charset=utf-8"),
-        ("js", "text/javascript; charset=utf-8"),
-        ("svg", "image/svg+xml"),
-    ])
-});
-
-/// The address of an embedded file.
+/// The address of a file.
 #[must_use]
 pub fn address(name: &str) -> String {
     format!("/assets/{}/{name}", REVISION.as_str())
@@ -53,21 +55,19 @@ pub fn address(name: &str) -> String {
 
 /// `GET /assets/{revision}/{*name}`. An old revision is not found rather than answered with another file.
 pub(super) async fn serve(Path((revision, name)): Path<(String, String)>) -> Response {
-    let file = (revision == REVISION.as_str())
-        .then(|| Embedded::get(&name))
-        .flatten();
-    let extension = name.rsplit('.').next().unwrap_or_default();
-    match (file, CONTENT_TYPES.get(extension)) {
-        (Some(file), Some(content_type)) => (
+    let file = FILES
+        .iter()
+        .find(|file| file.name == name && revision == REVISION.as_str());
+    match file {
+        Some(file) => (
             [
-                (header::CONTENT_TYPE, *content_type),
+                (header::CONTENT_TYPE, file.content_type),
                 (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
-                (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
             ],
-            file.data,
+            file.content,
         )
             .into_response(),
-        _ => StatusCode::NOT_FOUND.into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
@@ -80,7 +80,11 @@ mod tests {
         let revision = REVISION.clone();
         for (revision, name, status) in [
             (revision.clone(), "app.css", StatusCode::OK),
-            (revision.clone(), "vendor/uplot/uPlot.iife.min.js", StatusCode::OK),
+            (
+                revision.clone(),
+                "vendor/uplot/uPlot.iife.min.js",
+                StatusCode::OK,
+            ),
             (revision.clone(), "package.json", StatusCode::NOT_FOUND),
             (revision, "../Cargo.toml", StatusCode::NOT_FOUND),
             ("0".to_owned(), "app.css", StatusCode::NOT_FOUND),

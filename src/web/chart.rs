@@ -216,7 +216,11 @@ impl Sparkline {
         let (width, height) = SPARK_SIZE;
         let margin = 4.0;
         let y = |v: f64| {
-            let share = if high > low { (v - low) / (high - low) } else { 0.5 };
+            let share = if high > low {
+                (v - low) / (high - low)
+            } else {
+                0.5
+            };
             format!("{:.1}", height - margin - share * (height - 2.0 * margin))
         };
         let step = (width - 2.0 * margin) / (values.len().max(2) - 1) as f64;
@@ -235,8 +239,14 @@ impl Sparkline {
                 "{} over {} windows, between {} and {}",
                 wording::measure_title(measure),
                 values.len(),
-                wording::value(measure, values.iter().copied().fold(f64::INFINITY, f64::min)),
-                wording::value(measure, values.iter().copied().fold(f64::NEG_INFINITY, f64::max)),
+                wording::value(
+                    measure,
+                    values.iter().copied().fold(f64::INFINITY, f64::min)
+                ),
+                wording::value(
+                    measure,
+                    values.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+                ),
             ),
         })
     }
@@ -277,9 +287,12 @@ mod tests {
 
     #[test]
     fn the_table_holds_what_is_drawn_newest_first() {
-        let view = chart(vec![line("v1", [Some(16.06), None]), line("v3", [None, Some(6.93)])])
-            .view()
-            .expect("has values");
+        let view = chart(vec![
+            line("v1", [Some(16.06), None]),
+            line("v3", [None, Some(6.93)]),
+        ])
+        .view()
+        .expect("has values");
         assert_eq!(view.head, ["v1", "v3"]);
         assert_eq!(view.rows[0].window, "13–19 May 2013");
         assert_eq!(view.rows[0].cells, ["–", "6.93"]);

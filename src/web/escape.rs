@@ -92,7 +92,10 @@ mod tests {
     fn hostile_text_loses_its_power_and_stays_readable() {
         let mut out = String::new();
         PageText
-            .write_escaped_str(&mut out, "<script>alert('1')</script> \"&\" \u{202e}gpj.exe")
+            .write_escaped_str(
+                &mut out,
+                "<script>alert('1')</script> \"&\" \u{202e}gpj.exe",
+            )
             .expect("writes");
         assert_eq!(
             out,

@@ -96,7 +96,10 @@ pub fn heatmap(measure: &str, values: &[HeatValue]) -> Option<HeatmapView> {
                 shown: (spans.len() - 1 - position).is_multiple_of(label_every),
             })
             .collect(),
-        features: features.iter().filter(|(n, _)| *n != "prediction()").count(),
+        features: features
+            .iter()
+            .filter(|(n, _)| *n != "prediction()")
+            .count(),
         rows: features
             .iter()
             .map(|(name, cells)| HeatRow {
@@ -142,7 +145,10 @@ fn cell(measure: &str, value: Option<&HeatValue>) -> HeatCell {
         },
         _ => HeatCell {
             class: "few",
-            text: format!("too few rows: {}", cause(row, &wording::count(row.current_rows))),
+            text: format!(
+                "too few rows: {}",
+                cause(row, &wording::count(row.current_rows))
+            ),
         },
     }
 }

@@ -21,7 +21,12 @@ pub fn render(text: &str) -> Rendered {
     let visible = super::escape::visible(text);
     let events = Parser::new_ext(&visible, Options::ENABLE_TABLES).map(|event| match event {
         Event::Html(raw) | Event::InlineHtml(raw) => Event::Text(raw),
-        Event::Start(Tag::Heading { level, id, classes, attrs }) => Event::Start(Tag::Heading {
+        Event::Start(Tag::Heading {
+            level,
+            id,
+            classes,
+            attrs,
+        }) => Event::Start(Tag::Heading {
             level: sunk(level),
             id,
             classes,
@@ -30,7 +35,12 @@ pub fn render(text: &str) -> Rendered {
         Event::End(pulldown_cmark::TagEnd::Heading(level)) => {
             Event::End(pulldown_cmark::TagEnd::Heading(sunk(level)))
         }
-        Event::Start(Tag::Link { link_type, dest_url, title, id }) => Event::Start(Tag::Link {
+        Event::Start(Tag::Link {
+            link_type,
+            dest_url,
+            title,
+            id,
+        }) => Event::Start(Tag::Link {
             link_type,
             dest_url: safe_address(dest_url),
             title,
@@ -103,6 +113,10 @@ mod tests {
                 html.as_str()
             );
         }
-        assert!(!render("![x](https://example.org/pixel.png)").as_str().contains("<img"));
+        assert!(
+            !render("![x](https://example.org/pixel.png)")
+                .as_str()
+                .contains("<img")
+        );
     }
 }

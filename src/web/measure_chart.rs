@@ -44,10 +44,11 @@ pub fn choose(
         .find(|name| Some(name.as_str()) == wanted_measure)
         .or(alternatives.first())?
         .clone();
-    let found = wanted_grain
-        .into_iter()
-        .chain(GRAINS)
-        .find_map(|grain| measured.iter().find(|m| m.measure == measure && m.grain == grain))?;
+    let found = wanted_grain.into_iter().chain(GRAINS).find_map(|grain| {
+        measured
+            .iter()
+            .find(|m| m.measure == measure && m.grain == grain)
+    })?;
     Some(Choice {
         monitor: found.monitor.clone(),
         grain: found.grain.clone(),
@@ -244,7 +245,10 @@ fn applies<'a>(rule: &'a Rule, choice: &Choice) -> Option<&'a MeasuredCondition>
         Condition::Measured(condition)
             if condition.feature.is_none()
                 && condition.grain.as_str() == choice.grain
-                && condition.measures.iter().any(|m| m.as_str() == choice.measure) =>
+                && condition
+                    .measures
+                    .iter()
+                    .any(|m| m.as_str() == choice.measure) =>
         {
             Some(condition)
         }

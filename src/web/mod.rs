@@ -23,7 +23,6 @@ mod wording;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware;
 use axum::routing::{get, post};
 
 use crate::services::Services;
@@ -35,7 +34,10 @@ const LARGEST_FORM_BYTES: usize = 64 * 1024;
 pub fn router() -> Router<Services> {
     Router::new()
         .route("/", get(pages::fleet::show))
-        .route("/sign-in", get(pages::sign_in::show).post(pages::sign_in::sign_in))
+        .route(
+            "/sign-in",
+            get(pages::sign_in::show).post(pages::sign_in::sign_in),
+        )
         .route("/sign-out", post(pages::sign_in::sign_out))
         .route("/models/{name}", get(pages::model::show))
         .route("/models/{name}/runs", post(pages::runs::start))
@@ -47,9 +49,11 @@ pub fn router() -> Router<Services> {
         .route("/deliveries/{id}", get(pages::deliveries::show))
         .route("/settings", get(pages::settings::show))
         .route("/settings/tokens", post(pages::settings::create_token))
-        .route("/settings/tokens/{id}/revoke", post(pages::settings::revoke_token))
+        .route(
+            "/settings/tokens/{id}/revoke",
+            post(pages::settings::revoke_token),
+        )
         .route("/settings/password", post(pages::settings::change_password))
-        .layer(middleware::map_response(answer::guard))
         .route("/assets/{revision}/{*name}", get(assets::serve))
         .layer(DefaultBodyLimit::max(LARGEST_FORM_BYTES))
 }
@@ -57,5 +61,5 @@ pub fn router() -> Router<Services> {
 /// The page for an address that nothing answers to; for the application's fallback.
 pub async fn not_found() -> axum::response::Response {
     use axum::response::IntoResponse;
-    answer::guard(answer::Failure::page_not_found().into_response()).await
+    answer::Failure::page_not_found().into_response()
 }

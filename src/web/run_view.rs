@@ -36,7 +36,6 @@ pub struct DecisionView {
 /// One step.
 #[derive(Debug, Clone)]
 pub struct StepView {
-    pub number: i32,
     pub name: String,
     pub kind: &'static str,
     pub state: Badge,
@@ -122,13 +121,15 @@ pub fn run_view(run: &RunRow, records: &RunRecords, now: DateTime<Utc>) -> RunVi
 
 fn step_view(step: &StepRow, records: &RunRecords) -> StepView {
     let here = |run: RunId, position: i32| run == step.run_id && position == step.position;
-    let approval = records.approvals.iter().find(|q| here(q.run_id, q.position));
+    let approval = records
+        .approvals
+        .iter()
+        .find(|q| here(q.run_id, q.position));
     let pipeline = records
         .pipeline_runs
         .iter()
         .find(|p| here(p.run_id, p.position));
     StepView {
-        number: step.position + 1,
         name: step.name.clone(),
         kind: kind_words(&step.kind),
         state: Badge::state(&step.state),
@@ -179,7 +180,10 @@ fn diagnosis(detail: &Value) -> Vec<Block> {
             }),
             lines: list(finding, "lines")
                 .iter()
-                .map(|line| line.as_str().map_or_else(|| line.to_string(), str::to_owned))
+                .map(|line| {
+                    line.as_str()
+                        .map_or_else(|| line.to_string(), str::to_owned)
+                })
                 .collect(),
         })
         .collect()
@@ -202,11 +206,15 @@ fn approval_blocks(detail: &Value, approval: Option<&ApprovalRow>) -> Vec<Block>
         .or_else(|| time(detail, "at"));
     let mut blocks: Vec<Block> = question.map(Block::Paragraph).into_iter().collect();
     if let Some(decision) = decision {
-        let who = [Some(wording::words(&decision)), by.map(|b| format!("by {b}")), at]
-            .into_iter()
-            .flatten()
-            .collect::<Vec<_>>()
-            .join(", ");
+        let who = [
+            Some(wording::words(&decision)),
+            by.map(|b| format!("by {b}")),
+            at,
+        ]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(", ");
         blocks.push(Block::Quote {
             text: reason.unwrap_or_default(),
             by: who,
@@ -224,22 +232,48 @@ fn trigger(detail: &Value, pipeline: Option<&PipelineRunRow>) -> Vec<Block> {
         .map(|p| p.state.clone())
         .or_else(|| text(detail, "state"));
     let facts = [
-        ("Pipeline", pipeline.map(|p| p.pipeline.clone()).or_else(|| text(detail, "pipeline"))),
+        (
+            "Pipeline",
+            pipeline
+                .map(|p| p.pipeline.clone())
+                .or_else(|| text(detail, "pipeline")),
+        ),
         ("State", state.map(|s| wording::words(&s))),
         ("Candidate", text(detail, "candidate")),
-        ("Run key", pipeline.map(|p| p.run_key.clone()).or_else(|| text(detail, "run_key"))),
+        (
+            "Run key",
+            pipeline
+                .map(|p| p.run_key.clone())
+                .or_else(|| text(detail, "run_key")),
+        ),
         ("Its own id", pipeline.and_then(|p| p.external_id.clone())),
-        ("Requested", pipeline.map(|p| wording::date_time(p.requested_at))),
-        ("Finished", pipeline.and_then(|p| p.finished_at).map(wording::date_time)),
+        (
+            "Requested",
+            pipeline.map(|p| wording::date_time(p.requested_at)),
+        ),
+        (
+            "Finished",
+            pipeline.and_then(|p| p.finished_at).map(wording::date_time),
+        ),
         (
             "Expected",
             pipeline
                 .filter(|p| p.finished_at.is_none())
                 .and_then(|p| p.expected_at)
                 .map(wording::date_time)
-                .or_else(|| pipeline.is_none().then(|| time(detail, "expected_at")).flatten()),
+                .or_else(|| {
+                    pipeline
+                        .is_none()
+                        .then(|| time(detail, "expected_at"))
+                        .flatten()
+                }),
         ),
-        ("Attempts", pipeline.filter(|p| p.attempts > 1).map(|p| p.attempts.to_string())),
+        (
+            "Attempts",
+            pipeline
+                .filter(|p| p.attempts > 1)
+                .map(|p| p.attempts.to_string()),
+        ),
         ("Cause", pipeline.and_then(|p| p.cause.clone())),
     ];
     push_facts(&mut blocks, facts);
@@ -264,7 +298,10 @@ fn gate(detail: &Value) -> Vec<Block> {
         (None, None) => {}
     }
     let window = match (instant(detail, "window_from"), instant(detail, "window_to")) {
-        (Some(from), Some(to)) => format!("Same labelled window for both: {}", wording::window(from, to)),
+        (Some(from), Some(to)) => format!(
+            "Same labelled window for both: {}",
+            wording::window(from, to)
+        ),
         _ => "Same labelled window for both".to_owned(),
     };
     if comparisons.is_empty() {
@@ -275,7 +312,15 @@ fn gate(detail: &Value) -> Vec<Block> {
     }
     blocks.push(Block::Table(TableView {
         caption: window,
-        head: vec!["Slice", "Measure", "Champion", "Candidate", "Change", "Labels", "Verdict"],
+        head: vec![
+            "Slice",
+            "Measure",
+            "Champion",
+            "Candidate",
+            "Change",
+            "Labels",
+            "Verdict",
+        ],
         rows: comparisons.iter().map(comparison).collect(),
     }));
     blocks
@@ -299,7 +344,7 @@ fn comparison(row: &Value) -> TableLine {
             number(row, "labels").map_or_else(|| "–".to_owned(), |n| wording::count(n as i64)),
         ],
         verdict: match (judged, better) {
-            (false, _) => Badge::new("Too few to judge", Tone::Quiet),
+            (false, _) => Badge::new("Too few", Tone::Quiet),
             (true, Some(true)) => Badge::new("Passed", Tone::Good),
             (true, Some(false)) => Badge::new("Not passed", Tone::Warning),
             (true, None) => Badge::new("–", Tone::Quiet),
@@ -405,7 +450,10 @@ fn number(value: &Value, key: &str) -> Option<f64> {
 }
 
 fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
-    value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    value
+        .get(key)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
 }
 
 fn instant(value: &Value, key: &str) -> Option<DateTime<Utc>> {
@@ -452,15 +500,25 @@ mod tests {
             panic!("the second block is the table");
         };
         assert_eq!(table.rows[0].head, "Overall");
-        assert_eq!(table.rows[0].cells, ["MAE", "15.12", "6.93", "−54 %", "2,063"]);
+        assert_eq!(
+            table.rows[0].cells,
+            ["MAE", "15.12", "6.93", "−54 %", "2,063"]
+        );
         assert_eq!(table.rows[0].verdict.word, "Passed");
-        assert_eq!(table.rows[1].verdict.word, "Too few to judge");
+        assert_eq!(table.rows[1].verdict.word, "Too few");
     }
 
     #[test]
     fn a_step_with_nothing_or_nonsense_behind_it_is_still_a_step() {
-        for kind in ["diagnose", "approve", "trigger", "gate", "promote", "watch", "new"] {
-            for detail in [json!({}), json!(null), json!([1]), json!({"comparisons": 3})] {
+        for kind in [
+            "diagnose", "approve", "trigger", "gate", "promote", "watch", "new",
+        ] {
+            for detail in [
+                json!({}),
+                json!(null),
+                json!([1]),
+                json!({"comparisons": 3}),
+            ] {
                 assert!(step(kind, detail).body.is_empty(), "{kind}");
             }
         }
@@ -468,7 +526,12 @@ mod tests {
 
     #[test]
     fn a_refused_trigger_says_why() {
-        let view = step("trigger", json!({"pipeline": "retrain", "refused_because": "schema skew is open"}));
-        assert!(matches!(&view.body[0], Block::Paragraph(text) if text == "Refused: schema skew is open"));
+        let view = step(
+            "trigger",
+            json!({"pipeline": "retrain", "refused_because": "schema skew is open"}),
+        );
+        assert!(
+            matches!(&view.body[0], Block::Paragraph(text) if text == "Refused: schema skew is open")
+        );
     }
 }

@@ -17,12 +17,6 @@ pub fn date_time(at: DateTime<Utc>) -> String {
     at.format("%-d %b %Y, %H:%M").to_string()
 }
 
-/// The same, or a dash when there is none.
-#[must_use]
-pub fn date_time_or_dash(at: Option<DateTime<Utc>>) -> String {
-    at.map_or_else(|| "–".to_owned(), date_time)
-}
-
 /// A window by its first and last day, as short as its length allows.
 #[must_use]
 pub fn window(start: DateTime<Utc>, end: DateTime<Utc>) -> String {
@@ -320,11 +314,27 @@ mod tests {
             assert_eq!(ago(at(then), now), text);
         }
         for (start, end, text) in [
-            ("2013-05-06T00:00:00Z", "2013-05-13T00:00:00Z", "6–12 May 2013"),
-            ("2013-04-29T00:00:00Z", "2013-05-06T00:00:00Z", "29 Apr – 5 May 2013"),
-            ("2012-12-31T00:00:00Z", "2013-01-07T00:00:00Z", "31 Dec 2012 – 6 Jan 2013"),
+            (
+                "2013-05-06T00:00:00Z",
+                "2013-05-13T00:00:00Z",
+                "6–12 May 2013",
+            ),
+            (
+                "2013-04-29T00:00:00Z",
+                "2013-05-06T00:00:00Z",
+                "29 Apr – 5 May 2013",
+            ),
+            (
+                "2012-12-31T00:00:00Z",
+                "2013-01-07T00:00:00Z",
+                "31 Dec 2012 – 6 Jan 2013",
+            ),
             ("2013-05-06T00:00:00Z", "2013-05-07T00:00:00Z", "6 May 2013"),
-            ("2013-05-06T09:00:00Z", "2013-05-06T10:00:00Z", "6 May 2013, 09:00"),
+            (
+                "2013-05-06T09:00:00Z",
+                "2013-05-06T10:00:00Z",
+                "6 May 2013, 09:00",
+            ),
         ] {
             assert_eq!(window(at(start), at(end)), text);
         }

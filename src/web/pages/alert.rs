@@ -19,7 +19,7 @@ use crate::web::evidence::facts;
 use crate::web::frame::{Section, Shell, may_operate};
 use crate::web::markdown::{self, Rendered};
 use crate::web::measure_chart::{Choice, History};
-use crate::web::run_view::{Fact, RunRecords, RunView, run_view};
+use crate::web::run_view::{Block, Fact, RunRecords, RunView, run_view};
 use crate::web::tone::{Badge, Tone};
 use crate::web::visitor::Visitor;
 use crate::web::wording;
@@ -28,6 +28,9 @@ use super::deliveries::{DeliveryLine, delivery_line};
 
 /// How much of the past the chart of an alert shows before it began.
 const LEAD: TimeDelta = TimeDelta::weeks(12);
+
+/// How much it shows after the alert was resolved.
+const TRAIL: TimeDelta = TimeDelta::weeks(4);
 
 /// The page of an alert.
 #[derive(Debug, Template)]
@@ -99,7 +102,14 @@ pub async fn show(
     let alert = pages::alert(&mut conn, session.project_id, id)
         .await?
         .ok_or_else(|| Error::not_found("this alert"))?;
-    let shell = Shell::load(&mut conn, &services, session, Section::Alerts, &alert.summary).await?;
+    let shell = Shell::load(
+        &mut conn,
+        &services,
+        session,
+        Section::Alerts,
+        &alert.summary,
+    )
+    .await?;
     let records = load(&mut conn, session, alert).await?;
     page(&alert_page(shell, &records, may_operate(session), now))
 }
@@ -138,7 +148,7 @@ async fn chart(
     let Some(choice) = judged(&history, &alert.rule) else {
         return Ok((None, None));
     };
-    let values = pages::series(
+    let mut values = pages::series(
         conn,
         alert.model_id,
         &choice.monitor,
@@ -147,6 +157,10 @@ async fn chart(
         alert.since - LEAD,
     )
     .await?;
+    // What came long after does not explain the alert, and another champion's limits would mislead.
+    if let Some(resolved_at) = alert.resolved_at {
+        values.retain(|value| value.window_start < resolved_at + TRAIL);
+    }
     let chart = history.chart("judged", &choice, &values);
     Ok((Some(choice), chart))
 }
@@ -191,7 +205,7 @@ pub fn alert_page(
         limit_text: judged_value(alert.threshold, measure, &alert.unit),
         condition: alert.condition.clone(),
         facts: times(alert, now),
-        next_step: text(&alert.explanation, "next_step"),
+        next_step: text(&alert.explanation, "next_step").filter(|_| alert.resolved_at.is_none()),
         causes: causes(&alert.explanation),
         chart: records.chart.clone(),
         evidence: facts(&alert.evidence),

@@ -103,9 +103,12 @@ pub async fn show(
     .await?;
     page(&DeliveryPage {
         shell,
-        alert: row
-            .alert_id
-            .map(|id| (format!("/alerts/{id}"), row.alert_summary.clone().unwrap_or_default())),
+        alert: row.alert_id.map(|id| {
+            (
+                format!("/alerts/{id}"),
+                row.alert_summary.clone().unwrap_or_default(),
+            )
+        }),
         headers: headers(&row),
         body: body(&row.message),
         rest: rest(&row.message),
@@ -145,7 +148,10 @@ fn note(row: &DeliveryRow, now: DateTime<Utc>) -> String {
     match (row.state.as_str(), &row.cause) {
         ("delivered", _) => attempts,
         ("waiting", Some(cause)) => {
-            format!("{attempts}, next {}: {cause}", wording::ago(row.not_before, now))
+            format!(
+                "{attempts}, next {}: {cause}",
+                wording::ago(row.not_before, now)
+            )
         }
         (_, Some(cause)) => format!("{attempts}: {cause}"),
         (_, None) => attempts,

@@ -155,7 +155,11 @@ fn summary(models: &[FleetRow]) -> Vec<Badge> {
 fn waiting(model: &FleetModel) -> Option<WaitingRun> {
     let run = run_line(model)?;
     (model.run_state.as_deref() == Some("waiting")).then(|| WaitingRun {
-        text: format!("{} on {}", model.run_title.as_deref().unwrap_or(""), model.name),
+        text: format!(
+            "{} on {}",
+            model.run_title.as_deref().unwrap_or(""),
+            model.name
+        ),
         ..run
     })
 }
@@ -323,7 +327,10 @@ fn tone_against(newest: &ServedValue, value: f64) -> &'static str {
     let Some(reference) = newest.reference else {
         return "";
     };
-    let better = newest.measure.parse().map_or(Better::Neither, Measure::better);
+    let better = newest
+        .measure
+        .parse()
+        .map_or(Better::Neither, Measure::better);
     let worse = match better {
         Better::Lower => value > reference * 1.2,
         Better::Higher => value < reference * 0.8,
@@ -375,7 +382,11 @@ fn newest(column: &Column, model: &FleetModel, values: &[ServedValue], empty: Ce
     match chosen(&column.measures, model.model_id, values).last() {
         Some(v) => Cell {
             main: wording::value_or_dash(&v.measure, v.value),
-            sub: wording::window(v.window_start, v.window_end),
+            sub: format!(
+                "{} of {}",
+                v.grain,
+                wording::window_short(v.window_start, v.window_end)
+            ),
             tone: if v.status == "drift" { "worse" } else { "" },
             ..empty
         },

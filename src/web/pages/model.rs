@@ -167,9 +167,7 @@ impl Wanted {
         let mut pairs: Vec<String> = kept
             .into_iter()
             .filter(|(kept, _)| *kept != name)
-            .filter_map(|(kept, value)| {
-                Some(format!("{kept}={}", path_segment(value.as_deref()?)))
-            })
+            .filter_map(|(kept, value)| Some(format!("{kept}={}", path_segment(value.as_deref()?))))
             .collect();
         pairs.push(format!("{name}={}", path_segment(value)));
         format!("{base}?{}", pairs.join("&"))
@@ -270,7 +268,12 @@ impl Reader {
     }
 
     fn choose(&self, measures: &[Measure], wanted: Option<&str>) -> Option<Choice> {
-        choose(&self.measured, measures, wanted, self.wanted.grain.as_deref())
+        choose(
+            &self.measured,
+            measures,
+            wanted,
+            self.wanted.grain.as_deref(),
+        )
     }
 
     async fn panel(
@@ -448,8 +451,15 @@ impl Reader {
                     None => Badge::new("not deployed", Tone::Quiet),
                 },
                 since: version.role_since.map(wording::date).unwrap_or_default(),
-                share: version.traffic_share.map(wording::percent).unwrap_or_default(),
-                created: format!("{} by {}", wording::date(version.created_at), version.created_by),
+                share: version
+                    .traffic_share
+                    .map(wording::percent)
+                    .unwrap_or_default(),
+                created: format!(
+                    "{} by {}",
+                    wording::date(version.created_at),
+                    version.created_by
+                ),
                 parent: version.parent.clone().unwrap_or_default(),
                 lineage: facts(&version.lineage),
             })
@@ -499,10 +509,10 @@ impl Reader {
             },
             None => "none".to_owned(),
         };
-        let seen = self.model.last_prediction_at.map_or_else(
-            || "none yet".to_owned(),
-            |at| wording::ago(at, self.now),
-        );
+        let seen = self
+            .model
+            .last_prediction_at
+            .map_or_else(|| "none yet".to_owned(), |at| wording::ago(at, self.now));
         [
             ("Champion", champion),
             ("Owner", self.model.owner.clone()),
@@ -581,7 +591,9 @@ fn finding_line(finding: &Finding) -> FindingLine {
     FindingLine {
         feature: wording::feature(&finding.feature).to_owned(),
         finding: wording::measure_title(&finding.measure).to_owned(),
-        share: finding.share.map_or_else(|| "–".to_owned(), wording::percent),
+        share: finding
+            .share
+            .map_or_else(|| "–".to_owned(), wording::percent),
         since: if finding.open {
             wording::date(finding.since)
         } else {

@@ -14,7 +14,7 @@ use crate::web::answer::{Failure, page};
 use crate::web::escape::path_segment;
 use crate::web::frame::{Section, Shell, may_operate};
 use crate::web::markdown::{self, Rendered};
-use crate::web::run_view::{RunRecords, RunView, run_view};
+use crate::web::run_view::{Block, RunRecords, RunView, run_view};
 use crate::web::visitor::{SignedForm, Visitor, own_address};
 
 /// The page of a run.
@@ -49,9 +49,12 @@ pub async fn show(
         may_operate: may_operate(session),
         model_href: format!("/models/{}", path_segment(&run.model)),
         model: run.model.clone(),
-        alert: run
-            .alert_id
-            .map(|id| (format!("/alerts/{id}"), run.alert_summary.clone().unwrap_or_default())),
+        alert: run.alert_id.map(|id| {
+            (
+                format!("/alerts/{id}"),
+                run.alert_summary.clone().unwrap_or_default(),
+            )
+        }),
         run: run_view(&run, &records, services.clock.now()),
         runbook_text: run
             .definition

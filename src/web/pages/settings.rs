@@ -163,7 +163,11 @@ fn token_line(
             .map(|scope| scope.name())
             .collect::<Vec<_>>()
             .join(", "),
-        created: format!("{} by {}", wording::date(token.created_at), token.created_by),
+        created: format!(
+            "{} by {}",
+            wording::date(token.created_at),
+            token.created_by
+        ),
         last_used: token
             .last_used_at
             .map_or_else(|| "never".to_owned(), |at| wording::ago(at, now)),
@@ -182,7 +186,11 @@ fn definition_line(row: &DefinitionRow) -> DefinitionLine {
         name: row.name.clone(),
         place: format!("{}:{}", row.file, row.line),
         revision: row.revision.chars().take(12).collect(),
-        applied: format!("{} by {}", wording::date_time(row.applied_at), row.applied_by),
+        applied: format!(
+            "{} by {}",
+            wording::date_time(row.applied_at),
+            row.applied_by
+        ),
     }
 }
 
