@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
 use axum::http::request::Parts;
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -161,7 +162,7 @@ fn refuse_forgery(parts: &Parts, site: &Site, session: &Session) -> Result<(), E
     let from = Provenance {
         // HTTP/2 has the host in the request target.
         host: text(&parts.headers, HOST.as_str())
-            .or_else(|| parts.uri.authority().map(|authority| authority.as_str())),
+            .or_else(|| parts.uri.authority().map(Authority::as_str)),
         origin: text(&parts.headers, ORIGIN.as_str()),
         sec_fetch_site: text(&parts.headers, SEC_FETCH_SITE),
     };

@@ -11,6 +11,7 @@ use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderName, HeaderValue, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
 };
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -114,7 +115,7 @@ fn set_request_id(headers: &mut HeaderMap, id: &str) {
 /// The refusal of a request for a host that is not ours, or for none. The host is in the request target
 /// (HTTP/2), in the `Host` header, or in both; then both must be ours.
 fn misdirected(hosts: &AllowedHosts, request: &Request) -> Option<Response> {
-    let target = request.uri().authority().map(|host| host.as_str());
+    let target = request.uri().authority().map(Authority::as_str);
     let headers = request.headers().get_all(HOST).iter();
     let named: Vec<&str> = headers
         .map(|host| host.to_str().unwrap_or_default())
