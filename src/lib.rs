@@ -17,3 +17,4 @@ pub mod services;
 pub mod stats;
 pub mod storage;
 pub mod telemetry;
+pub mod web;

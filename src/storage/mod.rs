@@ -13,6 +13,7 @@ pub mod intake;
 pub mod labels;
 pub mod measurements;
 pub mod models;
+pub mod pages;
 pub mod partitions;
 pub mod predictions;
 pub mod profiles;
