@@ -6,6 +6,8 @@
 //! `formats` into `domain::batch`; `services` land, settle, evaluate, alert, deliver and respond; `storage`
 //! holds all SQL. `tests/it/architecture.rs` checks which module may use which.
 
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod formats;
@@ -13,6 +15,7 @@ pub mod http;
 pub mod notify;
 pub mod outbound;
 pub mod pipelines;
+pub mod scheduler;
 pub mod services;
 pub mod stats;
 pub mod storage;

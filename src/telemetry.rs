@@ -64,7 +64,7 @@ pub enum TelemetryError {
 }
 
 /// Running telemetry. Keep it for as long as the service runs and end it with [`Telemetry::shutdown`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Telemetry {
     meters: SdkMeterProvider,
     tracers: Option<SdkTracerProvider>,

@@ -153,6 +153,28 @@ fn length(length: TimeDelta) -> String {
     }
 }
 
+/// A message as people read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    pub subject: String,
+    pub text: String,
+}
+
+/// The letter that says `message`; nothing only if its template cannot be rendered, which the log then says.
+#[must_use]
+pub fn letter(message: &Message) -> Option<Letter> {
+    match render(&message.tidied()) {
+        Ok(mail) => Some(Letter {
+            subject: mail.subject,
+            text: mail.text,
+        }),
+        Err(error) => {
+            tracing::error!(%error, "could not render a message");
+            None
+        }
+    }
+}
+
 macro_rules! mails {
     ($($reason:ident: $module:ident = $subject:tt, $text:tt, $html:tt;)+) => {
         $(mod $module {

@@ -18,6 +18,8 @@ pub mod email;
 mod mail;
 pub mod webhook;
 
+pub use mail::{Letter, letter};
+
 /// A way to reach somebody.
 pub trait Notifier: Send + Sync {
     /// Sends `message` once. `delivery_key` is the same on every attempt, so that the receiver can tell a

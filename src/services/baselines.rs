@@ -224,6 +224,7 @@ async fn fit_window(
         return Ok(());
     }
     fit(conn, &model, baseline, &reference, now).await?;
+    baselines::mark_version(conn, baseline.baseline_id, version_id).await?;
     baselines::mark_fitted(conn, baseline.baseline_id, rows, None, now).await?;
     Ok(())
 }

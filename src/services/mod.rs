@@ -53,6 +53,8 @@ pub struct Services {
 pub struct Nudges {
     /// Batches have landed.
     pub settle: Arc<Notify>,
+    /// Batches have been settled.
+    pub evaluate: Arc<Notify>,
     /// Runs may go on: somebody decided, or a pipeline reported.
     pub respond: Arc<Notify>,
     /// Messages wait in the outbox.

@@ -245,6 +245,22 @@ pub async fn mark_fitted(
     Ok(())
 }
 
+/// Records whose predictions a window baseline was fitted on.
+pub async fn mark_version(
+    conn: &mut PgConnection,
+    baseline_id: BaselineId,
+    version_id: Option<VersionId>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE baselines SET model_version_id = $2 WHERE baseline_id = $1",
+        baseline_id.0,
+        version_id.map(|id| id.0)
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Keeps what was inferred from a baseline's rows, so that overrides can change without the rows.
 pub async fn put_inferred(
     conn: &mut PgConnection,

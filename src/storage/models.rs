@@ -56,6 +56,15 @@ pub async fn auto_registers(conn: &mut PgConnection, project_id: ProjectId) -> s
     .await
 }
 
+/// The oldest project: the one a new database begins with.
+pub async fn any_project(conn: &mut PgConnection) -> sqlx::Result<ProjectId> {
+    sqlx::query_scalar!(
+        r#"SELECT project_id AS "project_id: ProjectId" FROM projects ORDER BY created_at, project_id LIMIT 1"#
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// The name of a project.
 pub async fn project_name(conn: &mut PgConnection, project_id: ProjectId) -> sqlx::Result<String> {
     sqlx::query_scalar!(

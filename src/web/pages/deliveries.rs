@@ -4,9 +4,10 @@ use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
 use crate::domain::ids::DeliveryId;
+use crate::domain::message::Message;
+use crate::notify::{self, Letter};
 use crate::services::{Error, Services};
 use crate::storage::pages::{self, AttemptRow, DeliveryRow};
 use crate::web::answer::{Failure, page};
@@ -110,8 +111,8 @@ pub async fn show(
             )
         }),
         headers: headers(&row),
-        body: body(&row.message),
-        rest: rest(&row.message),
+        body: letter_of(&row).map(|letter| letter.text),
+        rest: facts(&row.message),
         attempts: attempts.iter().map(attempt_line).collect(),
         line,
     })
@@ -120,13 +121,8 @@ pub async fn show(
 /// A delivery as lists show it.
 #[must_use]
 pub fn delivery_line(row: &DeliveryRow, now: DateTime<Utc>) -> DeliveryLine {
-    let subject = row
-        .message
-        .get("subject")
-        .and_then(Value::as_str)
-        .map(str::to_owned)
-        .or_else(|| row.alert_summary.clone())
-        .unwrap_or_else(|| wording::words(&row.reason));
+    let subject =
+        letter_of(row).map_or_else(|| wording::words(&row.reason), |letter| letter.subject);
     DeliveryLine {
         href: format!("/deliveries/{}", row.delivery_id),
         subject,
@@ -163,21 +159,10 @@ fn headers(row: &DeliveryRow) -> Vec<Fact> {
         name: name.to_owned(),
         value,
     };
-    let to = row.message.get("to").and_then(|to| match to {
-        Value::String(address) => Some(address.clone()),
-        Value::Array(all) => Some(
-            all.iter()
-                .filter_map(Value::as_str)
-                .collect::<Vec<_>>()
-                .join(", "),
-        ),
-        _ => None,
-    });
     let mut out = vec![
         fact("Receiver", row.receiver.clone()),
         fact("Channel", row.channel.clone()),
     ];
-    out.extend(to.map(|to| fact("To", to)));
     out.push(fact("Because", wording::words(&row.reason)));
     out.extend(row.model.clone().map(|model| fact("Model", model)));
     out.push(fact("Written", wording::date_time(row.created_at)));
@@ -188,27 +173,10 @@ fn headers(row: &DeliveryRow) -> Vec<Fact> {
     out
 }
 
-/// Under which names the text of a message may stand.
-const BODIES: [&str; 4] = ["text", "body_text", "body", "plain"];
-
-/// Parts of a message that the page shows in their own place, or that repeat the text as markup.
-const SHOWN_ELSEWHERE: [&str; 4] = ["subject", "to", "html", "body_html"];
-
-fn body(message: &Value) -> Option<String> {
-    BODIES
-        .iter()
-        .find_map(|name| message.get(name)?.as_str())
-        .map(str::to_owned)
-}
-
-fn rest(message: &Value) -> Vec<Fact> {
-    let mut rest = message.clone();
-    if let Some(parts) = rest.as_object_mut() {
-        parts.retain(|name, _| {
-            !BODIES.contains(&name.as_str()) && !SHOWN_ELSEWHERE.contains(&name.as_str())
-        });
-    }
-    facts(&rest)
+/// The message as its readers see it.
+fn letter_of(row: &DeliveryRow) -> Option<Letter> {
+    let message: Message = serde_json::from_value(row.message.clone()).ok()?;
+    notify::letter(&message)
 }
 
 fn attempt_line(row: &AttemptRow) -> AttemptLine {
