@@ -1,5 +1,145 @@
-//! The JSON API: translates between HTTP and `services`, and holds no rules.
+//! The JSON API: translates requests into calls of [`crate::services`] and their results into documents. It
+//! holds no rules. Reads may go to storage directly; whatever changes state goes through a service.
+//!
+//! The routes and their OpenAPI description are one thing: each handler carries its `#[utoipa::path]`, and
+//! [`router`] and [`openapi`] are both made from the same list, so a route cannot be missing from the
+//! description. The scope a route needs stands in that description too, and a test asks every route without
+//! it. The guard of [`headers`] is wrapped around everything by whoever serves, pages included.
 
+mod alerts;
 pub mod auth;
+mod baselines;
+mod bodies;
+mod candidates;
+mod definitions;
+mod description;
 pub mod headers;
+mod health;
+mod intake;
+mod measurements;
+mod models;
+mod moments;
+mod names;
+mod observe;
+mod pipeline_runs;
 pub mod problem;
+mod runs;
+mod tokens;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, FromRef};
+use axum::middleware::{from_fn, from_fn_with_state};
+use sqlx::PgPool;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::decompression::RequestDecompressionLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub use observe::Instruments;
+
+use crate::services::Services;
+use crate::services::access::{Site, WallClock};
+
+/// Makes the text of the metrics page.
+pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// What the handlers need.
+#[derive(Clone)]
+pub struct ApiState {
+    pub services: Services,
+    pub site: Site,
+    /// The service's metrics in the Prometheus text format.
+    pub metrics: Metrics,
+    /// Settings of the database with which an acknowledged batch could be lost.
+    pub not_durable: Arc<Vec<&'static str>>,
+    pub instruments: Instruments,
+}
+
+impl FromRef<ApiState> for Services {
+    fn from_ref(state: &ApiState) -> Self {
+        state.services.clone()
+    }
+}
+
+impl FromRef<ApiState> for PgPool {
+    fn from_ref(state: &ApiState) -> Self {
+        state.services.pool.clone()
+    }
+}
+
+impl FromRef<ApiState> for WallClock {
+    fn from_ref(state: &ApiState) -> Self {
+        Self(state.services.wall.clone())
+    }
+}
+
+impl FromRef<ApiState> for Site {
+    fn from_ref(state: &ApiState) -> Self {
+        state.site.clone()
+    }
+}
+
+/// Everything the API answers. Paths below `/api/` that are no route get a problem document; other paths are
+/// left to the router this one is merged into.
+pub fn router(state: ApiState) -> Router {
+    let observed = state.instruments.clone();
+    let (described, _) = described().split_for_parts();
+    described
+        .route("/api/{*rest}", axum::routing::any(problem::no_such_route))
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(RequestDecompressionLayer::new())
+        .layer(from_fn(bodies::limit))
+        .layer(DefaultBodyLimit::max(bodies::MOST_BYTES_SENT))
+        .layer(CatchPanicLayer::custom(problem::of_panic))
+        .layer(from_fn_with_state(observed, observe::request))
+        .with_state(state)
+}
+
+/// The description of the API, as `bellwether openapi` prints it.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    description::complete(described().into_openapi())
+}
+
+fn described() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::with_openapi(description::head())
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
+        .nest("/api/v1", api())
+}
+
+fn api() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(intake::send_predictions))
+        .routes(routes!(intake::send_labels))
+        .routes(routes!(intake::batch))
+        .routes(routes!(intake::counts))
+        .routes(routes!(models::list, models::register))
+        .routes(routes!(models::show))
+        .routes(routes!(models::register_version))
+        .routes(routes!(models::promote))
+        .routes(routes!(baselines::list, baselines::declare))
+        .routes(routes!(baselines::fit))
+        .routes(routes!(measurements::measurements))
+        .routes(routes!(measurements::quality))
+        .routes(routes!(alerts::list))
+        .routes(routes!(alerts::show))
+        .routes(routes!(alerts::deliveries))
+        .routes(routes!(runs::list))
+        .routes(routes!(runs::show))
+        .routes(routes!(runs::start))
+        .routes(routes!(runs::decide))
+        .routes(routes!(pipeline_runs::list))
+        .routes(routes!(pipeline_runs::report))
+        .routes(routes!(candidates::list))
+        .routes(routes!(candidates::promotions))
+        .routes(routes!(definitions::list, definitions::apply))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(tokens::audit))
+        .routes(routes!(health::clock))
+        .routes(routes!(description::serve))
+}

@@ -1,10 +1,11 @@
 //! Errors as RFC 9457 problem documents, in one place. What a person can act on is told in full; of an
 //! internal error they learn a request id, under which the log has the whole chain.
 
+use std::any::Any;
 use std::time::Duration;
 
-use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -107,6 +108,42 @@ impl From<Error> for Problem {
             Error::Internal(_) => Self::internal(&error),
         }
     }
+}
+
+impl From<sqlx::Error> for Problem {
+    /// For the reads that go to storage directly.
+    fn from(error: sqlx::Error) -> Self {
+        Error::from(error).into()
+    }
+}
+
+/// The answer where there is no route.
+pub async fn no_such_route(uri: Uri) -> Problem {
+    let told = format!(
+        "there is no route {}; /api/v1/openapi.json lists them",
+        uri.path()
+    );
+    Problem::new(StatusCode::NOT_FOUND, told)
+}
+
+/// The answer where there is a route, but not for the method; axum adds the header that names those there are.
+pub async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
+    let told = format!("{} does not take {method}", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, told)
+}
+
+/// The answer to a request whose handler panicked; for `CatchPanicLayer`.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the layer hands the panic over"
+)]
+pub fn of_panic(panic: Box<dyn Any + Send>) -> Response {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without text");
+    Problem::internal(&Error::internal(text)).into_response()
 }
 
 impl IntoResponse for Problem {

@@ -1,0 +1,176 @@
+//! Baselines: the references that production is compared with.
+
+use axum::Json;
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::auth::{Authorised, Operate, Read};
+use super::bodies::{Body, Path, Query, Upload};
+use super::models::version_id;
+use super::moments::Moment;
+use super::problem::Problem;
+use crate::domain::ids::BaselineId;
+use crate::services::baselines::{self, ReferenceFile, ReferenceWindow};
+use crate::services::{Services, registry};
+use crate::storage::baselines::{self as stored, Baseline};
+use crate::storage::models::{self, Version};
+
+/// A baseline in force.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct BaselineView {
+    pub baseline_id: BaselineId,
+    pub name: String,
+    /// `file` or `window`.
+    pub source: String,
+    pub file_name: Option<String>,
+    pub from: Option<DateTime<Utc>>,
+    pub to: Option<DateTime<Utc>>,
+    /// The version whose predictions count; the champion when absent.
+    pub version: Option<String>,
+    /// `waiting` (for its window to be over), `fitted` or `failed`.
+    pub state: String,
+    /// Why fitting failed.
+    pub cause: Option<String>,
+    pub rows: i64,
+    pub created_at: DateTime<Utc>,
+    pub created_by: String,
+    pub fitted_at: Option<DateTime<Utc>>,
+}
+
+impl BaselineView {
+    fn new(baseline: Baseline, versions: &[Version]) -> Self {
+        let version = versions
+            .iter()
+            .find(|version| Some(version.version_id) == baseline.version_id);
+        Self {
+            baseline_id: baseline.baseline_id,
+            name: baseline.name,
+            source: baseline.source,
+            file_name: baseline.file_name,
+            from: baseline.window_from,
+            to: baseline.window_to,
+            version: version.map(|version| version.name.clone()),
+            state: baseline.state,
+            cause: baseline.cause,
+            rows: baseline.rows,
+            created_at: baseline.created_at,
+            created_by: baseline.created_by,
+            fitted_at: baseline.fitted_at,
+        }
+    }
+
+    /// Baselines of a model with these versions.
+    pub fn all(baselines: Vec<Baseline>, versions: &[Version]) -> Vec<Self> {
+        baselines
+            .into_iter()
+            .map(|baseline| Self::new(baseline, versions))
+            .collect()
+    }
+}
+
+/// The baselines in force of a model, by name.
+#[utoipa::path(
+    get, path = "/models/{model}/baselines", tag = "baselines", security(("token" = ["read"])),
+    params(("model" = String, Path, description = "Name of the model")),
+    responses((status = 200, description = "The baselines", body = [BaselineView]))
+)]
+pub async fn list(
+    caller: Authorised<Read>,
+    State(services): State<Services>,
+    Path(model): Path<String>,
+) -> Result<Json<Vec<BaselineView>>, Problem> {
+    let mut conn = services.pool.acquire().await?;
+    let model = registry::model(&mut conn, caller.principal.project_id, &model).await?;
+    let versions = models::versions(&mut conn, model.model_id).await?;
+    let baselines = stored::in_force(&mut conn, model.model_id).await?;
+    Ok(Json(BaselineView::all(baselines, &versions)))
+}
+
+/// A window of production to be a baseline.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WindowToDeclare {
+    pub name: String,
+    pub from: Moment,
+    /// The first instant that does not belong to it.
+    pub to: Moment,
+    /// The version whose predictions count; the champion when absent.
+    pub version: Option<String>,
+}
+
+/// Declares a baseline on a window of production; it is fitted once the window is over.
+#[utoipa::path(
+    post, path = "/models/{model}/baselines", tag = "baselines", security(("token" = ["operate"])),
+    params(("model" = String, Path, description = "Name of the model")),
+    request_body = WindowToDeclare,
+    responses((status = 200, description = "The baseline", body = BaselineView))
+)]
+pub async fn declare(
+    caller: Authorised<Operate>,
+    State(services): State<Services>,
+    Path(model): Path<String>,
+    Body(window): Body<WindowToDeclare>,
+) -> Result<Json<BaselineView>, Problem> {
+    let (principal, now) = (caller.principal, services.clock.now());
+    let mut tx = services.pool.begin().await?;
+    let model = registry::model(&mut tx, principal.project_id, &model).await?;
+    if let Some(version) = &window.version {
+        version_id(&mut tx, &model, version).await?;
+    }
+    let declared = ReferenceWindow {
+        name: &window.name,
+        from: window.from.0,
+        to: window.to.0,
+        version: window.version.as_deref(),
+    };
+    let baseline =
+        baselines::declare_window(&mut tx, &model, declared, &principal.actor, now).await?;
+    let versions = models::versions(&mut tx, model.model_id).await?;
+    tx.commit().await?;
+    Ok(Json(BaselineView::new(baseline, &versions)))
+}
+
+/// How a baseline's file is sent.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct FileQuery {
+    /// What the file is called where it comes from.
+    file_name: Option<String>,
+}
+
+/// Fits a baseline on a file of rows. The same file again changes nothing.
+#[utoipa::path(
+    post, path = "/models/{model}/baselines/{name}", tag = "baselines", security(("token" = ["operate"])),
+    params(
+        ("model" = String, Path, description = "Name of the model"),
+        ("name" = String, Path, description = "Name of the baseline"),
+        FileQuery,
+    ),
+    request_body(description = "The rows, with predictions and labels where there are some", content(
+        ("application/json"), ("application/x-ndjson"), ("text/csv"), ("application/vnd.apache.parquet")
+    )),
+    responses((status = 200, description = "The baseline", body = BaselineView))
+)]
+pub async fn fit(
+    caller: Authorised<Operate>,
+    State(services): State<Services>,
+    Path((model, name)): Path<(String, String)>,
+    Query(query): Query<FileQuery>,
+    upload: Upload,
+) -> Result<Json<BaselineView>, Problem> {
+    let file_name = query
+        .file_name
+        .unwrap_or_else(|| format!("{name}.{}", upload.format.as_str()));
+    let file = ReferenceFile {
+        project_id: caller.principal.project_id,
+        model: &model,
+        name: &name,
+        file_name: &file_name,
+        format: upload.format,
+        body: upload.body,
+    };
+    let baseline = baselines::fit_file(&services, file, &caller.principal.actor).await?;
+    Ok(Json(BaselineView::new(baseline, &[])))
+}

@@ -1,0 +1,204 @@
+//! Predictions and labels coming in, and what became of them.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::ApiState;
+use super::auth::{Authorised, Ingest, Read};
+use super::bodies::{Path, Query, Upload};
+use super::problem::Problem;
+use crate::domain::batch::Reject;
+use crate::domain::ids::BatchId;
+use crate::services::ingest::{self, Receipt};
+use crate::services::{Error, Services, registry};
+use crate::storage::intake::{self, BatchKind, BatchStatus, IntakeCount};
+
+/// How predictions are sent.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct PredictionsQuery {
+    /// The version of rows that do not name one; the champion when absent.
+    version: Option<String>,
+}
+
+/// Takes in predictions. The answer is given once they are durable; a row whose id is known already counts as a
+/// duplicate, so a batch may be sent again.
+#[utoipa::path(
+    post, path = "/models/{model}/predictions", tag = "intake", security(("token" = ["ingest"])),
+    params(("model" = String, Path, description = "Name of the model"), PredictionsQuery),
+    request_body(description = "Rows, see docs/formats.md; may be gzip", content(
+        ("application/json"), ("application/x-ndjson"), ("text/csv"), ("application/vnd.apache.parquet")
+    )),
+    responses((status = 200, description = "What was kept and what was refused", body = Receipt))
+)]
+pub async fn send_predictions(
+    caller: Authorised<Ingest>,
+    State(state): State<ApiState>,
+    Path(model): Path<String>,
+    Query(query): Query<PredictionsQuery>,
+    upload: Upload,
+) -> Result<Json<Receipt>, Problem> {
+    let upload = ingest::Upload {
+        project_id: caller.principal.project_id,
+        model: &model,
+        format: upload.format,
+        body: upload.body,
+        version: query.version,
+    };
+    let receipt = ingest::predictions(&state.services, upload).await?;
+    state.instruments.batch("predictions", &receipt);
+    Ok(Json(receipt))
+}
+
+/// Takes in labels. They may come before their predictions, or long after; a later label corrects an earlier
+/// one.
+#[utoipa::path(
+    post, path = "/models/{model}/labels", tag = "intake", security(("token" = ["ingest"])),
+    params(("model" = String, Path, description = "Name of the model")),
+    request_body(description = "Rows, see docs/formats.md; may be gzip", content(
+        ("application/json"), ("application/x-ndjson"), ("text/csv"), ("application/vnd.apache.parquet")
+    )),
+    responses((status = 200, description = "What was kept and what was refused", body = Receipt))
+)]
+pub async fn send_labels(
+    caller: Authorised<Ingest>,
+    State(state): State<ApiState>,
+    Path(model): Path<String>,
+    upload: Upload,
+) -> Result<Json<Receipt>, Problem> {
+    let upload = ingest::Upload {
+        project_id: caller.principal.project_id,
+        model: &model,
+        format: upload.format,
+        body: upload.body,
+        version: None,
+    };
+    let receipt = ingest::labels(&state.services, upload).await?;
+    state.instruments.batch("labels", &receipt);
+    Ok(Json(receipt))
+}
+
+/// A batch that was taken in.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Batch {
+    pub batch_id: BatchId,
+    /// `predictions` or `labels`.
+    pub kind: &'static str,
+    /// `landed` (durable), `settled` (counted) or `failed` (kept, but cannot be counted).
+    pub state: String,
+    pub received: i64,
+    /// Known once the batch is settled, as are `duplicate` and `conflicting`.
+    pub accepted: Option<i64>,
+    pub duplicate: Option<i64>,
+    /// Rows whose id is known with another content; the first stands.
+    pub conflicting: Option<i64>,
+    pub rejected: i64,
+    /// The first refused rows, 100 at most.
+    pub rejects: Vec<Reject>,
+    pub received_at: DateTime<Utc>,
+    pub settled_at: Option<DateTime<Utc>>,
+    /// Why settling failed.
+    pub cause: Option<String>,
+}
+
+impl Batch {
+    fn new(status: BatchStatus, rejects: Vec<Reject>) -> Self {
+        Self {
+            batch_id: status.batch_id,
+            kind: status.kind.as_str(),
+            state: status.state,
+            received: status.received_rows,
+            accepted: status.accepted_rows,
+            duplicate: status.duplicate_rows,
+            conflicting: status.conflicting_rows,
+            rejected: status.rejected_rows,
+            rejects,
+            received_at: status.received_at,
+            settled_at: status.settled_at,
+            cause: status.cause,
+        }
+    }
+}
+
+/// What became of a batch.
+#[utoipa::path(
+    get, path = "/batches/{batch_id}", tag = "intake", security(("token" = ["read"])),
+    params(("batch_id" = BatchId, Path)),
+    responses((status = 200, description = "The batch", body = Batch))
+)]
+pub async fn batch(
+    caller: Authorised<Read>,
+    State(services): State<Services>,
+    Path(batch_id): Path<BatchId>,
+) -> Result<Json<Batch>, Problem> {
+    let mut conn = services.pool.acquire().await?;
+    let status = intake::status(&mut conn, caller.principal.project_id, batch_id)
+        .await?
+        .ok_or_else(|| Error::not_found(format!("batch {batch_id}")))?;
+    let rejects = intake::rejects(&mut conn, batch_id).await?;
+    Ok(Json(Batch::new(status, rejects)))
+}
+
+/// How many rows came in for a model, and what became of them. Once everything is settled, `received` is the
+/// sum of the others.
+#[derive(Debug, Default, Serialize, utoipa::ToSchema)]
+pub struct IntakeCounts {
+    pub received: i64,
+    pub accepted: i64,
+    pub duplicate: i64,
+    pub conflicting: i64,
+    pub rejected: i64,
+    pub rejected_by_reason: BTreeMap<String, i64>,
+}
+
+/// The counts of both kinds.
+#[derive(Debug, Default, Serialize, utoipa::ToSchema)]
+pub struct Intake {
+    pub predictions: IntakeCounts,
+    pub labels: IntakeCounts,
+}
+
+impl Intake {
+    fn add(&mut self, count: IntakeCount) {
+        let counts = match count.kind {
+            BatchKind::Predictions => &mut self.predictions,
+            BatchKind::Labels => &mut self.labels,
+        };
+        match count.outcome.as_str() {
+            "received" => counts.received += count.rows,
+            "accepted" => counts.accepted += count.rows,
+            "duplicate" => counts.duplicate += count.rows,
+            "conflicting" => counts.conflicting += count.rows,
+            _ => {
+                counts.rejected += count.rows;
+                *counts.rejected_by_reason.entry(count.reason).or_default() += count.rows;
+            }
+        }
+    }
+}
+
+/// How many rows came in for a model.
+#[utoipa::path(
+    get, path = "/models/{model}/intake", tag = "intake", security(("token" = ["read"])),
+    params(("model" = String, Path, description = "Name of the model")),
+    responses((status = 200, description = "The counts", body = Intake))
+)]
+pub async fn counts(
+    caller: Authorised<Read>,
+    State(services): State<Services>,
+    Path(model): Path<String>,
+) -> Result<Json<Intake>, Problem> {
+    let mut conn = services.pool.acquire().await?;
+    let model = registry::model(&mut conn, caller.principal.project_id, &model).await?;
+    let counts = intake::counts(&mut conn, model.model_id).await?;
+    let mut intake = Intake::default();
+    for count in counts {
+        intake.add(count);
+    }
+    Ok(Json(intake))
+}

@@ -1,0 +1,258 @@
+//! What was measured, and quality over spans that no window has.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::auth::{Authorised, Read};
+use super::bodies::{Path, Query};
+use super::models::version_id;
+use super::moments::{self, Moment};
+use super::names::Names;
+use super::problem::Problem;
+use crate::domain::measurement::{Segment, Status};
+use crate::domain::window::Grain;
+use crate::services::quality::{self, QualityOutcome, QualityValue};
+use crate::services::{Error, Services, registry};
+use crate::storage::labels;
+use crate::storage::measurements::{self as stored, Selection, StoredMeasurement};
+
+const USUAL_MEASUREMENTS: i64 = 1_000;
+const MOST_MEASUREMENTS: i64 = 10_000;
+
+/// Which measurements are wanted; what is absent means any.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct MeasurementsQuery {
+    monitor: Option<String>,
+    /// A measure, such as `psi`; several with commas between them.
+    measure: Option<String>,
+    feature: Option<String>,
+    version: Option<String>,
+    /// Windows that start then or later.
+    #[param(value_type = Option<String>)]
+    from: Option<Moment>,
+    /// Windows that start before then.
+    #[param(value_type = Option<String>)]
+    to: Option<Moment>,
+    /// Whether only values of all rows are wanted, none of segments.
+    #[serde(default)]
+    overall: bool,
+    /// At most so many, from 1 to 10000.
+    #[param(default = 1000, minimum = 1, maximum = 10000)]
+    limit: Option<i64>,
+}
+
+/// A value in force, with what it was computed from.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct MeasurementView {
+    pub version: Option<String>,
+    pub monitor: String,
+    pub window: Grain,
+    pub window_start: DateTime<Utc>,
+    pub window_end: DateTime<Utc>,
+    /// `name=value`; nothing for all rows.
+    pub segment: Option<String>,
+    /// Empty for values about the whole model; `prediction()` for the prediction itself.
+    pub feature: String,
+    pub measure: String,
+    pub value: Option<f64>,
+    /// The 95 % interval, where one is known.
+    pub low: Option<f64>,
+    pub high: Option<f64>,
+    pub p_value: Option<f64>,
+    /// The baseline's value of the same measure, where there is one.
+    pub reference: Option<f64>,
+    pub status: Status,
+    pub current_rows: u64,
+    pub reference_rows: u64,
+    /// How the value was computed.
+    pub recipe: serde_json::Value,
+    pub measured_at: DateTime<Utc>,
+}
+
+impl MeasurementView {
+    fn new(measurement: StoredMeasurement, names: &Names) -> Self {
+        Self {
+            version: names.version(measurement.version_id),
+            monitor: measurement.monitor,
+            window: measurement.window.grain,
+            window_start: measurement.window.start,
+            window_end: measurement.window.end,
+            segment: segment_text(&measurement.segment),
+            feature: measurement.feature,
+            measure: measurement.measure,
+            value: measurement.value,
+            low: measurement.interval.map(|(low, _)| low),
+            high: measurement.interval.map(|(_, high)| high),
+            p_value: measurement.p_value,
+            reference: measurement.reference,
+            status: measurement.status,
+            current_rows: measurement.current_rows,
+            reference_rows: measurement.reference_rows,
+            recipe: measurement.recipe,
+            measured_at: measurement.measured_at,
+        }
+    }
+}
+
+fn segment_text(segment: &Segment) -> Option<String> {
+    (!segment.is_overall()).then(|| format!("{}={}", segment.name, segment.value))
+}
+
+/// The measurements in force of a model, oldest window first.
+#[utoipa::path(
+    get, path = "/models/{model}/measurements", tag = "measurements", security(("token" = ["read"])),
+    params(("model" = String, Path, description = "Name of the model"), MeasurementsQuery),
+    responses((status = 200, description = "The measurements", body = [MeasurementView]))
+)]
+pub async fn measurements(
+    caller: Authorised<Read>,
+    State(services): State<Services>,
+    Path(model): Path<String>,
+    Query(query): Query<MeasurementsQuery>,
+) -> Result<Json<Vec<MeasurementView>>, Problem> {
+    let limit = moments::limit(query.limit, USUAL_MEASUREMENTS, MOST_MEASUREMENTS)?;
+    let project_id = caller.principal.project_id;
+    let mut conn = services.pool.acquire().await?;
+    let model = registry::model(&mut conn, project_id, &model).await?;
+    let version = match &query.version {
+        Some(version) => Some(version_id(&mut conn, &model, version).await?),
+        None => None,
+    };
+    let measures: Option<Vec<String>> = query
+        .measure
+        .map(|measures| measures.split(',').map(|m| m.trim().to_owned()).collect());
+    let selection = Selection {
+        version_id: version,
+        monitor: query.monitor.as_deref(),
+        measures: measures.as_deref(),
+        feature: query.feature.as_deref(),
+        overall_only: query.overall,
+        from: query.from.map(|moment| moment.0),
+        to: query.to.map(|moment| moment.0),
+    };
+    let found = stored::in_force(&mut conn, model.model_id, selection, limit).await?;
+    let names = Names::of(&mut conn, project_id).await?;
+    let views = found.into_iter().map(|m| MeasurementView::new(m, &names));
+    Ok(Json(views.collect()))
+}
+
+/// The span that quality is wanted of.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct QualityQuery {
+    /// The version; the champion when absent.
+    version: Option<String>,
+    /// Predictions made then or later.
+    #[param(value_type = String)]
+    from: Moment,
+    /// Predictions made before then.
+    #[param(value_type = String)]
+    to: Moment,
+}
+
+/// Quality over a span.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Quality {
+    pub model: String,
+    pub version: String,
+    pub from: DateTime<Utc>,
+    pub to: DateTime<Utc>,
+    /// All predictions first, then each segment. Empty without labels.
+    pub segments: Vec<SegmentQuality>,
+}
+
+/// Quality of one segment.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct SegmentQuality {
+    /// `name=value`; nothing for all predictions.
+    pub segment: Option<String>,
+    /// How many predictions have a label.
+    pub labels: u64,
+    /// By measure.
+    pub measures: BTreeMap<&'static str, QualityMeasure>,
+}
+
+/// One measure of quality.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct QualityMeasure {
+    /// Nothing where the measure is not defined, as the area under the curve with one class only.
+    pub value: Option<f64>,
+    /// The 95 % interval, where one is known.
+    pub low: Option<f64>,
+    pub high: Option<f64>,
+}
+
+impl SegmentQuality {
+    fn new((segment, values): (Segment, Vec<QualityValue>)) -> Self {
+        Self {
+            segment: segment_text(&segment),
+            labels: values.first().map_or(0, |value| value.labels),
+            measures: values
+                .into_iter()
+                .map(|value| {
+                    let measure = QualityMeasure {
+                        value: value.value,
+                        low: value.interval.map(|(low, _)| low),
+                        high: value.interval.map(|(_, high)| high),
+                    };
+                    (value.measure.as_str(), measure)
+                })
+                .collect(),
+        }
+    }
+}
+
+/// Quality over any span, computed from the predictions whose label is known.
+#[utoipa::path(
+    get, path = "/models/{model}/quality", tag = "measurements", security(("token" = ["read"])),
+    params(("model" = String, Path, description = "Name of the model"), QualityQuery),
+    responses((status = 200, description = "Quality, overall and per segment", body = Quality))
+)]
+pub async fn quality(
+    caller: Authorised<Read>,
+    State(services): State<Services>,
+    Path(model): Path<String>,
+    Query(query): Query<QualityQuery>,
+) -> Result<Json<Quality>, Problem> {
+    let (from, to) = (query.from.0, query.to.0);
+    if from >= to {
+        return Err(Error::invalid_field("to", "must be after `from`").into());
+    }
+    let mut conn = services.pool.acquire().await?;
+    let model = registry::model(&mut conn, caller.principal.project_id, &model).await?;
+    let (id, version) = match query.version {
+        Some(name) => (version_id(&mut conn, &model, &name).await?, name),
+        None => registry::champion(&mut conn, &model)
+            .await?
+            .map(|champion| (champion.version_id, champion.version))
+            .ok_or_else(|| Error::not_found(format!("a champion of model {:?}", model.name)))?,
+    };
+    let outcomes = labels::outcomes(&mut conn, id, from, to).await?;
+    drop(conn);
+    let name = model.name.clone();
+    let computed = tokio::task::spawn_blocking(move || {
+        let outcomes: Vec<(QualityOutcome, Vec<String>)> = outcomes
+            .into_iter()
+            .map(|mut outcome| {
+                let segments = std::mem::take(&mut outcome.segments);
+                (QualityOutcome::of_stored(outcome), segments)
+            })
+            .collect();
+        quality::by_segment(&model, &outcomes)
+    });
+    let by_segment = computed.await.map_err(Error::internal)?;
+    Ok(Json(Quality {
+        model: name,
+        version,
+        from,
+        to,
+        segments: by_segment.into_iter().map(SegmentQuality::new).collect(),
+    }))
+}

@@ -1,0 +1,120 @@
+//! What each request leaves behind: a span with its id, and counts by route. Routes are counted by their
+//! template and statuses by their class, both closed sets, so no request can add a series of its own.
+
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Histogram, Meter};
+use tracing::Instrument;
+
+use crate::services::ingest::Receipt;
+use crate::services::request_id;
+
+/// What the API counts.
+#[derive(Debug, Clone)]
+pub struct Instruments {
+    requests: Counter<u64>,
+    duration: Histogram<f64>,
+    intake_rows: Counter<u64>,
+}
+
+impl Instruments {
+    /// The instruments, made from the service's meter.
+    #[must_use]
+    pub fn new(meter: &Meter) -> Self {
+        let instruments = Self {
+            requests: meter
+                .u64_counter("bellwether_http_requests")
+                .with_description("Requests answered, by route, method and class of status")
+                .build(),
+            duration: meter
+                .f64_histogram("bellwether_http_request_duration")
+                .with_unit("s")
+                .with_description("Time from a request's head to its answer's head")
+                .build(),
+            intake_rows: meter
+                .u64_counter("bellwether_intake_rows")
+                .with_description("Rows that were sent, by what became of them")
+                .build(),
+        };
+        for kind in ["predictions", "labels"] {
+            instruments.count_rows(kind, 0, 0);
+        }
+        instruments
+    }
+
+    /// Counts what a batch brought.
+    pub fn batch(&self, kind: &'static str, receipt: &Receipt) {
+        self.count_rows(kind, receipt.kept, receipt.rejected);
+    }
+
+    fn count_rows(&self, kind: &'static str, kept: u64, rejected: u64) {
+        for (outcome, rows) in [("kept", kept), ("rejected", rejected)] {
+            let labels = [
+                KeyValue::new("kind", kind),
+                KeyValue::new("outcome", outcome),
+            ];
+            self.intake_rows.add(rows, &labels);
+        }
+    }
+}
+
+/// Middleware around every route.
+pub async fn request(
+    State(instruments): State<Instruments>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let began = Instant::now();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
+    let method = method_label(request.method());
+    let span = tracing::info_span!(
+        "http.request",
+        method,
+        route,
+        request_id = request_id::current(),
+        status = tracing::field::Empty
+    );
+    let response = next.run(request).instrument(span.clone()).await;
+    span.record("status", response.status().as_u16());
+    let labels = [
+        KeyValue::new("route", route),
+        KeyValue::new("method", method),
+        KeyValue::new("status", class(response.status().as_u16())),
+    ];
+    instruments.requests.add(1, &labels);
+    instruments
+        .duration
+        .record(began.elapsed().as_secs_f64(), &labels[..2]);
+    response
+}
+
+/// Methods come from the caller; those that no route has are one.
+fn method_label(method: &axum::http::Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
+}
+
+fn class(status: u16) -> &'static str {
+    match status / 100 {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
+    }
+}
