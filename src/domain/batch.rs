@@ -126,9 +126,11 @@ impl LabelBatch {
     Hash,
     Serialize,
     Deserialize,
+    sqlx::Type,
     utoipa::ToSchema,
 )]
 #[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum RejectReason {
     /// The row cannot be read at all.
     Malformed,

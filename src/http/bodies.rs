@@ -129,9 +129,9 @@ pub struct Path<T>(pub T);
 
 impl From<JsonRejection> for Problem {
     fn from(rejection: JsonRejection) -> Self {
-        match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
-            status => Self::new(status, rejection.body_text()),
+        match &rejection {
+            JsonRejection::BytesRejection(error) => unreadable(error),
+            _ => Self::new(rejection.status(), rejection.body_text()),
         }
     }
 }

@@ -143,3 +143,6 @@ fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(health::clock))
         .routes(routes!(description::serve))
 }
+
+#[cfg(test)]
+mod tests;

@@ -408,10 +408,10 @@ mod tests {
     use tokio::process::{Child, Command};
 
     use super::super::conformance::{self, Behaviour, Channel};
-    use super::crate::outbound::tests::{nobody, silent_server};
     use super::*;
     use crate::domain::message::NotifyReason;
     use crate::domain::message::tests::{example, hostile};
+    use crate::outbound::tests::{nobody, silent_server};
 
     const FROM: &str = "Bellwether <bellwether@example.org>";
 

@@ -149,10 +149,10 @@ mod tests {
     use axum::routing::post;
 
     use super::super::conformance::{self, Behaviour, Channel};
-    use super::crate::outbound::tests::{allowing, nobody, serve, silent_server};
     use super::*;
     use crate::domain::message::NotifyReason;
     use crate::domain::message::tests::example;
+    use crate::outbound::tests::{allowing, nobody, serve, silent_server};
 
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 

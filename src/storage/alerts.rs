@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use crate::domain::alert::RuleState;
-use crate::domain::ids::{AlertId, ModelId, ProjectId, VersionId};
+use crate::domain::ids::{AlertId, ModelId, ProjectId, RunId, VersionId};
 use crate::domain::rule::Severity;
 
 /// Where a rule stands, with the open alert.
@@ -270,4 +270,44 @@ pub async fn open_rules(
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().map(|r| (r.rule, r.alert_id)).collect())
+}
+
+/// One step of an alert's life, as it was recorded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordedEvent {
+    pub sequence: i32,
+    pub at: DateTime<Utc>,
+    pub kind: String,
+    pub text: String,
+    pub detail: serde_json::Value,
+    pub actor: String,
+}
+
+/// The history of an alert, oldest first.
+pub async fn events(
+    conn: &mut PgConnection,
+    alert_id: AlertId,
+) -> sqlx::Result<Vec<RecordedEvent>> {
+    sqlx::query_as!(
+        RecordedEvent,
+        r#"
+        SELECT sequence, at, kind, text, detail, actor
+        FROM alert_events
+        WHERE alert_id = $1
+        ORDER BY sequence
+        "#,
+        alert_id.0
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// The runs that an alert started, oldest first.
+pub async fn run_ids(conn: &mut PgConnection, alert_id: AlertId) -> sqlx::Result<Vec<RunId>> {
+    sqlx::query_scalar!(
+        r#"SELECT run_id AS "run_id: RunId" FROM runs WHERE alert_id = $1 ORDER BY run_id"#,
+        alert_id.0
+    )
+    .fetch_all(conn)
+    .await
 }

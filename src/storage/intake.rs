@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::domain::batch::Reject;
+use crate::domain::batch::{Reject, RejectReason};
 use crate::domain::ids::{BatchId, ModelId, ProjectId};
 
 /// Predictions or labels.
@@ -245,6 +245,30 @@ pub async fn status(
     )
     .fetch_optional(conn)
     .await
+}
+
+/// The kept sample of a batch's refused rows, in the order of the body.
+pub async fn rejects(conn: &mut PgConnection, batch_id: BatchId) -> sqlx::Result<Vec<Reject>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT line, field, reason AS "reason: RejectReason", cause
+        FROM rejected_rows
+        WHERE batch_id = $1
+        ORDER BY line, field
+        "#,
+        batch_id.0
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Reject {
+            line: u64::try_from(row.line).unwrap_or(0),
+            field: row.field,
+            reason: row.reason,
+            cause: row.cause,
+        })
+        .collect())
 }
 
 /// A batch waiting to be settled.

@@ -6,6 +6,7 @@ pub mod access;
 pub mod alerts;
 pub mod audit;
 pub mod baselines;
+pub mod candidates;
 pub mod cluster;
 pub mod definitions;
 pub mod deliveries;
@@ -21,5 +22,16 @@ pub mod replay;
 pub mod runs;
 pub mod windows;
 
+use sqlx::PgConnection;
+use sqlx::migrate::Migrate;
+
 /// The schema's history, applied at start and by the tests.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// Whether the database has every migration this version knows.
+pub async fn is_migrated(conn: &mut PgConnection) -> sqlx::Result<bool> {
+    let applied = conn.list_applied_migrations(&MIGRATOR.table_name).await?;
+    Ok(MIGRATOR
+        .iter()
+        .all(|known| applied.iter().any(|done| done.version == known.version)))
+}

@@ -217,6 +217,27 @@ pub async fn versions(conn: &mut PgConnection, model_id: ModelId) -> sqlx::Resul
     .await
 }
 
+/// The names of all versions of a project's models.
+pub async fn version_names(
+    conn: &mut PgConnection,
+    project_id: ProjectId,
+) -> sqlx::Result<Vec<(VersionId, String)>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT model_version_id AS "version_id: VersionId", name
+        FROM model_versions
+        WHERE project_id = $1
+        "#,
+        project_id.0
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.version_id, row.name))
+        .collect())
+}
+
 /// Adds a version unless one of that name exists; returns its id and whether it is new.
 pub async fn add_version(
     conn: &mut PgConnection,
