@@ -227,6 +227,7 @@ CREATE TABLE grid_features (
     feature        text NOT NULL,
     kind           text NOT NULL,
     edges          double precision[] NOT NULL,
+    decile_edges   double precision[] NOT NULL,
     categories     text[] NOT NULL,
     PRIMARY KEY (grid_id, feature),
     CONSTRAINT grid_features_kind_known CHECK (kind IN ('numeric', 'categorical'))
