@@ -6,6 +6,7 @@
 //! `formats` into `domain::batch`; `services` land, settle, evaluate, alert, deliver and respond; `storage`
 //! holds all SQL. `tests/it/architecture.rs` checks which module may use which.
 
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod domain;

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::cli::{Cli, Command, ServeOptions};
+use crate::cli::{self, Cli, Command, ServeOptions};
 use crate::config::{Config, Environment, MailConfig, MailTransport, SmtpSecurity};
 use crate::domain::clock::{Clock, ReplayClock, SystemClock};
 use crate::domain::pipeline::SecretName;
@@ -60,6 +60,7 @@ pub async fn run(command: Cli) -> anyhow::Result<ExitCode> {
             demo::pipeline::serve(&state).await?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Client(command) => cli::run(command).await,
         Command::Openapi => {
             println!("{}", http::openapi().to_pretty_json()?);
             Ok(ExitCode::SUCCESS)

@@ -59,7 +59,7 @@ impl Grid {
         let mut edges = decile_edges.clone();
         edges.extend([lowest, highest]);
 
-        let every_value_alone = distinct_up_to(&sorted, target).is_some();
+        let every_value_alone = has_at_most(&sorted, target);
         if !every_value_alone {
             edges.extend((1..target).map(|i| sorted[(i * sorted.len()).div_ceil(target) - 1]));
         }
@@ -188,10 +188,9 @@ fn sorted_finite(values: &[f64]) -> Vec<f64> {
     sorted
 }
 
-/// The number of distinct values, or `None` when there are more than `limit`.
-fn distinct_up_to(sorted: &[f64], limit: usize) -> Option<usize> {
-    let distinct = sorted.chunk_by(|a, b| a == b).take(limit + 1).count();
-    (distinct <= limit).then_some(distinct)
+/// Whether there are no more than `limit` distinct values.
+fn has_at_most(sorted: &[f64], limit: usize) -> bool {
+    sorted.chunk_by(|a, b| a == b).nth(limit).is_none()
 }
 
 fn decile_edges(sorted: &[f64]) -> Vec<f64> {

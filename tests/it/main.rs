@@ -1,4 +1,5 @@
-//! The scenario tests, in one binary because each further one would link the whole library again.
+//! Scenario, reference and architecture tests in one binary.
 
 mod architecture;
 mod browser;
+mod reference;

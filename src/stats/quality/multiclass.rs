@@ -42,8 +42,9 @@ pub struct MulticlassSummary {
     pub macro_recall: f64,
     /// Mean of the classes' F1: 0 to 1, less is worse. A class neither predicted nor labelled counts 0.
     pub macro_f1: f64,
-    /// Mean of the one-vs-rest areas under the ROC curve, over the outcomes with probabilities and the
-    /// classes with both labels of theirs and of others: 0 to 1, less is worse. `None` without such a class.
+    /// Mean of the one-vs-rest areas under the ROC curve, over the outcomes with probabilities: 0 to 1, less
+    /// is worse. `None` unless every class has labels of its own and of others, as in scikit-learn: a mean
+    /// over those classes that happen to occur would move with them.
     pub roc_auc: Option<f64>,
     /// Mean negative log-likelihood of the label over the outcomes with probabilities: 0 is perfect, more
     /// is worse. `None` without any.
@@ -148,10 +149,11 @@ impl MulticlassOutcomes {
     }
 
     fn roc_auc(&self) -> Option<f64> {
-        let areas: Vec<f64> = (0..self.classes.len())
-            .filter_map(|class| self.one_vs_rest(class))
-            .collect();
-        (!areas.is_empty()).then(|| areas.iter().sum::<f64>() / areas.len() as f64)
+        let classes = self.classes.len();
+        let areas: Option<Vec<f64>> = (0..classes).map(|class| self.one_vs_rest(class)).collect();
+        areas
+            .filter(|areas| !areas.is_empty())
+            .map(|areas| areas.iter().sum::<f64>() / classes as f64)
     }
 
     fn one_vs_rest(&self, class: usize) -> Option<f64> {
@@ -220,6 +222,31 @@ mod tests {
     }
 
     #[test]
+    fn a_class_without_labels_leaves_the_area_undefined() {
+        let mut outcomes = MulticlassOutcomes::default();
+        push(
+            &mut outcomes,
+            "a",
+            &[("a", 0.9), ("b", 0.1), ("c", 0.0)],
+            "a",
+        );
+        push(
+            &mut outcomes,
+            "b",
+            &[("a", 0.2), ("b", 0.8), ("c", 0.0)],
+            "b",
+        );
+        assert_eq!(outcomes.summary().expect("outcomes").roc_auc, None);
+        push(
+            &mut outcomes,
+            "c",
+            &[("a", 0.2), ("b", 0.1), ("c", 0.7)],
+            "c",
+        );
+        assert_eq!(outcomes.summary().expect("outcomes").roc_auc, Some(1.0));
+    }
+
+    #[test]
     fn probabilities_are_divided_by_their_sum() {
         let mut outcomes = MulticlassOutcomes::default();
         push(&mut outcomes, "a", &[("a", 6.0), ("b", 2.0)], "a");
@@ -254,7 +281,7 @@ mod tests {
                 ("x", 0.3),
                 ("y", (i % 4) as f64 / 10.0),
             ];
-            push(outcomes, names[i % 3], &p, names[i * i % 3]);
+            push(outcomes, names[i % 3], &p, names[i * 7 / 5 % 3]);
         };
         let (mut whole, mut left, mut right) =
             <(MulticlassOutcomes, MulticlassOutcomes, MulticlassOutcomes)>::default();
