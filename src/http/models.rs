@@ -177,6 +177,8 @@ pub struct ModelDetail {
     /// Nothing until the first baseline is fitted or a schema is declared.
     pub schema: Option<SchemaView>,
     pub open_alerts: Vec<OpenAlert>,
+    /// How many windows its monitors have measured.
+    pub windows_measured: i64,
 }
 
 /// The models of the project, by name.
@@ -232,7 +234,9 @@ pub async fn show(
     let schema = baselines::schema(&mut conn, model_id).await?;
     let open_alerts = alerts::open_rules(&mut conn, model_id).await?;
     let baselines = baselines::in_force(&mut conn, model_id).await?;
+    let windows_measured = windows::measured_count(&mut conn, model_id).await?;
     Ok(Json(ModelDetail {
+        windows_measured,
         baselines: BaselineView::all(baselines, &versions),
         model: model.into(),
         versions: version_views(versions),

@@ -256,11 +256,11 @@ pub async fn mark_measured(
     Ok(())
 }
 
-/// How many windows of monitors have been measured in a project.
-pub async fn measured_count(conn: &mut PgConnection, project_id: ProjectId) -> sqlx::Result<i64> {
+/// How many windows of monitors have been measured of a model.
+pub async fn measured_count(conn: &mut PgConnection, model_id: ModelId) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
-        r#"SELECT COUNT(*) AS "count!" FROM measured_windows WHERE project_id = $1"#,
-        project_id.0
+        r#"SELECT COUNT(*) AS "count!" FROM measured_windows WHERE model_id = $1"#,
+        model_id.0
     )
     .fetch_one(conn)
     .await

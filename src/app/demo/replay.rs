@@ -111,7 +111,7 @@ impl<'a> Replay<'a> {
     async fn versions(&self) -> anyhow::Result<Vec<String>> {
         let model = self.client.get(&format!("/api/v1/models/{MODEL}")).await?;
         let versions = model["versions"].as_array().context("read the model's versions")?;
-        Ok(versions.iter().filter_map(|v| v["name"].as_str()).map(str::to_owned).collect())
+        Ok(versions.iter().filter_map(|v| v["version"].as_str()).map(str::to_owned).collect())
     }
 
     async fn advance(&self, to: DateTime<Utc>) -> anyhow::Result<DateTime<Utc>> {

@@ -9,6 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::MODEL;
 use super::data::day;
+use crate::domain::message::Message;
+use crate::notify;
 use super::client::Client;
 
 /// The first days of the rows that errors are shown for; each row runs to the next.
@@ -29,12 +31,12 @@ pub(super) struct Summary {
 pub(super) async fn summarise(client: &Client) -> anyhow::Result<Summary> {
     let model = client.get(&format!("/api/v1/models/{MODEL}")).await?;
     let mae = errors(client, &model).await?;
-    let alerts = oldest_first(client.get("/api/v1/alerts").await?);
+    let alerts = oldest_first(client.get("/api/v1/alerts?limit=1000").await?);
     let runs = runs(client).await?;
-    let candidates = candidates(&client.get("/api/v1/candidates").await?);
-    let promotions = client.get("/api/v1/promotions").await?;
-    let mails = mails(&oldest_first(client.get("/api/v1/deliveries").await?));
-    let intake = client.get(&format!("/api/v1/models/{MODEL}/intake")).await?;
+    let candidates = candidates(&client.get("/api/v1/candidates?limit=1000").await?);
+    let promotions = promotions(oldest_first(client.get("/api/v1/promotions?limit=1000").await?));
+    let mails = mails(&oldest_first(client.get("/api/v1/deliveries?limit=1000").await?));
+    let intake = intake(&client.get(&format!("/api/v1/models/{MODEL}/intake")).await?);
     let alerts: Vec<Value> = alerts
         .iter()
         .map(|a| pick(a, &["rule", "model", "severity", "fired_at", "resolved_at", "since", "condition"]))
@@ -56,7 +58,7 @@ pub(super) async fn summarise(client: &Client) -> anyhow::Result<Summary> {
 
 async fn errors(client: &Client, model: &Value) -> anyhow::Result<BTreeMap<String, Map<String, Value>>> {
     let mut mae: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
-    for version in model["versions"].as_array().into_iter().flatten().filter_map(|v| v["name"].as_str()) {
+    for version in model["versions"].as_array().into_iter().flatten().filter_map(|v| v["version"].as_str()) {
         for (row, (month, first)) in ROWS.iter().enumerate() {
             let from = day(2013, *month, *first);
             let to = ROWS.get(row + 1).map_or(day(2014, 1, 1), |(month, day_of_month)| day(2013, *month, *day_of_month));
@@ -66,8 +68,8 @@ async fn errors(client: &Client, model: &Value) -> anyhow::Result<BTreeMap<Strin
                 to.format("%Y-%m-%d")
             );
             let quality = client.get(&path).await?;
-            let value = quality["overall"].as_array().into_iter().flatten().find(|v| v["measure"] == "mae");
-            if let Some(value) = value.and_then(|v| v["value"].as_f64()) {
+            let overall = all(&quality, "segments").find(|s| s["segment"].is_null());
+            if let Some(value) = overall.and_then(|s| s["measures"]["mae"]["value"].as_f64()) {
                 let rounded = (value * 100.0).round() / 100.0;
                 mae.entry(version.to_owned()).or_default().insert(from.format("%Y-%m-%d").to_string(), json!(rounded));
             }
@@ -78,7 +80,7 @@ async fn errors(client: &Client, model: &Value) -> anyhow::Result<BTreeMap<Strin
 
 async fn runs(client: &Client) -> anyhow::Result<Vec<Value>> {
     let mut runs = Vec::new();
-    for run in oldest_first(client.get("/api/v1/runs").await?) {
+    for run in oldest_first(client.get("/api/v1/runs?limit=1000").await?) {
         let run_id = run["run_id"].as_str().context("read a run's id")?;
         let whole = client.get(&format!("/api/v1/runs/{run_id}")).await?;
         let steps: Vec<Value> =
@@ -90,19 +92,29 @@ async fn runs(client: &Client) -> anyhow::Result<Vec<Value>> {
     Ok(runs)
 }
 
-fn candidates(results: &Value) -> Vec<Value> {
-    results
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|result| {
-            let mut candidate = pick(
-                result,
-                &["version", "champion", "verdict", "reason", "window_from", "window_to", "comparisons", "decided_at"],
-            );
-            let overall = result["comparisons"].as_array().into_iter().flatten().find(|c| c["segment"] == "");
+fn candidates(delivered: &Value) -> Vec<Value> {
+    oldest_first(delivered.clone())
+        .iter()
+        .map(|delivered| {
+            let gate = &delivered["gate"];
+            let keys = ["champion", "verdict", "reason", "window_from", "window_to", "comparisons", "decided_at"];
+            let mut candidate = pick(gate, &keys);
+            candidate["version"] = delivered["version"].clone();
+            let overall = all(gate, "comparisons").find(|c| c["segment"].is_null());
             candidate["compared"] = overall.cloned().unwrap_or_default();
             candidate
+        })
+        .collect()
+}
+
+fn promotions(promotions: Vec<Value>) -> Vec<Value> {
+    promotions
+        .iter()
+        .map(|promotion| {
+            let mut told = pick(promotion, &["model", "promoted_at", "promoted_by", "reason"]);
+            told["from"] = promotion["from_version"].clone();
+            told["to"] = promotion["to_version"].clone();
+            told
         })
         .collect()
 }
@@ -111,8 +123,22 @@ fn mails(deliveries: &[Value]) -> Vec<Value> {
     deliveries
         .iter()
         .filter(|d| d["channel"] == "email")
-        .map(|d| pick(d, &["subject", "receiver", "reason", "severity", "state", "created_at"]))
+        .map(|d| {
+            let mut mail = pick(d, &["receiver", "reason", "severity", "state", "created_at", "delivered_at"]);
+            let message: Option<Message> = serde_json::from_value(d["message"].clone()).ok();
+            mail["subject"] = json!(message.and_then(|message| notify::letter(&message)).map(|letter| letter.subject));
+            mail
+        })
         .collect()
+}
+
+fn intake(counts: &Value) -> Value {
+    let of_kind = |kind: &str| {
+        let mut counted = pick(&counts[kind], &["received", "accepted", "duplicate", "conflicting"]);
+        counted["rejected"] = counts[kind]["rejected_by_reason"].clone();
+        counted
+    };
+    json!({"predictions": of_kind("predictions"), "labels": of_kind("labels")})
 }
 
 fn oldest_first(list: Value) -> Vec<Value> {
