@@ -256,7 +256,7 @@ fn first_names(tokens: &[Token], at: usize) -> Vec<(usize, String)> {
             "}" => nesting -= 1,
             "," => continue,
             _ if nesting == 1 && matches!(tokens[at + offset - 1].text.as_str(), "{" | ",") => {
-                names.push(name(token))
+                names.push(name(token));
             }
             _ => {}
         }
@@ -295,31 +295,33 @@ fn lines_of_tests(tokens: &[Token]) -> usize {
 /// Splits source into tokens and leaves out spaces, comments and literals.
 fn tokens(source: &str) -> Vec<Token> {
     let mut found = Vec::new();
+    let mut line = 1;
     let mut rest = source;
     while let Some(first) = rest.chars().next() {
-        let length = literal_or_comment(rest).unwrap_or(0);
-        if length > 0 {
-            rest = &rest[length..];
-            continue;
-        }
-        let length = if is_name(first) {
-            rest.find(|c| !is_name(c)).unwrap_or(rest.len())
-        } else if rest.starts_with("::") {
-            2
-        } else {
-            first.len_utf8()
-        };
-        let text = &rest[..length];
-        if !first.is_whitespace() {
-            let before = &source[..source.len() - rest.len()];
+        let skipped = literal_or_comment(rest);
+        let length = skipped.unwrap_or_else(|| token_length(rest, first));
+        let (text, after) = rest.split_at(length);
+        if skipped.is_none() && !first.is_whitespace() {
             found.push(Token {
                 text: text.to_owned(),
-                line: before.matches('\n').count() + 1,
+                line,
             });
         }
-        rest = &rest[length..];
+        line += text.matches('\n').count();
+        rest = after;
     }
     found
+}
+
+/// The length of the token, or the space, that `text` begins with.
+fn token_length(text: &str, first: char) -> usize {
+    if is_name(first) {
+        text.find(|c| !is_name(c)).unwrap_or(text.len())
+    } else if text.starts_with("::") {
+        2
+    } else {
+        first.len_utf8()
+    }
 }
 
 fn is_name(c: char) -> bool {
