@@ -70,6 +70,8 @@ CREATE TABLE tokens (
     CONSTRAINT tokens_scopes_known CHECK (scopes <@ ARRAY['ingest', 'read', 'operate', 'admin'])
 );
 CREATE INDEX tokens_by_project ON tokens (project_id);
+-- Audit rows name a token by its name, so no two that work may share one.
+CREATE UNIQUE INDEX tokens_name_unique ON tokens (project_id, name) WHERE revoked_at IS NULL;
 
 CREATE TABLE audit_events (
     audit_event_id uuid PRIMARY KEY,
@@ -88,6 +90,13 @@ CREATE TABLE replay_clock (
     singleton      boolean PRIMARY KEY,
     reached_at     timestamptz NOT NULL,
     CONSTRAINT replay_clock_one_row CHECK (singleton)
+);
+
+-- Secrets of the service itself, made at its first start: the key that one-run callback tokens are derived
+-- from, so that a request repeated after a crash carries the same token.
+CREATE TABLE service_keys (
+    name           text PRIMARY KEY,
+    secret         bytea NOT NULL
 );
 
 -- ── configuration as code ────────────────────────────────────────────────────────────────────────────
@@ -200,6 +209,7 @@ CREATE TABLE baselines (
     state          text NOT NULL,
     cause          text,
     rows           bigint NOT NULL,
+    inferred       jsonb,
     created_at     timestamptz NOT NULL,
     created_by     text NOT NULL,
     fitted_at      timestamptz,
@@ -227,7 +237,7 @@ CREATE TABLE grid_features (
     feature        text NOT NULL,
     kind           text NOT NULL,
     edges          double precision[] NOT NULL,
-    categories     text[] NOT NULL,
+    decile_edges   double precision[] NOT NULL,
     PRIMARY KEY (grid_id, feature),
     CONSTRAINT grid_features_kind_known CHECK (kind IN ('numeric', 'categorical'))
 );
@@ -635,7 +645,6 @@ CREATE TABLE pipeline_runs (
     position         integer NOT NULL,
     pipeline         text NOT NULL,
     run_key          text NOT NULL,
-    callback_hash    bytea NOT NULL,
     parameters       jsonb NOT NULL,
     state            text NOT NULL,
     external_id      text,

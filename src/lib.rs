@@ -6,6 +6,15 @@
 //! `formats` into `domain::batch`; `services` land, settle, evaluate, alert, deliver and respond; `storage`
 //! holds all SQL. `tests/it/architecture.rs` checks which module may use which.
 
+pub mod config;
 pub mod domain;
 pub mod formats;
+pub mod http;
+pub mod notify;
+pub mod outbound;
+pub mod pipelines;
+pub mod services;
 pub mod stats;
+pub mod storage;
+pub mod telemetry;
+pub mod web;

@@ -64,6 +64,25 @@ impl PredictionBatch {
     pub fn is_empty(&self) -> bool {
         self.prediction_ids.is_empty()
     }
+
+    /// Keeps the rows for which `keep`, of one element per row, is true.
+    pub fn retain(&mut self, keep: &[bool]) {
+        fn retain<T>(values: &mut Vec<T>, keep: &[bool]) {
+            let mut keep = keep.iter();
+            values.retain(|_| keep.next().copied().unwrap_or(false));
+        }
+        retain(&mut self.prediction_ids, keep);
+        retain(&mut self.predicted_at, keep);
+        retain(&mut self.versions, keep);
+        retain(&mut self.outputs, keep);
+        retain(&mut self.segments, keep);
+        retain(&mut self.latency_ms, keep);
+        retain(&mut self.errors, keep);
+        retain(&mut self.deployments, keep);
+        for column in &mut self.features {
+            retain(&mut column.values, keep);
+        }
+    }
 }
 
 /// The truth about a prediction.
@@ -163,4 +182,6 @@ pub struct Decoded<B> {
     pub batch: B,
     pub rejects: Vec<Reject>,
     pub received: u64,
+    /// The line of each kept row, counted as in [`Reject::line`].
+    pub lines: Vec<u64>,
 }

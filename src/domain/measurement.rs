@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::ids::{BaselineId, VersionId};
+use super::model::Task;
 use super::window::Window;
 
 macro_rules! measures {
@@ -86,6 +87,54 @@ measures! {
     LatencyP99 = "latency_p99", Lower, "99th percentile of latency in milliseconds.";
 }
 
+impl Measure {
+    /// Whether the measure compares predictions with labels.
+    #[must_use]
+    pub fn is_quality(self) -> bool {
+        [Task::Regression, Task::Binary, Task::Multiclass]
+            .iter()
+            .any(|task| Self::of_quality(*task).contains(&self))
+    }
+
+    /// Whether the measure is about what the schema expects.
+    #[must_use]
+    pub fn is_schema(self) -> bool {
+        matches!(
+            self,
+            Self::MissingFeature
+                | Self::UnexpectedFeature
+                | Self::WrongType
+                | Self::NullShare
+                | Self::OutOfRange
+                | Self::UnseenCategory
+        )
+    }
+
+    /// The measures that compare predictions with labels, for a task; the first is the usual one.
+    #[must_use]
+    pub fn of_quality(task: Task) -> &'static [Self] {
+        match task {
+            Task::Regression => &[Self::Mae, Self::Rmse, Self::Bias],
+            Task::Binary => &[
+                Self::RocAuc,
+                Self::F1,
+                Self::Accuracy,
+                Self::Precision,
+                Self::Recall,
+                Self::LogLoss,
+            ],
+            Task::Multiclass => &[
+                Self::F1,
+                Self::Accuracy,
+                Self::Precision,
+                Self::Recall,
+                Self::RocAuc,
+                Self::LogLoss,
+            ],
+        }
+    }
+}
+
 /// A word that names no measure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no measure {0:?}")]
@@ -106,6 +155,19 @@ pub enum Status {
     Insufficient,
     /// Could not be computed; the recipe says why.
     Error,
+}
+
+impl Status {
+    /// The word used in SQL and JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Drift => "drift",
+            Self::Insufficient => "insufficient",
+            Self::Error => "error",
+        }
+    }
 }
 
 /// The slice of traffic a value is about: everything, or the rows with one value of one segment.
@@ -191,5 +253,15 @@ mod tests {
             );
         }
         assert!("mean_average".parse::<Measure>().is_err());
+    }
+
+    #[test]
+    fn every_task_has_measures_of_quality_and_no_other_measure_is_one() {
+        for task in [Task::Regression, Task::Binary, Task::Multiclass] {
+            assert!(!Measure::of_quality(task).is_empty());
+            assert!(Measure::of_quality(task).iter().all(|m| m.is_quality()));
+        }
+        assert!(!Measure::LabelCoverage.is_quality());
+        assert!(!Measure::Psi.is_quality());
     }
 }

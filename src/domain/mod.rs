@@ -2,12 +2,17 @@
 //! gates. Everything here is pure and synchronous: no I/O, no clock, no database. A decision is a function
 //! from values to values and carries its reason as data, so that live work, tests and simulations share it.
 
+pub mod access;
 pub mod alert;
 pub mod batch;
 pub mod clock;
+pub mod definitions;
+pub mod gate;
 pub mod ids;
 pub mod measurement;
+pub mod message;
 pub mod model;
+pub mod pipeline;
 pub mod rule;
 pub mod runbook;
 pub mod schema;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::measurement::Measure;
+use super::measurement::{Better, Measure};
+use super::model::Task;
 use super::window::Grain;
 
 /// A runbook: what people read, and what is done step by step.
@@ -96,7 +97,8 @@ pub enum Promoted {
 /// How a candidate is compared with the champion.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Gate {
-    pub measure: Measure,
+    /// What is compared; when absent, see [`compared_measure`].
+    pub measure: Option<Measure>,
     /// Length of the compared window in days; it starts with the first full day the candidate has predicted.
     pub days: u32,
     /// How long after the window's end to wait for labels.
@@ -114,7 +116,8 @@ pub struct Gate {
 /// How the champion is watched after a promotion.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Watch {
-    pub measure: Measure,
+    /// What is compared; when absent, see [`compared_measure`].
+    pub measure: Option<Measure>,
     pub grain: Grain,
     /// The share by which the former champion must be better in a window.
     pub margin: f64,
@@ -124,4 +127,39 @@ pub struct Watch {
     pub min_labels: u64,
     /// The runbook whose run is proposed then.
     pub propose: String,
+}
+
+/// What a gate or watch compares: the measure its step names, else the one the rule that started the run is
+/// about, else the usual one of the model's task. So one runbook serves models of every task.
+#[must_use]
+pub fn compared_measure(step: Option<Measure>, rule: &[Measure], task: Task) -> Measure {
+    step.or_else(|| rule.iter().copied().find(|measure| comparable(*measure)))
+        .unwrap_or(Measure::of_quality(task)[0])
+}
+
+/// Whether two versions can be ranked by the measure: it is about quality, and one direction is better.
+#[must_use]
+pub fn comparable(measure: Measure) -> bool {
+    measure.is_quality() && matches!(measure.better(), Better::Lower | Better::Higher)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_measure_of_the_step_wins_then_the_rule_s_then_the_task_s_usual_one() {
+        let cases = [
+            (Some(Measure::Rmse), vec![Measure::Mae], Measure::Rmse),
+            (None, vec![Measure::Rmse], Measure::Rmse),
+            (None, vec![Measure::Psi, Measure::Rmse], Measure::Rmse),
+            (None, vec![Measure::Bias], Measure::Mae),
+            (None, vec![], Measure::Mae),
+        ];
+        for (step, rule, expected) in cases {
+            assert_eq!(compared_measure(step, &rule, Task::Regression), expected);
+        }
+        assert_eq!(compared_measure(None, &[], Task::Binary), Measure::RocAuc);
+        assert_eq!(compared_measure(None, &[], Task::Multiclass), Measure::F1);
+    }
 }

@@ -1,6 +1,10 @@
 //! What is expected of a model's features.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
+
+use super::batch::{Column, Value};
 
 /// The type of a feature.
 #[derive(
@@ -54,4 +58,284 @@ pub struct FeatureExpectation {
     pub categories: Option<Vec<String>>,
     /// The largest share of nulls, among rows that have the feature, that is no finding.
     pub max_null_share: f64,
+}
+
+/// What a person says about one feature: every part of it stands against what is inferred from the data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+pub struct FeatureOverride {
+    pub feature: String,
+    pub feature_type: Option<FeatureType>,
+    pub required: Option<bool>,
+    pub minimum: Limit<f64>,
+    pub maximum: Limit<f64>,
+    pub categories: Limit<Vec<String>>,
+    pub max_null_share: Option<f64>,
+}
+
+/// A limit that a person leaves to the data, lifts, or sets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit<T> {
+    /// What the data say.
+    #[default]
+    Inferred,
+    /// No limit.
+    Any,
+    /// This limit.
+    Given(T),
+}
+
+impl<T: Clone> Limit<T> {
+    fn over(&self, inferred: Option<T>) -> Option<T> {
+        match self {
+            Self::Inferred => inferred,
+            Self::Any => None,
+            Self::Given(limit) => Some(limit.clone()),
+        }
+    }
+}
+
+impl FeatureOverride {
+    /// The expectation in force: what is inferred, with what the person says put over it. Limits that the type
+    /// in force has no use for are dropped. `None` when neither names a type.
+    #[must_use]
+    pub fn apply(&self, inferred: Option<FeatureExpectation>) -> Option<FeatureExpectation> {
+        let feature_type = self
+            .feature_type
+            .or(inferred.as_ref().map(|known| known.feature_type))?;
+        let numeric = feature_type.is_numeric();
+        let listed = matches!(feature_type, FeatureType::Category | FeatureType::Boolean);
+        let inferred = inferred.unwrap_or_else(|| FeatureExpectation {
+            feature: self.feature.clone(),
+            feature_type,
+            required: true,
+            minimum: None,
+            maximum: None,
+            categories: None,
+            max_null_share: 0.0,
+        });
+        Some(FeatureExpectation {
+            feature: self.feature.clone(),
+            feature_type,
+            required: self.required.unwrap_or(inferred.required),
+            minimum: self.minimum.over(inferred.minimum).filter(|_| numeric),
+            maximum: self.maximum.over(inferred.maximum).filter(|_| numeric),
+            categories: self.categories.over(inferred.categories).filter(|_| listed),
+            max_null_share: self.max_null_share.unwrap_or(inferred.max_null_share),
+        })
+    }
+}
+
+/// More different texts than this are free text, not categories.
+const MAX_CATEGORIES: usize = 1_000;
+/// How far the share of nulls may rise above the one seen before it is a finding, at the least.
+const NULL_SLACK: f64 = 0.05;
+
+/// What a reference's rows say of their features: type, presence, range, categories. A feature without a single
+/// telling value says nothing.
+#[must_use]
+pub fn infer(columns: &[Column]) -> Vec<FeatureExpectation> {
+    columns.iter().filter_map(infer_one).collect()
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a share and a range need no more than a double's digits"
+)]
+fn infer_one(column: &Column) -> Option<FeatureExpectation> {
+    let (mut absent, mut nulls, mut whole, mut fractional, mut flags, mut instants) =
+        (0, 0, 0, 0, 0, 0);
+    let mut texts: BTreeSet<&str> = BTreeSet::new();
+    let mut numbers: Vec<f64> = Vec::new();
+    let mut text_values = 0;
+    for value in &column.values {
+        match value {
+            Value::Absent => absent += 1,
+            Value::Null => nulls += 1,
+            Value::Integer(n) => {
+                whole += 1;
+                numbers.push(*n as f64);
+            }
+            Value::Number(n) => {
+                fractional += 1;
+                numbers.push(*n);
+            }
+            Value::Boolean(_) => flags += 1,
+            Value::Timestamp(at) => {
+                instants += 1;
+                numbers.push(at.timestamp() as f64);
+            }
+            Value::Text(text) => {
+                text_values += 1;
+                texts.insert(text);
+            }
+        }
+    }
+    let most = [whole + fractional, flags, instants, text_values]
+        .into_iter()
+        .max()
+        .filter(|most| *most > 0)?;
+    let feature_type = if most == whole + fractional {
+        if fractional > 0 {
+            FeatureType::Number
+        } else {
+            FeatureType::Integer
+        }
+    } else if most == flags {
+        FeatureType::Boolean
+    } else if most == instants {
+        FeatureType::Timestamp
+    } else if texts.len() <= MAX_CATEGORIES {
+        FeatureType::Category
+    } else {
+        FeatureType::Text
+    };
+    let finite = numbers.iter().copied().filter(|n| n.is_finite());
+    let present = column.values.len() - absent;
+    let null_share = if present > 0 {
+        nulls as f64 / present as f64
+    } else {
+        0.0
+    };
+    Some(FeatureExpectation {
+        feature: column.name.clone(),
+        feature_type,
+        required: absent == 0,
+        minimum: finite
+            .clone()
+            .reduce(f64::min)
+            .filter(|_| feature_type.is_numeric()),
+        maximum: finite
+            .reduce(f64::max)
+            .filter(|_| feature_type.is_numeric()),
+        categories: match feature_type {
+            FeatureType::Category => Some(texts.into_iter().map(str::to_owned).collect()),
+            FeatureType::Boolean => Some(vec!["false".to_owned(), "true".to_owned()]),
+            _ => None,
+        },
+        max_null_share: (null_share * 2.0).max(null_share + NULL_SLACK).min(1.0),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inferred() -> FeatureExpectation {
+        FeatureExpectation {
+            feature: "temp".into(),
+            feature_type: FeatureType::Number,
+            required: true,
+            minimum: Some(10.94),
+            maximum: Some(64.4),
+            categories: None,
+            max_null_share: 0.001,
+        }
+    }
+
+    #[test]
+    fn a_schema_is_inferred_from_what_the_rows_hold() {
+        let column = |name: &str, values: Vec<Value>| Column {
+            name: name.to_owned(),
+            values,
+        };
+        let text = |text: &str| Value::Text(text.to_owned());
+        let inferred = infer(&[
+            column(
+                "seats",
+                vec![
+                    Value::Integer(5),
+                    Value::Integer(9),
+                    Value::Null,
+                    Value::Integer(7),
+                ],
+            ),
+            column(
+                "temp",
+                vec![
+                    Value::Integer(5),
+                    Value::Number(-1.5),
+                    Value::Number(f64::NAN),
+                    Value::Null,
+                ],
+            ),
+            column(
+                "origin",
+                vec![text("JFK"), text("EWR"), text("JFK"), Value::Absent],
+            ),
+            column("late", vec![Value::Boolean(true); 4]),
+            column("empty", vec![Value::Null; 4]),
+        ]);
+        let types: Vec<_> = inferred
+            .iter()
+            .map(|e| (e.feature.as_str(), e.feature_type, e.required))
+            .collect();
+        assert_eq!(
+            types,
+            [
+                ("seats", FeatureType::Integer, true),
+                ("temp", FeatureType::Number, true),
+                ("origin", FeatureType::Category, false),
+                ("late", FeatureType::Boolean, true),
+            ]
+        );
+        assert_eq!(
+            (
+                inferred[0].minimum,
+                inferred[0].maximum,
+                inferred[0].max_null_share
+            ),
+            (Some(5.0), Some(9.0), 0.5)
+        );
+        assert_eq!(
+            (inferred[1].minimum, inferred[1].maximum),
+            (Some(-1.5), Some(5.0))
+        );
+        assert_eq!(
+            inferred[2].categories,
+            Some(vec!["EWR".to_owned(), "JFK".to_owned()])
+        );
+    }
+
+    #[test]
+    fn what_a_person_says_stands_over_what_the_data_say() {
+        let said = FeatureOverride {
+            feature: "temp".into(),
+            minimum: Limit::Given(-40.0),
+            maximum: Limit::Any,
+            max_null_share: Some(0.3),
+            ..FeatureOverride::default()
+        };
+        assert_eq!(
+            said.apply(Some(inferred())),
+            Some(FeatureExpectation {
+                minimum: Some(-40.0),
+                maximum: None,
+                max_null_share: 0.3,
+                ..inferred()
+            })
+        );
+    }
+
+    #[test]
+    fn a_new_type_drops_the_limits_it_has_no_use_for() {
+        let said = FeatureOverride {
+            feature: "temp".into(),
+            feature_type: Some(FeatureType::Category),
+            ..FeatureOverride::default()
+        };
+        let in_force = said.apply(Some(inferred())).expect("a type is known");
+        assert_eq!((in_force.minimum, in_force.maximum), (None, None));
+    }
+
+    #[test]
+    fn a_feature_the_data_do_not_have_needs_a_type() {
+        let mut said = FeatureOverride {
+            feature: "gate".into(),
+            ..FeatureOverride::default()
+        };
+        assert_eq!(said.apply(None), None);
+        said.feature_type = Some(FeatureType::Category);
+        assert!(said.apply(None).is_some_and(|known| known.required));
+    }
 }

@@ -1,1 +1,325 @@
-//! One decoder per wire format.
+//! From bytes to batches: one decoder per wire format, and one builder that judges rows.
+//!
+//! A decoder (`json`, `csv`, `parquet`) knows its syntax and nothing else: it hands over rows of named
+//! [`raw::Raw`] values. What a name means is in `names`, what a value may be is in `raw`, and what makes
+//! a row of predictions or labels whole is in `predictions` and `labels`. So a rule is written once, and a
+//! row means the same however it was sent.
+//!
+//! A row that is wrong is refused alone, with its line, field and cause; a [`FormatError`] is only for bodies
+//! of which no row can be trusted. Decoders are pure and hold the whole batch; how large one may become is
+//! bounded by [`Limits`], because a compressed or sparse body can unfold to many times its size.
+
+mod csv;
+mod json;
+mod labels;
+mod names;
+mod parquet;
+mod predictions;
+mod raw;
+
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+
+use crate::domain::batch::{
+    Column, Decoded, LabelBatch, LabelValue, Output, PredictionBatch, Reject,
+};
+use crate::domain::model::Task;
+use names::Field;
+use raw::{Fault, Raw};
+
+/// A wire format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// An array of rows, one row, or `{"predictions": […]}` / `{"labels": […]}`.
+    Json,
+    /// One row per line.
+    Ndjson,
+    /// A header, then one row per record.
+    Csv,
+    /// Apache Parquet with flat columns.
+    Parquet,
+}
+
+impl Format {
+    /// The format of a `Content-Type`; parameters such as `charset` are ignored.
+    #[must_use]
+    pub fn from_content_type(content_type: &str) -> Option<Self> {
+        let essence = content_type.split(';').next()?.trim().to_ascii_lowercase();
+        match essence.as_str() {
+            "application/json" => Some(Self::Json),
+            "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
+                Some(Self::Ndjson)
+            }
+            "text/csv" => Some(Self::Csv),
+            "application/vnd.apache.parquet" | "application/x-parquet" => Some(Self::Parquet),
+            _ => None,
+        }
+    }
+
+    /// The format of a file, by its extension.
+    #[must_use]
+    pub fn from_path(path: &Path) -> Option<Self> {
+        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+        match extension.as_str() {
+            "json" => Some(Self::Json),
+            "ndjson" | "jsonl" => Some(Self::Ndjson),
+            "csv" => Some(Self::Csv),
+            "parquet" => Some(Self::Parquet),
+            _ => None,
+        }
+    }
+
+    /// The word used in messages, and the usual file extension.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Ndjson => "ndjson",
+            Self::Csv => "csv",
+            Self::Parquet => "parquet",
+        }
+    }
+}
+
+/// How large one decoded body may become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Rows, refused ones included.
+    pub max_rows: u64,
+    /// Different features over all rows of a body.
+    pub max_features: usize,
+    /// Rows times features: what the columns of the batch hold, absent values included.
+    pub max_cells: usize,
+    /// Bytes of text kept, over all rows.
+    pub max_text_bytes: usize,
+    /// Bytes a Parquet file says it holds when unpacked.
+    pub max_unpacked_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_rows: 1_000_000,
+            max_features: 2_000,
+            max_cells: 20_000_000,
+            max_text_bytes: 256 << 20,
+            max_unpacked_bytes: 512 << 20,
+        }
+    }
+}
+
+/// What the receiver knows about a body before it is read.
+#[derive(Debug, Clone, Copy)]
+pub struct Expectations<'a> {
+    pub task: Task,
+    /// The version of rows that name none.
+    pub default_version: Option<&'a str>,
+    /// The earliest time taken, itself included.
+    pub earliest: DateTime<Utc>,
+    /// The latest time taken, itself included.
+    pub latest: DateTime<Utc>,
+    /// When the body arrived: the time of labels that name none.
+    pub received_at: DateTime<Utc>,
+    pub limits: Limits,
+}
+
+/// Why a body cannot be read at all. The text is the answer to the sender: it names place and cause.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FormatError {
+    /// The brackets of the body do not hold rows. Bytes count from 0.
+    #[error("read the body as JSON: byte {byte}: {cause}")]
+    Json { byte: usize, cause: String },
+    /// There is no usable header, or the reader gave up.
+    #[error("read the body as CSV: line {line}: {cause}")]
+    Csv { line: u64, cause: String },
+    /// Not a Parquet file, or a damaged one.
+    #[error("read the body as Parquet: {cause}")]
+    Parquet { cause: String },
+    /// A column that cannot be taken, whatever its rows hold.
+    #[error("read column \"{column}\": {cause}")]
+    Column { column: String, cause: String },
+    /// Rows of a baseline's file that cannot be used; the first of them.
+    #[error(
+        "read {refused} rows of the reference; the first is line {line}, field {field:?}: {cause}"
+    )]
+    Reference {
+        refused: usize,
+        line: u64,
+        field: String,
+        cause: String,
+    },
+    /// See [`Limits::max_rows`].
+    #[error("read more than {limit} rows from one body; send it in smaller parts")]
+    TooManyRows { limit: u64 },
+    /// See [`Limits::max_cells`].
+    #[error(
+        "read more than {limit} values (rows times features) from one body; send it in smaller parts"
+    )]
+    TooManyCells { limit: usize },
+    /// See [`Limits::max_text_bytes`].
+    #[error("read more than {limit} bytes of text from one body; send it in smaller parts")]
+    TooMuchText { limit: usize },
+}
+
+/// Reads predictions.
+///
+/// # Errors
+/// When the body as a whole cannot be read; single rows at fault are in [`Decoded::rejects`].
+pub fn decode_predictions(
+    format: Format,
+    body: &[u8],
+    expect: &Expectations,
+) -> Result<Decoded<PredictionBatch>, FormatError> {
+    let mut rows = predictions::PredictionRows::new(expect);
+    read(format, body, "predictions", &expect.limits, &mut rows)?;
+    Ok(rows.finish())
+}
+
+/// Reads labels.
+///
+/// # Errors
+/// When the body as a whole cannot be read; single rows at fault are in [`Decoded::rejects`].
+pub fn decode_labels(
+    format: Format,
+    body: &[u8],
+    expect: &Expectations,
+) -> Result<Decoded<LabelBatch>, FormatError> {
+    let mut rows = labels::LabelRows::new(expect);
+    read(format, body, "labels", &expect.limits, &mut rows)?;
+    Ok(rows.finish())
+}
+
+/// Rows that a baseline is fitted on, column by column; all vectors have one element per row.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ReferenceRows {
+    pub features: Vec<Column>,
+    /// What the model answered, where the file has it.
+    pub outputs: Vec<Option<Output>>,
+    /// The truth, where the file has it.
+    pub labels: Vec<Option<LabelValue>>,
+}
+
+impl ReferenceRows {
+    /// Number of rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.outputs.len()
+    }
+
+    /// Whether there are no rows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.outputs.is_empty()
+    }
+}
+
+/// Reads rows for a baseline, such as training data: the reserved names mean what they mean in predictions,
+/// `label` is the truth, every other column is a feature. Ids, times and versions are not needed and not kept.
+///
+/// # Errors
+/// When the body cannot be read, or any row of it.
+pub fn decode_reference(
+    format: Format,
+    body: &[u8],
+    task: Task,
+) -> Result<ReferenceRows, FormatError> {
+    let expect = Expectations {
+        task,
+        default_version: None,
+        earliest: DateTime::<Utc>::MIN_UTC,
+        latest: DateTime::<Utc>::MAX_UTC,
+        received_at: DateTime::UNIX_EPOCH,
+        limits: Limits::default(),
+    };
+    let mut rows = predictions::PredictionRows::of_reference(&expect);
+    read(format, body, "rows", &expect.limits, &mut rows)?;
+    rows.finish_reference()
+}
+
+/// `wrapper` is the key under which a JSON object may carry the array of rows.
+fn read(
+    format: Format,
+    body: &[u8],
+    wrapper: &str,
+    limits: &Limits,
+    rows: &mut impl Rows,
+) -> Result<(), FormatError> {
+    match format {
+        Format::Json => json::read_document(body, wrapper, rows),
+        Format::Ndjson => json::read_lines(body, rows),
+        Format::Csv => csv::read(body, rows),
+        Format::Parquet => parquet::read(body, limits, rows),
+    }
+}
+
+/// Where decoders put rows: the builder of one kind of batch.
+trait Rows {
+    /// The field that a flat column of this name fills in every row; `None` when it is not wanted.
+    fn locate(&mut self, column: &str) -> Result<Option<Field>, Fault>;
+
+    /// Takes or refuses a row whose columns were located before.
+    fn append<'a>(
+        &mut self,
+        line: u64,
+        cells: impl Iterator<Item = (Field, Raw<'a>)>,
+    ) -> Result<(), FormatError>;
+
+    /// Takes or refuses a row that brings its own names.
+    fn append_named<'a>(&mut self, line: u64, row: raw::Entries<'a>) -> Result<(), FormatError>;
+
+    /// Counts a row that the decoder could not read.
+    fn refuse(&mut self, line: u64, fault: Fault) -> Result<(), FormatError>;
+}
+
+/// The count of rows and what was refused: the half of a builder that does not depend on the kind of row.
+struct Ledger {
+    received: u64,
+    text_bytes: usize,
+    rejects: Vec<Reject>,
+    limits: Limits,
+}
+
+impl Ledger {
+    fn new(limits: Limits) -> Self {
+        Self {
+            received: 0,
+            text_bytes: 0,
+            rejects: Vec::new(),
+            limits,
+        }
+    }
+
+    fn refuse(&mut self, line: u64, fault: Fault) -> Result<(), FormatError> {
+        self.count()?;
+        self.rejects.push(Reject {
+            line,
+            field: fault.field,
+            reason: fault.reason,
+            cause: fault.cause,
+        });
+        Ok(())
+    }
+
+    fn accept(&mut self, text_bytes: usize) -> Result<(), FormatError> {
+        self.count()?;
+        self.text_bytes = self.text_bytes.saturating_add(text_bytes);
+        if self.text_bytes > self.limits.max_text_bytes {
+            let limit = self.limits.max_text_bytes;
+            return Err(FormatError::TooMuchText { limit });
+        }
+        Ok(())
+    }
+
+    fn count(&mut self) -> Result<(), FormatError> {
+        if self.received == self.limits.max_rows {
+            let limit = self.limits.max_rows;
+            return Err(FormatError::TooManyRows { limit });
+        }
+        self.received += 1;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

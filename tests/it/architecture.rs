@@ -17,8 +17,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("domain", &["stats"]),
     ("formats", &["domain"]),
     ("storage", &["config", "telemetry", "stats", "domain"]),
-    ("notify", &["config", "telemetry", "domain"]),
-    ("pipelines", &["config", "telemetry", "domain"]),
+    ("outbound", &["domain"]),
+    ("notify", &["config", "telemetry", "domain", "outbound"]),
+    ("pipelines", &["config", "telemetry", "domain", "outbound"]),
     ("services", &BELOW_SERVICES),
     ("scheduler", &BELOW_SCHEDULER),
     ("http", &BELOW_EDGES),
@@ -28,25 +29,27 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("app", &EVERYTHING),
 ];
 
-const BELOW_SERVICES: [&str; 8] = [
+const BELOW_SERVICES: [&str; 9] = [
     "config",
     "telemetry",
     "stats",
     "domain",
     "formats",
     "storage",
+    "outbound",
     "notify",
     "pipelines",
 ];
-const BELOW_SCHEDULER: [&str; 9] = with_last(BELOW_SERVICES, "services");
-const BELOW_EDGES: [&str; 9] = BELOW_SCHEDULER;
-const EVERYTHING: [&str; 14] = [
+const BELOW_SCHEDULER: [&str; 10] = with_last(BELOW_SERVICES, "services");
+const BELOW_EDGES: [&str; 10] = BELOW_SCHEDULER;
+const EVERYTHING: [&str; 15] = [
     "config",
     "telemetry",
     "stats",
     "domain",
     "formats",
     "storage",
+    "outbound",
     "notify",
     "pipelines",
     "services",

@@ -1,0 +1,709 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::measurement::Measure;
+use crate::domain::rule::{Condition, Threshold};
+use crate::domain::runbook::Action;
+use crate::domain::schema::Limit;
+use crate::domain::window::Grain;
+
+fn file(path: &str, text: &str) -> SourceFile {
+    SourceFile {
+        path: path.to_owned(),
+        text: text.to_owned(),
+    }
+}
+
+fn demo() -> Definitions {
+    parse(&[file(
+        "bellwether.yaml",
+        include_str!("../../../demo/bellwether.yaml"),
+    )])
+    .unwrap_or_else(|problems| panic!("{}", check_report(&problems)))
+}
+
+/// The problems as `file:line: cause`.
+fn causes(files: &[SourceFile]) -> Vec<String> {
+    parse(files)
+        .err()
+        .unwrap_or_default()
+        .into_iter()
+        .map(|p| format!("{}:{}: {}", p.file, p.line, p.cause))
+        .collect()
+}
+
+/// A sound file that the cases below break: one model, one rule, one receiver.
+const SOUND: &str = "\
+models:
+  - name: air
+    task: regression
+    baselines:
+      training: {file: training.csv}
+    schema: {from: training}
+    monitors:
+      - {name: drift, kind: drift, window: week, baseline: training}
+      - {name: quality, kind: quality, window: week, baseline: training}
+      - {name: traffic, kind: traffic, window: day}
+rules:
+  - name: bad
+    model: air
+    title: Bad
+    severity: warning
+    receivers: [on-call]
+    when: {monitor: quality, measure: mae, above: 3}
+receivers:
+  - {name: on-call, email: {to: [a@example.org]}}
+";
+
+#[test]
+fn a_sound_file_has_no_problems() {
+    assert_eq!(causes(&[file("a.yaml", SOUND)]), Vec::<String>::new());
+}
+
+#[test]
+fn a_broken_file_is_told_what_is_wrong_and_where() {
+    // What is replaced, by what, and what is then said.
+    let cases: &[(&str, &str, &[&str])] = &[
+        (
+            "    task: regression",
+            "    taks: regression",
+            &[
+                "2: a model needs `task`",
+                "3: a model has no key `taks`; did you mean `task`?",
+            ],
+        ),
+        (
+            "regression",
+            "regresion",
+            &["3: `regresion` is not a task; did you mean `regression`?"],
+        ),
+        (
+            "task: regression",
+            "task: binary",
+            &[
+                "2: a binary model needs `positive_class`: the label whose probability its score is",
+                "17: `mae` does not fit the binary model `air`, whose quality is measured by `roc_auc`, `f1`, `accuracy`, `precision`, `recall`, `log_loss` and `label_coverage`",
+            ],
+        ),
+        (
+            "models:",
+            "modles:",
+            &[
+                "1: a configuration file has no key `modles`; did you mean `models`?",
+                "13: there is no model `air`, and no model is defined at all",
+            ],
+        ),
+        (
+            "name: air\n",
+            "name: air time\n",
+            &[
+                "2: a name begins with a letter or digit, has only letters, digits, `-`, `_` and `.`, and is no longer than 100",
+            ],
+        ),
+        (
+            "training.csv",
+            "../training.csv",
+            &[
+                "5: a file of rows lies inside the configuration directory, and its path is relative to this file",
+            ],
+        ),
+        (
+            "training.csv",
+            "training.xlsx",
+            &[
+                "5: a file of rows ends in one of `.parquet`, `.csv`, `.ndjson`, `.jsonl` and `.json`",
+            ],
+        ),
+        (
+            "{file: training.csv}",
+            "{from: 2026-02-01, to: 2026-01-01}",
+            &["5: the window ends before it begins: `to` has to be later than `from`"],
+        ),
+        (
+            "from: training",
+            "from: trainnig",
+            &["6: this model has no baseline `trainnig`; did you mean `training`?"],
+        ),
+        (
+            "{from: training}",
+            "{from: training, features: {temp: {min: 5, max: 1}}}",
+            &["6: no value lies in this range: `min` 5 is above `max` 1"],
+        ),
+        (
+            "{from: training}",
+            "{features: {temp: {min: 5}}}",
+            &["6: a feature needs `type` when its schema is not inferred (`from`)"],
+        ),
+        (
+            "{from: training}",
+            "{from: training, features: {temp: {max_null_share: 30}}}",
+            &["6: a share from 0 to 1 is expected, but this is 30"],
+        ),
+        (
+            "kind: drift, window: week, baseline: training",
+            "kind: drift, window: week",
+            &["8: a drift monitor needs `baseline`: what the features are compared with"],
+        ),
+        (
+            "kind: drift, window: week",
+            "kind: drift, window: hour",
+            &[
+                "8: a monitor's window cannot be shorter than its model's base window; set the model's `window: hour`",
+            ],
+        ),
+        (
+            "name: traffic",
+            "name: quality",
+            &["10: there is already a monitor `quality`, on line 9"],
+        ),
+        (
+            "kind: traffic, window: day",
+            "kind: traffic, window: day, tolerance: 1",
+            &["10: `tolerance` does not apply here: a traffic monitor has `min_rows` only"],
+        ),
+        (
+            "model: air",
+            "model: ari",
+            &["13: there is no model `ari`; did you mean `air`?"],
+        ),
+        (
+            "severity: warning",
+            "severity: fatal",
+            &["15: `fatal` is not a severity; there are `info`, `warning` and `critical`"],
+        ),
+        (
+            "[on-call]",
+            "[oncall]",
+            &["16: there is no receiver `oncall`; did you mean `on-call`?"],
+        ),
+        (
+            "monitor: quality",
+            "monitor: qualty",
+            &["17: the model `air` has no monitor `qualty`; did you mean `quality`?"],
+        ),
+        (
+            "measure: mae",
+            "measure: f1",
+            &[
+                "17: `f1` does not fit the regression model `air`, whose quality is measured by `mae`, `rmse`, `bias` and `label_coverage`",
+            ],
+        ),
+        (
+            "measure: mae",
+            "measure: psi",
+            &[
+                "17: the quality monitor `quality` does not measure `psi`; it measures `mae`, `rmse`, `bias` and `label_coverage`",
+            ],
+        ),
+        (
+            "measure: mae",
+            "measure: mea",
+            &["17: there is no measure `mea`; did you mean `mae`?"],
+        ),
+        (
+            "above: 3",
+            "above: .nan",
+            &["17: a finite number is expected"],
+        ),
+        (
+            "above: 3",
+            "above: -1",
+            &["17: `mae` is always above -1: it is never below 0"],
+        ),
+        (
+            "measure: mae, above: 3",
+            "measure: label_coverage, above: 1",
+            &["17: `label_coverage` is never above 1: it lies between 0 and 1"],
+        ),
+        (
+            "above: 3",
+            "below: 0",
+            &["17: `mae` is never below 0: 0 is the least it can be"],
+        ),
+        (
+            "above: 3",
+            "above: 3, below: 1",
+            &["17: the `when` of a rule needs exactly one of `above`, `below` and `status`"],
+        ),
+        (
+            "above: 3",
+            "above: 3, windows: 0",
+            &["17: a whole number from 1 to 366 is expected, but this is 0"],
+        ),
+        (
+            "above: 3",
+            "above: 3, at_least: 2",
+            &["17: this rule looks at 1 value a window, so 2 can never be beyond the threshold"],
+        ),
+        (
+            "above: 3",
+            "above: {times_baseline: 0}",
+            &["17: a number above 0 is expected, but this is 0"],
+        ),
+        (
+            "monitor: quality, measure: mae, above: 3",
+            "monitor: drift, measure: psi, above: {times_baseline: 2}",
+            &["17: `times_baseline` is for measures of quality; a baseline has no `psi`"],
+        ),
+        (
+            "monitor: quality, measure: mae, above: 3",
+            "monitor: drift, measure: jensen_shannon, status: drift",
+            &[
+                "17: the monitor `drift` has no threshold for `jensen_shannon`, so its status is never drift; set `thresholds: {jensen_shannon: …}` there",
+            ],
+        ),
+        (
+            "monitor: quality, measure: mae, above: 3",
+            "no_predictions_for: 24",
+            &[
+                "17: a length of time with its unit is expected, such as `30s`, `15m`, `24h` or `7d`, but this is a number",
+            ],
+        ),
+        (
+            "monitor: quality, measure: mae, above: 3",
+            "no_predictions_for: 24h, windows: 2",
+            &["17: `windows` does not apply here: `no_predictions_for` stands alone"],
+        ),
+        (
+            "    title: Bad",
+            "    runbook: rollbak\n    title: Bad",
+            &["14: there is no runbook `rollbak`; did you mean `rollback`?"],
+        ),
+        (
+            "    title: Bad",
+            "    runbook: quality-regression\n    title: Bad",
+            &[
+                "14: the runbook `quality-regression`, which comes with Bellwether, starts the pipeline `retrain`; define it under `pipelines`, or write your own runbook of that name",
+            ],
+        ),
+        (
+            "a@example.org",
+            "a at example.org",
+            &["19: `a at example.org` is not an e-mail address such as `oncall@example.org`"],
+        ),
+        (
+            "email: {to: [a@example.org]}",
+            "webhook: {url: \"https://u:p@example.org\", secret: hunter2}",
+            &[
+                "19: a secret does not belong into a file that is kept in Git: name the environment variable that holds it, `{env: BELLWETHER_SECRET_NAME}`",
+                "19: a web address must not hold a user name or password; name a secret by `env`",
+            ],
+        ),
+        (
+            "email: {to: [a@example.org]}",
+            "sms: 123",
+            &[
+                "19: a receiver has no key `sms`; it may have `name`, `email` and `webhook`",
+                "19: a receiver needs either `email` or `webhook`",
+            ],
+        ),
+        (
+            "receivers:\n",
+            "pipelines:\n  - {name: retrain, url: \"file:///etc/passwd\"}\nreceivers:\n",
+            &["19: a web address begins with http:// or https://, not file:"],
+        ),
+        (
+            "rules:\n  - name: bad",
+            "rules:\n    name: bad",
+            &["12: `rules` is a list, each item beginning with `- `, but this is a mapping"],
+        ),
+        (
+            "    title: Bad",
+            "    title: 5",
+            &["14: a text is expected, but this is a number; put it in quotes"],
+        ),
+        (
+            "    title: Bad",
+            "    title: Bad\n    title: Worse",
+            &["15: this is not valid YAML: duplicate mapping key: title not allowed here"],
+        ),
+    ];
+    let mut wrong = Vec::new();
+    for (old, new, expected) in cases {
+        assert!(SOUND.contains(old), "the sound file has no {old:?}");
+        let text = SOUND.replacen(old, new, 1);
+        let mut said = causes(&[file("a.yaml", &text)]);
+        let mut expected: Vec<String> = expected.iter().map(|e| format!("a.yaml:{e}")).collect();
+        said.sort();
+        expected.sort();
+        if said != expected {
+            wrong.push(format!(
+                "{old:?} -> {new:?}\n  said {said:#?}\n  not {expected:#?}"
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_misspelt_monitor_of_a_quality_rule_on_a_feature_is_refused() {
+    let text = SOUND.replace("above: 3", "above: 3, feature: temp");
+    assert_eq!(
+        causes(&[file("a.yaml", &text)]),
+        ["a.yaml:17: the quality monitor `quality` measures the whole model, not single features"]
+    );
+}
+
+#[test]
+fn a_feature_is_looked_up_when_the_schema_is_written_out_in_full() {
+    let text = SOUND
+        .replace(
+            "{from: training}",
+            "{features: {temp: {type: number}, wind: {type: number}}}",
+        )
+        .replace(
+            "monitor: quality, measure: mae, above: 3",
+            "monitor: drift, measure: psi, feature: tmep, above: 3",
+        );
+    assert_eq!(
+        causes(&[file("a.yaml", &text)]),
+        ["a.yaml:17: the schema of the model `air` has no feature `tmep`; did you mean `temp`?"]
+    );
+}
+
+#[test]
+fn problems_of_all_files_are_reported_together_in_order() {
+    let second =
+        "rules:\n  - {name: bad, model: air}\nreceivers:\n  - {name: on-call, email: {to: []}}\n";
+    let runbook = "---\nname: x\n---\n";
+    assert_eq!(
+        causes(&[
+            file("b.yaml", second),
+            file("a.yaml", SOUND),
+            file("x.md", runbook),
+            file("notes.txt", "{{{"),
+        ]),
+        [
+            "a.yaml:12: there is already a rule `bad`, at b.yaml:2",
+            "a.yaml:19: there is already a receiver `on-call`, at b.yaml:4",
+            "b.yaml:2: a rule needs `severity`",
+            "b.yaml:2: a rule needs `title`",
+            "b.yaml:2: a rule needs `when`",
+            "b.yaml:4: an email receiver needs at least one address in `to`",
+            "x.md:2: the front matter needs `first_step`",
+            "x.md:2: the front matter needs `title`",
+        ]
+    );
+}
+
+#[test]
+fn what_names_a_broken_object_is_not_blamed_for_it() {
+    let text = SOUND.replace("window: day}", "window: fortnight}");
+    assert_eq!(
+        causes(&[file("a.yaml", &text)]),
+        ["a.yaml:10: `fortnight` is not a window; there are `hour`, `day`, `week` and `month`"]
+    );
+}
+
+const RUNBOOK: &str = "\
+---
+name: own
+title: Our own way
+first_step: Look.
+---
+
+# Meaning
+
+Text with a fence that is no step:
+
+```yaml
+name: [
+```
+
+```step
+name: approve
+kind: approve
+question: Shall we?
+```
+
+1. In a list:
+
+   ```step
+   name: retrain
+   kind: trigger
+   pipeline: retrain
+   parameters: {days: 30}
+   ```
+
+```step
+name: gate
+kind: gate
+label_wait: 36h
+measure: mae
+```
+
+```step
+name: promote
+kind: promote
+version: candidate
+```
+
+```step
+name: watch
+kind: watch
+propose: rollback
+```
+";
+
+const PIPELINES: &str = "pipelines:\n  - {name: retrain, url: \"http://127.0.0.1:1/runs\"}\n";
+
+#[test]
+fn a_runbook_is_read_with_its_steps_in_order() {
+    let definitions = parse(&[file("own.md", RUNBOOK), file("p.yaml", PIPELINES)])
+        .unwrap_or_else(|problems| panic!("{}", check_report(&problems)));
+    let runbook = &definitions.runbooks[0].value;
+    assert_eq!(
+        (runbook.name.as_str(), runbook.first_step.as_str()),
+        ("own", "Look.")
+    );
+    assert!(runbook.text.starts_with("# Meaning"));
+    let kinds: Vec<&str> = runbook.steps.iter().map(|s| s.action.kind()).collect();
+    assert_eq!(kinds, ["approve", "trigger", "gate", "promote", "watch"]);
+    let Action::Gate(gate) = &runbook.steps[2].action else {
+        panic!("not a gate")
+    };
+    assert_eq!(
+        (gate.label_wait_seconds, gate.measure),
+        (36 * 3_600, Some(Measure::Mae))
+    );
+    let Action::Trigger { parameters, .. } = &runbook.steps[1].action else {
+        panic!("not a trigger")
+    };
+    assert_eq!(parameters["days"], "30");
+}
+
+#[test]
+fn a_broken_runbook_is_told_the_line_in_the_markdown() {
+    let cases: &[(&str, &str, &[&str])] = &[
+        (
+            "title: Our own way",
+            "titel: x",
+            &[
+                "2:1: the front matter needs `title`",
+                "3:1: the front matter has no key `titel`; did you mean `title`?",
+            ],
+        ),
+        (
+            "kind: approve\n",
+            "kind: aprove\n",
+            &["17:7: `aprove` is not a kind of step; did you mean `approve`?"],
+        ),
+        (
+            "question: Shall we?",
+            "questoin: x",
+            &[
+                "16:1: an approve step needs `question`",
+                "18:1: an approve step has no key `questoin`; did you mean `question`?",
+            ],
+        ),
+        (
+            "pipeline: retrain",
+            "pipeline: retrian",
+            &["26:14: there is no pipeline `retrian`; did you mean `retrain`?"],
+        ),
+        (
+            "measure: mae",
+            "measure: psi",
+            &[
+                "34:10: versions cannot be ranked by `psi`; use one of `mae`, `rmse`, `accuracy`, `precision`, `recall`, `f1`, `roc_auc` and `log_loss`",
+            ],
+        ),
+        (
+            "label_wait: 36h",
+            "label_wait: 36",
+            &[
+                "33:13: a length of time with its unit is expected, such as `30s`, `15m`, `24h` or `7d`, but this is a number",
+            ],
+        ),
+        (
+            "version: candidate",
+            "version: candidat",
+            &["40:10: `candidat` is not a version to promote; did you mean `candidate`?"],
+        ),
+        (
+            "propose: rollback",
+            "propose: rolback",
+            &["46:10: there is no runbook `rolback`; did you mean `rollback`?"],
+        ),
+        (
+            "name: gate\n",
+            "name: approve\n",
+            &["31:1: there is already a step `approve`, on line 16"],
+        ),
+        (
+            "first_step: Look.\n---\n",
+            "first_step: Look.\n",
+            &["1:1: the front matter that begins here has no end: a line `---` is missing"],
+        ),
+        ("question: Shall we?", "question: [", &[]),
+    ];
+    for (old, new, expected) in cases {
+        assert!(RUNBOOK.contains(old), "the runbook has no {old:?}");
+        let text = RUNBOOK.replacen(old, new, 1);
+        let problems = parse(&[file("own.md", &text), file("p.yaml", PIPELINES)])
+            .expect_err("a broken runbook");
+        if expected.is_empty() {
+            assert!(check_report(&problems).contains("not valid YAML"));
+            continue;
+        }
+        let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        let expected: Vec<String> = expected.iter().map(|e| format!("own.md:{e}")).collect();
+        assert_eq!(said, expected, "{old:?} -> {new:?}");
+    }
+}
+
+#[test]
+fn a_candidate_is_never_promoted_without_a_gate() {
+    let text = RUNBOOK.replace(
+        "kind: gate\nlabel_wait: 36h\nmeasure: mae",
+        "kind: approve\nquestion: x",
+    );
+    let problems = parse(&[file("own.md", &text), file("p.yaml", PIPELINES)])
+        .expect_err("a promotion without a gate");
+    assert_eq!(
+        check_report(&problems),
+        "own.md:37:1: a candidate is promoted only after a `gate` step has accepted it; there is none \
+         before this\n"
+    );
+}
+
+#[test]
+fn a_runbook_whose_measure_does_not_fit_is_refused_by_the_rule_that_names_it() {
+    let text = SOUND
+        .replace("    title: Bad", "    title: Bad\n    runbook: own")
+        .replace("task: regression", "task: multiclass")
+        .replace("measure: mae, above: 3", "measure: f1, below: 0.5");
+    assert_eq!(
+        causes(&[
+            file("a.yaml", &text),
+            file("own.md", RUNBOOK),
+            file("p.yaml", PIPELINES)
+        ]),
+        [
+            "a.yaml:15: the runbook `own` compares versions by `mae`, which a multiclass model does not have; \
+             leave the measure out of its steps and they take the rule's"
+        ]
+    );
+}
+
+#[test]
+fn markdown_without_front_matter_is_a_text_for_people() {
+    let definitions =
+        parse(&[file("README.md", "# Our models\n\n```step\n[\n```\n")]).expect("no problem");
+    assert_eq!(definitions, Definitions::default());
+}
+
+#[test]
+fn an_own_runbook_takes_the_place_of_a_shipped_one() {
+    let own = RUNBOOK.replace("name: own", "name: rollback");
+    let definitions = parse(&[file("own.md", &own), file("p.yaml", PIPELINES)])
+        .expect("no problem")
+        .with_shipped();
+    let files: Vec<&str> = definitions
+        .runbooks
+        .iter()
+        .filter(|runbook| runbook.value.name == "rollback")
+        .map(|runbook| runbook.file.as_str())
+        .collect();
+    assert_eq!(files, ["own.md"]);
+    assert_eq!(definitions.runbooks.len(), shipped::FILES.len());
+}
+
+#[test]
+fn the_demo_is_what_the_story_needs() {
+    let definitions = demo();
+    let model = &definitions.models[0];
+    assert_eq!((model.file.as_str(), model.line), ("bellwether.yaml", 11));
+    assert_eq!(model.value.base_window, Grain::Day);
+    let schema = model.value.schema.as_ref().expect("a schema");
+    assert_eq!(schema.features.len(), 16);
+    let wind = schema
+        .features
+        .iter()
+        .find(|f| f.feature == "wind_direction")
+        .expect("a feature");
+    assert_eq!(wind.maximum, Limit::Given(360.0));
+    let names: Vec<&str> = definitions
+        .rules
+        .iter()
+        .map(|r| r.value.name.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "quality-warning",
+            "quality-critical",
+            "schema-skew",
+            "feature-drift",
+            "no-predictions"
+        ]
+    );
+    let Condition::Measured(warning) = &definitions.rules[0].value.condition else {
+        panic!("not measured")
+    };
+    assert_eq!(warning.threshold, Threshold::AboveTimesBaseline(1.2));
+    assert_eq!(
+        (warning.grain, warning.windows, warning.resolve_windows),
+        (Grain::Week, 2, 2)
+    );
+    assert_eq!(
+        definitions.rules[4].value.condition,
+        Condition::Silence {
+            after_seconds: 86_400
+        }
+    );
+}
+
+#[test]
+fn definitions_of_every_kind_survive_storage_as_json() {
+    let more = "\
+project: {name: other}
+models:
+  - name: clicks
+    task: binary
+    positive_class: 1
+    baselines: {past: {from: 2026-01-01, to: 2026-02-01T00:00:00Z}}
+    schema: {features: {page: {type: category, categories: [a, '', 3]}, n: {type: integer, min: any, required: false}}}
+    monitors: [{name: drift, kind: drift, window: day, baseline: past, thresholds: {psi: 0.1, jensen_shannon: 0.2}}]
+receivers:
+  - {name: hook, webhook: {url: 'https://example.org/x', secret: {env: BELLWETHER_SECRET_HOOK}}}
+pipelines:
+  - {name: train, url: 'https://example.org/y', token: {file: /run/secrets/token}, poll: 5m}
+";
+    let second = parse(&[file("b.yml", more)])
+        .unwrap_or_else(|problems| panic!("{}", check_report(&problems)));
+    for definitions in [demo().with_shipped(), second] {
+        let json = serde_json::to_value(&definitions).expect("serialises");
+        let back: Definitions = serde_json::from_value(json).expect("parses");
+        assert_eq!(back, definitions);
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read_without_a_panic(text in "\\PC*", ending in "yaml|md|yml|txt") {
+        let _ = parse(&[file(&format!("a.{ending}"), &text)]);
+    }
+
+    #[test]
+    fn a_sound_file_with_a_piece_cut_out_is_read_without_a_panic(
+        from in 0_usize..SOUND.len(),
+        length in 0_usize..200,
+        put in "[\\PC\\n]{0,5}",
+    ) {
+        let to = (from + length).min(SOUND.len());
+        let text = format!("{}{put}{}", &SOUND[..from], &SOUND[to..]);
+        let _ = parse(&[file("a.yaml", &text)]);
+    }
+
+    #[test]
+    fn a_runbook_with_a_piece_cut_out_is_read_without_a_panic(
+        from in 0_usize..RUNBOOK.len(),
+        length in 0_usize..200,
+        put in "[\\PC\\n]{0,5}",
+    ) {
+        let to = (from + length).min(RUNBOOK.len());
+        let text = format!("{}{put}{}", &RUNBOOK[..from], &RUNBOOK[to..]);
+        let _ = parse(&[file("a.md", &text), file("p.yaml", PIPELINES)]);
+    }
+}

@@ -1,0 +1,178 @@
+//! Which name fills which field. The names of flat rows are the same in every format.
+
+use std::collections::HashMap;
+
+use super::raw::{Fault, check_name};
+
+/// Fields with a name of their own. The order is that in which faults are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Fixed {
+    PredictionId,
+    Timestamp,
+    Version,
+    Error,
+    Prediction,
+    Score,
+    Probabilities,
+    Segments,
+    LatencyMs,
+    Deployment,
+    Features,
+    Label,
+    ObservedAt,
+}
+
+impl Fixed {
+    pub const COUNT: usize = 13;
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PredictionId => "prediction_id",
+            Self::Timestamp => "timestamp",
+            Self::Version => "version",
+            Self::Error => "error",
+            Self::Prediction => "prediction",
+            Self::Score => "score",
+            Self::Probabilities => "probabilities",
+            Self::Segments => "segments",
+            Self::LatencyMs => "latency_ms",
+            Self::Deployment => "deployment",
+            Self::Features => "features",
+            Self::Label => "label",
+            Self::ObservedAt => "observed_at",
+        }
+    }
+
+    fn of_prediction(name: &str) -> Option<Self> {
+        match name {
+            "prediction_id" => Some(Self::PredictionId),
+            "timestamp" => Some(Self::Timestamp),
+            "version" => Some(Self::Version),
+            "error" => Some(Self::Error),
+            "prediction" => Some(Self::Prediction),
+            "score" => Some(Self::Score),
+            "probabilities" => Some(Self::Probabilities),
+            "segments" => Some(Self::Segments),
+            "latency_ms" => Some(Self::LatencyMs),
+            "deployment" => Some(Self::Deployment),
+            "features" => Some(Self::Features),
+            _ => None,
+        }
+    }
+
+    pub fn of_label(name: &str) -> Option<Self> {
+        match name {
+            "prediction_id" => Some(Self::PredictionId),
+            "label" => Some(Self::Label),
+            "observed_at" => Some(Self::ObservedAt),
+            _ => None,
+        }
+    }
+}
+
+/// What a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Field {
+    Fixed(Fixed),
+    /// The feature at this position of the batch's features.
+    Feature(usize),
+    /// The probability of the class at this position of the batch's classes.
+    Probability(usize),
+}
+
+/// What a name in a row of predictions means, before features and classes have positions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Meaning<'n> {
+    Fixed(Fixed),
+    /// A feature that says it is one.
+    Feature(&'n str),
+    /// The probability of this class.
+    Probability(&'n str),
+    /// A name of the sender's own: a feature, unless the row has an object of features.
+    Other(&'n str),
+}
+
+impl<'n> Meaning<'n> {
+    pub fn of(name: &'n str) -> Self {
+        if let Some(fixed) = Fixed::of_prediction(name) {
+            return Self::Fixed(fixed);
+        }
+        if let Some(feature) = name.strip_prefix("feature.") {
+            return Self::Feature(feature);
+        }
+        ["probability.", "probabilities.", "proba_"]
+            .iter()
+            .find_map(|prefix| name.strip_prefix(prefix))
+            .map_or(Self::Other(name), Self::Probability)
+    }
+}
+
+/// Names in order of their first sight, so that a column is found by position and its name is kept once.
+#[derive(Debug)]
+pub(super) struct Positions {
+    names: Vec<String>,
+    positions: HashMap<String, usize>,
+    /// The last row, by its serial number, that had the name.
+    last_seen: Vec<u64>,
+    limit: usize,
+    noun: &'static str,
+}
+
+impl Positions {
+    /// `noun` is the plural used in messages.
+    pub fn new(noun: &'static str, limit: usize) -> Self {
+        Self {
+            names: Vec::new(),
+            positions: HashMap::new(),
+            last_seen: Vec::new(),
+            limit,
+            noun,
+        }
+    }
+
+    /// The position of a name, new or known.
+    pub fn of(&mut self, name: &str) -> Result<usize, Fault> {
+        if let Some(position) = self.positions.get(name) {
+            return Ok(*position);
+        }
+        check_name(name).map_err(|fault| Fault {
+            cause: format!("the name {}", fault.cause),
+            ..fault.in_field(name)
+        })?;
+        if self.names.len() == self.limit {
+            let (limit, noun) = (self.limit, self.noun);
+            return Err(
+                Fault::too_large(format!("one body names at most {limit} {noun}")).in_field(name),
+            );
+        }
+        let position = self.names.len();
+        self.names.push(name.to_owned());
+        self.positions.insert(name.to_owned(), position);
+        self.last_seen.push(0);
+        Ok(position)
+    }
+
+    /// Notes that a row (numbered from 1) has the name.
+    pub fn see(&mut self, position: usize, row: u64) -> Result<(), Fault> {
+        if std::mem::replace(&mut self.last_seen[position], row) == row {
+            return Err(Fault::duplicate(&self.names[position]));
+        }
+        Ok(())
+    }
+
+    pub fn name(&self, position: usize) -> &str {
+        &self.names[position]
+    }
+
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Forgets the names after the first `len`: those that only a refused row had.
+    pub fn truncate(&mut self, len: usize) {
+        for name in self.names.drain(len.min(self.names.len())..) {
+            self.positions.remove(&name);
+        }
+        self.last_seen.truncate(len);
+    }
+}

@@ -1,0 +1,589 @@
+//! Builds a batch of predictions: judges each row as a whole and adds the good ones column by column.
+
+use chrono::{DateTime, Utc};
+
+use crate::domain::batch::{Column, Decoded, LabelValue, Output, PredictionBatch, Value};
+use crate::domain::model::Task;
+
+use super::labels::into_label;
+use super::names::{Field, Fixed, Meaning, Positions};
+use super::raw::{Entries, Fault, Raw, check_name};
+use super::{Expectations, FormatError, Ledger, ReferenceRows, Rows};
+
+/// Different classes over all rows of a body.
+const MAX_CLASSES: usize = 1_000;
+const MAX_SEGMENTS: usize = 100;
+/// How far probabilities may be from a sum of 1: enough for many classes rounded to four decimals.
+const PROBABILITY_SLACK: f64 = 0.01;
+
+pub(super) struct PredictionRows<'e> {
+    expect: &'e Expectations<'e>,
+    ledger: Ledger,
+    features: Positions,
+    classes: Positions,
+    batch: PredictionBatch,
+    /// The line of each kept row.
+    lines: Vec<u64>,
+    purpose: Purpose,
+    /// Numbers the rows from 1, refused ones included, to see a name twice in one row.
+    serial: u64,
+}
+
+/// What the rows are for.
+enum Purpose {
+    /// Predictions that were made: each has an id, a time, a version and an answer.
+    Intake,
+    /// Rows that a baseline is fitted on: only their features must be there; they may carry labels, kept here
+    /// by row.
+    Reference(Vec<Option<LabelValue>>),
+}
+
+/// The cells of one row, each where it belongs.
+#[derive(Default)]
+struct Gathered<'a> {
+    fixed: [Option<Raw<'a>>; Fixed::COUNT],
+    probabilities: Vec<(usize, Raw<'a>)>,
+    features: Vec<(usize, Raw<'a>)>,
+}
+
+/// One row that will be kept.
+struct Row {
+    prediction_id: String,
+    predicted_at: DateTime<Utc>,
+    version: String,
+    error: Option<String>,
+    output: Output,
+    segments: Vec<(String, String)>,
+    latency_ms: Option<f64>,
+    deployment: Option<String>,
+    features: Vec<(usize, Value)>,
+    label: Option<LabelValue>,
+}
+
+impl<'e> PredictionRows<'e> {
+    pub fn new(expect: &'e Expectations<'e>) -> Self {
+        Self::of(expect, Purpose::Intake)
+    }
+
+    pub fn of_reference(expect: &'e Expectations<'e>) -> Self {
+        Self::of(expect, Purpose::Reference(Vec::new()))
+    }
+
+    fn of(expect: &'e Expectations<'e>, purpose: Purpose) -> Self {
+        Self {
+            lines: Vec::new(),
+            purpose,
+            expect,
+            ledger: Ledger::new(expect.limits),
+            features: Positions::new("features", expect.limits.max_features),
+            classes: Positions::new("classes", MAX_CLASSES),
+            batch: PredictionBatch::default(),
+            serial: 0,
+        }
+    }
+
+    /// Columns that no kept row has are left out: they are names that only refused rows had.
+    pub fn finish(mut self) -> Decoded<PredictionBatch> {
+        let rows = self.batch.len();
+        self.batch.features.retain_mut(|column| {
+            column.values.resize(rows, Value::Absent);
+            column.values.iter().any(|value| *value != Value::Absent)
+        });
+        Decoded {
+            batch: self.batch,
+            rejects: self.ledger.rejects,
+            received: self.ledger.received,
+            lines: self.lines,
+        }
+    }
+
+    /// As [`Self::finish`], for rows that a baseline is fitted on. One refused row fails the whole: a reference
+    /// with holes would be compared with ever after.
+    pub fn finish_reference(mut self) -> Result<ReferenceRows, FormatError> {
+        let labels = match std::mem::replace(&mut self.purpose, Purpose::Intake) {
+            Purpose::Reference(labels) => labels,
+            Purpose::Intake => Vec::new(),
+        };
+        let decoded = self.finish();
+        if let Some(first) = decoded.rejects.first() {
+            return Err(FormatError::Reference {
+                refused: decoded.rejects.len(),
+                line: first.line,
+                field: first.field.clone(),
+                cause: first.cause.clone(),
+            });
+        }
+        let outputs = decoded.batch.outputs;
+        Ok(ReferenceRows {
+            features: decoded.batch.features,
+            outputs: outputs
+                .into_iter()
+                .map(|output| (output != Output::default()).then_some(output))
+                .collect(),
+            labels,
+        })
+    }
+
+    fn settle(&mut self, line: u64, judged: Result<Row, Fault>) -> Result<(), FormatError> {
+        match judged {
+            Ok(row) => self.keep(line, row),
+            Err(fault) => self.ledger.refuse(line, fault),
+        }
+    }
+
+    fn keep(&mut self, line: u64, row: Row) -> Result<(), FormatError> {
+        self.ledger.accept(row.text_bytes())?;
+        let at = self.batch.len();
+        let limit = self.expect.limits.max_cells;
+        if (at + 1).saturating_mul(self.features.len()) > limit {
+            return Err(FormatError::TooManyCells { limit });
+        }
+        for position in self.batch.features.len()..self.features.len() {
+            self.batch.features.push(Column {
+                name: self.features.name(position).to_owned(),
+                values: Vec::new(),
+            });
+        }
+        for (position, value) in row.features {
+            let values = &mut self.batch.features[position].values;
+            values.resize(at, Value::Absent);
+            values.push(value);
+        }
+        if let Purpose::Reference(labels) = &mut self.purpose {
+            labels.push(row.label);
+        }
+        self.lines.push(line);
+        self.batch.prediction_ids.push(row.prediction_id);
+        self.batch.predicted_at.push(row.predicted_at);
+        self.batch.versions.push(row.version);
+        self.batch.outputs.push(row.output);
+        self.batch.segments.push(row.segments);
+        self.batch.latency_ms.push(row.latency_ms);
+        self.batch.errors.push(row.error);
+        self.batch.deployments.push(row.deployment);
+        Ok(())
+    }
+
+    fn gather<'a>(
+        &mut self,
+        cells: impl Iterator<Item = (Field, Raw<'a>)>,
+    ) -> Result<Gathered<'a>, Fault> {
+        let mut gathered = Gathered::default();
+        gathered.features.reserve(self.features.len());
+        for (field, raw) in cells {
+            self.put(&mut gathered, field, raw)?;
+        }
+        Ok(gathered)
+    }
+
+    fn gather_named<'a>(&mut self, row: Entries<'a>) -> Result<Gathered<'a>, Fault> {
+        let nested = row
+            .iter()
+            .any(|(name, _)| Meaning::of(name) == Meaning::Fixed(Fixed::Features));
+        let mut gathered = Gathered::default();
+        for (name, raw) in row {
+            let meaning = Meaning::of(&name);
+            let is_label =
+                matches!(self.purpose, Purpose::Reference(_)) && name == Fixed::Label.name();
+            if nested && matches!(meaning, Meaning::Other(_)) && !is_label {
+                continue;
+            }
+            let field = self.field(meaning)?;
+            self.put(&mut gathered, field, raw)?;
+        }
+        Ok(gathered)
+    }
+
+    fn field(&mut self, meaning: Meaning<'_>) -> Result<Field, Fault> {
+        let label = Fixed::Label.name();
+        match meaning {
+            Meaning::Other(name)
+                if name == label && matches!(self.purpose, Purpose::Reference(_)) =>
+            {
+                Ok(Field::Fixed(Fixed::Label))
+            }
+            Meaning::Fixed(fixed) => Ok(Field::Fixed(fixed)),
+            Meaning::Feature(name) | Meaning::Other(name) => {
+                self.features.of(name).map(Field::Feature)
+            }
+            Meaning::Probability(class) => self.classes.of(class).map(Field::Probability),
+        }
+    }
+
+    fn put<'a>(
+        &mut self,
+        gathered: &mut Gathered<'a>,
+        field: Field,
+        raw: Raw<'a>,
+    ) -> Result<(), Fault> {
+        match field {
+            Field::Fixed(fixed) => {
+                if gathered.fixed[fixed as usize].replace(raw).is_some() {
+                    return Err(Fault::duplicate(fixed.name()));
+                }
+            }
+            Field::Feature(position) => {
+                self.features.see(position, self.serial)?;
+                gathered.features.push((position, raw));
+            }
+            Field::Probability(position) => {
+                self.classes.see(position, self.serial)?;
+                gathered.probabilities.push((position, raw));
+            }
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, row: Gathered<'_>) -> Result<Row, Fault> {
+        match self.purpose {
+            Purpose::Intake => self.judge_prediction(row),
+            Purpose::Reference(_) => self.judge_reference(row),
+        }
+    }
+
+    fn judge_reference(&mut self, mut row: Gathered<'_>) -> Result<Row, Fault> {
+        self.open_objects(&mut row)?;
+        let label = row.optional(Fixed::Label, |raw| into_label(self.expect.task, raw))?;
+        let output = self.judge_output(&mut row, true)?;
+        Ok(Row {
+            prediction_id: String::new(),
+            predicted_at: self.expect.received_at,
+            version: String::new(),
+            error: None,
+            output,
+            segments: Vec::new(),
+            latency_ms: None,
+            deployment: None,
+            features: self.judge_features(row.features)?,
+            label,
+        })
+    }
+
+    fn judge_features(&self, raw: Vec<(usize, Raw<'_>)>) -> Result<Vec<(usize, Value)>, Fault> {
+        raw.into_iter()
+            .map(|(position, raw)| {
+                let value = raw
+                    .into_feature()
+                    .map_err(|fault| fault.in_field(self.features.name(position)))?;
+                Ok((position, value))
+            })
+            .collect()
+    }
+
+    fn judge_prediction(&mut self, mut row: Gathered<'_>) -> Result<Row, Fault> {
+        let expect = self.expect;
+        self.open_objects(&mut row)?;
+        let prediction_id = row.required(Fixed::PredictionId, Raw::into_name)?;
+        let predicted_at = row.required(Fixed::Timestamp, |raw| {
+            raw.into_instant(expect.earliest, expect.latest)
+        })?;
+        let version = match row.optional(Fixed::Version, Raw::into_name)? {
+            Some(version) => version,
+            None => expect.default_version.map(str::to_owned).ok_or_else(|| {
+                Fault::missing("is missing, and the request names no version for such rows")
+                    .in_field(Fixed::Version.name())
+            })?,
+        };
+        let error = row
+            .optional(Fixed::Error, Raw::into_text)?
+            .filter(|error| !error.is_empty());
+        let output = self.judge_output(&mut row, error.is_some())?;
+        let segments = row.optional(Fixed::Segments, into_segments)?;
+        let latency_ms = row.optional(Fixed::LatencyMs, into_latency)?;
+        let deployment = row.optional(Fixed::Deployment, Raw::into_name)?;
+        let features = self.judge_features(row.features)?;
+        Ok(Row {
+            prediction_id,
+            predicted_at,
+            version,
+            error,
+            output,
+            segments: segments.unwrap_or_default(),
+            latency_ms,
+            deployment,
+            features,
+            label: None,
+        })
+    }
+
+    /// Moves what is inside `features` and `probabilities` to where flat columns already are.
+    fn open_objects<'a>(&mut self, row: &mut Gathered<'a>) -> Result<(), Fault> {
+        for (name, raw) in row
+            .optional(Fixed::Features, into_entries)?
+            .unwrap_or_default()
+        {
+            let field = Field::Feature(self.features.of(&name)?);
+            self.put(row, field, raw)?;
+        }
+        for (class, raw) in row
+            .optional(Fixed::Probabilities, into_entries)?
+            .unwrap_or_default()
+        {
+            let field = Field::Probability(self.classes.of(&class)?);
+            self.put(row, field, raw)?;
+        }
+        Ok(())
+    }
+
+    fn judge_output(&self, row: &mut Gathered<'_>, failed: bool) -> Result<Output, Fault> {
+        let mut output = Output {
+            probabilities: self.judge_probabilities(row)?,
+            score: row.optional(Fixed::Score, into_probability)?,
+            ..Output::default()
+        };
+        match self.expect.task {
+            Task::Regression => output.value = row.optional(Fixed::Prediction, Raw::into_number)?,
+            Task::Binary => output.class = row.optional(Fixed::Prediction, Raw::into_class)?,
+            Task::Multiclass => {
+                output.class = row
+                    .optional(Fixed::Prediction, Raw::into_class)?
+                    .or_else(|| most_probable(&output.probabilities));
+            }
+        }
+        self.refuse_foreign_output(&output)?;
+        let answered = output.value.is_some() || output.class.is_some() || output.score.is_some();
+        if answered || failed {
+            return Ok(output);
+        }
+        Err(match self.expect.task {
+            Task::Regression => Fault::missing("is missing, and the row has no `error`"),
+            Task::Binary => Fault::missing("is missing, and so are `score` and `error`"),
+            Task::Multiclass => {
+                Fault::missing("is missing, and so are `probabilities` and `error`")
+            }
+        }
+        .in_field(Fixed::Prediction.name()))
+    }
+
+    /// An output that the model's task does not have is refused rather than dropped unseen: it is often a
+    /// feature with a reserved name.
+    fn refuse_foreign_output(&self, output: &Output) -> Result<(), Fault> {
+        let task = self.expect.task;
+        if output.score.is_some() && task != Task::Binary {
+            return Err(Fault::wrong(
+                "belongs to binary models; a feature of this name is sent as feature.score",
+            )
+            .in_field(Fixed::Score.name()));
+        }
+        if !output.probabilities.is_empty() && task != Task::Multiclass {
+            return Err(
+                Fault::wrong("belong to multiclass models; a binary model sends `score`")
+                    .in_field(Fixed::Probabilities.name()),
+            );
+        }
+        Ok(())
+    }
+
+    fn judge_probabilities(&self, row: &mut Gathered<'_>) -> Result<Vec<(String, f64)>, Fault> {
+        let mut probabilities = Vec::with_capacity(row.probabilities.len());
+        for (position, raw) in row.probabilities.drain(..) {
+            if raw.is_null() {
+                continue;
+            }
+            let class = self.classes.name(position);
+            let probability = into_probability(raw).map_err(|fault| {
+                fault.in_field(&format!("{}.{class}", Fixed::Probabilities.name()))
+            })?;
+            probabilities.push((class.to_owned(), probability));
+        }
+        let sum: f64 = probabilities
+            .iter()
+            .map(|(_, probability)| probability)
+            .sum();
+        if !probabilities.is_empty() && (sum - 1.0).abs() > PROBABILITY_SLACK {
+            return Err(Fault::wrong(format!("sum to {sum:.4}, not to 1"))
+                .in_field(Fixed::Probabilities.name()));
+        }
+        Ok(probabilities)
+    }
+}
+
+impl Rows for PredictionRows<'_> {
+    fn locate(&mut self, column: &str) -> Result<Option<Field>, Fault> {
+        self.field(Meaning::of(column)).map(Some)
+    }
+
+    fn append<'a>(
+        &mut self,
+        line: u64,
+        cells: impl Iterator<Item = (Field, Raw<'a>)>,
+    ) -> Result<(), FormatError> {
+        self.serial += 1;
+        let judged = self.gather(cells).and_then(|row| self.judge(row));
+        self.settle(line, judged)
+    }
+
+    fn append_named<'a>(&mut self, line: u64, row: Entries<'a>) -> Result<(), FormatError> {
+        self.serial += 1;
+        let (features, classes) = (self.features.len(), self.classes.len());
+        let judged = self.gather_named(row).and_then(|row| self.judge(row));
+        if judged.is_err() {
+            // Otherwise the names of bad rows would use up the room of good ones.
+            self.features.truncate(features);
+            self.classes.truncate(classes);
+        }
+        self.settle(line, judged)
+    }
+
+    fn refuse(&mut self, line: u64, fault: Fault) -> Result<(), FormatError> {
+        self.ledger.refuse(line, fault)
+    }
+}
+
+impl<'a> Gathered<'a> {
+    fn optional<T>(
+        &mut self,
+        field: Fixed,
+        convert: impl FnOnce(Raw<'a>) -> Result<T, Fault>,
+    ) -> Result<Option<T>, Fault> {
+        self.fixed[field as usize]
+            .take()
+            .filter(|raw| !raw.is_null())
+            .map(convert)
+            .transpose()
+            .map_err(|fault| {
+                if fault.field.is_empty() {
+                    fault.in_field(field.name())
+                } else {
+                    fault
+                }
+            })
+    }
+
+    fn required<T>(
+        &mut self,
+        field: Fixed,
+        convert: impl FnOnce(Raw<'a>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        self.optional(field, convert)?
+            .ok_or_else(|| Fault::missing("is missing").in_field(field.name()))
+    }
+}
+
+impl Row {
+    fn text_bytes(&self) -> usize {
+        let features = self.features.iter().map(|(_, value)| match value {
+            Value::Text(text) => text.len(),
+            _ => 0,
+        });
+        let segments = self
+            .segments
+            .iter()
+            .map(|(name, value)| name.len() + value.len());
+        let classes = self
+            .output
+            .probabilities
+            .iter()
+            .map(|(class, _)| class.len());
+        let optional = [&self.error, &self.output.class, &self.deployment]
+            .into_iter()
+            .map(|text| text.as_ref().map_or(0, String::len));
+        self.prediction_id.len()
+            + self.version.len()
+            + features
+                .chain(segments)
+                .chain(classes)
+                .chain(optional)
+                .sum::<usize>()
+    }
+}
+
+fn into_entries(raw: Raw<'_>) -> Result<Entries<'_>, Fault> {
+    match raw {
+        Raw::Object(entries) => Ok(entries),
+        other => Err(other.not("an object of names and values")),
+    }
+}
+
+fn into_probability(raw: Raw<'_>) -> Result<f64, Fault> {
+    let probability = raw.into_number()?;
+    if (0.0..=1.0).contains(&probability) {
+        Ok(probability)
+    } else {
+        Err(Fault::wrong(format!(
+            "is {probability}, not between 0 and 1"
+        )))
+    }
+}
+
+fn into_latency(raw: Raw<'_>) -> Result<f64, Fault> {
+    let milliseconds = raw.into_number()?;
+    if milliseconds >= 0.0 {
+        Ok(milliseconds)
+    } else {
+        Err(Fault::wrong(format!("is {milliseconds}, less than 0")))
+    }
+}
+
+/// The first of the largest.
+fn most_probable(probabilities: &[(String, f64)]) -> Option<String> {
+    let (first, rest) = probabilities.split_first()?;
+    let best = rest.iter().fold(first, |best, candidate| {
+        if candidate.1 > best.1 {
+            candidate
+        } else {
+            best
+        }
+    });
+    Some(best.0.clone())
+}
+
+/// Segments come as an object, as a list of `name=value`, or as one text of these, separated by semicolons.
+fn into_segments(raw: Raw<'_>) -> Result<Vec<(String, String)>, Fault> {
+    let mut segments = Segments::default();
+    match raw {
+        Raw::Object(entries) => {
+            for (name, value) in entries {
+                if !value.is_null() {
+                    segments.add(&name, value)?;
+                }
+            }
+        }
+        Raw::List(items) => {
+            for item in items {
+                match item {
+                    Raw::Text(text) => segments.add_pair(&text)?,
+                    other => return Err(other.not("text of the form name=value")),
+                }
+            }
+        }
+        other => {
+            let text = other.into_text()?;
+            for pair in text.split(';').filter(|pair| !pair.is_empty()) {
+                segments.add_pair(pair)?;
+            }
+        }
+    }
+    Ok(segments.0)
+}
+
+#[derive(Default)]
+struct Segments(Vec<(String, String)>);
+
+impl Segments {
+    fn add_pair(&mut self, pair: &str) -> Result<(), Fault> {
+        match pair.split_once('=') {
+            Some((name, value)) => self.add(name, Raw::Text(value.into())),
+            None => Err(Raw::Text(pair.into()).not("of the form name=value")),
+        }
+    }
+
+    fn add(&mut self, name: &str, value: Raw<'_>) -> Result<(), Fault> {
+        if self.0.len() == MAX_SEGMENTS {
+            return Err(Fault::too_large(format!(
+                "holds more than {MAX_SEGMENTS} segments"
+            )));
+        }
+        if self.0.iter().any(|(known, _)| known == name) {
+            return Err(Fault::duplicate(&format!("segments.{name}")));
+        }
+        let in_segment = |fault: Fault| fault.in_field(&format!("segments.{name}"));
+        check_name(name).map_err(|fault| Fault {
+            cause: format!("the name {}", fault.cause),
+            ..in_segment(fault)
+        })?;
+        let value = value.into_segment_value().map_err(in_segment)?;
+        self.0.push((name.to_owned(), value));
+        Ok(())
+    }
+}

@@ -1,0 +1,202 @@
+//! Errors as RFC 9457 problem documents, in one place. What a person can act on is told in full; of an
+//! internal error they learn a request id, under which the log has the whole chain.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::services::error::{Error, FieldProblem};
+use crate::services::request_id;
+
+/// The media type of a problem document.
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// The body of every answer that is not a success.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Problem {
+    /// What kind of problem it is; `about:blank` says that the status tells.
+    #[serde(rename = "type")]
+    #[schema(example = "about:blank")]
+    pub kind: &'static str,
+    /// The status in words.
+    pub title: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// What is wrong and, where possible, what to do.
+    pub detail: String,
+    /// What is wrong with each field.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldProblem>,
+    /// What to quote when asking about an internal error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    #[serde(skip)]
+    #[schema(ignore)]
+    retry_after: Option<Duration>,
+}
+
+impl Problem {
+    /// A problem of that status.
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: detail.into(),
+            errors: Vec::new(),
+            request_id: None,
+            retry_after: None,
+        }
+    }
+
+    fn with_errors(mut self, errors: Vec<FieldProblem>) -> Self {
+        self.errors = errors;
+        self
+    }
+
+    fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    fn internal(error: &Error) -> Self {
+        let request_id = request_id::current();
+        tracing::error!(
+            request_id,
+            error = error as &dyn std::error::Error,
+            "request failed"
+        );
+        Self {
+            request_id: Some(request_id),
+            ..Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "something went wrong on our side; the log has it under the request id",
+            )
+        }
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let told = error.to_string();
+        match error {
+            Error::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, told),
+            Error::Invalid { fields, .. } => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, told).with_errors(fields)
+            }
+            Error::Conflict(_) => Self::new(StatusCode::CONFLICT, told),
+            Error::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, told),
+            Error::Unauthenticated(_) => Self::new(StatusCode::UNAUTHORIZED, told),
+            Error::TooManyRequests { retry_after, .. } => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, told).with_retry_after(retry_after)
+            }
+            Error::Unavailable {
+                retry_after,
+                ref source,
+                ..
+            } => {
+                if let Some(cause) = source {
+                    let cause: &(dyn std::error::Error + 'static) = cause.as_ref();
+                    tracing::warn!(error = cause, "request not answered for now");
+                }
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, told).with_retry_after(retry_after)
+            }
+            Error::Internal(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after = self.retry_after;
+        let mut response = (status, axum::Json(self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(wait) = retry_after {
+            // Rounded up: a caller that obeys must not come too early.
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+    use serde_json::{Value, json};
+
+    async fn rendered(error: Error) -> (StatusCode, Response<()>, Value) {
+        let (parts, body) = Problem::from(error).into_response().into_parts();
+        let bytes = body.collect().await.expect("a body").to_bytes();
+        let json = serde_json::from_slice(&bytes).expect("JSON");
+        (parts.status, Response::from_parts(parts, ()), json)
+    }
+
+    #[tokio::test]
+    async fn every_kind_of_error_has_its_status() {
+        let wait = Duration::from_secs(3);
+        for (error, status) in [
+            (Error::not_found("model a"), 404),
+            (Error::invalid("bad"), 422),
+            (Error::Conflict("taken".into()), 409),
+            (Error::Forbidden("no".into()), 403),
+            (Error::Unauthenticated("who".into()), 401),
+            (Error::unavailable(wait, "later"), 503),
+            (
+                Error::TooManyRequests {
+                    retry_after: wait,
+                    message: "slower".into(),
+                },
+                429,
+            ),
+            (Error::internal("boom"), 500),
+        ] {
+            let (found, response, body) = rendered(error).await;
+            assert_eq!(found.as_u16(), status);
+            assert_eq!(body["status"], status);
+            assert_eq!(response.headers()[CONTENT_TYPE], MEDIA_TYPE);
+        }
+    }
+
+    #[tokio::test]
+    async fn field_problems_are_listed() {
+        let error = Error::invalid_field("name", "must not be empty");
+        let (_, _, body) = rendered(error).await;
+        assert_eq!(
+            body,
+            json!({
+                "type": "about:blank",
+                "title": "Unprocessable Entity",
+                "status": 422,
+                "detail": "name: must not be empty",
+                "errors": [{ "field": "name", "cause": "must not be empty" }],
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn an_internal_error_tells_its_request_id_and_nothing_else() {
+        let error = Error::internal("relation \"secrets\" does not exist");
+        let (_, _, body) = request_id::scope("request-7".into(), rendered(error)).await;
+        assert_eq!(body["request_id"], "request-7");
+        assert!(!body.to_string().contains("secrets"), "{body}");
+    }
+
+    #[tokio::test]
+    async fn callers_are_told_how_to_sign_in_and_when_to_come_back() {
+        let (_, response, _) = rendered(Error::Unauthenticated("who".into())).await;
+        assert_eq!(response.headers()[WWW_AUTHENTICATE], "Bearer");
+        let wait = Duration::from_millis(2_100);
+        let (_, response, _) = rendered(Error::unavailable(wait, "later")).await;
+        assert_eq!(response.headers()[RETRY_AFTER], "3");
+    }
+}

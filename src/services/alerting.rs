@@ -1,0 +1,580 @@
+//! Stepping rules: what the measurements say becomes alerts, their history and messages, in one transaction.
+//!
+//! What should happen is decided by `domain::alert::step` alone. This module reads what the windows say,
+//! stores the result, and writes down everything that follows from it.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgConnection;
+
+use super::explain::{self, Explanation, Scene};
+use super::{Error, Services, configuration, delivery, registry, runbooks};
+use crate::domain::alert::{Change, Observation, Patience, RuleState, Transition, Verdict, step};
+use crate::domain::ids::{AlertId, VersionId};
+use crate::domain::measurement::{Measure, Status};
+use crate::domain::message::NotifyReason;
+use crate::domain::rule::{Condition, MeasuredCondition, Rule, Threshold};
+use crate::domain::window::Window;
+use crate::storage::alerts::{self, Alert, AlertEvent};
+use crate::storage::measurements::{self, Selection, StoredMeasurement};
+use crate::storage::models::{self, Model};
+use crate::storage::predictions;
+
+/// How many windows more than a rule asks for are read, so that windows which say too little can be passed over.
+const SPARE_WINDOWS: i32 = 3;
+/// How many stored values one rule reads at most.
+const VALUES: i64 = 50_000;
+
+/// Steps every rule of every model. Returns whether anything changed.
+///
+/// # Errors
+/// When the database fails.
+pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, Error> {
+    let mut conn = services.pool.acquire().await?;
+    let all = models::list(&mut conn, None).await?;
+    drop(conn);
+    let mut changed = false;
+    for model in &all {
+        let mut conn = services.pool.acquire().await?;
+        let rules = configuration::rules(&mut conn, model).await?;
+        drop(conn);
+        for rule in &rules {
+            changed |= step_rule(services, model, rule, now).await?;
+        }
+    }
+    Ok(changed)
+}
+
+/// What the windows say, and the values behind the newest verdict.
+struct Reading {
+    observations: Vec<Observation>,
+    evidence: Vec<serde_json::Value>,
+    version_id: Option<VersionId>,
+    patience: Patience,
+}
+
+async fn step_rule(
+    services: &Services,
+    model: &Model,
+    rule: &Rule,
+    now: DateTime<Utc>,
+) -> Result<bool, Error> {
+    let mut tx = services.pool.begin().await?;
+    let Some(reading) = read(&mut tx, model, rule, now).await? else {
+        return Ok(false);
+    };
+    let present = alerts::state(&mut tx, model.model_id, &rule.name).await?;
+    let (state, alert_id, version) = present.map_or((RuleState::Inactive, None, 0), |p| {
+        (p.state, p.alert_id, p.version)
+    });
+    let transition = step(state, &reading.observations, reading.patience, now);
+    if transition.state == state && transition.change == Change::None {
+        return Ok(false);
+    }
+    let open = follow(
+        services, &mut tx, model, rule, &reading, transition, alert_id, now,
+    )
+    .await?;
+    let place = (model.project_id, model.model_id, rule.name.as_str());
+    if !alerts::put_state(&mut tx, place, &transition.state, open, version, now).await? {
+        // Another replica stepped the rule first; what it wrote is read at the next activation.
+        return Ok(false);
+    }
+    tx.commit().await?;
+    if matches!(
+        transition.change,
+        Change::Opened { .. } | Change::Resolved { .. }
+    ) {
+        services.nudges.deliver.notify_one();
+        services.nudges.respond.notify_one();
+    }
+    Ok(true)
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one place where everything that follows from a step is written"
+)]
+async fn follow(
+    services: &Services,
+    conn: &mut PgConnection,
+    model: &Model,
+    rule: &Rule,
+    reading: &Reading,
+    transition: Transition,
+    alert_id: Option<AlertId>,
+    now: DateTime<Utc>,
+) -> Result<Option<AlertId>, Error> {
+    match (transition.change, alert_id) {
+        (Change::Opened { value, threshold }, _) => open(
+            services,
+            conn,
+            model,
+            rule,
+            reading,
+            transition.state,
+            (value, threshold),
+            now,
+        )
+        .await
+        .map(Some),
+        (Change::Seen { value, threshold }, Some(alert_id)) => {
+            alerts::mark_seen(
+                conn,
+                alert_id,
+                value,
+                &serde_json::json!(reading.evidence),
+                now,
+            )
+            .await?;
+            let text = format!(
+                "confirmed: {}",
+                condition_text(model, rule, value, threshold)
+            );
+            note(conn, alert_id, "seen", &text, now).await?;
+            Ok(Some(alert_id))
+        }
+        (Change::Resolved { value, threshold }, Some(alert_id)) => {
+            alerts::mark_resolved(conn, alert_id, now).await?;
+            let text = format!(
+                "resolved: {}",
+                condition_text(model, rule, value, threshold)
+            );
+            note(conn, alert_id, "resolved", &text, now).await?;
+            if let Some(alert) = alerts::find(conn, model.project_id, alert_id).await? {
+                delivery::announce(
+                    services,
+                    conn,
+                    model,
+                    &rule.receivers,
+                    &alert,
+                    NotifyReason::AlertResolved,
+                    &text,
+                    now,
+                )
+                .await?;
+            }
+            Ok(None)
+        }
+        _ => Ok(alert_id),
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "as above")]
+async fn open(
+    services: &Services,
+    conn: &mut PgConnection,
+    model: &Model,
+    rule: &Rule,
+    reading: &Reading,
+    state: RuleState,
+    (value, threshold): (f64, f64),
+    now: DateTime<Utc>,
+) -> Result<AlertId, Error> {
+    let since = match state {
+        RuleState::Firing { since, .. } => since,
+        RuleState::Inactive | RuleState::Pending { .. } => now,
+    };
+    let runbook = match &rule.runbook {
+        Some(name) => configuration::runbook(conn, model.project_id, name).await?,
+        None => None,
+    };
+    let causes = match reading.version_id {
+        Some(version_id) => {
+            let scene = Scene {
+                model,
+                version_id,
+                measure: measure_of(rule),
+                since,
+                now,
+            };
+            explain::causes(conn, scene).await?
+        }
+        None => Vec::new(),
+    };
+    let explanation = Explanation {
+        causes,
+        next_step: runbook
+            .as_ref()
+            .map_or_else(String::new, |r| r.first_step.clone()),
+    };
+    let condition = condition_text(model, rule, value, threshold);
+    let alert = Alert {
+        alert_id: AlertId::new(now),
+        project_id: model.project_id,
+        model_id: model.model_id,
+        version_id: reading.version_id,
+        rule: rule.name.clone(),
+        severity: rule.severity,
+        summary: rule.title.clone(),
+        condition: condition.clone(),
+        since,
+        fired_at: now,
+        last_seen_at: now,
+        resolved_at: None,
+        value: Some(value),
+        threshold: Some(threshold),
+        evidence: serde_json::json!(reading.evidence),
+        explanation: serde_json::to_value(&explanation).map_err(Error::internal)?,
+        runbook: rule.runbook.clone(),
+    };
+    alerts::insert(conn, &alert).await?;
+    note(
+        conn,
+        alert.alert_id,
+        "opened",
+        &format!("opened: {condition}"),
+        now,
+    )
+    .await?;
+    delivery::announce(
+        services,
+        conn,
+        model,
+        &rule.receivers,
+        &alert,
+        NotifyReason::AlertOpened,
+        &condition,
+        now,
+    )
+    .await?;
+    if let Some(runbook) = runbook {
+        runbooks::start_for_alert(services, conn, model, &alert, runbook, now).await?;
+    }
+    Ok(alert.alert_id)
+}
+
+async fn note(
+    conn: &mut PgConnection,
+    alert_id: AlertId,
+    kind: &str,
+    text: &str,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let event = AlertEvent {
+        kind,
+        text,
+        detail: serde_json::json!({}),
+        actor: "bellwether",
+    };
+    alerts::add_event(conn, alert_id, event, now).await?;
+    Ok(())
+}
+
+/// The measure a rule is about, if it is about one.
+#[must_use]
+pub fn measure_of(rule: &Rule) -> Option<Measure> {
+    match &rule.condition {
+        Condition::Measured(condition) => condition.measures.first().copied(),
+        Condition::Silence { .. } => None,
+    }
+}
+
+fn condition_text(model: &Model, rule: &Rule, value: f64, threshold: f64) -> String {
+    match &rule.condition {
+        Condition::Silence { .. } => {
+            format!(
+                "no prediction for {}, limit {}",
+                hours(value),
+                hours(threshold)
+            )
+        }
+        Condition::Measured(condition) => {
+            let windows = match condition.windows {
+                1 => format!("in the last {}", condition.grain.as_str()),
+                n => format!("for {n} {}s", condition.grain.as_str()),
+            };
+            if condition.at_least > 1 {
+                return format!(
+                    "{value:.0} features beyond their limit of {}, {threshold:.0} or more are too many, {windows}",
+                    condition
+                        .measures
+                        .iter()
+                        .map(|m| m.as_str())
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                );
+            }
+            match condition.measures.as_slice() {
+                [measure] if measure.is_quality() => {
+                    let unit = if model.unit.is_empty() {
+                        String::new()
+                    } else {
+                        format!(" {}", model.unit)
+                    };
+                    format!(
+                        "{} {value:.2}{unit}, limit {threshold:.2}, {windows}",
+                        measure.as_str()
+                    )
+                }
+                [measure] => format!(
+                    "{} {value:.3}, limit {threshold:.3}, {windows}",
+                    measure.as_str()
+                ),
+                _ => format!(
+                    "{:.1} % of rows do not fit the schema, limit {:.1} %, {windows}",
+                    100.0 * value,
+                    100.0 * threshold
+                ),
+            }
+        }
+    }
+}
+
+fn hours(seconds: f64) -> String {
+    format!("{:.0} h", seconds / 3600.0)
+}
+
+async fn read(
+    conn: &mut PgConnection,
+    model: &Model,
+    rule: &Rule,
+    now: DateTime<Utc>,
+) -> Result<Option<Reading>, Error> {
+    let champion = registry::champion(conn, model)
+        .await?
+        .map(|champion| champion.version_id);
+    match &rule.condition {
+        Condition::Silence { after_seconds } => {
+            read_silence(conn, model, champion, *after_seconds, now).await
+        }
+        Condition::Measured(condition) => {
+            let Some(version_id) = champion else {
+                return Ok(None);
+            };
+            read_measured(conn, model, version_id, condition, now)
+                .await
+                .map(Some)
+        }
+    }
+}
+
+/// Silence is judged by the clock: from the newest event on, nothing has been heard for so long.
+#[expect(clippy::cast_precision_loss, reason = "seconds between two instants")]
+async fn read_silence(
+    conn: &mut PgConnection,
+    model: &Model,
+    version_id: Option<VersionId>,
+    after_seconds: i64,
+    now: DateTime<Utc>,
+) -> Result<Option<Reading>, Error> {
+    let Some(newest) = predictions::newest_event(conn, model.model_id).await? else {
+        return Ok(None);
+    };
+    let silent = (now - newest).num_seconds().max(0);
+    let (value, threshold) = (silent as f64, after_seconds as f64);
+    let verdict = if silent > after_seconds {
+        Verdict::Breach { value, threshold }
+    } else {
+        Verdict::Fine { value, threshold }
+    };
+    // The window of a silence begins with it; it has no end before it is broken.
+    let end = if silent > after_seconds {
+        newest + TimeDelta::seconds(after_seconds)
+    } else {
+        newest
+    };
+    Ok(Some(Reading {
+        observations: vec![Observation {
+            start: newest,
+            end,
+            verdict,
+        }],
+        evidence: vec![serde_json::json!({"last_prediction_at": newest})],
+        version_id,
+        patience: Patience {
+            windows: 1,
+            resolve_windows: 1,
+        },
+    }))
+}
+
+async fn read_measured(
+    conn: &mut PgConnection,
+    model: &Model,
+    version_id: VersionId,
+    condition: &MeasuredCondition,
+    now: DateTime<Utc>,
+) -> Result<Reading, Error> {
+    let windows = recent_windows(condition, now);
+    let mut measures: Vec<String> = condition
+        .measures
+        .iter()
+        .map(|m| m.as_str().to_owned())
+        .collect();
+    measures.push(Measure::LabelCoverage.as_str().to_owned());
+    let selection = Selection {
+        version_id: Some(version_id),
+        monitor: Some(&condition.monitor),
+        measures: Some(&measures),
+        from: windows.first().map(|window| window.start),
+        overall_only: !condition.segments,
+        ..Selection::default()
+    };
+    let values = measurements::in_force(conn, model.model_id, selection, VALUES).await?;
+    let mut evidence = Vec::new();
+    let mut observations = Vec::with_capacity(windows.len());
+    for window in windows {
+        let of_window: Vec<&StoredMeasurement> = values
+            .iter()
+            .filter(|v| v.window.start == window.start)
+            .collect();
+        let (verdict, beyond) = judge(condition, &of_window);
+        if !matches!(verdict, Verdict::Insufficient) {
+            evidence = beyond;
+        }
+        observations.push(Observation {
+            start: window.start,
+            end: window.end,
+            verdict,
+        });
+    }
+    Ok(Reading {
+        observations,
+        evidence,
+        version_id: Some(version_id),
+        patience: Patience {
+            windows: condition.windows,
+            resolve_windows: condition.resolve_windows,
+        },
+    })
+}
+
+/// The windows that are over and recent enough to tell of the present, oldest first.
+fn recent_windows(condition: &MeasuredCondition, now: DateTime<Utc>) -> Vec<Window> {
+    let needed = condition.windows.max(condition.resolve_windows);
+    let count = i32::try_from(needed)
+        .unwrap_or(i32::MAX)
+        .saturating_add(SPARE_WINDOWS);
+    let mut window = condition.grain.window_at(now).previous();
+    let mut windows = Vec::new();
+    for _ in 0..count {
+        windows.push(window);
+        window = window.previous();
+    }
+    windows.reverse();
+    windows
+}
+
+/// A window against a condition, with the values beyond the threshold (or the best witness that none is).
+#[expect(clippy::cast_precision_loss, reason = "a handful of features")]
+fn judge(
+    condition: &MeasuredCondition,
+    values: &[&StoredMeasurement],
+) -> (Verdict, Vec<serde_json::Value>) {
+    let coverage = values
+        .iter()
+        .find(|v| v.measure == Measure::LabelCoverage.as_str())
+        .and_then(|v| v.value);
+    let needs_labels = condition.measures.iter().any(|m| m.is_quality());
+    if needs_labels && coverage.is_none_or(|coverage| coverage < condition.min_coverage) {
+        return (Verdict::Insufficient, Vec::new());
+    }
+    let telling: Vec<(&StoredMeasurement, f64, f64)> = values
+        .iter()
+        .filter(|v| condition.measures.iter().any(|m| m.as_str() == v.measure))
+        .filter(|v| {
+            condition
+                .feature
+                .as_ref()
+                .is_none_or(|feature| *feature == v.feature)
+        })
+        .filter(|v| v.current_rows >= condition.min_rows && v.status != Status::Insufficient)
+        .filter_map(|v| Some((*v, v.value?, limit(condition.threshold, v)?)))
+        .collect();
+    let mut beyond: Vec<&(&StoredMeasurement, f64, f64)> = telling
+        .iter()
+        .filter(|(v, value, limit)| is_beyond(condition.threshold, v, *value, *limit))
+        .collect();
+    beyond.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let evidence = beyond
+        .iter()
+        .map(|(v, value, limit)| witness(v, *value, *limit))
+        .collect();
+    let breached = !beyond.is_empty() && beyond.len() >= condition.at_least;
+    let verdict = match (breached, condition.at_least > 1) {
+        _ if telling.is_empty() => Verdict::Insufficient,
+        (true, true) => Verdict::Breach {
+            value: beyond.len() as f64,
+            threshold: condition.at_least as f64,
+        },
+        (false, true) => Verdict::Fine {
+            value: beyond.len() as f64,
+            threshold: condition.at_least as f64,
+        },
+        (true, false) => Verdict::Breach {
+            value: beyond[0].1,
+            threshold: beyond[0].2,
+        },
+        (false, false) => {
+            let worst = telling
+                .iter()
+                .max_by(|a, b| (a.1 - a.2).total_cmp(&(b.1 - b.2)));
+            worst.map_or(Verdict::Insufficient, |(_, value, threshold)| {
+                Verdict::Fine {
+                    value: *value,
+                    threshold: *threshold,
+                }
+            })
+        }
+    };
+    (verdict, evidence)
+}
+
+/// The limit in force for a value; nothing when it relates to a reference the value does not have.
+fn limit(threshold: Threshold, value: &StoredMeasurement) -> Option<f64> {
+    match threshold {
+        Threshold::Above(limit) | Threshold::Below(limit) => Some(limit),
+        Threshold::AboveTimesBaseline(factor) | Threshold::BelowTimesBaseline(factor) => {
+            Some(factor * value.reference?)
+        }
+        Threshold::OwnStatus => value
+            .recipe
+            .get("threshold")
+            .and_then(serde_json::Value::as_f64),
+    }
+}
+
+fn is_beyond(threshold: Threshold, measured: &StoredMeasurement, value: f64, limit: f64) -> bool {
+    match threshold {
+        Threshold::Above(_) | Threshold::AboveTimesBaseline(_) => value > limit,
+        Threshold::Below(_) | Threshold::BelowTimesBaseline(_) => value < limit,
+        Threshold::OwnStatus => measured.status == Status::Drift,
+    }
+}
+
+fn witness(measured: &StoredMeasurement, value: f64, limit: f64) -> serde_json::Value {
+    serde_json::json!({
+        "measure": measured.measure,
+        "feature": measured.feature,
+        "segment": if measured.segment.is_overall() { String::new() }
+                   else { format!("{}={}", measured.segment.name, measured.segment.value) },
+        "value": value,
+        "limit": limit,
+        "rows": measured.current_rows,
+        "window_start": measured.window.start,
+        "window_end": measured.window.end,
+    })
+}
+
+/// Whether some rule about the schema has an open alert on the model: retraining must wait then.
+///
+/// # Errors
+/// When the database fails.
+pub async fn schema_skew_is_open(
+    conn: &mut PgConnection,
+    model: &Model,
+) -> Result<Option<String>, Error> {
+    let open = alerts::open_rules(conn, model.model_id).await?;
+    let rules = configuration::rules(conn, model).await?;
+    Ok(rules
+        .into_iter()
+        .find(|rule| is_about_schema(rule) && open.iter().any(|(name, _)| *name == rule.name))
+        .map(|rule| rule.name))
+}
+
+fn is_about_schema(rule: &Rule) -> bool {
+    match &rule.condition {
+        Condition::Measured(condition) => condition.measures.iter().any(|m| m.is_schema()),
+        Condition::Silence { .. } => false,
+    }
+}

@@ -1,0 +1,565 @@
+//! Baselines: fitted references, from a file or from a past window of production. The first baseline of a
+//! model also gives it its grid, the fixed cells its numbers are counted in, and its inferred schema.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
+use sqlx::PgConnection;
+
+use super::profiling::{self, PREDICTION, Yardstick};
+use super::quality::{self, QualityOutcome};
+use super::{Error, Services, registry};
+use crate::domain::batch::{Column, Value};
+use crate::domain::definitions::{BaselineSource, ModelDef};
+use crate::domain::ids::{BaselineId, GridId, ProjectId, VersionId};
+use crate::domain::measurement::Segment;
+use crate::domain::schema::{self, FeatureExpectation};
+use crate::formats::{self, Format, ReferenceRows};
+use crate::stats::grid::Grid;
+use crate::stats::profile::FeatureProfile;
+use crate::storage::baselines::{
+    self, Baseline, BaselineProfile, BaselineQuality, GridFeature, SchemaChange, StoredGrid,
+};
+use crate::storage::labels;
+use crate::storage::models::{self, Model};
+use crate::storage::windows;
+
+/// How many cells numbers are counted in.
+const GRID_CELLS: usize = 256;
+
+/// A file to fit a baseline on.
+#[derive(Debug, Clone)]
+pub struct ReferenceFile<'a> {
+    pub project_id: ProjectId,
+    pub model: &'a str,
+    pub name: &'a str,
+    pub file_name: &'a str,
+    pub format: Format,
+    pub body: bytes::Bytes,
+}
+
+/// Fits a baseline on a file of rows with the model's features, and its predictions and labels where the file
+/// has them. The same file again changes nothing.
+///
+/// # Errors
+/// Not found for an unknown model; invalid for a file that cannot be read or has refused rows, which are named.
+pub async fn fit_file(
+    services: &Services,
+    file: ReferenceFile<'_>,
+    actor: &str,
+) -> Result<Baseline, Error> {
+    let now = services.clock.now();
+    let mut conn = services.pool.acquire().await?;
+    let model = registry::model(&mut conn, file.project_id, file.model).await?;
+    let sha256 = Sha256::digest(&file.body).to_vec();
+    let present = baselines::in_force(&mut conn, model.model_id)
+        .await?
+        .into_iter()
+        .find(|b| b.name == file.name);
+    if let Some(same) =
+        present.filter(|b| b.file_sha256.as_ref() == Some(&sha256) && b.state == "fitted")
+    {
+        return Ok(same);
+    }
+    drop(conn);
+    let (format, body, task) = (file.format, file.body.clone(), model.task);
+    let rows = tokio::task::spawn_blocking(move || formats::decode_reference(format, &body, task))
+        .await
+        .map_err(Error::internal)?
+        .map_err(|error| Error::invalid(format!("{}: {error}", file.file_name)))?;
+
+    let baseline = Baseline {
+        baseline_id: BaselineId::new(now),
+        model_id: model.model_id,
+        name: file.name.to_owned(),
+        source: "file".to_owned(),
+        window_from: None,
+        window_to: None,
+        file_name: Some(file.file_name.to_owned()),
+        file_sha256: Some(sha256),
+        version_id: None,
+        state: "fitted".to_owned(),
+        cause: None,
+        rows: i64::try_from(rows.len()).unwrap_or(i64::MAX),
+        created_at: now,
+        created_by: actor.to_owned(),
+        fitted_at: Some(now),
+    };
+    let reference = reference_of_file(&model, rows);
+    let mut tx = services.pool.begin().await?;
+    models::lock(&mut tx, model.model_id).await?;
+    baselines::put(&mut tx, model.project_id, &baseline).await?;
+    fit(&mut tx, &model, &baseline, &reference, now).await?;
+    let object = format!("{}/{}", model.name, file.name);
+    registry::record(
+        &mut tx,
+        model.project_id,
+        actor,
+        "baseline.fit",
+        ("baseline", &object),
+        now,
+    )
+    .await?;
+    tx.commit().await?;
+    Ok(baseline)
+}
+
+/// A past window of production to fit a baseline on.
+#[derive(Debug, Clone, Copy)]
+pub struct ReferenceWindow<'a> {
+    pub name: &'a str,
+    pub from: DateTime<Utc>,
+    pub to: DateTime<Utc>,
+    pub version: Option<&'a str>,
+}
+
+/// Declares a baseline on a window of production; it is fitted once the window is over. An unchanged
+/// declaration changes nothing.
+///
+/// # Errors
+/// Invalid when the window is empty or the version unknown.
+pub async fn declare_window(
+    conn: &mut PgConnection,
+    model: &Model,
+    window: ReferenceWindow<'_>,
+    actor: &str,
+    now: DateTime<Utc>,
+) -> Result<Baseline, Error> {
+    if window.from >= window.to {
+        return Err(Error::invalid_field("to", "must be after `from`"));
+    }
+    let version_id = match window.version {
+        Some(name) => models::versions(conn, model.model_id)
+            .await?
+            .into_iter()
+            .find(|v| v.name == name)
+            .map(|v| v.version_id),
+        None => None,
+    };
+    let present = baselines::in_force(conn, model.model_id)
+        .await?
+        .into_iter()
+        .find(|b| b.name == window.name);
+    let same = |b: &Baseline| {
+        (b.window_from, b.window_to) == (Some(window.from), Some(window.to))
+            && (b.version_id == version_id || window.version.is_none())
+    };
+    if let Some(present) = present.filter(same) {
+        return Ok(present);
+    }
+    let baseline = Baseline {
+        baseline_id: BaselineId::new(now),
+        model_id: model.model_id,
+        name: window.name.to_owned(),
+        source: "window".to_owned(),
+        window_from: Some(window.from),
+        window_to: Some(window.to),
+        file_name: None,
+        file_sha256: None,
+        version_id,
+        state: "waiting".to_owned(),
+        cause: None,
+        rows: 0,
+        created_at: now,
+        created_by: actor.to_owned(),
+        fitted_at: None,
+    };
+    baselines::put(conn, model.project_id, &baseline).await?;
+    let object = format!("{}/{}", model.name, window.name);
+    registry::record(
+        conn,
+        model.project_id,
+        actor,
+        "baseline.declare",
+        ("baseline", &object),
+        now,
+    )
+    .await?;
+    Ok(baseline)
+}
+
+/// Fits the declared window baselines whose window is over. Returns whether there was anything to do.
+///
+/// # Errors
+/// When the database fails.
+pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, Error> {
+    let mut conn = services.pool.acquire().await?;
+    let waiting = baselines::waiting(&mut conn, now).await?;
+    drop(conn);
+    for baseline in &waiting {
+        let mut tx = services.pool.begin().await?;
+        models::lock(&mut tx, baseline.model_id).await?;
+        fit_window(&mut tx, baseline, now).await?;
+        tx.commit().await?;
+    }
+    Ok(!waiting.is_empty())
+}
+
+async fn fit_window(
+    conn: &mut PgConnection,
+    baseline: &Baseline,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let Some(model) = models::get(conn, baseline.model_id).await? else {
+        return Ok(());
+    };
+    let (Some(from), Some(to)) = (baseline.window_from, baseline.window_to) else {
+        return Ok(());
+    };
+    let version_id = match baseline.version_id {
+        Some(version_id) => Some(version_id),
+        None => registry::champion(conn, &model)
+            .await?
+            .map(|champion| champion.version_id),
+    };
+    let reference = match version_id {
+        Some(version_id) => reference_of_window(conn, &model, version_id, from, to).await?,
+        None => Reference::default(),
+    };
+    let rows = reference.segments.len() as u64;
+    if rows == 0 {
+        let cause = "the window has no predictions of this version";
+        baselines::mark_fitted(conn, baseline.baseline_id, 0, Some(cause), now).await?;
+        return Ok(());
+    }
+    fit(conn, &model, baseline, &reference, now).await?;
+    baselines::mark_fitted(conn, baseline.baseline_id, rows, None, now).await?;
+    Ok(())
+}
+
+/// Rows that a baseline is fitted on.
+#[derive(Debug, Clone, Default)]
+struct Reference {
+    /// Features, and the prediction as one of them.
+    columns: Vec<Column>,
+    /// Per row the value of each declared segment.
+    segments: Vec<Vec<String>>,
+    /// Predictions with labels, with their segment values.
+    outcomes: Vec<(QualityOutcome, Vec<String>)>,
+}
+
+fn reference_of_file(model: &Model, rows: ReferenceRows) -> Reference {
+    let segments: Vec<Vec<String>> = (0..rows.len())
+        .map(|row| {
+            model
+                .segments
+                .iter()
+                .map(|name| {
+                    let column = rows.features.iter().find(|column| column.name == *name);
+                    column.map_or_else(String::new, |column| segment_text(&column.values[row]))
+                })
+                .collect()
+        })
+        .collect();
+    let mut outcomes = Vec::new();
+    for row in 0..rows.len() {
+        if let (Some(output), Some(label)) = (&rows.outputs[row], &rows.labels[row]) {
+            outcomes.push((
+                QualityOutcome::of_file(output, label),
+                segments[row].clone(),
+            ));
+        }
+    }
+    let mut columns = rows.features;
+    if rows.outputs.iter().any(Option::is_some) {
+        columns.push(Column {
+            name: PREDICTION.to_owned(),
+            values: rows
+                .outputs
+                .iter()
+                .map(|output| {
+                    output
+                        .as_ref()
+                        .map_or(Value::Null, |o| profiling::output_value(model.task, o))
+                })
+                .collect(),
+        });
+    }
+    Reference {
+        columns,
+        segments,
+        outcomes,
+    }
+}
+
+fn segment_text(value: &Value) -> String {
+    match value {
+        Value::Text(text) => text.clone(),
+        Value::Integer(n) => n.to_string(),
+        Value::Number(n) => n.to_string(),
+        Value::Boolean(b) => b.to_string(),
+        Value::Timestamp(_) | Value::Null | Value::Absent => String::new(),
+    }
+}
+
+async fn reference_of_window(
+    conn: &mut PgConnection,
+    model: &Model,
+    version_id: VersionId,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+) -> Result<Reference, Error> {
+    let rows = profiling::load_rows(conn, model, version_id, from, to).await?;
+    let outcomes = labels::outcomes(conn, version_id, from, to)
+        .await?
+        .into_iter()
+        .map(|outcome| {
+            let segments = outcome.segments.clone();
+            (QualityOutcome::of_stored(outcome), segments)
+        })
+        .collect();
+    let mut columns = rows.columns;
+    columns.retain(|column| column.name != profiling::LATENCY);
+    Ok(Reference {
+        columns,
+        segments: rows.segments,
+        outcomes,
+    })
+}
+
+async fn fit(
+    conn: &mut PgConnection,
+    model: &Model,
+    baseline: &Baseline,
+    reference: &Reference,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let features: Vec<Column> = reference
+        .columns
+        .iter()
+        .filter(|c| c.name != PREDICTION)
+        .cloned()
+        .collect();
+    let schema_changed = fit_schema(conn, model, baseline, &features, now).await?;
+    let grid_changed = fit_grid(conn, model, baseline, reference, now).await?;
+    let yardstick = Yardstick::load(conn, model.model_id).await?;
+    baselines::put_profiles(
+        conn,
+        baseline.baseline_id,
+        &profiles_of(model, &yardstick, reference)?,
+    )
+    .await?;
+    baselines::put_qualities(conn, baseline.baseline_id, &qualities_of(model, reference)).await?;
+    if schema_changed || grid_changed {
+        profiling::count_again(conn, model, now).await?;
+    } else {
+        windows::touch_all(conn, model.model_id, now).await?;
+    }
+    Ok(())
+}
+
+/// Infers the schema from the rows where this baseline is the one the model's file names, or where there is no
+/// schema yet; what the file says of a feature stands over what is inferred.
+async fn fit_schema(
+    conn: &mut PgConnection,
+    model: &Model,
+    baseline: &Baseline,
+    features: &[Column],
+    now: DateTime<Utc>,
+) -> Result<bool, Error> {
+    let definition = super::configuration::model_definition(conn, model).await?;
+    let declared = definition.as_ref().and_then(|d| d.schema.as_ref());
+    let present = baselines::schema(conn, model.model_id).await?;
+    let is_source = match declared {
+        Some(declared) => declared.from.as_deref() == Some(baseline.name.as_str()),
+        None => present.is_none(),
+    };
+    if !is_source {
+        return Ok(false);
+    }
+    let inferred = schema::infer(features);
+    baselines::put_inferred(conn, baseline.baseline_id, &inferred).await?;
+    let expected = with_overrides(inferred, definition.as_ref());
+    let source = format!("inferred from baseline {:?}", baseline.name);
+    adopt_schema(conn, model, &expected, &source, &baseline.created_by, now).await
+}
+
+/// What is expected once a person's overrides stand over what was inferred.
+pub(super) fn with_overrides(
+    inferred: Vec<FeatureExpectation>,
+    definition: Option<&ModelDef>,
+) -> Vec<FeatureExpectation> {
+    let mut expected: BTreeMap<String, FeatureExpectation> = inferred
+        .into_iter()
+        .map(|e| (e.feature.clone(), e))
+        .collect();
+    let overrides = definition
+        .and_then(|d| d.schema.as_ref())
+        .map_or(&[][..], |s| &s.features);
+    for said in overrides {
+        let known = expected.remove(&said.feature);
+        if let Some(in_force) = said.apply(known) {
+            expected.insert(said.feature.clone(), in_force);
+        }
+    }
+    expected.into_values().collect()
+}
+
+/// Puts a schema into force unless it is; returns whether it is new.
+pub(super) async fn adopt_schema(
+    conn: &mut PgConnection,
+    model: &Model,
+    expected: &[FeatureExpectation],
+    source: &str,
+    actor: &str,
+    now: DateTime<Utc>,
+) -> Result<bool, Error> {
+    let present = baselines::schema(conn, model.model_id).await?;
+    if present.is_some_and(|schema| schema.features == expected) {
+        return Ok(false);
+    }
+    let change = SchemaChange {
+        source,
+        by: actor,
+        at: now,
+    };
+    baselines::add_schema(conn, model.project_id, model.model_id, expected, change).await?;
+    registry::record(
+        conn,
+        model.project_id,
+        actor,
+        "schema.change",
+        ("model", &model.name),
+        now,
+    )
+    .await?;
+    Ok(true)
+}
+
+/// Fits the grid where the model has none, or where this baseline takes the place of the one that gave it.
+async fn fit_grid(
+    conn: &mut PgConnection,
+    model: &Model,
+    baseline: &Baseline,
+    reference: &Reference,
+    now: DateTime<Utc>,
+) -> Result<bool, Error> {
+    let in_force = baselines::in_force(conn, model.model_id).await?;
+    if let Some(present) = baselines::grid(conn, model.model_id).await? {
+        let giver_in_force = in_force
+            .iter()
+            .any(|b| b.baseline_id == present.baseline_id);
+        if giver_in_force && present.baseline_id != baseline.baseline_id {
+            return Ok(false);
+        }
+        // The other baselines were counted in cells that go out of force with their giver.
+        for other in in_force
+            .iter()
+            .filter(|b| b.baseline_id != baseline.baseline_id && b.state == "fitted")
+        {
+            let cause = "counted in the cells of a baseline that was replaced; fit it again";
+            baselines::mark_fitted(
+                conn,
+                other.baseline_id,
+                u64::try_from(other.rows).unwrap_or(0),
+                Some(cause),
+                now,
+            )
+            .await?;
+        }
+    }
+    let schema = baselines::schema(conn, model.model_id).await?;
+    let yardstick = Yardstick::new(schema.as_ref(), None)?;
+    let mut features = Vec::new();
+    for column in &reference.columns {
+        let expected = yardstick
+            .expectation(&column.name)
+            .map(|e| e.feature_type.is_numeric());
+        let numbers: Vec<f64> = column.values.iter().filter_map(as_number).collect();
+        let numeric = expected.unwrap_or(!numbers.is_empty());
+        let grid = if numeric {
+            Grid::fit(&numbers, GRID_CELLS)
+        } else {
+            Grid::fit(&[], GRID_CELLS)
+        };
+        features.push(GridFeature {
+            feature: column.name.clone(),
+            kind: if numeric { "numeric" } else { "categorical" }.to_owned(),
+            edges: grid.edges().to_vec(),
+            decile_edges: grid.decile_edges().to_vec(),
+        });
+    }
+    let grid = StoredGrid {
+        grid_id: GridId::new(now),
+        baseline_id: baseline.baseline_id,
+        features,
+    };
+    baselines::put_grid(conn, model.project_id, model.model_id, &grid, now).await?;
+    Ok(true)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "cells are edges in doubles")]
+fn as_number(value: &Value) -> Option<f64> {
+    let number = match value {
+        Value::Number(n) => *n,
+        Value::Integer(n) => *n as f64,
+        Value::Timestamp(at) => at.timestamp() as f64,
+        Value::Boolean(_) | Value::Text(_) | Value::Null | Value::Absent => return None,
+    };
+    number.is_finite().then_some(number)
+}
+
+fn profiles_of(
+    model: &Model,
+    yardstick: &Yardstick,
+    reference: &Reference,
+) -> Result<Vec<BaselineProfile>, Error> {
+    let mut groups: BTreeMap<Segment, Vec<usize>> = BTreeMap::new();
+    for (row, values) in reference.segments.iter().enumerate() {
+        for segment in profiling::segments_of(&model.segments, values) {
+            groups.entry(segment).or_default().push(row);
+        }
+    }
+    let mut profiles = Vec::new();
+    for (segment, rows) in &groups {
+        for column in &reference.columns {
+            let profile: FeatureProfile =
+                yardstick.profile(&column.name, rows.iter().map(|row| &column.values[*row]))?;
+            profiles.push(BaselineProfile {
+                segment: segment.clone(),
+                feature: column.name.clone(),
+                profile: profile.encode(),
+            });
+        }
+    }
+    Ok(profiles)
+}
+
+fn qualities_of(model: &Model, reference: &Reference) -> Vec<BaselineQuality> {
+    quality::by_segment(model, &reference.outcomes)
+        .into_iter()
+        .flat_map(|(segment, values)| {
+            values.into_iter().filter_map(move |value| {
+                Some(BaselineQuality {
+                    segment: segment.clone(),
+                    measure: value.measure.as_str().to_owned(),
+                    value: value.value?,
+                    labels: i64::try_from(value.labels).unwrap_or(i64::MAX),
+                })
+            })
+        })
+        .collect()
+}
+
+/// Declares the window baselines of a model's file.
+pub(super) async fn declare_all(
+    conn: &mut PgConnection,
+    model: &Model,
+    definition: &ModelDef,
+    actor: &str,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    for baseline in &definition.baselines {
+        if let BaselineSource::Window { from, to, version } = &baseline.source {
+            let window = ReferenceWindow {
+                name: &baseline.name,
+                from: *from,
+                to: *to,
+                version: version.as_deref(),
+            };
+            declare_window(conn, model, window, actor, now).await?;
+        }
+    }
+    Ok(())
+}

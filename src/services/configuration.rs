@@ -1,0 +1,335 @@
+//! Configuration as code: bringing a directory's definitions in, and reading what is in force.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+use sqlx::PgConnection;
+
+use super::baselines::{adopt_schema, declare_all, with_overrides};
+use super::error::FieldProblem;
+use super::registry::{self, NewModel};
+use super::{Error, Services, profiling};
+use crate::domain::definitions::{
+    self, Defined, Definitions, ModelDef, MonitorDef, ReceiverDef, SourceFile, shipped_runbooks,
+};
+use crate::domain::ids::ProjectId;
+use crate::domain::pipeline::PipelineDef;
+use crate::domain::rule::Rule;
+use crate::domain::runbook::Runbook;
+use crate::storage::definitions::{self as stored, StoredDefinition};
+use crate::storage::models::{self, Model};
+use crate::storage::{baselines, windows};
+
+/// What an apply changed.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Applied {
+    /// `kind/name` of what was added or changed.
+    pub changed: Vec<String>,
+    /// `kind/name` of what is no longer defined.
+    pub removed: Vec<String>,
+    pub unchanged: usize,
+    /// Files that baselines are to be fitted on: model, baseline, path in the configuration directory.
+    pub baseline_files: Vec<BaselineFile>,
+    /// Digest of the files, shown wherever an object of theirs is.
+    pub revision: String,
+}
+
+/// A file that the sender of a configuration has to send as well.
+#[derive(Debug, Clone, PartialEq, Serialize, serde::Deserialize, utoipa::ToSchema)]
+pub struct BaselineFile {
+    pub model: String,
+    pub baseline: String,
+    pub path: String,
+}
+
+/// Brings a directory's files in, all or nothing.
+///
+/// # Errors
+/// Invalid with every problem's file, line and cause; conflict when a model would change its task.
+pub async fn apply(
+    services: &Services,
+    project_id: ProjectId,
+    files: &[SourceFile],
+    actor: &str,
+) -> Result<Applied, Error> {
+    let now = services.clock.now();
+    let parsed = definitions::parse(files).map_err(|problems| {
+        let fields = problems
+            .iter()
+            .map(|p| {
+                FieldProblem::new(
+                    format!("{}:{}:{}", p.file, p.line, p.column),
+                    p.cause.clone(),
+                )
+            })
+            .collect();
+        Error::invalid_fields(fields)
+    })?;
+    let revision = revision_of(files);
+    let mut tx = services.pool.begin().await?;
+    if let Some(project) = &parsed.project {
+        models::configure_project(
+            &mut tx,
+            project_id,
+            &project.value.name,
+            project.value.auto_register,
+        )
+        .await?;
+    }
+    let mut applied = Applied {
+        changed: Vec::new(),
+        removed: Vec::new(),
+        unchanged: 0,
+        baseline_files: baseline_files(&parsed),
+        revision: revision.clone(),
+    };
+    let mut writer = Writer {
+        conn: &mut tx,
+        project_id,
+        revision: &revision,
+        actor,
+        now,
+        applied: &mut applied,
+    };
+    writer.put_all("model", &parsed.models, |m| &m.name).await?;
+    writer.put_all("rule", &parsed.rules, |r| &r.name).await?;
+    writer
+        .put_all("receiver", &parsed.receivers, |r| &r.name)
+        .await?;
+    writer
+        .put_all("pipeline", &parsed.pipelines, |p| &p.name)
+        .await?;
+    writer
+        .put_all("runbook", &parsed.runbooks, |r| &r.name)
+        .await?;
+    for model in &parsed.models {
+        put_model(&mut tx, project_id, &model.value, actor, now).await?;
+    }
+    registry::record(
+        &mut tx,
+        project_id,
+        actor,
+        "definitions.apply",
+        ("revision", &revision),
+        now,
+    )
+    .await?;
+    tx.commit().await?;
+    Ok(applied)
+}
+
+struct Writer<'a> {
+    conn: &'a mut PgConnection,
+    project_id: ProjectId,
+    revision: &'a str,
+    actor: &'a str,
+    now: DateTime<Utc>,
+    applied: &'a mut Applied,
+}
+
+impl Writer<'_> {
+    async fn put_all<T: Serialize>(
+        &mut self,
+        kind: &str,
+        defined: &[Defined<T>],
+        name: fn(&T) -> &String,
+    ) -> Result<(), Error> {
+        let names: Vec<String> = defined.iter().map(|d| name(&d.value).clone()).collect();
+        for (definition, name) in defined.iter().zip(&names) {
+            let row = StoredDefinition {
+                kind: kind.to_owned(),
+                name: name.clone(),
+                file: definition.file.clone(),
+                line: i32::try_from(definition.line).unwrap_or(i32::MAX),
+                revision: self.revision.to_owned(),
+                body: serde_json::to_value(&definition.value).map_err(Error::internal)?,
+                applied_at: self.now,
+                applied_by: self.actor.to_owned(),
+            };
+            if stored::put(self.conn, self.project_id, &row).await? {
+                self.applied.changed.push(format!("{kind}/{name}"));
+            } else {
+                self.applied.unchanged += 1;
+            }
+        }
+        let removed = stored::remove_others(self.conn, self.project_id, kind, &names).await?;
+        self.applied
+            .removed
+            .extend(removed.into_iter().map(|name| format!("{kind}/{name}")));
+        Ok(())
+    }
+}
+
+fn revision_of(files: &[SourceFile]) -> String {
+    let mut sorted: Vec<&SourceFile> = files.iter().collect();
+    sorted.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    let mut digest = Sha256::new();
+    for file in sorted {
+        digest.update((file.path.len() as u64).to_le_bytes());
+        digest.update(file.path.as_bytes());
+        digest.update((file.text.len() as u64).to_le_bytes());
+        digest.update(file.text.as_bytes());
+    }
+    digest
+        .finalize()
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+fn baseline_files(parsed: &Definitions) -> Vec<BaselineFile> {
+    let of_model = |model: &Defined<ModelDef>| {
+        let name = model.value.name.clone();
+        let files =
+            model
+                .value
+                .baselines
+                .iter()
+                .filter_map(move |baseline| match &baseline.source {
+                    definitions::BaselineSource::File { path } => Some(BaselineFile {
+                        model: name.clone(),
+                        baseline: baseline.name.clone(),
+                        path: path.clone(),
+                    }),
+                    definitions::BaselineSource::Window { .. } => None,
+                });
+        files.collect::<Vec<_>>()
+    };
+    parsed.models.iter().flat_map(of_model).collect()
+}
+
+async fn put_model(
+    conn: &mut PgConnection,
+    project_id: ProjectId,
+    definition: &ModelDef,
+    actor: &str,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let before = models::find(conn, project_id, &definition.name).await?;
+    let new = NewModel {
+        name: definition.name.clone(),
+        task: definition.task,
+        description: definition.description.clone(),
+        owner: definition.owner.clone(),
+        unit: definition.unit.clone(),
+        positive_class: definition.positive_class.clone(),
+        base_window: definition.base_window,
+        segments: definition.segments.clone(),
+    };
+    let model = registry::register_model(conn, project_id, &new, actor, now).await?;
+    let schema_changed = put_schema(conn, &model, definition, actor, now).await?;
+    declare_all(conn, &model, definition, actor, now).await?;
+    let segments_changed = before.is_some_and(|before| before.segments != model.segments);
+    if schema_changed || segments_changed {
+        profiling::count_again(conn, &model, now).await?;
+    } else {
+        windows::touch_all(conn, model.model_id, now).await?;
+    }
+    Ok(())
+}
+
+async fn put_schema(
+    conn: &mut PgConnection,
+    model: &Model,
+    definition: &ModelDef,
+    actor: &str,
+    now: DateTime<Utc>,
+) -> Result<bool, Error> {
+    let Some(declared) = &definition.schema else {
+        return Ok(false);
+    };
+    let inferred = match &declared.from {
+        None => Some(Vec::new()),
+        // Not fitted yet: the schema follows when the baseline is.
+        Some(name) => baselines::inferred(conn, model.model_id, name).await?,
+    };
+    let Some(inferred) = inferred else {
+        return Ok(false);
+    };
+    let expected = with_overrides(inferred, Some(definition));
+    adopt_schema(conn, model, &expected, "declared in a file", actor, now).await
+}
+
+fn read<T: DeserializeOwned>(definition: StoredDefinition) -> Result<T, Error> {
+    serde_json::from_value(definition.body).map_err(Error::internal)
+}
+
+async fn find<T: DeserializeOwned>(
+    conn: &mut PgConnection,
+    project_id: ProjectId,
+    kind: &str,
+    name: &str,
+) -> Result<Option<T>, Error> {
+    stored::find(conn, project_id, kind, name)
+        .await?
+        .map(read)
+        .transpose()
+}
+
+/// A model's file, if it has one.
+pub async fn model_definition(
+    conn: &mut PgConnection,
+    model: &Model,
+) -> Result<Option<ModelDef>, Error> {
+    find(conn, model.project_id, "model", &model.name).await
+}
+
+/// What is measured of a model: as its file says, or what is usual when it has none.
+pub async fn monitors(conn: &mut PgConnection, model: &Model) -> Result<Vec<MonitorDef>, Error> {
+    let declared = model_definition(conn, model)
+        .await?
+        .map(|d| d.monitors)
+        .unwrap_or_default();
+    Ok(if declared.is_empty() {
+        MonitorDef::usual()
+    } else {
+        declared
+    })
+}
+
+/// The rules on a model.
+pub async fn rules(conn: &mut PgConnection, model: &Model) -> Result<Vec<Rule>, Error> {
+    let mut rules = Vec::new();
+    for definition in stored::list(conn, model.project_id, Some("rule")).await? {
+        let rule: Rule = read(definition)?;
+        if rule.model == model.name {
+            rules.push(rule);
+        }
+    }
+    Ok(rules)
+}
+
+/// A receiver.
+pub async fn receiver(
+    conn: &mut PgConnection,
+    project_id: ProjectId,
+    name: &str,
+) -> Result<Option<ReceiverDef>, Error> {
+    find(conn, project_id, "receiver", name).await
+}
+
+/// A pipeline.
+pub async fn pipeline(
+    conn: &mut PgConnection,
+    project_id: ProjectId,
+    name: &str,
+) -> Result<Option<PipelineDef>, Error> {
+    find(conn, project_id, "pipeline", name).await
+}
+
+/// A runbook: the project's own, or the shipped one of that name.
+pub async fn runbook(
+    conn: &mut PgConnection,
+    project_id: ProjectId,
+    name: &str,
+) -> Result<Option<Runbook>, Error> {
+    if let Some(own) = find(conn, project_id, "runbook", name).await? {
+        return Ok(Some(own));
+    }
+    Ok(shipped_runbooks()
+        .into_iter()
+        .map(|shipped| shipped.value)
+        .find(|shipped| shipped.name == name))
+}

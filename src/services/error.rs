@@ -1,0 +1,230 @@
+//! The few kinds of failure an edge can act on. Each edge renders them in its own way; none looks at the
+//! text to find out what happened. Texts are shown to people, except that of [`Error::Internal`], of which
+//! they see a request id while the log has the whole chain.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// How long a caller should wait when Postgres is out of reach: a restart takes seconds.
+const STORAGE_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Why a service did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not there, or not for this caller to see: the two must look alike.
+    #[error("{what} does not exist")]
+    NotFound {
+        /// The thing, as in "model flight-time".
+        what: String,
+    },
+    /// The request itself is wrong.
+    #[error("{message}")]
+    Invalid {
+        /// What is wrong, in one line.
+        message: String,
+        /// What is wrong with each field, where fields can be named.
+        fields: Vec<FieldProblem>,
+    },
+    /// The request is right but does not fit the present state.
+    #[error("{0}")]
+    Conflict(String),
+    /// The caller is known and may not do this.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The caller is not known.
+    #[error("{0}")]
+    Unauthenticated(String),
+    /// The caller has asked too often.
+    #[error("{message}")]
+    TooManyRequests {
+        /// When asking again makes sense.
+        retry_after: Duration,
+        /// Why, in one line.
+        message: String,
+    },
+    /// Nothing is wrong with the request; it may succeed later.
+    #[error("{message}")]
+    Unavailable {
+        /// When asking again makes sense.
+        retry_after: Duration,
+        /// Why, in one line.
+        message: String,
+        /// What happened underneath; for the log.
+        #[source]
+        source: Option<Cause>,
+    },
+    /// A fault of ours.
+    #[error("internal error")]
+    Internal(#[source] Cause),
+}
+
+/// What is wrong with one field of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct FieldProblem {
+    /// The field, by its name or path in the request.
+    pub field: String,
+    /// What is wrong with it.
+    pub cause: String,
+}
+
+impl FieldProblem {
+    /// A problem with `field`.
+    pub fn new(field: impl Into<String>, cause: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            cause: cause.into(),
+        }
+    }
+}
+
+impl Error {
+    /// `what` does not exist.
+    pub fn not_found(what: impl Into<String>) -> Self {
+        Self::NotFound { what: what.into() }
+    }
+
+    /// The request is wrong as a whole.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::Invalid {
+            message: message.into(),
+            fields: Vec::new(),
+        }
+    }
+
+    /// One field is wrong.
+    pub fn invalid_field(field: impl Into<String>, cause: impl Into<String>) -> Self {
+        Self::invalid_fields(vec![FieldProblem::new(field, cause)])
+    }
+
+    /// Several fields are wrong; the message lists them.
+    #[must_use]
+    pub fn invalid_fields(fields: Vec<FieldProblem>) -> Self {
+        let listed: Vec<String> = fields
+            .iter()
+            .map(|problem| format!("{}: {}", problem.field, problem.cause))
+            .collect();
+        Self::Invalid {
+            message: listed.join("; "),
+            fields,
+        }
+    }
+
+    /// It may work later.
+    pub fn unavailable(retry_after: Duration, message: impl Into<String>) -> Self {
+        Self::Unavailable {
+            retry_after,
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    /// A fault of ours, with its cause.
+    pub fn internal(cause: impl Into<Cause>) -> Self {
+        Self::Internal(cause.into())
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    /// Sorts what passes by itself from what does not. A violated constraint is an expected answer only
+    /// where the caller knows its name (see [`violates`]); everywhere else it is a fault of ours.
+    fn from(error: sqlx::Error) -> Self {
+        if passes_by_itself(&error) {
+            Self::Unavailable {
+                retry_after: STORAGE_RETRY_AFTER,
+                message: "the database cannot be reached at present".to_owned(),
+                source: Some(Box::new(error)),
+            }
+        } else {
+            Self::Internal(Box::new(error))
+        }
+    }
+}
+
+fn passes_by_itself(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
+        sqlx::Error::Database(cause) => cause.code().is_some_and(|code| is_transient(&code)),
+        _ => false,
+    }
+}
+
+/// Whether an SQLSTATE tells of the server's or the moment's condition rather than of the statement:
+/// connection (08), resources (53), shutdown and restart (57P), serialisation and deadlock (40), and a
+/// standby that cannot write (25006).
+fn is_transient(sqlstate: &str) -> bool {
+    ["08", "40", "53", "57P"]
+        .iter()
+        .any(|class| sqlstate.starts_with(class))
+        || sqlstate == "25006"
+}
+
+/// Whether `error` is the violation of the constraint of that name.
+#[must_use]
+pub fn violates(error: &sqlx::Error, constraint: &str) -> bool {
+    error
+        .as_database_error()
+        .and_then(|cause| cause.constraint())
+        == Some(constraint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sqlx::PgPool;
+
+    #[test]
+    fn what_passes_by_itself_is_unavailable_and_the_rest_internal() {
+        let transient = [
+            sqlx::Error::PoolTimedOut,
+            sqlx::Error::PoolClosed,
+            sqlx::Error::Io(std::io::ErrorKind::ConnectionRefused.into()),
+        ];
+        for error in transient {
+            assert!(matches!(Error::from(error), Error::Unavailable { .. }));
+        }
+        assert!(matches!(
+            Error::from(sqlx::Error::RowNotFound),
+            Error::Internal(_)
+        ));
+    }
+
+    #[test]
+    fn states_of_the_server_are_told_from_faults_of_a_statement() {
+        for (sqlstate, expected) in [
+            ("08006", true),
+            ("40P01", true),
+            ("53100", true),
+            ("53300", true),
+            ("57P01", true),
+            ("25006", true),
+            ("57014", false),
+            ("23505", false),
+            ("42P01", false),
+        ] {
+            assert_eq!(is_transient(sqlstate), expected, "{sqlstate}");
+        }
+    }
+
+    #[sqlx::test(migrator = "crate::storage::MIGRATOR")]
+    async fn a_violated_constraint_is_known_by_its_name(pool: PgPool) {
+        let error = sqlx::query(
+            "INSERT INTO memberships (project_id, person_id, role, created_at)
+             VALUES (gen_random_uuid(), gen_random_uuid(), 'owner', 'epoch')",
+        )
+        .execute(&pool)
+        .await
+        .expect_err("the role is unknown");
+        assert!(violates(&error, "memberships_role_known"));
+        assert!(!violates(&error, "people_email_unique"));
+        assert!(matches!(Error::from(error), Error::Internal(_)));
+    }
+
+    #[test]
+    fn an_internal_error_does_not_show_its_cause() {
+        let error = Error::internal("password=hunter2");
+        assert_eq!(error.to_string(), "internal error");
+    }
+}

@@ -1,0 +1,274 @@
+//! Measuring windows: schema skew, drift, quality and traffic, per feature and segment.
+//!
+//! A window is measured when it is over, and again whenever something in it changes afterwards: late
+//! predictions and labels raise the revision of their base window, and a monitor's window is measured as long
+//! as the sum of its base windows' revisions is not the one it was measured at. Nothing else says what is to
+//! be done, so a crash loses nothing and a lost nudge only costs time.
+
+mod drift;
+mod quality_monitor;
+mod schema_skew;
+mod traffic;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::profiling::Yardstick;
+use super::{Error, Services, configuration};
+use crate::domain::definitions::{MonitorDef, MonitorKind};
+use crate::domain::ids::{BaselineId, ModelId, VersionId};
+use crate::domain::measurement::{Measure, Measurement, Recipe, Segment, Status};
+use crate::domain::model::Role;
+use crate::domain::window::{Grain, Window};
+use crate::stats::profile::FeatureProfile;
+use crate::storage::baselines::{self, Baseline, BaselineQuality};
+use crate::storage::models::{self, Deployment, Model};
+use crate::storage::windows::{self, MeasuredWindow, Pending, WindowTotals};
+use crate::storage::{measurements, partitions, profiles};
+
+/// Measures every window that is over and has changed since it was measured. Returns the models of which
+/// something was measured.
+///
+/// # Errors
+/// When the database fails.
+pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<Vec<ModelId>, Error> {
+    let mut conn = services.pool.acquire().await?;
+    let pending = windows::models_pending(&mut conn, now).await?;
+    drop(conn);
+    let mut measured = Vec::new();
+    for model_id in pending {
+        if evaluate_model(services, model_id, now).await? > 0 {
+            measured.push(model_id);
+        }
+    }
+    Ok(measured)
+}
+
+async fn evaluate_model(
+    services: &Services,
+    model_id: ModelId,
+    now: DateTime<Utc>,
+) -> Result<usize, Error> {
+    let mut conn = services.pool.acquire().await?;
+    let Some(model) = models::get(&mut conn, model_id).await? else {
+        return Ok(0);
+    };
+    let monitors = configuration::monitors(&mut conn, &model).await?;
+    let deployments = models::deployments(&mut conn, model_id).await?;
+    let pending = windows::pending(&mut conn, model_id).await?;
+    let due = due_windows(&monitors, &deployments, &pending, now);
+    let starts: Vec<DateTime<Utc>> = due.iter().map(|(_, window, _)| window.start).collect();
+    partitions::ensure(&mut conn, Grain::Month, &starts).await?;
+    drop(conn);
+
+    let mut measured = 0;
+    for (version_id, window, monitor) in due {
+        let mut tx = services.pool.begin().await?;
+        models::lock(&mut tx, model_id).await?;
+        if measure_window(&mut tx, &model, version_id, &monitors[monitor], window, now).await? {
+            measured += 1;
+        }
+        tx.commit().await?;
+    }
+    let mut conn = services.pool.acquire().await?;
+    for base in pending {
+        let all_over = monitors
+            .iter()
+            .all(|monitor| monitor.grain.window_at(base.window_start).end <= now);
+        if all_over {
+            windows::clear_pending(&mut conn, base).await?;
+        }
+    }
+    Ok(measured)
+}
+
+/// The windows to look at: those that are over and contain a changed base window; oldest first.
+fn due_windows(
+    monitors: &[MonitorDef],
+    deployments: &[Deployment],
+    pending: &[Pending],
+    now: DateTime<Utc>,
+) -> BTreeSet<(VersionId, Window, usize)> {
+    let mut due = BTreeSet::new();
+    for base in pending {
+        for (index, monitor) in monitors.iter().enumerate() {
+            let window = monitor.grain.window_at(base.window_start);
+            if window.end <= now && is_monitored(monitor.kind, base.version_id, deployments, window)
+            {
+                due.insert((base.version_id, window, index));
+            }
+        }
+    }
+    due
+}
+
+/// Quality and traffic are measured of every version. Inputs are measured of those that answer users: a shadow
+/// sees the same rows and would only say everything twice.
+fn is_monitored(
+    kind: MonitorKind,
+    version_id: VersionId,
+    deployments: &[Deployment],
+    window: Window,
+) -> bool {
+    match kind {
+        MonitorKind::Quality | MonitorKind::Traffic => true,
+        MonitorKind::Schema | MonitorKind::Drift => deployments.iter().any(|d| {
+            d.version_id == version_id
+                && matches!(d.role, Role::Champion | Role::Canary)
+                && d.ended_at.is_none_or(|ended| ended > window.start)
+        }),
+    }
+}
+
+/// What a monitor measures of one window: everything that the measures are computed from.
+struct Subject<'a> {
+    model: &'a Model,
+    monitor: &'a MonitorDef,
+    version_id: VersionId,
+    window: Window,
+    totals: WindowTotals,
+    yardstick: Yardstick,
+    baseline: Option<Baseline>,
+    now: DateTime<Utc>,
+}
+
+impl Subject<'_> {
+    fn baseline_id(&self) -> Option<BaselineId> {
+        self.baseline.as_ref().map(|baseline| baseline.baseline_id)
+    }
+
+    /// A measurement with nothing but its place; the caller fills in the rest.
+    fn blank(&self, segment: &Segment, feature: &str, measure: Measure) -> Measurement {
+        Measurement {
+            version_id: self.version_id,
+            monitor: self.monitor.name.clone(),
+            window: self.window,
+            segment: segment.clone(),
+            feature: feature.to_owned(),
+            measure,
+            value: None,
+            interval: None,
+            p_value: None,
+            reference: None,
+            status: Status::Insufficient,
+            current_rows: 0,
+            reference_rows: 0,
+            baseline_id: None,
+            recipe: Recipe::default(),
+            measured_at: self.now,
+        }
+    }
+
+    /// The window's profiles, base windows merged, by segment and feature. A damaged profile is reported in the
+    /// log and left out: one bad blob never hides the others.
+    async fn profiles(&self, conn: &mut PgConnection) -> Result<Profiles, Error> {
+        let (from, to) = (self.window.start, self.window.end);
+        let mut merged = Profiles::new();
+        for stored in
+            profiles::between(conn, self.version_id, from, to, self.yardstick.grid_id).await?
+        {
+            let profile = match FeatureProfile::decode(&stored.profile) {
+                Ok(profile) => profile,
+                Err(error) => {
+                    tracing::error!(key = ?stored.key, %error, "a stored profile is damaged; it is left out");
+                    continue;
+                }
+            };
+            let features = merged.entry(stored.key.segment).or_default();
+            match features.entry(stored.key.feature) {
+                std::collections::btree_map::Entry::Vacant(entry) => {
+                    entry.insert(profile);
+                }
+                std::collections::btree_map::Entry::Occupied(mut entry) => {
+                    if let Err(error) = entry.get_mut().merge(&profile) {
+                        tracing::warn!(feature = entry.key(), %error, "profiles of a window do not fit together");
+                    }
+                }
+            }
+        }
+        Ok(merged)
+    }
+}
+
+type Profiles = BTreeMap<Segment, BTreeMap<String, FeatureProfile>>;
+
+async fn measure_window(
+    conn: &mut PgConnection,
+    model: &Model,
+    version_id: VersionId,
+    monitor: &MonitorDef,
+    window: Window,
+    now: DateTime<Utc>,
+) -> Result<bool, Error> {
+    let totals = windows::totals(conn, version_id, window.start, window.end).await?;
+    let measured =
+        windows::measured_revision(conn, version_id, &monitor.name, window.start).await?;
+    if measured == Some(totals.revision) {
+        return Ok(false);
+    }
+    let subject = Subject {
+        model,
+        monitor,
+        version_id,
+        window,
+        totals,
+        yardstick: Yardstick::load(conn, model.model_id).await?,
+        baseline: fitted_baseline(conn, model, monitor).await?,
+        now,
+    };
+    let values = match monitor.kind {
+        MonitorKind::Schema => schema_skew::measure(&subject, &subject.profiles(conn).await?),
+        MonitorKind::Drift => drift::measure(conn, &subject).await?,
+        MonitorKind::Quality => quality_monitor::measure(conn, &subject).await?,
+        MonitorKind::Traffic => traffic::measure(&subject, &subject.profiles(conn).await?),
+    };
+    let place = (version_id, monitor.name.as_str(), window);
+    measurements::replace(conn, model.project_id, model.model_id, place, &values, now).await?;
+    let measured = MeasuredWindow {
+        project_id: model.project_id,
+        model_id: model.model_id,
+        version_id,
+        monitor: &monitor.name,
+        window,
+        revision: totals.revision,
+    };
+    windows::mark_measured(conn, measured, now).await?;
+    Ok(true)
+}
+
+async fn fitted_baseline(
+    conn: &mut PgConnection,
+    model: &Model,
+    monitor: &MonitorDef,
+) -> Result<Option<Baseline>, Error> {
+    let in_force = baselines::in_force(conn, model.model_id).await?;
+    let mut fitted = in_force
+        .into_iter()
+        .filter(|baseline| baseline.state == "fitted");
+    Ok(match &monitor.baseline {
+        Some(name) => fitted.find(|baseline| baseline.name == *name),
+        None => fitted.next(),
+    })
+}
+
+/// A count over a count; nothing when there is nothing to count.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a share of rows needs no more than a double's digits"
+)]
+fn share(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+fn quality_reference(
+    qualities: &[BaselineQuality],
+    segment: &Segment,
+    measure: Measure,
+) -> Option<(f64, u64)> {
+    qualities
+        .iter()
+        .find(|q| q.segment == *segment && q.measure == measure.as_str())
+        .map(|q| (q.value, u64::try_from(q.labels).unwrap_or(0)))
+}

@@ -1,0 +1,100 @@
+//! Realised quality, with label coverage beside it.
+
+use std::collections::BTreeMap;
+
+use sqlx::PgConnection;
+
+use super::{Subject, quality_reference, share};
+use crate::domain::measurement::{Measure, Measurement, Recipe, Segment, Status};
+use crate::services::Error;
+use crate::services::quality::{self, QualityOutcome, QualityValue};
+use crate::storage::{baselines, labels};
+
+/// Every measure of quality of the model's task, overall and per segment.
+pub(super) async fn measure(
+    conn: &mut PgConnection,
+    subject: &Subject<'_>,
+) -> Result<Vec<Measurement>, Error> {
+    let outcomes: Vec<(QualityOutcome, Vec<String>)> = labels::outcomes(
+        conn,
+        subject.version_id,
+        subject.window.start,
+        subject.window.end,
+    )
+    .await?
+    .into_iter()
+    .map(|outcome| {
+        let segments = outcome.segments.clone();
+        (QualityOutcome::of_stored(outcome), segments)
+    })
+    .collect();
+    let references = match subject.baseline_id() {
+        Some(baseline_id) => baselines::qualities(conn, baseline_id).await?,
+        None => Vec::new(),
+    };
+    let mut by_segment: BTreeMap<Segment, Vec<QualityValue>> =
+        quality::by_segment(subject.model, &outcomes);
+    by_segment.entry(Segment::overall()).or_default();
+    let mut values = vec![coverage(subject, outcomes.len() as u64)];
+    for (segment, qualities) in by_segment {
+        for quality in qualities {
+            let reference = quality_reference(&references, &segment, quality.measure);
+            values.push(of_value(subject, &segment, quality, reference));
+        }
+    }
+    Ok(values)
+}
+
+fn of_value(
+    subject: &Subject<'_>,
+    segment: &Segment,
+    quality: QualityValue,
+    reference: Option<(f64, u64)>,
+) -> Measurement {
+    let enough = quality.labels >= subject.monitor.min_rows && quality.value.is_some();
+    Measurement {
+        value: quality.value,
+        interval: quality.interval,
+        reference: reference.map(|(value, _)| value),
+        status: if enough {
+            Status::Ok
+        } else {
+            Status::Insufficient
+        },
+        current_rows: quality.labels,
+        reference_rows: reference.map_or(0, |(_, labels)| labels),
+        baseline_id: subject.baseline_id(),
+        recipe: Recipe {
+            method: format!(
+                "over the {} predictions of the window whose label is known",
+                quality.labels
+            ),
+            cause: (!enough).then(|| match quality.value {
+                Some(_) => format!("fewer than {} labels", subject.monitor.min_rows),
+                None => "not defined for these labels".to_owned(),
+            }),
+            ..Recipe::default()
+        },
+        ..subject.blank(segment, "", quality.measure)
+    }
+}
+
+/// How many of the window's answers have their label. Predictions that failed never get one.
+fn coverage(subject: &Subject<'_>, labels: u64) -> Measurement {
+    let answered = u64::try_from(subject.totals.predictions - subject.totals.errors).unwrap_or(0);
+    let value = share(labels, answered);
+    Measurement {
+        value,
+        status: if value.is_some() {
+            Status::Ok
+        } else {
+            Status::Insufficient
+        },
+        current_rows: answered,
+        recipe: Recipe {
+            method: format!("{labels} of {answered} predictions without an error"),
+            ..Recipe::default()
+        },
+        ..subject.blank(&Segment::overall(), "", Measure::LabelCoverage)
+    }
+}

@@ -1,0 +1,262 @@
+//! Why an alert opened, as far as the data say: which inputs moved, which segments suffer, what was changed
+//! just before. The findings go into the alert, its messages and its runbook's diagnosis.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
+
+use super::{Error, registry};
+use crate::domain::ids::VersionId;
+use crate::domain::measurement::{Better, Measure, Status};
+use crate::domain::message::{Cause, CauseKind};
+use crate::storage::measurements::{self, Selection, StoredMeasurement};
+use crate::storage::models::Model;
+use crate::storage::{baselines, definitions, runs};
+
+/// How far back changes are looked for.
+const RECENT: TimeDelta = TimeDelta::days(14);
+/// How many values of one kind are named.
+const NAMED: usize = 5;
+/// How many causes an alert names.
+const CAUSES: usize = 3;
+/// How many stored values a look-up reads at most.
+const VALUES: i64 = 20_000;
+
+/// What is known about the causes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+pub struct Explanation {
+    /// The most likely first.
+    pub causes: Vec<Cause>,
+    pub next_step: String,
+}
+
+/// What an explanation looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct Scene<'a> {
+    pub model: &'a Model,
+    pub version_id: VersionId,
+    /// The measure the alert is about, for the segments.
+    pub measure: Option<Measure>,
+    /// Since when it is wrong, in event time.
+    pub since: DateTime<Utc>,
+    pub now: DateTime<Utc>,
+}
+
+/// The most likely causes: one of each kind first, then what is left by strength.
+pub async fn causes(conn: &mut PgConnection, scene: Scene<'_>) -> Result<Vec<Cause>, Error> {
+    let mut kinds = [
+        schema_findings(conn, scene).await?,
+        recent_changes(conn, scene).await?,
+        drifted_features(conn, scene).await?,
+        worst_segments(conn, scene).await?,
+    ]
+    .map(Vec::into_iter);
+    let mut causes = Vec::with_capacity(CAUSES);
+    while causes.len() < CAUSES {
+        let before = causes.len();
+        for kind in &mut kinds {
+            if causes.len() < CAUSES {
+                causes.extend(kind.next());
+            }
+        }
+        if causes.len() == before {
+            break;
+        }
+    }
+    Ok(causes)
+}
+
+/// The newest window's values of some measures, of the whole model or of one version.
+async fn newest(
+    conn: &mut PgConnection,
+    scene: Scene<'_>,
+    measures: &[Measure],
+) -> Result<Vec<StoredMeasurement>, Error> {
+    let names: Vec<String> = measures
+        .iter()
+        .map(|measure| measure.as_str().to_owned())
+        .collect();
+    let selection = Selection {
+        version_id: Some(scene.version_id),
+        measures: Some(&names),
+        from: Some(scene.since.min(scene.now - RECENT) - TimeDelta::days(31)),
+        ..Selection::default()
+    };
+    let values = measurements::in_force(conn, scene.model.model_id, selection, VALUES).await?;
+    let newest = values
+        .iter()
+        .filter(|v| v.value.is_some())
+        .map(|v| v.window.start)
+        .max();
+    Ok(values
+        .into_iter()
+        .filter(|v| Some(v.window.start) == newest && v.value.is_some())
+        .collect())
+}
+
+/// Features whose distribution moved most, beyond what chance gives; or the finding that none did.
+pub async fn drifted_features(
+    conn: &mut PgConnection,
+    scene: Scene<'_>,
+) -> Result<Vec<Cause>, Error> {
+    let mut values = newest(conn, scene, &[Measure::Psi]).await?;
+    values.retain(|v| v.segment.is_overall() && v.feature != super::profiling::PREDICTION);
+    if values.is_empty() {
+        return Ok(Vec::new());
+    }
+    let compared = values.len();
+    let excess = |v: &StoredMeasurement| v.value.unwrap_or(0.0) - noise_floor(v);
+    values.sort_by(|a, b| excess(b).total_cmp(&excess(a)));
+    let moved: Vec<Cause> = values
+        .iter()
+        .filter(|v| v.status == Status::Drift)
+        .take(NAMED)
+        .map(|v| Cause {
+            kind: CauseKind::DriftedFeature,
+            title: v.feature.clone(),
+            detail: format!(
+                "PSI {:.2} against the baseline, {:.2} expected by chance; week of {}",
+                v.value.unwrap_or(0.0),
+                noise_floor(v),
+                v.window.start.format("%Y-%m-%d")
+            ),
+        })
+        .collect();
+    if !moved.is_empty() {
+        return Ok(moved);
+    }
+    Ok(vec![Cause {
+        kind: CauseKind::DriftedFeature,
+        title: "no input moved".to_owned(),
+        detail: format!(
+            "none of {compared} features is beyond its threshold: the relation between inputs and truth may have \
+             changed instead"
+        ),
+    }])
+}
+
+fn noise_floor(value: &StoredMeasurement) -> f64 {
+    value
+        .recipe
+        .get("noise_floor")
+        .and_then(serde_json::Value::as_f64)
+        .unwrap_or(0.0)
+}
+
+/// Segments whose quality suffers most against their own reference.
+pub async fn worst_segments(
+    conn: &mut PgConnection,
+    scene: Scene<'_>,
+) -> Result<Vec<Cause>, Error> {
+    let measure = scene
+        .measure
+        .filter(|m| m.is_quality())
+        .unwrap_or(Measure::of_quality(scene.model.task)[0]);
+    let mut values = newest(conn, scene, &[measure]).await?;
+    values.retain(|v| !v.segment.is_overall() && v.status != Status::Insufficient);
+    let harm = |v: &StoredMeasurement| {
+        let (value, reference) = (v.value.unwrap_or(0.0), v.reference.unwrap_or(f64::NAN));
+        match measure.better() {
+            Better::Higher => reference / value,
+            _ => value / reference,
+        }
+    };
+    values.retain(|v| harm(v).is_finite() && harm(v) > 1.0);
+    values.sort_by(|a, b| harm(b).total_cmp(&harm(a)));
+    Ok(values
+        .iter()
+        .take(NAMED)
+        .map(|v| Cause {
+            kind: CauseKind::Segment,
+            title: format!("{} = {}", v.segment.name, v.segment.value),
+            detail: format!(
+                "{} {:.2}, {:.1} times its reference of {:.2}, over {} labels",
+                measure.as_str(),
+                v.value.unwrap_or(0.0),
+                harm(v),
+                v.reference.unwrap_or(0.0),
+                v.current_rows
+            ),
+        })
+        .collect())
+}
+
+/// Schema findings of the newest measured window, the widest first.
+pub async fn schema_findings(
+    conn: &mut PgConnection,
+    scene: Scene<'_>,
+) -> Result<Vec<Cause>, Error> {
+    let measures = [
+        Measure::MissingFeature,
+        Measure::UnexpectedFeature,
+        Measure::WrongType,
+        Measure::NullShare,
+        Measure::OutOfRange,
+        Measure::UnseenCategory,
+    ];
+    let mut values = newest(conn, scene, &measures).await?;
+    values.retain(|v| v.segment.is_overall() && v.status == Status::Drift);
+    values.sort_by(|a, b| b.value.unwrap_or(0.0).total_cmp(&a.value.unwrap_or(0.0)));
+    Ok(values
+        .iter()
+        .take(NAMED)
+        .map(|v| Cause {
+            kind: CauseKind::Schema,
+            title: v.feature.clone(),
+            detail: format!(
+                "{}: {:.1} % of {} rows on {}",
+                v.measure.replace('_', " "),
+                100.0 * v.value.unwrap_or(0.0),
+                v.current_rows,
+                v.window.start.format("%Y-%m-%d")
+            ),
+        })
+        .collect())
+}
+
+/// Promotions, new versions, new schemas and applied configuration of the fortnight before the trouble began
+/// until now, the newest first.
+pub async fn recent_changes(
+    conn: &mut PgConnection,
+    scene: Scene<'_>,
+) -> Result<Vec<Cause>, Error> {
+    let from = scene.since - RECENT;
+    let model = scene.model;
+    let mut changes: Vec<(DateTime<Utc>, String, String)> = Vec::new();
+    for promotion in runs::promotions(conn, model.project_id, Some(model.model_id)).await? {
+        let title = format!("{} was promoted", promotion.to_name);
+        changes.push((promotion.promoted_at, title, promotion.reason));
+    }
+    for deployment in registry::deployed(conn, model).await? {
+        let title = format!("{} became {}", deployment.version, deployment.role.as_str());
+        changes.push((
+            deployment.started_at,
+            title,
+            format!("in {}", deployment.environment),
+        ));
+    }
+    if let Some((version, source, at)) = baselines::newest_schema(conn, model.model_id).await? {
+        changes.push((at, format!("schema version {version}"), source));
+    }
+    if let Some(definition) =
+        definitions::find(conn, model.project_id, "model", &model.name).await?
+    {
+        let title = "the model's configuration was applied".to_owned();
+        changes.push((
+            definition.applied_at,
+            title,
+            format!("{} at {}", definition.file, definition.revision),
+        ));
+    }
+    changes.retain(|(at, _, _)| *at >= from && *at <= scene.now);
+    changes.sort_by(|a, b| b.0.cmp(&a.0));
+    Ok(changes
+        .into_iter()
+        .take(NAMED)
+        .map(|(at, title, detail)| Cause {
+            kind: CauseKind::RecentChange,
+            title,
+            detail: format!("{}: {detail}", at.format("%Y-%m-%d %H:%M")),
+        })
+        .collect())
+}

@@ -1,0 +1,60 @@
+//! What Bellwether does: the transactions and their order. Everything that changes state goes through here,
+//! so that the API, the pages, the command line and the scheduler cannot disagree. The way of the data is
+//! [`ingest`] → [`settle`] → [`evaluate`] → [`alerting`] → [`delivery`] and [`runbooks`].
+
+pub mod access;
+pub mod alerting;
+pub mod baselines;
+pub mod configuration;
+pub mod delivery;
+pub mod error;
+pub mod evaluate;
+pub mod explain;
+pub mod gate;
+pub mod ingest;
+pub mod profiling;
+pub mod promotion;
+pub mod quality;
+pub mod registry;
+pub mod request_id;
+pub mod retraining;
+pub mod runbooks;
+pub mod settle;
+pub mod watch;
+
+use std::sync::Arc;
+
+use sqlx::PgPool;
+use tokio::sync::Notify;
+
+pub use error::Error;
+
+use crate::domain::clock::{Clock, ReplayClock};
+
+/// What every service and edge needs.
+#[derive(Debug, Clone)]
+pub struct Services {
+    pub pool: PgPool,
+    /// The clock that data, windows, alerts and runs live by; may be replayed.
+    pub clock: Arc<dyn Clock>,
+    /// The machine's clock, for sessions, tokens and leases.
+    pub wall: Arc<dyn Clock>,
+    /// Where people reach the service; links in messages begin with it.
+    pub public_url: String,
+    /// The clock again when it is a replayed one, so that it can be advanced.
+    pub replay: Option<ReplayClock>,
+    pub lander: ingest::Lander,
+    pub outward: delivery::Outward,
+    pub nudges: Nudges,
+}
+
+/// Hints that a background task has work. A lost nudge costs delay, never correctness.
+#[derive(Debug, Clone, Default)]
+pub struct Nudges {
+    /// Batches have landed.
+    pub settle: Arc<Notify>,
+    /// Runs may go on: somebody decided, or a pipeline reported.
+    pub respond: Arc<Notify>,
+    /// Messages wait in the outbox.
+    pub deliver: Arc<Notify>,
+}

@@ -1,0 +1,517 @@
+//! Drift of one feature: a window's profile against the baseline's.
+//!
+//! Numeric features are compared over the deciles of the baseline, which are whole cells of its grid, so
+//! the values are those that the raw rows would give. The Kolmogorov–Smirnov statistic uses every cell and
+//! carries the largest amount by which the rows could exceed it. Categorical features are compared over the
+//! union of the categories of both sides. Absent values, nulls, NaN, infinities and values of a wrong type
+//! take no part: they are findings of the schema, counted in [`super::profile::Counts`].
+
+use super::distance::{self, Chi2};
+use super::grid::Grid;
+use super::profile::{FeatureProfile, ProfileKind};
+
+/// Why two profiles have no distance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotDefined {
+    #[error("the baseline has no values of this feature")]
+    NoReferenceValues,
+    #[error("the window has no values of this feature")]
+    NoCurrentValues,
+    #[error("one profile is of numbers and the other of categories")]
+    DifferentKinds,
+    #[error("the profiles were not counted on the baseline's grid")]
+    OtherGrid,
+    #[error("categories have no order, so the measure is not defined")]
+    NoOrder,
+}
+
+/// What a bin holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum BinName {
+    /// Numbers above the first and at most the second, either of which may be infinite.
+    Between(f64, f64),
+    Category(String),
+    /// Categories too many to be counted one by one.
+    Rest,
+}
+
+/// One bin with the values of both sides in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bin {
+    pub name: BinName,
+    pub reference: u64,
+    pub current: u64,
+}
+
+/// A distance with what is needed to judge it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Distance {
+    pub value: f64,
+    /// The number of bins compared, empty ones included.
+    pub bins: usize,
+    /// The value expected when nothing has changed.
+    pub noise_floor: f64,
+}
+
+/// The Kolmogorov–Smirnov statistic of two samples counted in cells.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct KolmogorovSmirnov {
+    /// The largest distance of the two distribution functions at the edges of the cells: from 0 (equal) to
+    /// 1 (no value in common), more is worse. Never more than the statistic of the raw values.
+    pub statistic: f64,
+    /// The statistic of the raw values is at most `statistic + error_bound`.
+    pub error_bound: f64,
+    /// The probability of such a statistic without drift ([`distance::kolmogorov_smirnov_p_value`]); that
+    /// of the raw values is at most this.
+    pub p_value: f64,
+    /// The statistic expected when nothing has changed.
+    pub noise_floor: f64,
+}
+
+/// Two profiles of one feature, laid out bin by bin.
+#[derive(Debug, Clone)]
+pub struct Comparison<'a> {
+    bins: Vec<Bin>,
+    reference_shares: Vec<f64>,
+    current_shares: Vec<f64>,
+    reference_values: u64,
+    current_values: u64,
+    cells: Option<CellPair<'a>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct CellPair<'a> {
+    grid: &'a Grid,
+    reference: &'a [u64],
+    current: &'a [u64],
+}
+
+impl<'a> Comparison<'a> {
+    /// Lays a window's profile beside the baseline's. The grid is needed for numbers and ignored for
+    /// categories.
+    ///
+    /// A constant baseline gives the two bins "at most the constant" and "above it"; a single category on
+    /// both sides gives one bin and distance 0; a category only one side has is a bin that is empty on the
+    /// other.
+    ///
+    /// # Errors
+    ///
+    /// When either side has no values, or the profiles cannot be compared.
+    pub fn of(
+        reference: &'a FeatureProfile,
+        current: &'a FeatureProfile,
+        grid: Option<&'a Grid>,
+    ) -> Result<Self, NotDefined> {
+        if reference.kind() != current.kind() {
+            return Err(NotDefined::DifferentKinds);
+        }
+        if reference.valid() == 0 {
+            return Err(NotDefined::NoReferenceValues);
+        }
+        if current.valid() == 0 {
+            return Err(NotDefined::NoCurrentValues);
+        }
+        let (bins, cells) = match reference.kind() {
+            ProfileKind::Numeric => {
+                let cells = CellPair::of(reference, current, grid).ok_or(NotDefined::OtherGrid)?;
+                (cells.decile_bins(), Some(cells))
+            }
+            ProfileKind::Categorical => (category_bins(reference, current), None),
+        };
+        let (reference_values, current_values) = (reference.valid(), current.valid());
+        let share = |count: u64, of: u64| count as f64 / of as f64;
+        Ok(Self {
+            reference_shares: bins
+                .iter()
+                .map(|bin| share(bin.reference, reference_values))
+                .collect(),
+            current_shares: bins
+                .iter()
+                .map(|bin| share(bin.current, current_values))
+                .collect(),
+            bins,
+            reference_values,
+            current_values,
+            cells,
+        })
+    }
+
+    /// The bins compared: deciles in increasing order, or categories in alphabetical order.
+    #[must_use]
+    pub fn bins(&self) -> &[Bin] {
+        &self.bins
+    }
+
+    /// The number of values of the baseline.
+    #[must_use]
+    pub fn reference_values(&self) -> u64 {
+        self.reference_values
+    }
+
+    /// The number of values of the window.
+    #[must_use]
+    pub fn current_values(&self) -> u64 {
+        self.current_values
+    }
+
+    /// Population stability index over the bins; see [`distance::psi`].
+    #[must_use]
+    pub fn psi(&self) -> Distance {
+        self.distance(distance::psi, distance::psi_noise_floor)
+    }
+
+    /// Jensen–Shannon distance to base 2 over the bins; see [`distance::jensen_shannon`].
+    #[must_use]
+    pub fn jensen_shannon(&self) -> Distance {
+        self.distance(
+            distance::jensen_shannon,
+            distance::jensen_shannon_noise_floor,
+        )
+    }
+
+    /// Hellinger distance over the bins; see [`distance::hellinger`].
+    #[must_use]
+    pub fn hellinger(&self) -> f64 {
+        self.measured(distance::hellinger)
+    }
+
+    /// Total variation distance over the bins; see [`distance::total_variation`].
+    #[must_use]
+    pub fn total_variation(&self) -> f64 {
+        self.measured(distance::total_variation)
+    }
+
+    /// Largest change of a bin's share; see [`distance::l_infinity`].
+    #[must_use]
+    pub fn l_infinity(&self) -> f64 {
+        self.measured(distance::l_infinity)
+    }
+
+    /// Chi-square test over the bins; see [`distance::chi2`]. `None` when all values are in one bin.
+    #[must_use]
+    pub fn chi2(&self) -> Option<Chi2> {
+        let (reference, current): (Vec<u64>, Vec<u64>) = self
+            .bins
+            .iter()
+            .map(|bin| (bin.reference, bin.current))
+            .unzip();
+        distance::chi2(&reference, &current)
+    }
+
+    /// Kolmogorov–Smirnov statistic over the cells of the grid.
+    ///
+    /// # Errors
+    ///
+    /// For categories, which have no order.
+    pub fn kolmogorov_smirnov(&self) -> Result<KolmogorovSmirnov, NotDefined> {
+        let cells = self.cells.ok_or(NotDefined::NoOrder)?;
+        let (statistic, error_bound) =
+            cells.largest_gap(self.reference_values, self.current_values);
+        let p_value = distance::kolmogorov_smirnov_p_value(
+            statistic,
+            self.reference_values,
+            self.current_values,
+        )
+        .expect("both sides have values and the statistic is a difference of shares");
+        Ok(KolmogorovSmirnov {
+            statistic,
+            error_bound,
+            p_value,
+            noise_floor: distance::kolmogorov_smirnov_noise_floor(
+                self.reference_values,
+                self.current_values,
+            ),
+        })
+    }
+
+    fn distance(
+        &self,
+        measure: fn(&[f64], &[f64]) -> Option<f64>,
+        noise_floor: fn(usize, u64, u64) -> f64,
+    ) -> Distance {
+        Distance {
+            value: self.measured(measure),
+            bins: self.bins.len(),
+            noise_floor: noise_floor(self.bins.len(), self.reference_values, self.current_values),
+        }
+    }
+
+    fn measured(&self, measure: fn(&[f64], &[f64]) -> Option<f64>) -> f64 {
+        measure(&self.reference_shares, &self.current_shares).expect(
+            "both sides have values and the same bins, which was checked when they were laid out",
+        )
+    }
+}
+
+fn category_bins(reference: &FeatureProfile, current: &FeatureProfile) -> Vec<Bin> {
+    reference
+        .paired_categories(current)
+        .into_iter()
+        .map(|(name, reference, current)| Bin {
+            name: name.map_or(BinName::Rest, |name| BinName::Category(name.to_owned())),
+            reference,
+            current,
+        })
+        .collect()
+}
+
+impl<'a> CellPair<'a> {
+    fn of(
+        reference: &'a FeatureProfile,
+        current: &'a FeatureProfile,
+        grid: Option<&'a Grid>,
+    ) -> Option<Self> {
+        let grid =
+            grid.filter(|grid| reference.is_counted_on(grid) && current.is_counted_on(grid))?;
+        Some(Self {
+            grid,
+            reference: reference.cells()?,
+            current: current.cells()?,
+        })
+    }
+
+    fn decile_bins(&self) -> Vec<Bin> {
+        let edges = self.grid.decile_edges();
+        let lower = std::iter::once(f64::NEG_INFINITY).chain(edges.iter().copied());
+        let upper = edges.iter().copied().chain([f64::INFINITY]);
+        let reference = self.grid.decile_counts(self.reference);
+        let current = self.grid.decile_counts(self.current);
+        lower
+            .zip(upper)
+            .zip(reference.into_iter().zip(current))
+            .map(|((lower, upper), (reference, current))| Bin {
+                name: BinName::Between(lower, upper),
+                reference,
+                current,
+            })
+            .collect()
+    }
+
+    /// The largest distance of the distribution functions at an edge, and how much larger it could be
+    /// inside a cell: there each function lies between its values at the two ends, so that the distance is
+    /// at most one function's value at the right end minus the other's at the left. A cell that holds a
+    /// single number has no inside.
+    fn largest_gap(&self, reference_values: u64, current_values: u64) -> (f64, f64) {
+        let (n, m) = (reference_values as f64, current_values as f64);
+        let (mut reference_below, mut current_below) = (0_u64, 0_u64);
+        let (mut statistic, mut possible) = (0.0_f64, 0.0_f64);
+        for (cell, (p, q)) in self.reference.iter().zip(self.current).enumerate() {
+            let (left_p, left_q) = (reference_below as f64 / n, current_below as f64 / m);
+            reference_below += p;
+            current_below += q;
+            let (right_p, right_q) = (reference_below as f64 / n, current_below as f64 / m);
+            statistic = statistic.max((right_p - right_q).abs());
+            if !self.grid.is_point(cell) {
+                possible = possible.max(right_p - left_q).max(right_q - left_p);
+            }
+        }
+        (statistic.min(1.0), (possible - statistic).max(0.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(values: &[f64], grid: &Grid) -> FeatureProfile {
+        let mut profile = FeatureProfile::numeric(Some(grid));
+        for value in values {
+            profile
+                .observe_number(*value, Some(grid))
+                .expect("same grid");
+        }
+        profile
+    }
+
+    fn categories(names: &[&str]) -> FeatureProfile {
+        let mut profile = FeatureProfile::categorical();
+        for name in names {
+            profile.observe_category(name).expect("categorical");
+        }
+        profile
+    }
+
+    fn raw_kolmogorov_smirnov(reference: &[f64], current: &[f64]) -> f64 {
+        let below = |values: &[f64], at: f64| {
+            values.iter().filter(|value| **value <= at).count() as f64 / values.len() as f64
+        };
+        let at = reference.iter().chain(current);
+        at.map(|at| (below(reference, *at) - below(current, *at)).abs())
+            .fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn empty_and_all_nan_sides_have_no_distance() {
+        let grid = Grid::fit(&[1.0, 2.0, 3.0], 16);
+        let some = numbers(&[1.0, 2.0], &grid);
+        for nothing in [
+            numbers(&[], &grid),
+            numbers(&[f64::NAN; 3], &grid),
+            numbers(&[f64::INFINITY], &grid),
+        ] {
+            assert_eq!(
+                Comparison::of(&nothing, &some, Some(&grid)).err(),
+                Some(NotDefined::NoReferenceValues)
+            );
+            assert_eq!(
+                Comparison::of(&some, &nothing, Some(&grid)).err(),
+                Some(NotDefined::NoCurrentValues)
+            );
+        }
+    }
+
+    #[test]
+    fn profiles_of_other_kinds_or_grids_are_not_compared() {
+        let (grid, other) = (Grid::fit(&[1.0, 2.0], 16), Grid::fit(&[1.0, 3.0], 16));
+        let some = numbers(&[1.0], &grid);
+        let error = |current: &FeatureProfile, grid| Comparison::of(&some, current, grid).err();
+        assert_eq!(
+            error(&categories(&["a"]), Some(&grid)),
+            Some(NotDefined::DifferentKinds)
+        );
+        assert_eq!(
+            error(&numbers(&[1.0], &other), Some(&grid)),
+            Some(NotDefined::OtherGrid)
+        );
+        assert_eq!(error(&some, None), Some(NotDefined::OtherGrid));
+    }
+
+    #[test]
+    fn constant_baseline_tells_equal_from_above() {
+        let grid = Grid::fit(&[5.0; 10], 16);
+        let reference = numbers(&[5.0; 10], &grid);
+        let same = numbers(&[5.0; 4], &grid);
+        let comparison = Comparison::of(&reference, &same, Some(&grid)).expect("defined");
+        assert_eq!(comparison.psi().value, 0.0);
+        assert_eq!(comparison.psi().bins, 2);
+        let ks = comparison.kolmogorov_smirnov().expect("ordered");
+        assert_eq!((ks.statistic, ks.error_bound, ks.p_value), (0.0, 0.0, 1.0));
+
+        let above = numbers(&[5.0, 6.0], &grid);
+        let comparison = Comparison::of(&reference, &above, Some(&grid)).expect("defined");
+        assert!(comparison.psi().value > 1.0);
+        assert_eq!(comparison.total_variation(), 0.5);
+        // Below the constant only the cells can tell, not the two bins.
+        let below = numbers(&[4.0, 4.0], &grid);
+        let comparison = Comparison::of(&reference, &below, Some(&grid)).expect("defined");
+        assert_eq!(comparison.psi().value, 0.0);
+        assert_eq!(
+            comparison.kolmogorov_smirnov().expect("ordered").statistic,
+            1.0
+        );
+    }
+
+    #[test]
+    fn single_category_is_at_distance_zero_and_has_no_test() {
+        let (reference, current) = (categories(&["a"; 5]), categories(&["a"; 3]));
+        let comparison = Comparison::of(&reference, &current, None).expect("defined");
+        assert_eq!(
+            comparison.psi(),
+            Distance {
+                value: 0.0,
+                bins: 1,
+                noise_floor: 0.0
+            }
+        );
+        assert_eq!(comparison.jensen_shannon().value, 0.0);
+        assert_eq!(comparison.chi2(), None);
+        assert_eq!(comparison.kolmogorov_smirnov(), Err(NotDefined::NoOrder));
+    }
+
+    #[test]
+    fn unseen_and_gone_categories_are_bins_of_their_own() {
+        let (reference, current) = (categories(&["a", "b"]), categories(&["b", "c"]));
+        let comparison = Comparison::of(&reference, &current, None).expect("defined");
+        let bins: Vec<_> = comparison
+            .bins()
+            .iter()
+            .map(|bin| (&bin.name, bin.reference, bin.current))
+            .collect();
+        let name = |text: &str| BinName::Category(text.to_owned());
+        assert_eq!(
+            bins,
+            [(&name("a"), 1, 0), (&name("b"), 1, 1), (&name("c"), 0, 1)]
+        );
+        assert_eq!(comparison.total_variation(), 0.5);
+        assert_eq!(comparison.l_infinity(), 0.5);
+    }
+
+    #[test]
+    fn categories_beyond_the_limit_do_not_look_like_drift() {
+        let mut reference = FeatureProfile::categorical();
+        let mut current = FeatureProfile::categorical();
+        for i in 0..3_000 {
+            reference
+                .observe_category(&format!("user {i}"))
+                .expect("categorical");
+            current
+                .observe_category(&format!("user {}", 2_999 - i))
+                .expect("categorical");
+        }
+        let comparison = Comparison::of(&reference, &current, None).expect("defined");
+        assert_eq!(comparison.l_infinity(), 0.0);
+        assert_eq!(
+            comparison.bins().last().map(|bin| bin.name.clone()),
+            Some(BinName::Rest)
+        );
+        // A side that never overflowed is pooled by the same rule.
+        let few = categories(&["user 1", "user 2", "user 3", "user 4", "user 5"]);
+        let comparison = Comparison::of(&reference, &few, None).expect("defined");
+        assert_eq!(
+            comparison.bins().iter().map(|bin| bin.current).sum::<u64>(),
+            5
+        );
+        assert!(
+            comparison
+                .bins()
+                .iter()
+                .all(|bin| bin.name == BinName::Rest || bin.reference == 1)
+        );
+    }
+
+    #[test]
+    fn kolmogorov_smirnov_of_the_rows_is_within_the_bound() {
+        let mut state = 1_u64;
+        let mut draw = |shift: f64| -> Vec<f64> {
+            (0..700)
+                .map(|_| {
+                    state = state
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1);
+                    ((state >> 40) as f64 / 16_777_216.0).powi(2) + shift
+                })
+                .collect()
+        };
+        for (target, shift) in [(8, 0.0), (8, 0.1), (64, 0.05), (256, 0.02), (256, 3.0)] {
+            let (reference, current) = (draw(0.0), draw(shift));
+            let grid = Grid::fit(&reference, target);
+            let (p, q) = (numbers(&reference, &grid), numbers(&current, &grid));
+            let ks = Comparison::of(&p, &q, Some(&grid))
+                .and_then(|comparison| comparison.kolmogorov_smirnov())
+                .expect("defined");
+            let exact = raw_kolmogorov_smirnov(&reference, &current);
+            assert!(ks.statistic <= exact + 1e-12, "{target} {shift}");
+            assert!(
+                exact <= ks.statistic + ks.error_bound + 1e-12,
+                "{target} {shift}"
+            );
+            assert!(
+                ks.error_bound <= 1.5 / target as f64 + 0.02,
+                "{target} {shift}: {ks:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn kolmogorov_smirnov_of_few_distinct_values_is_exact() {
+        let values: Vec<f64> = (0..200).map(|i| f64::from(i % 7)).collect();
+        let shifted: Vec<f64> = values.iter().map(|value| (value + 1.0).min(6.0)).collect();
+        let grid = Grid::fit(&values, 256);
+        let (p, q) = (numbers(&values, &grid), numbers(&shifted, &grid));
+        let ks = Comparison::of(&p, &q, Some(&grid))
+            .and_then(|comparison| comparison.kolmogorov_smirnov())
+            .expect("defined");
+        assert!((ks.statistic - raw_kolmogorov_smirnov(&values, &shifted)).abs() < 1e-12);
+        assert!(ks.error_bound < 1e-12);
+    }
+}

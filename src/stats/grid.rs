@@ -1,0 +1,376 @@
+//! The fixed cells a numeric feature is counted in.
+//!
+//! A grid is fitted once, on the baseline, and never moves: that is what makes counts of different windows
+//! addable and comparable. Its edges are quantiles of the baseline, so that every cell holds about the same
+//! share of it, and they include three kinds of edge that make results exact rather than approximate: the
+//! deciles (PSI and its relatives are sums of whole cells), the smallest and largest value, and the two
+//! sides of every value that is frequent enough to be a point mass.
+
+/// The number of cells to aim for unless there is a reason for another.
+pub const TARGET_CELLS: usize = 256;
+
+/// No grid has more edges, so that a damaged or hostile profile cannot ask for more memory than this.
+pub const MAX_EDGES: usize = 4_095;
+
+/// The largest target [`Grid::fit`] follows: a point mass takes two edges, and the result must respect
+/// [`MAX_EDGES`].
+const MAX_TARGET_CELLS: usize = 1_024;
+
+/// Increasing edges that cut the numbers into cells: cell `i` is `(edges[i-1], edges[i]]`, and the two
+/// outer cells are open, so there is one cell more than there are edges.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grid {
+    edges: Vec<f64>,
+    decile_edges: Vec<f64>,
+    fingerprint: u32,
+}
+
+/// Why stored edges are not a grid.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum GridError {
+    #[error("edge {0} of the grid is not a finite number")]
+    NotFinite(usize),
+    #[error("edge {0} of the grid is not greater than the one before it")]
+    NotIncreasing(usize),
+    #[error("a grid of {0} edges is larger than the {MAX_EDGES} allowed")]
+    TooManyEdges(usize),
+    #[error("decile {0} is not among the edges of the grid")]
+    DecileIsNoEdge(f64),
+}
+
+impl Grid {
+    /// Fits the cells on a baseline; NaN and infinite values are left out.
+    ///
+    /// With at most `target_cells` distinct values each of them gets a cell of its own. Otherwise the edges
+    /// are the `target_cells` quantiles, and every value with a share above `1 / target_cells` gets a cell
+    /// of its own. The number of cells is about `target_cells` for a continuous feature and at most about
+    /// twice that when values repeat. Targets are taken into the range 2 to 1,024.
+    ///
+    /// Degenerate baselines: no finite value at all gives one cell that holds everything and no decile; a
+    /// constant `c` gives the three cells below, at and above `c`, and the single decile edge `c`.
+    #[must_use]
+    pub fn fit(baseline: &[f64], target_cells: usize) -> Self {
+        let sorted = sorted_finite(baseline);
+        let (Some(&lowest), Some(&highest)) = (sorted.first(), sorted.last()) else {
+            return Self::assembled(Vec::new(), Vec::new());
+        };
+        let target = target_cells.clamp(2, MAX_TARGET_CELLS);
+        let decile_edges = decile_edges(&sorted);
+        let mut edges = decile_edges.clone();
+        edges.extend([lowest, highest]);
+
+        let every_value_alone = distinct_up_to(&sorted, target).is_some();
+        if !every_value_alone {
+            edges.extend((1..target).map(|i| sorted[(i * sorted.len()).div_ceil(target) - 1]));
+        }
+        for run in sorted.chunk_by(|a, b| a == b) {
+            if every_value_alone || run.len() * target > sorted.len() {
+                edges.extend([run[0].next_down(), run[0]]);
+            }
+        }
+        edges.retain(|edge| edge.is_finite());
+        edges.sort_by(f64::total_cmp);
+        edges.dedup();
+        Self::assembled(edges, decile_edges)
+    }
+
+    /// Puts a stored grid together again.
+    ///
+    /// # Errors
+    ///
+    /// When the edges are not finite and strictly increasing, are too many, or lack a decile.
+    pub fn from_edges(edges: Vec<f64>, decile_edges: Vec<f64>) -> Result<Self, GridError> {
+        if edges.len() > MAX_EDGES {
+            return Err(GridError::TooManyEdges(edges.len()));
+        }
+        check_increasing(&edges)?;
+        check_increasing(&decile_edges)?;
+        if let Some(stray) = decile_edges.iter().find(|decile| !edges.contains(decile)) {
+            return Err(GridError::DecileIsNoEdge(*stray));
+        }
+        Ok(Self::assembled(edges, decile_edges))
+    }
+
+    fn assembled(edges: Vec<f64>, decile_edges: Vec<f64>) -> Self {
+        let bytes: Vec<u8> = edges.iter().flat_map(|edge| edge.to_le_bytes()).collect();
+        Self {
+            fingerprint: crc32c::crc32c(&bytes),
+            edges,
+            decile_edges,
+        }
+    }
+
+    /// The edges, strictly increasing.
+    #[must_use]
+    pub fn edges(&self) -> &[f64] {
+        &self.edges
+    }
+
+    /// The inner edges of the baseline's decile bins, each of which is also an edge of the grid.
+    ///
+    /// They are the distinct linear-interpolated quantiles 0, 0.1, … 1 without the first and the last. When
+    /// that leaves none (two distinct quantiles, or a constant), the lowest quantile is the single edge, so
+    /// that there are always the two bins "at most" and "above".
+    #[must_use]
+    pub fn decile_edges(&self) -> &[f64] {
+        &self.decile_edges
+    }
+
+    /// The number of cells.
+    #[must_use]
+    pub fn cells(&self) -> usize {
+        self.edges.len() + 1
+    }
+
+    /// A number that differs between grids with different edges, kept with the counts made on a grid.
+    #[must_use]
+    pub fn fingerprint(&self) -> u32 {
+        self.fingerprint
+    }
+
+    /// The cell of a value. NaN has no order and falls into cell 0: count it elsewhere.
+    #[must_use]
+    pub fn cell_of(&self, value: f64) -> usize {
+        self.edges.partition_point(|edge| *edge < value)
+    }
+
+    /// The lower (excluded) and upper (included) end of a cell; the outer cells end at infinity.
+    #[must_use]
+    pub fn bounds(&self, cell: usize) -> (f64, f64) {
+        let lower = cell.checked_sub(1).and_then(|i| self.edges.get(i));
+        (
+            lower.copied().unwrap_or(f64::NEG_INFINITY),
+            self.edges.get(cell).copied().unwrap_or(f64::INFINITY),
+        )
+    }
+
+    /// Whether a cell can hold one number only.
+    #[must_use]
+    pub fn is_point(&self, cell: usize) -> bool {
+        let (lower, upper) = self.bounds(cell);
+        upper.next_down() == lower
+    }
+
+    /// Adds the cells of each decile bin together: one count per bin, one bin more than decile edges.
+    #[must_use]
+    pub fn decile_counts(&self, cells: &[u64]) -> Vec<u64> {
+        let mut counts = Vec::with_capacity(self.decile_edges.len() + 1);
+        let mut from = 0;
+        for decile in &self.decile_edges {
+            let to = (self.cell_of(*decile) + 1).min(cells.len());
+            counts.push(cells[from..to].iter().sum());
+            from = to;
+        }
+        counts.push(cells[from..].iter().sum());
+        counts
+    }
+}
+
+fn check_increasing(edges: &[f64]) -> Result<(), GridError> {
+    if let Some(index) = edges.iter().position(|edge| !edge.is_finite()) {
+        return Err(GridError::NotFinite(index));
+    }
+    match edges.windows(2).position(|pair| pair[0] >= pair[1]) {
+        Some(index) => Err(GridError::NotIncreasing(index + 1)),
+        None => Ok(()),
+    }
+}
+
+/// The finite values in increasing order, with negative zero made positive so that equal values are also
+/// equal bit by bit.
+fn sorted_finite(values: &[f64]) -> Vec<f64> {
+    let mut sorted: Vec<f64> = values
+        .iter()
+        .filter(|value| value.is_finite())
+        .map(|value| value + 0.0)
+        .collect();
+    sorted.sort_unstable_by(f64::total_cmp);
+    sorted
+}
+
+/// The number of distinct values, or `None` when there are more than `limit`.
+fn distinct_up_to(sorted: &[f64], limit: usize) -> Option<usize> {
+    let distinct = sorted.chunk_by(|a, b| a == b).take(limit + 1).count();
+    (distinct <= limit).then_some(distinct)
+}
+
+fn decile_edges(sorted: &[f64]) -> Vec<f64> {
+    let mut quantiles: Vec<f64> = (0..=10)
+        .map(|tenths| linear_quantile(sorted, tenths))
+        .collect();
+    quantiles.dedup();
+    if quantiles.len() > 2 {
+        quantiles.pop();
+        quantiles.remove(0);
+    } else {
+        quantiles.truncate(1);
+    }
+    quantiles
+}
+
+/// The quantile `tenths / 10` of sorted values by linear interpolation, as numpy computes it.
+fn linear_quantile(sorted: &[f64], tenths: u32) -> f64 {
+    let position = (sorted.len() - 1) as f64 * (f64::from(tenths) / 10.0);
+    let below = sorted[position.floor() as usize];
+    let above = sorted[position.ceil() as usize];
+    let share = position.fract();
+    let step = above - below;
+    if !step.is_finite() {
+        return below * (1.0 - share) + above * share;
+    }
+    if share < 0.5 {
+        below + step * share
+    } else {
+        above - step * (1.0 - share)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn count(grid: &Grid, values: &[f64]) -> Vec<u64> {
+        let mut cells = vec![0; grid.cells()];
+        for value in values {
+            cells[grid.cell_of(*value)] += 1;
+        }
+        cells
+    }
+
+    #[test]
+    fn empty_baseline_gives_one_cell_for_everything() {
+        for baseline in [&[][..], &[f64::NAN, f64::INFINITY, f64::NEG_INFINITY]] {
+            let grid = Grid::fit(baseline, TARGET_CELLS);
+            assert_eq!(grid.cells(), 1);
+            assert!(grid.decile_edges().is_empty());
+            assert_eq!(grid.cell_of(-1e308), 0);
+            assert_eq!(grid.cell_of(1e308), 0);
+            assert_eq!(grid.decile_counts(&[7]), [7]);
+        }
+    }
+
+    #[test]
+    fn constant_baseline_gives_the_cells_below_at_and_above() {
+        let grid = Grid::fit(&[5.0; 40], TARGET_CELLS);
+        assert_eq!(grid.edges(), [5.0_f64.next_down(), 5.0]);
+        assert_eq!(grid.decile_edges(), [5.0]);
+        assert_eq!(count(&grid, &[4.0, 5.0, 5.0, 6.0]), [1, 2, 1]);
+        assert_eq!(grid.decile_counts(&[1, 2, 1]), [3, 1]);
+        assert!(grid.is_point(1) && !grid.is_point(0) && !grid.is_point(2));
+    }
+
+    #[test]
+    fn deciles_at_the_ends_of_the_baseline_are_no_edges() {
+        // Half the values are the smallest one, so the first deciles all equal the minimum.
+        let mostly_zero: Vec<f64> = (0..100).map(|i| f64::from((i - 50).max(0))).collect();
+        let grid = Grid::fit(&mostly_zero, TARGET_CELLS);
+        assert!(
+            grid.decile_edges()
+                .iter()
+                .all(|edge| *edge > 0.0 && *edge < 49.0)
+        );
+        // Only two distinct quantiles are left: the lower one separates.
+        let rare: Vec<f64> = (0..100).map(|i| f64::from(u8::from(i > 95))).collect();
+        assert_eq!(Grid::fit(&rare, TARGET_CELLS).decile_edges(), [0.0]);
+    }
+
+    #[test]
+    fn deciles_are_interpolated_like_numpy() {
+        // numpy.quantile([1, 2, 4, 8], [.1, … .9])
+        let expected = [1.3, 1.6, 1.9, 2.4, 3.0, 3.6, 4.4, 5.6, 6.8];
+        let grid = Grid::fit(&[8.0, 1.0, 4.0, 2.0], TARGET_CELLS);
+        assert_eq!(grid.decile_edges().len(), expected.len());
+        for (edge, expected) in grid.decile_edges().iter().zip(expected) {
+            assert!((edge - expected).abs() < 1e-14, "{edge} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn point_masses_among_many_values_get_their_own_cell() {
+        let mut baseline: Vec<f64> = (0..2_000).map(|i| f64::from(i) * 0.5).collect();
+        baseline.extend([123.25; 500]);
+        let grid = Grid::fit(&baseline, 64);
+        let cell = grid.cell_of(123.25);
+        assert!(grid.is_point(cell));
+        assert_eq!(count(&grid, &baseline)[cell], 500);
+        assert!(grid.cells() < 90, "{} cells", grid.cells());
+    }
+
+    #[test]
+    fn few_distinct_values_are_all_alone_in_their_cells() {
+        let baseline: Vec<f64> = (0..1_000).map(|i| f64::from(i % 7)).collect();
+        let grid = Grid::fit(&baseline, TARGET_CELLS);
+        for value in 0..7 {
+            assert!(grid.is_point(grid.cell_of(f64::from(value))));
+        }
+        assert!(!grid.is_point(grid.cell_of(2.5)));
+    }
+
+    #[test]
+    fn extreme_values_still_give_finite_edges() {
+        let grid = Grid::fit(&[f64::MIN, f64::MAX, f64::MIN, 0.0, -0.0], TARGET_CELLS);
+        assert!(Grid::from_edges(grid.edges().to_vec(), grid.decile_edges().to_vec()).is_ok());
+        assert_eq!(grid.edges().iter().filter(|edge| **edge == 0.0).count(), 1);
+    }
+
+    #[test]
+    fn stored_edges_that_are_no_grid_are_refused() {
+        let build =
+            |edges: &[f64], deciles: &[f64]| Grid::from_edges(edges.to_vec(), deciles.to_vec());
+        assert_eq!(build(&[1.0, 1.0], &[]), Err(GridError::NotIncreasing(1)));
+        assert_eq!(build(&[1.0, 0.5], &[]), Err(GridError::NotIncreasing(1)));
+        assert_eq!(
+            build(&[0.0, f64::INFINITY], &[]),
+            Err(GridError::NotFinite(1))
+        );
+        assert!(matches!(
+            build(&[f64::NAN], &[]),
+            Err(GridError::NotFinite(0))
+        ));
+        assert_eq!(
+            build(&[1.0, 2.0], &[1.5]),
+            Err(GridError::DecileIsNoEdge(1.5))
+        );
+        let many: Vec<f64> = (0..5_000).map(f64::from).collect();
+        assert_eq!(build(&many, &[]), Err(GridError::TooManyEdges(5_000)));
+    }
+
+    proptest! {
+        #[test]
+        fn fitted_grids_survive_storage_and_keep_every_promise(
+            values in prop::collection::vec(prop_oneof![-5i32..5, -1000i32..1000], 1..600),
+            target in 0usize..400,
+        ) {
+            let baseline: Vec<f64> = values.iter().map(|value| f64::from(*value) / 4.0).collect();
+            let grid = Grid::fit(&baseline, target);
+            let stored = Grid::from_edges(grid.edges().to_vec(), grid.decile_edges().to_vec());
+            prop_assert_eq!(stored.as_ref(), Ok(&grid));
+
+            let cells = count(&grid, &baseline);
+            let deciles = grid.decile_counts(&cells);
+            prop_assert_eq!(deciles.iter().sum::<u64>(), baseline.len() as u64);
+            let mut below = 0;
+            for (edge, bin) in grid.decile_edges().iter().zip(&deciles) {
+                below += bin;
+                let exact = baseline.iter().filter(|value| *value <= edge).count() as u64;
+                prop_assert_eq!(below, exact);
+            }
+            for value in &baseline {
+                let (lower, upper) = grid.bounds(grid.cell_of(*value));
+                prop_assert!(lower < *value && *value <= upper);
+            }
+        }
+
+        #[test]
+        fn no_cell_but_a_point_holds_much_more_than_its_share(seed in 0u32..1000) {
+            let baseline: Vec<f64> = (0..3_000u32)
+                .map(|i| f64::from((i.wrapping_mul(2_654_435_761).wrapping_add(seed)) % 1_301))
+                .collect();
+            let grid = Grid::fit(&baseline, 50);
+            for (cell, held) in count(&grid, &baseline).iter().enumerate() {
+                prop_assert!(grid.is_point(cell) || *held <= 60 + 3, "cell {} holds {}", cell, held);
+            }
+        }
+    }
+}

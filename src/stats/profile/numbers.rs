@@ -1,0 +1,150 @@
+//! Numbers of a profile: cells, extremes, moments, quantiles.
+
+use super::ProfileError;
+use super::quantiles::Quantiles;
+use crate::stats::grid::Grid;
+
+#[derive(Debug, Clone)]
+pub(super) struct Numbers {
+    pub(super) cells: Option<Cells>,
+    pub(super) moments: Moments,
+    pub(super) quantiles: Quantiles,
+}
+
+/// Counts per cell of the grid with this fingerprint.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Cells {
+    pub(super) fingerprint: u32,
+    pub(super) counts: Vec<u64>,
+}
+
+/// Count, extremes, mean, and the sum of squared deviations from the mean.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Moments {
+    pub(super) count: u64,
+    pub(super) minimum: f64,
+    pub(super) maximum: f64,
+    pub(super) mean: f64,
+    pub(super) squares: f64,
+}
+
+impl Moments {
+    pub(super) const EMPTY: Self = Self {
+        count: 0,
+        minimum: f64::INFINITY,
+        maximum: f64::NEG_INFINITY,
+        mean: 0.0,
+        squares: 0.0,
+    };
+
+    /// Welford's update.
+    fn observe(&mut self, value: f64) {
+        self.count += 1;
+        self.minimum = self.minimum.min(value);
+        self.maximum = self.maximum.max(value);
+        let deviation = value - self.mean;
+        self.mean += deviation / self.count as f64;
+        self.squares += deviation * (value - self.mean);
+    }
+
+    /// Chan, Golub and LeVeque's pairwise update.
+    fn merge(&mut self, other: &Self) {
+        if other.count == 0 {
+            return;
+        }
+        let (n, m) = (self.count as f64, other.count as f64);
+        let deviation = other.mean - self.mean;
+        self.count += other.count;
+        self.minimum = self.minimum.min(other.minimum);
+        self.maximum = self.maximum.max(other.maximum);
+        self.mean += deviation * (m / (n + m));
+        self.squares += other.squares + deviation * deviation * (n * m / (n + m));
+    }
+}
+
+impl Numbers {
+    pub(super) fn new(grid: Option<&Grid>) -> Self {
+        Self {
+            cells: grid.map(|grid| Cells {
+                fingerprint: grid.fingerprint(),
+                counts: vec![0; grid.cells()],
+            }),
+            moments: Moments::EMPTY,
+            quantiles: Quantiles::default(),
+        }
+    }
+
+    /// Counts a finite number.
+    pub(super) fn observe(&mut self, value: f64, grid: Option<&Grid>) -> Result<(), ProfileError> {
+        match (&mut self.cells, grid) {
+            (Some(cells), Some(grid)) if cells.fingerprint == grid.fingerprint() => {
+                cells.counts[grid.cell_of(value)] += 1;
+            }
+            (None, None) => {}
+            _ => return Err(ProfileError::DifferentGrids),
+        }
+        self.moments.observe(value);
+        self.quantiles.observe(value);
+        Ok(())
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) -> Result<(), ProfileError> {
+        match (&self.cells, &other.cells) {
+            (None, None) => {}
+            (Some(mine), Some(theirs))
+                if mine.fingerprint == theirs.fingerprint
+                    && mine.counts.len() == theirs.counts.len() => {}
+            _ => return Err(ProfileError::DifferentGrids),
+        }
+        self.quantiles
+            .merge(&other.quantiles)
+            .map_err(ProfileError::Sketch)?;
+        if let (Some(mine), Some(theirs)) = (&mut self.cells, &other.cells) {
+            for (mine, theirs) in mine.counts.iter_mut().zip(&theirs.counts) {
+                *mine += theirs;
+            }
+        }
+        self.moments.merge(&other.moments);
+        Ok(())
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.moments.count
+    }
+
+    pub(super) fn minimum(&self) -> Option<f64> {
+        (self.moments.count > 0).then_some(self.moments.minimum)
+    }
+
+    pub(super) fn maximum(&self) -> Option<f64> {
+        (self.moments.count > 0).then_some(self.moments.maximum)
+    }
+
+    pub(super) fn mean(&self) -> Option<f64> {
+        (self.moments.count > 0 && self.moments.mean.is_finite()).then_some(self.moments.mean)
+    }
+
+    pub(super) fn standard_deviation(&self) -> Option<f64> {
+        let freedom = self
+            .moments
+            .count
+            .checked_sub(1)
+            .filter(|freedom| *freedom > 0)?;
+        let deviation = (self.moments.squares / freedom as f64).sqrt();
+        deviation.is_finite().then_some(deviation)
+    }
+
+    pub(super) fn quantile(&self, q: f64) -> Option<f64> {
+        self.quantiles.quantile(q)
+    }
+
+    pub(super) fn cells(&self) -> Option<&[u64]> {
+        self.cells.as_ref().map(|cells| cells.counts.as_slice())
+    }
+
+    pub(super) fn is_counted_on(&self, grid: &Grid) -> bool {
+        self.cells.as_ref().is_some_and(|cells| {
+            cells.fingerprint == grid.fingerprint() && cells.counts.len() == grid.cells()
+        })
+    }
+}

@@ -1,0 +1,398 @@
+//! Tests of profiles: what they count, that merging has no order, and that bytes are not trusted.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn numeric(values: &[f64], grid: Option<&Grid>) -> FeatureProfile {
+    let mut profile = FeatureProfile::numeric(grid);
+    for value in values {
+        profile.observe_number(*value, grid).expect("same grid");
+    }
+    profile
+}
+
+fn categorical(names: impl IntoIterator<Item = impl AsRef<str>>) -> FeatureProfile {
+    let mut profile = FeatureProfile::categorical();
+    for name in names {
+        profile
+            .observe_category(name.as_ref())
+            .expect("categorical");
+    }
+    profile
+}
+
+fn merged(parts: &[&FeatureProfile]) -> FeatureProfile {
+    let mut whole = parts[0].clone();
+    for part in &parts[1..] {
+        whole.merge(part).expect("same kind and grid");
+    }
+    whole
+}
+
+/// Everything in a profile that must not depend on order.
+fn integers(profile: &FeatureProfile) -> (Counts, Option<Vec<u64>>, Vec<(String, u64)>, u64, u64) {
+    (
+        *profile.counts(),
+        profile.cells().map(<[u64]>::to_vec),
+        profile
+            .categories()
+            .map(|(name, count)| (name.to_owned(), count))
+            .collect(),
+        profile.rest(),
+        profile.valid(),
+    )
+}
+
+#[test]
+fn empty_profile_knows_nothing_and_says_so() {
+    let profile = FeatureProfile::numeric(None);
+    assert_eq!(profile.counts(), &Counts::default());
+    assert_eq!((profile.valid(), profile.missing_share()), (0, None));
+    assert_eq!(
+        (profile.minimum(), profile.maximum(), profile.mean()),
+        (None, None, None)
+    );
+    assert_eq!(
+        (
+            profile.standard_deviation(),
+            profile.quantile(0.5),
+            profile.cells()
+        ),
+        (None, None, None)
+    );
+    assert_eq!(FeatureProfile::categorical().distinct(), Some(0.0));
+    assert_eq!(profile.distinct(), None);
+}
+
+#[test]
+fn every_kind_of_row_is_counted_once() {
+    let grid = Grid::fit(&[1.0, 2.0, 3.0], 16);
+    let mut profile = numeric(
+        &[f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 2.0, 9.0],
+        Some(&grid),
+    );
+    profile.note_out_of_range();
+    profile.observe_absent();
+    profile.observe_null();
+    profile.observe_mismatch();
+    let expected = Counts {
+        rows: 8,
+        absent: 1,
+        nulls: 1,
+        nans: 1,
+        positive_infinities: 1,
+        negative_infinities: 1,
+        mismatched: 1,
+        out_of_range: 1,
+        unseen: 0,
+    };
+    assert_eq!(profile.counts(), &expected);
+    assert_eq!(profile.valid(), 2);
+    assert_eq!(profile.missing_share(), Some(3.0 / 8.0));
+    assert_eq!(profile.cells().map(|cells| cells.iter().sum()), Some(2_u64));
+}
+
+#[test]
+fn moments_and_extremes_are_those_of_the_numbers() {
+    let profile = numeric(&[1.0, 2.0, 3.0, 10.0], None);
+    assert_eq!(
+        (profile.minimum(), profile.maximum(), profile.mean()),
+        (Some(1.0), Some(10.0), Some(4.0))
+    );
+    let deviation = profile.standard_deviation().expect("four numbers");
+    assert!((deviation - (50.0_f64 / 3.0).sqrt()).abs() < 1e-12);
+    assert_eq!(numeric(&[5.0; 3], None).standard_deviation(), Some(0.0));
+    assert_eq!(numeric(&[5.0], None).standard_deviation(), None);
+    assert_eq!(
+        numeric(&[1e308, -1e308], None).standard_deviation(),
+        None,
+        "beyond the range"
+    );
+}
+
+#[test]
+fn quantiles_of_small_windows_are_exact() {
+    let profile = numeric(&(1..=100).rev().map(f64::from).collect::<Vec<_>>(), None);
+    for (q, expected) in [
+        (0.0, 1.0),
+        (0.01, 1.0),
+        (0.5, 50.0),
+        (0.505, 51.0),
+        (0.95, 95.0),
+        (1.0, 100.0),
+    ] {
+        assert_eq!(profile.quantile(q), Some(expected), "{q}");
+    }
+    assert_eq!(
+        (profile.quantile(-0.1), profile.quantile(f64::NAN)),
+        (None, None)
+    );
+}
+
+#[test]
+fn quantiles_of_large_windows_are_within_the_rank_error() {
+    let parts: Vec<FeatureProfile> = (0..40)
+        .map(|part| {
+            numeric(
+                &(0..250)
+                    .map(|i| f64::from(i * 40 + part))
+                    .collect::<Vec<_>>(),
+                None,
+            )
+        })
+        .collect();
+    let whole = merged(&parts.iter().collect::<Vec<_>>());
+    for q in [0.05, 0.25, 0.5, 0.75, 0.95] {
+        let quantile = whole.quantile(q).expect("numbers");
+        // Twice the 99 % rank error, so that chance does not fail the test.
+        assert!((quantile / 10_000.0 - q).abs() < 0.0266, "{q}: {quantile}");
+    }
+    assert_eq!(
+        (whole.quantile(0.0), whole.quantile(1.0)),
+        (Some(0.0), Some(9_999.0))
+    );
+}
+
+#[test]
+fn kinds_and_grids_are_not_mixed() {
+    let (grid, other) = (Grid::fit(&[1.0, 2.0], 16), Grid::fit(&[1.0, 3.0], 16));
+    let mut profile = numeric(&[1.0], Some(&grid));
+    assert!(matches!(
+        profile.observe_category("a"),
+        Err(ProfileError::DifferentKinds)
+    ));
+    assert!(matches!(
+        profile.observe_number(1.0, None),
+        Err(ProfileError::DifferentGrids)
+    ));
+    assert!(matches!(
+        profile.observe_number(1.0, Some(&other)),
+        Err(ProfileError::DifferentGrids)
+    ));
+    assert!(matches!(
+        profile.merge(&categorical(["a"])),
+        Err(ProfileError::DifferentKinds)
+    ));
+    assert!(matches!(
+        profile.merge(&numeric(&[1.0], Some(&other))),
+        Err(ProfileError::DifferentGrids)
+    ));
+    assert!(matches!(
+        profile.merge(&numeric(&[1.0], None)),
+        Err(ProfileError::DifferentGrids)
+    ));
+    assert_eq!(
+        (profile.counts().rows, profile.valid()),
+        (1, 1),
+        "an error changes nothing"
+    );
+    assert!(categorical(["a"]).observe_number(1.0, None).is_err());
+}
+
+#[test]
+fn categories_beyond_the_limit_are_counted_together() {
+    let names: Vec<String> = (0..5_000).map(|i| format!("user {i}")).collect();
+    let profile = categorical(&names);
+    assert_eq!(profile.categories().count(), MAX_CATEGORIES);
+    assert_eq!((profile.rest(), profile.valid()), (4_000, 5_000));
+    let distinct = profile.distinct().expect("categorical");
+    assert!((distinct / 5_000.0 - 1.0).abs() < 0.1, "{distinct}");
+
+    let again = merged(&[&profile, &profile]);
+    assert!(
+        again.categories().all(|(_, count)| count == 2),
+        "what is kept is counted exactly"
+    );
+    assert_eq!(again.distinct(), Some(distinct));
+    assert_eq!(categorical(&names[..1_000]).distinct(), Some(1_000.0));
+}
+
+#[test]
+fn long_texts_are_cut_but_stay_distinct() {
+    let (left, right) = ("ä".repeat(5_000) + "l", "ä".repeat(5_000) + "r");
+    let profile = categorical([&left, &right, &left]);
+    let counts: Vec<u64> = profile.categories().map(|(_, count)| count).collect();
+    assert_eq!(counts.iter().sum::<u64>(), 3);
+    assert_eq!(counts.len(), 2);
+    assert!(profile.categories().all(|(name, _)| name.len() <= 200));
+}
+
+#[test]
+fn stored_profiles_come_back() {
+    let grid = Grid::fit(&(0..1_000).map(f64::from).collect::<Vec<_>>(), 256);
+    let many: Vec<f64> = (0..3_000).map(|i| f64::from(i) / 3.0).collect();
+    let names: Vec<String> = (0..2_500).map(|i| format!("{i}")).collect();
+    let profiles = [
+        FeatureProfile::numeric(None),
+        FeatureProfile::numeric(Some(&grid)),
+        numeric(&[1.5, -0.0, f64::NAN], Some(&grid)),
+        numeric(&many, Some(&grid)),
+        numeric(&[1e308, -1e308], None),
+        FeatureProfile::categorical(),
+        categorical(["", "a", "a"]),
+        categorical(&names),
+    ];
+    for profile in profiles {
+        let read = FeatureProfile::decode(&profile.encode()).expect("just written");
+        assert_eq!(integers(&read), integers(&profile));
+        assert_eq!(read.mean(), profile.mean());
+        assert_eq!(read.standard_deviation(), profile.standard_deviation());
+        assert_eq!(read.quantile(0.3), profile.quantile(0.3));
+        assert_eq!(read.distinct(), profile.distinct());
+        assert_eq!(read.encode(), profile.encode());
+        assert_eq!(
+            integers(&merged(&[&read, &profile])),
+            integers(&merged(&[&profile, &read]))
+        );
+    }
+}
+
+#[test]
+fn profiles_of_small_windows_are_small() {
+    let grid = Grid::fit(&(0..5_000).map(f64::from).collect::<Vec<_>>(), 256);
+    let profile = numeric(
+        &(0..200).map(|i| f64::from(i % 40)).collect::<Vec<_>>(),
+        Some(&grid),
+    );
+    assert!(
+        profile.encode().len() < 600,
+        "{} bytes",
+        profile.encode().len()
+    );
+}
+
+#[test]
+fn bytes_of_something_else_are_refused() {
+    let good = numeric(&[1.0, 2.0], None).encode();
+    let decode = FeatureProfile::decode;
+    assert!(matches!(decode(&[]), Err(ProfileError::NotAProfile)));
+    assert!(matches!(
+        decode(b"BW\x02\x01rest"),
+        Err(ProfileError::NotAProfile)
+    ));
+    assert!(matches!(
+        decode(b"BW\x01\x01abc"),
+        Err(ProfileError::NotAProfile)
+    ));
+    assert!(matches!(
+        decode(b"BW\x01\x09rest"),
+        Err(ProfileError::UnknownVersion(9))
+    ));
+    for cut in 0..good.len() {
+        assert!(decode(&good[..cut]).is_err(), "cut at {cut}");
+    }
+    for at in 0..good.len() {
+        let mut damaged = good.clone();
+        damaged[at] ^= 0x10;
+        assert!(decode(&damaged).is_err(), "damaged at {at}");
+    }
+}
+
+/// Puts a valid checksum on bytes, as a faulty writer or somebody hostile would.
+fn signed(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.truncate(bytes.len() - 4);
+    let checksum = crc32c::crc32c(&bytes);
+    bytes.extend(checksum.to_le_bytes());
+    bytes
+}
+
+fn hostile_seeds() -> Vec<Vec<u8>> {
+    let grid = Grid::fit(&(0..500).map(f64::from).collect::<Vec<_>>(), 64);
+    let many: Vec<f64> = (0..900).map(f64::from).collect();
+    let names: Vec<String> = (0..1_200).map(|i| format!("{i}")).collect();
+    vec![
+        numeric(&many[..50], Some(&grid)).encode(),
+        numeric(&many, Some(&grid)).encode(),
+        categorical(["a", "b", "b"]).encode(),
+        categorical(&names).encode(),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn checksummed_nonsense_never_panics(
+        seed in 0usize..4,
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        keep in any::<prop::sample::Index>(),
+        cut in any::<bool>(),
+    ) {
+        let mut bytes = hostile_seeds().swap_remove(seed);
+        for (at, value) in edits {
+            // The header is left alone: what is behind it is what has to hold.
+            let at = 4 + at.index(bytes.len() - 4);
+            bytes[at] = value;
+        }
+        if cut {
+            bytes.truncate(8 + keep.index(bytes.len() - 8));
+        }
+        if let Ok(profile) = FeatureProfile::decode(&signed(bytes)) {
+            // What was accepted must be usable.
+            let mut twice = profile.clone();
+            prop_assert!(twice.merge(&profile).is_ok());
+            let _ = (twice.quantile(0.5), twice.standard_deviation(), twice.distinct(), twice.encode());
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_an_error_and_not_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let mut with_header = b"BW\x01\x01".to_vec();
+        with_header.extend(&bytes);
+        with_header.extend([0; 4]);
+        let _ = FeatureProfile::decode(&signed(with_header));
+        prop_assert!(FeatureProfile::decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn merging_numbers_has_no_order(
+        values in prop::collection::vec((0u8..5, -50i32..50), 0..120),
+        first in 0usize..120,
+        second in 0usize..120,
+    ) {
+        let grid = Grid::fit(&(-40..40).map(f64::from).collect::<Vec<_>>(), 32);
+        let profile = |rows: &[(u8, i32)]| {
+            let mut profile = FeatureProfile::numeric(Some(&grid));
+            for (kind, value) in rows {
+                match kind {
+                    0 => profile.observe_null(),
+                    1 => profile.observe_absent(),
+                    _ => profile.observe_number(f64::from(*value), Some(&grid)).expect("same grid"),
+                }
+            }
+            profile
+        };
+        let (first, second) = (first.min(values.len()), second.min(values.len()));
+        let (low, high) = (first.min(second), first.max(second));
+        let whole = profile(&values);
+        let (a, b, c) = (profile(&values[..low]), profile(&values[low..high]), profile(&values[high..]));
+        let left = merged(&[&merged(&[&a, &b]), &c]);
+        let right = merged(&[&a, &merged(&[&b, &c])]);
+        let reversed = merged(&[&c, &b, &a]);
+        for way in [&left, &right, &reversed] {
+            prop_assert_eq!(integers(way), integers(&whole));
+            prop_assert_eq!((way.minimum(), way.maximum()), (whole.minimum(), whole.maximum()));
+            let (mean, expected) = (way.mean().unwrap_or(0.0), whole.mean().unwrap_or(0.0));
+            prop_assert!((mean - expected).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn merging_categories_has_no_order_even_beyond_the_limit(
+        seed in any::<u32>(),
+        sizes in prop::array::uniform3(0usize..1_500),
+    ) {
+        let name = |i: usize| format!("c{}", (i as u32).wrapping_mul(2_654_435_761).wrapping_add(seed) % 2_000);
+        let total: usize = sizes.iter().sum();
+        let whole = categorical((0..total).map(name));
+        let a = categorical((0..sizes[0]).map(name));
+        let b = categorical((sizes[0]..sizes[0] + sizes[1]).map(name));
+        let c = categorical((sizes[0] + sizes[1]..total).map(name));
+        for way in [
+            merged(&[&merged(&[&a, &b]), &c]),
+            merged(&[&a, &merged(&[&b, &c])]),
+            merged(&[&c, &a, &b]),
+        ] {
+            prop_assert_eq!(integers(&way), integers(&whole));
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! Landed batches: what was acknowledged, until and after it is settled, and the counts of the conservation
+//! law `received = accepted + duplicate + conflicting + rejected`.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::domain::batch::Reject;
+use crate::domain::ids::{BatchId, ModelId, ProjectId};
+
+/// Predictions or labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum BatchKind {
+    Predictions,
+    Labels,
+}
+
+impl BatchKind {
+    /// The word used in SQL and JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Predictions => "predictions",
+            Self::Labels => "labels",
+        }
+    }
+}
+
+/// A decoded batch about to land.
+#[derive(Debug, Clone)]
+pub struct Landing {
+    pub batch_id: BatchId,
+    pub project_id: ProjectId,
+    pub model_id: ModelId,
+    pub kind: BatchKind,
+    pub format: &'static str,
+    /// Encoded batch; `None` when every row was refused and nothing is left to settle.
+    pub body: Option<Vec<u8>>,
+    pub received: u64,
+    /// Every refused row; a sample is kept, all are counted.
+    pub rejects: Vec<Reject>,
+    pub received_at: DateTime<Utc>,
+}
+
+/// How many refused rows are kept per batch for the people who have to mend the sender.
+const REJECT_SAMPLE: usize = 100;
+
+/// Lands batches in one go: the rows, samples of what was refused, and the counts.
+pub async fn land(conn: &mut PgConnection, landings: &[Landing]) -> sqlx::Result<()> {
+    let batch_ids: Vec<Uuid> = landings.iter().map(|l| l.batch_id.0).collect();
+    let project_ids: Vec<Uuid> = landings.iter().map(|l| l.project_id.0).collect();
+    let model_ids: Vec<Uuid> = landings.iter().map(|l| l.model_id.0).collect();
+    let kinds: Vec<String> = landings
+        .iter()
+        .map(|l| l.kind.as_str().to_owned())
+        .collect();
+    let formats: Vec<String> = landings.iter().map(|l| l.format.to_owned()).collect();
+    let bodies: Vec<Option<&[u8]>> = landings.iter().map(|l| l.body.as_deref()).collect();
+    let received: Vec<i64> = landings.iter().map(|l| count(l.received)).collect();
+    let rejected: Vec<i64> = landings
+        .iter()
+        .map(|l| count(l.rejects.len() as u64))
+        .collect();
+    let received_at: Vec<DateTime<Utc>> = landings.iter().map(|l| l.received_at).collect();
+    sqlx::query!(
+        r#"
+        INSERT INTO landed_batches (batch_id, project_id, model_id, kind, format, state, body, received_rows,
+                                    rejected_rows, accepted_rows, duplicate_rows, conflicting_rows,
+                                    received_at, settled_at, attempts, not_before)
+        SELECT batch_id, project_id, model_id, kind, format,
+               CASE WHEN body IS NULL THEN 'settled' ELSE 'landed' END, body, received_rows, rejected_rows,
+               CASE WHEN body IS NULL THEN 0 END, CASE WHEN body IS NULL THEN 0 END,
+               CASE WHEN body IS NULL THEN 0 END, received_at, CASE WHEN body IS NULL THEN received_at END,
+               0, received_at
+        FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::bytea[], $7::bigint[],
+                    $8::bigint[], $9::timestamptz[])
+            AS landing (batch_id, project_id, model_id, kind, format, body, received_rows, rejected_rows,
+                        received_at)
+        "#,
+        &batch_ids,
+        &project_ids,
+        &model_ids,
+        &kinds,
+        &formats,
+        &bodies as &[Option<&[u8]>],
+        &received,
+        &rejected,
+        &received_at
+    )
+    .execute(&mut *conn)
+    .await?;
+    for landing in landings {
+        keep_reject_sample(conn, landing).await?;
+    }
+    add_counts(conn, &landing_counts(landings)).await
+}
+
+async fn keep_reject_sample(conn: &mut PgConnection, landing: &Landing) -> sqlx::Result<()> {
+    let sample = &landing.rejects[..landing.rejects.len().min(REJECT_SAMPLE)];
+    if sample.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<i64> = sample.iter().map(|r| count(r.line)).collect();
+    let fields: Vec<String> = sample.iter().map(|r| without_nul(&r.field)).collect();
+    let reasons: Vec<String> = sample
+        .iter()
+        .map(|r| r.reason.as_str().to_owned())
+        .collect();
+    let causes: Vec<String> = sample.iter().map(|r| without_nul(&r.cause)).collect();
+    sqlx::query!(
+        r#"
+        INSERT INTO rejected_rows (batch_id, line, field, reason, cause)
+        SELECT $1, line, field, reason, cause
+        FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[]) AS sample (line, field, reason, cause)
+        ON CONFLICT DO NOTHING
+        "#,
+        landing.batch_id.0,
+        &lines,
+        &fields,
+        &reasons,
+        &causes
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// One addition to the intake counts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CountAddition {
+    pub project_id: ProjectId,
+    pub model_id: ModelId,
+    pub kind: BatchKind,
+    pub outcome: &'static str,
+    pub reason: &'static str,
+    pub rows: u64,
+}
+
+fn landing_counts(landings: &[Landing]) -> Vec<CountAddition> {
+    let addition = |landing: &Landing, outcome, reason, rows| CountAddition {
+        project_id: landing.project_id,
+        model_id: landing.model_id,
+        kind: landing.kind,
+        outcome,
+        reason,
+        rows,
+    };
+    let received = landings
+        .iter()
+        .map(|l| addition(l, "received", "", l.received));
+    let rejected = landings.iter().flat_map(|l| {
+        l.rejects
+            .iter()
+            .map(move |r| addition(l, "rejected", r.reason.as_str(), 1))
+    });
+    received.chain(rejected).collect()
+}
+
+/// Adds to the intake counts, summed per key and in key order, so that concurrent writers cannot deadlock.
+pub async fn add_counts(conn: &mut PgConnection, additions: &[CountAddition]) -> sqlx::Result<()> {
+    let mut sums = std::collections::BTreeMap::new();
+    for a in additions.iter().filter(|a| a.rows > 0) {
+        let key = (a.project_id, a.model_id, a.kind, a.outcome, a.reason);
+        *sums.entry(key).or_insert(0_u64) += a.rows;
+    }
+    for ((project_id, model_id, kind, outcome, reason), rows) in sums {
+        sqlx::query!(
+            r#"
+            INSERT INTO intake_counts (project_id, model_id, kind, outcome, reason, rows)
+            VALUES ($1, $2, $3, $4, $5, $6)
+            ON CONFLICT (project_id, model_id, kind, outcome, reason) DO UPDATE
+            SET rows = intake_counts.rows + EXCLUDED.rows
+            "#,
+            project_id.0,
+            model_id.0,
+            kind.as_str(),
+            outcome,
+            reason,
+            count(rows)
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
+/// A count as kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IntakeCount {
+    pub kind: BatchKind,
+    pub outcome: String,
+    pub reason: String,
+    pub rows: i64,
+}
+
+/// The counts of a model.
+pub async fn counts(conn: &mut PgConnection, model_id: ModelId) -> sqlx::Result<Vec<IntakeCount>> {
+    sqlx::query_as!(
+        IntakeCount,
+        r#"
+        SELECT kind AS "kind: BatchKind", outcome, reason, rows
+        FROM intake_counts
+        WHERE model_id = $1
+        ORDER BY kind, outcome, reason
+        "#,
+        model_id.0
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// A landed batch as people ask for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BatchStatus {
+    pub batch_id: BatchId,
+    pub kind: BatchKind,
+    pub state: String,
+    pub received_rows: i64,
+    pub rejected_rows: i64,
+    pub accepted_rows: Option<i64>,
+    pub duplicate_rows: Option<i64>,
+    pub conflicting_rows: Option<i64>,
+    pub received_at: DateTime<Utc>,
+    pub settled_at: Option<DateTime<Utc>>,
+    pub cause: Option<String>,
+}
+
+/// The state of one batch of the project.
+pub async fn status(
+    conn: &mut PgConnection,
+    project_id: ProjectId,
+    batch_id: BatchId,
+) -> sqlx::Result<Option<BatchStatus>> {
+    sqlx::query_as!(
+        BatchStatus,
+        r#"
+        SELECT batch_id AS "batch_id: BatchId", kind AS "kind: BatchKind", state, received_rows, rejected_rows,
+               accepted_rows, duplicate_rows, conflicting_rows, received_at, settled_at, cause
+        FROM landed_batches
+        WHERE project_id = $1 AND batch_id = $2
+        "#,
+        project_id.0,
+        batch_id.0
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// A batch waiting to be settled.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    pub batch_id: BatchId,
+    pub kind: BatchKind,
+    pub body: Vec<u8>,
+    pub rows: i64,
+    pub attempts: i32,
+    pub received_at: DateTime<Utc>,
+}
+
+/// Claims a model that has batches to settle: its row stays locked until the transaction ends.
+pub async fn claim_model(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<ModelId>> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT model_id AS "model_id: ModelId"
+        FROM models
+        WHERE EXISTS (
+            SELECT FROM landed_batches b
+            WHERE b.model_id = models.model_id AND b.state = 'landed' AND b.not_before <= $1
+        )
+        LIMIT 1
+        FOR NO KEY UPDATE SKIP LOCKED
+        "#,
+        now
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// The oldest batches of a claimed model that are due, in the order they landed.
+pub async fn due(
+    conn: &mut PgConnection,
+    model_id: ModelId,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<Vec<Waiting>> {
+    sqlx::query_as!(
+        Waiting,
+        r#"
+        SELECT batch_id AS "batch_id: BatchId", kind AS "kind: BatchKind", body AS "body!",
+               received_rows - rejected_rows AS "rows!", attempts, received_at
+        FROM landed_batches
+        WHERE model_id = $1 AND state = 'landed' AND not_before <= $2
+        ORDER BY batch_id
+        LIMIT $3
+        "#,
+        model_id.0,
+        now,
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// What became of a batch's kept rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Settled {
+    pub accepted: u64,
+    pub duplicate: u64,
+    pub conflicting: u64,
+}
+
+/// Marks a batch settled and drops its body.
+pub async fn mark_settled(
+    conn: &mut PgConnection,
+    batch_id: BatchId,
+    settled: Settled,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        UPDATE landed_batches
+        SET state = 'settled', body = NULL, settled_at = $2, accepted_rows = $3, duplicate_rows = $4,
+            conflicting_rows = $5
+        WHERE batch_id = $1 AND state = 'landed'
+        "#,
+        batch_id.0,
+        now,
+        count(settled.accepted),
+        count(settled.duplicate),
+        count(settled.conflicting)
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Records that settling failed; the batch is tried again at `not_before`, or given up for good (its body is
+/// kept, nothing is lost) when that is `None`.
+pub async fn mark_attempt(
+    conn: &mut PgConnection,
+    batch_ids: &[BatchId],
+    cause: &str,
+    not_before: Option<DateTime<Utc>>,
+) -> sqlx::Result<()> {
+    let ids: Vec<Uuid> = batch_ids.iter().map(|id| id.0).collect();
+    sqlx::query!(
+        r#"
+        UPDATE landed_batches
+        SET attempts = attempts + 1,
+            cause = $2,
+            state = CASE WHEN $3::timestamptz IS NULL THEN 'failed' ELSE state END,
+            not_before = COALESCE($3, not_before)
+        WHERE batch_id = ANY($1) AND state = 'landed'
+        "#,
+        &ids,
+        cause,
+        not_before
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// A count as Postgres keeps it. Counts of rows are far below 2^63.
+pub(crate) fn count(rows: u64) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}
+
+fn without_nul(text: &str) -> String {
+    text.replace('\0', "\u{2400}")
+}

@@ -1,0 +1,228 @@
+//! Measurements: computed values, the ones in force and the ones they superseded.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use crate::domain::ids::{MeasurementId, ModelId, ProjectId, VersionId};
+use crate::domain::measurement::{Measurement, Recipe, Segment, Status};
+use crate::domain::window::{Grain, Window};
+
+/// Replaces what a monitor measured of a window: earlier values are superseded and kept.
+pub async fn replace(
+    conn: &mut PgConnection,
+    project_id: ProjectId,
+    model_id: ModelId,
+    window_of: (VersionId, &str, Window),
+    measurements: &[Measurement],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let (version_id, monitor, window) = window_of;
+    sqlx::query!(
+        r#"
+        UPDATE measurements
+        SET superseded_at = $4
+        WHERE model_version_id = $1 AND monitor = $2 AND window_start = $3 AND superseded_at IS NULL
+        "#,
+        version_id.0,
+        monitor,
+        window.start,
+        now
+    )
+    .execute(&mut *conn)
+    .await?;
+    insert(conn, project_id, model_id, window_of, measurements, now).await
+}
+
+async fn insert(
+    conn: &mut PgConnection,
+    project_id: ProjectId,
+    model_id: ModelId,
+    (version_id, monitor, window): (VersionId, &str, Window),
+    measurements: &[Measurement],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let ids: Vec<Uuid> = measurements
+        .iter()
+        .map(|_| MeasurementId::new(now).0)
+        .collect();
+    let segment_names: Vec<&str> = measurements
+        .iter()
+        .map(|m| m.segment.name.as_str())
+        .collect();
+    let segment_values: Vec<&str> = measurements
+        .iter()
+        .map(|m| m.segment.value.as_str())
+        .collect();
+    let features: Vec<&str> = measurements.iter().map(|m| m.feature.as_str()).collect();
+    let measures: Vec<&str> = measurements.iter().map(|m| m.measure.as_str()).collect();
+    let values: Vec<Option<f64>> = measurements.iter().map(|m| m.value).collect();
+    let lows: Vec<Option<f64>> = measurements
+        .iter()
+        .map(|m| m.interval.map(|i| i.0))
+        .collect();
+    let highs: Vec<Option<f64>> = measurements
+        .iter()
+        .map(|m| m.interval.map(|i| i.1))
+        .collect();
+    let p_values: Vec<Option<f64>> = measurements.iter().map(|m| m.p_value).collect();
+    let references: Vec<Option<f64>> = measurements.iter().map(|m| m.reference).collect();
+    let statuses: Vec<String> = measurements
+        .iter()
+        .map(|m| m.status.as_str().to_owned())
+        .collect();
+    let current: Vec<i64> = measurements
+        .iter()
+        .map(|m| super::intake::count(m.current_rows))
+        .collect();
+    let reference_rows: Vec<i64> = measurements
+        .iter()
+        .map(|m| super::intake::count(m.reference_rows))
+        .collect();
+    let baselines: Vec<Option<Uuid>> = measurements
+        .iter()
+        .map(|m| m.baseline_id.map(|id| id.0))
+        .collect();
+    let recipes: Vec<Json<&Recipe>> = measurements.iter().map(|m| Json(&m.recipe)).collect();
+    sqlx::query!(
+        r#"
+        INSERT INTO measurements (measurement_id, project_id, model_id, model_version_id, monitor, grain,
+                                  window_start, window_end, segment_name, segment_value, feature, measure, value,
+                                  low, high, p_value, reference, status, current_rows, reference_rows,
+                                  baseline_id, recipe, measured_at)
+        SELECT measurement_id, $1, $2, $3, $4, $5, $6, $7, segment_name, segment_value, feature, measure, value,
+               low, high, p_value, reference, status, current_rows, reference_rows, baseline_id, recipe, $8
+        FROM unnest($9::uuid[], $10::text[], $11::text[], $12::text[], $13::text[], $14::float8[],
+                    $15::float8[], $16::float8[], $17::float8[], $18::float8[], $19::text[], $20::bigint[],
+                    $21::bigint[], $22::uuid[], $23::jsonb[])
+            AS m (measurement_id, segment_name, segment_value, feature, measure, value, low, high, p_value,
+                  reference, status, current_rows, reference_rows, baseline_id, recipe)
+        "#,
+        project_id.0,
+        model_id.0,
+        version_id.0,
+        monitor,
+        window.grain as Grain,
+        window.start,
+        window.end,
+        now,
+        &ids,
+        &segment_names as &[&str],
+        &segment_values as &[&str],
+        &features as &[&str],
+        &measures as &[&str],
+        &values as &[Option<f64>],
+        &lows as &[Option<f64>],
+        &highs as &[Option<f64>],
+        &p_values as &[Option<f64>],
+        &references as &[Option<f64>],
+        &statuses,
+        &current,
+        &reference_rows,
+        &baselines as &[Option<Uuid>],
+        &recipes as &[Json<&Recipe>]
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// A value in force, as rules, diagnoses and the API read it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredMeasurement {
+    pub version_id: VersionId,
+    pub monitor: String,
+    pub window: Window,
+    pub segment: Segment,
+    pub feature: String,
+    pub measure: String,
+    pub value: Option<f64>,
+    pub interval: Option<(f64, f64)>,
+    pub p_value: Option<f64>,
+    pub reference: Option<f64>,
+    pub status: Status,
+    pub current_rows: u64,
+    pub reference_rows: u64,
+    pub recipe: serde_json::Value,
+    pub measured_at: DateTime<Utc>,
+}
+
+/// Which values are asked for; `None` means any.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Selection<'a> {
+    pub version_id: Option<VersionId>,
+    pub monitor: Option<&'a str>,
+    pub measures: Option<&'a [String]>,
+    pub feature: Option<&'a str>,
+    pub overall_only: bool,
+    /// Windows that start at or after this.
+    pub from: Option<DateTime<Utc>>,
+    /// Windows that start before this.
+    pub to: Option<DateTime<Utc>>,
+}
+
+/// The values in force of a model, oldest window first.
+pub async fn in_force(
+    conn: &mut PgConnection,
+    model_id: ModelId,
+    selection: Selection<'_>,
+    limit: i64,
+) -> sqlx::Result<Vec<StoredMeasurement>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT model_version_id AS "version_id: VersionId", monitor, grain AS "grain: Grain", window_start,
+               window_end, segment_name, segment_value, feature, measure, value, low, high, p_value, reference,
+               status AS "status: Status", current_rows, reference_rows, recipe, measured_at
+        FROM measurements
+        WHERE model_id = $1 AND superseded_at IS NULL
+          AND ($2::uuid IS NULL OR model_version_id = $2)
+          AND ($3::text IS NULL OR monitor = $3)
+          AND ($4::text[] IS NULL OR measure = ANY($4))
+          AND ($5::text IS NULL OR feature = $5)
+          AND (NOT $6 OR segment_name = '')
+          AND ($7::timestamptz IS NULL OR window_start >= $7)
+          AND ($8::timestamptz IS NULL OR window_start < $8)
+        ORDER BY window_start, monitor, segment_name, segment_value, feature, measure
+        LIMIT $9
+        "#,
+        model_id.0,
+        selection.version_id.map(|id| id.0),
+        selection.monitor,
+        selection.measures,
+        selection.feature,
+        selection.overall_only,
+        selection.from,
+        selection.to,
+        limit
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| StoredMeasurement {
+            version_id: r.version_id,
+            monitor: r.monitor,
+            window: Window {
+                start: r.window_start,
+                end: r.window_end,
+                grain: r.grain,
+            },
+            segment: Segment {
+                name: r.segment_name,
+                value: r.segment_value,
+            },
+            feature: r.feature,
+            measure: r.measure,
+            value: r.value,
+            interval: r.low.zip(r.high),
+            p_value: r.p_value,
+            reference: r.reference,
+            status: r.status,
+            current_rows: u64::try_from(r.current_rows).unwrap_or(0),
+            reference_rows: u64::try_from(r.reference_rows).unwrap_or(0),
+            recipe: r.recipe,
+            measured_at: r.measured_at,
+        })
+        .collect())
+}

@@ -1,0 +1,134 @@
+//! Profiles of base windows, as blobs that `stats::profile` reads and writes.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::domain::ids::{GridId, ModelId, ProjectId, VersionId};
+use crate::domain::measurement::Segment;
+
+/// Which profile.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProfileKey {
+    pub version_id: VersionId,
+    pub window_start: DateTime<Utc>,
+    pub segment: Segment,
+    pub feature: String,
+}
+
+/// A profile as stored.
+#[derive(Debug, Clone)]
+pub struct StoredProfile {
+    pub key: ProfileKey,
+    pub rows: u64,
+    pub profile: Vec<u8>,
+}
+
+/// The profiles of a version's base windows starting in `[from, to)`; of the overall segment only when
+/// `segments` is false. Counted on another grid than `grid_id` means not comparable, hence left out.
+pub async fn between(
+    conn: &mut PgConnection,
+    version_id: VersionId,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+    grid_id: Option<GridId>,
+) -> sqlx::Result<Vec<StoredProfile>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT window_start, segment_name, segment_value, feature, rows, profile
+        FROM profiles
+        WHERE model_version_id = $1 AND window_start >= $2 AND window_start < $3
+          AND grid_id IS NOT DISTINCT FROM $4
+        "#,
+        version_id.0,
+        from,
+        to,
+        grid_id.map(|id| id.0)
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| StoredProfile {
+            key: ProfileKey {
+                version_id,
+                window_start: r.window_start,
+                segment: Segment {
+                    name: r.segment_name,
+                    value: r.segment_value,
+                },
+                feature: r.feature,
+            },
+            rows: u64::try_from(r.rows).unwrap_or(0),
+            profile: r.profile,
+        })
+        .collect())
+}
+
+/// Stores profiles, replacing those of the same key. The caller holds the model's lock and has merged what
+/// was there.
+pub async fn put(
+    conn: &mut PgConnection,
+    project_id: ProjectId,
+    model_id: ModelId,
+    grid_id: Option<GridId>,
+    profiles: &[StoredProfile],
+) -> sqlx::Result<()> {
+    let versions: Vec<Uuid> = profiles.iter().map(|p| p.key.version_id.0).collect();
+    let starts: Vec<DateTime<Utc>> = profiles.iter().map(|p| p.key.window_start).collect();
+    let segment_names: Vec<&str> = profiles
+        .iter()
+        .map(|p| p.key.segment.name.as_str())
+        .collect();
+    let segment_values: Vec<&str> = profiles
+        .iter()
+        .map(|p| p.key.segment.value.as_str())
+        .collect();
+    let features: Vec<&str> = profiles.iter().map(|p| p.key.feature.as_str()).collect();
+    let rows: Vec<i64> = profiles
+        .iter()
+        .map(|p| super::intake::count(p.rows))
+        .collect();
+    let blobs: Vec<&[u8]> = profiles.iter().map(|p| p.profile.as_slice()).collect();
+    sqlx::query!(
+        r#"
+        INSERT INTO profiles (project_id, model_id, model_version_id, window_start, segment_name, segment_value,
+                              feature, grid_id, rows, profile)
+        SELECT $1, $2, version_id, window_start, segment_name, segment_value, feature, $3, rows, profile
+        FROM unnest($4::uuid[], $5::timestamptz[], $6::text[], $7::text[], $8::text[], $9::bigint[],
+                    $10::bytea[])
+            AS p (version_id, window_start, segment_name, segment_value, feature, rows, profile)
+        ON CONFLICT (model_version_id, window_start, segment_name, segment_value, feature) DO UPDATE
+        SET grid_id = EXCLUDED.grid_id, rows = EXCLUDED.rows, profile = EXCLUDED.profile
+        "#,
+        project_id.0,
+        model_id.0,
+        grid_id.map(|id| id.0),
+        &versions,
+        &starts,
+        &segment_names as &[&str],
+        &segment_values as &[&str],
+        &features as &[&str],
+        &rows,
+        &blobs as &[&[u8]]
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Drops a version's profiles of one base window, to be counted again.
+pub async fn clear(
+    conn: &mut PgConnection,
+    version_id: VersionId,
+    window_start: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "DELETE FROM profiles WHERE model_version_id = $1 AND window_start = $2",
+        version_id.0,
+        window_start
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,301 @@
+//! One alert, for a person who has just been woken: what is wrong, how bad, since when, what to do.
+
+use askama::Template;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use crate::domain::ids::AlertId;
+use crate::domain::rule::{Condition, Rule};
+use crate::services::access::Session;
+use crate::services::{Error, Services};
+use crate::storage::pages::{self, AlertEvent, AlertRow, DeliveryRow, RunRow};
+use crate::web::answer::{Failure, page};
+use crate::web::chart::ChartView;
+use crate::web::escape::path_segment;
+use crate::web::evidence::facts;
+use crate::web::frame::{Section, Shell, may_operate};
+use crate::web::markdown::{self, Rendered};
+use crate::web::measure_chart::{Choice, History};
+use crate::web::run_view::{Block, Fact, RunRecords, RunView, run_view};
+use crate::web::tone::{Badge, Tone};
+use crate::web::visitor::Visitor;
+use crate::web::wording;
+
+use super::deliveries::{DeliveryLine, delivery_line};
+
+/// How much of the past the chart of an alert shows before it began.
+const LEAD: TimeDelta = TimeDelta::weeks(12);
+
+/// How much it shows after the alert was resolved.
+const TRAIL: TimeDelta = TimeDelta::weeks(4);
+
+/// The page of an alert.
+#[derive(Debug, Template)]
+#[template(path = "pages/alerts/alert.html", escape = "page")]
+pub struct AlertPage {
+    pub shell: Shell,
+    pub may_operate: bool,
+    pub summary: String,
+    pub severity: Badge,
+    pub state: Badge,
+    pub model: String,
+    pub model_href: String,
+    pub runs_action: String,
+    pub now_text: String,
+    pub limit_text: String,
+    pub condition: String,
+    pub facts: Vec<Fact>,
+    pub next_step: Option<String>,
+    pub causes: Vec<Cause>,
+    pub chart: Option<ChartView>,
+    pub evidence: Vec<Fact>,
+    pub runs: Vec<RunView>,
+    pub runbook: Option<String>,
+    pub runbook_text: Option<Rendered>,
+    pub events: Vec<EventLine>,
+    pub deliveries: Vec<DeliveryLine>,
+}
+
+/// A likely cause.
+#[derive(Debug, Clone)]
+pub struct Cause {
+    pub kind: String,
+    pub title: String,
+    pub detail: String,
+}
+
+/// A step of the alert's life.
+#[derive(Debug, Clone)]
+pub struct EventLine {
+    pub at: String,
+    pub kind: String,
+    pub text: String,
+    pub actor: String,
+}
+
+/// What was read about an alert.
+#[derive(Debug)]
+pub struct AlertRecords {
+    pub alert: AlertRow,
+    pub events: Vec<AlertEvent>,
+    pub deliveries: Vec<DeliveryRow>,
+    pub runs: Vec<RunRow>,
+    pub run_records: RunRecords,
+    /// What the alert's rule judges, where that is a single measure.
+    pub measure: Option<String>,
+    pub chart: Option<ChartView>,
+}
+
+/// `GET /alerts/{id}`
+pub async fn show(
+    State(services): State<Services>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+) -> Result<Response, Failure> {
+    let now = services.clock.now();
+    let session = &visitor.0;
+    let mut conn = services.pool.acquire().await?;
+    let id: AlertId = id.parse().map_err(|_| Failure::page_not_found())?;
+    let alert = pages::alert(&mut conn, session.project_id, id)
+        .await?
+        .ok_or_else(|| Error::not_found("this alert"))?;
+    let shell = Shell::load(
+        &mut conn,
+        &services,
+        session,
+        Section::Alerts,
+        &alert.summary,
+    )
+    .await?;
+    let records = load(&mut conn, session, alert).await?;
+    page(&alert_page(shell, &records, may_operate(session), now))
+}
+
+async fn load(
+    conn: &mut PgConnection,
+    session: &Session,
+    alert: AlertRow,
+) -> Result<AlertRecords, Failure> {
+    let (choice, chart) = chart(conn, session, &alert).await?;
+    let runs = pages::runs_of_alert(conn, session.project_id, alert.alert_id).await?;
+    Ok(AlertRecords {
+        events: pages::alert_events(conn, alert.alert_id).await?,
+        deliveries: pages::deliveries_of_alert(conn, session.project_id, alert.alert_id).await?,
+        run_records: super::runs::load(conn, &runs).await?,
+        measure: choice.map(|choice| choice.measure),
+        chart,
+        runs,
+        alert,
+    })
+}
+
+/// The measure that the alert's rule judges, where it is one value of the whole model.
+async fn chart(
+    conn: &mut PgConnection,
+    session: &Session,
+    alert: &AlertRow,
+) -> Result<(Option<Choice>, Option<ChartView>), Failure> {
+    let history = super::model::history(
+        conn,
+        session.project_id,
+        (alert.model_id, &alert.model, &alert.unit),
+        alert.since - LEAD,
+    )
+    .await?;
+    let Some(choice) = judged(&history, &alert.rule) else {
+        return Ok((None, None));
+    };
+    let mut values = pages::series(
+        conn,
+        alert.model_id,
+        &choice.monitor,
+        &choice.measure,
+        &choice.grain,
+        alert.since - LEAD,
+    )
+    .await?;
+    // What came long after does not explain the alert, and another champion's limits would mislead.
+    if let Some(resolved_at) = alert.resolved_at {
+        values.retain(|value| value.window_start < resolved_at + TRAIL);
+    }
+    let chart = history.chart("judged", &choice, &values);
+    Ok((Some(choice), chart))
+}
+
+fn judged(history: &History, rule: &str) -> Option<Choice> {
+    let rule: &Rule = history.rules.iter().find(|r| r.name == rule)?;
+    let Condition::Measured(condition) = &rule.condition else {
+        return None;
+    };
+    Some(Choice {
+        monitor: condition.monitor.clone(),
+        grain: condition.grain.as_str().to_owned(),
+        measure: condition.measures.first()?.as_str().to_owned(),
+        alternatives: Vec::new(),
+    })
+}
+
+/// Builds the page.
+#[must_use]
+pub fn alert_page(
+    shell: Shell,
+    records: &AlertRecords,
+    may_operate: bool,
+    now: DateTime<Utc>,
+) -> AlertPage {
+    let alert = &records.alert;
+    let measure = records.measure.as_deref();
+    let model_href = format!("/models/{}", path_segment(&alert.model));
+    AlertPage {
+        shell,
+        may_operate,
+        summary: alert.summary.clone(),
+        severity: Badge::severity(&alert.severity),
+        state: match alert.resolved_at {
+            None => Badge::new("Open", Tone::of_severity(&alert.severity)),
+            Some(_) => Badge::new("Resolved", Tone::Good),
+        },
+        model: alert.model.clone(),
+        runs_action: format!("{model_href}/runs"),
+        model_href,
+        now_text: judged_value(alert.value, measure, &alert.unit),
+        limit_text: judged_value(alert.threshold, measure, &alert.unit),
+        condition: alert.condition.clone(),
+        facts: times(alert, now),
+        next_step: text(&alert.explanation, "next_step").filter(|_| alert.resolved_at.is_none()),
+        causes: causes(&alert.explanation),
+        chart: records.chart.clone(),
+        evidence: facts(&alert.evidence),
+        runs: records
+            .runs
+            .iter()
+            .map(|run| run_view(run, &records.run_records, now))
+            .collect(),
+        runbook: alert.runbook.clone(),
+        runbook_text: alert.runbook_text.as_deref().map(markdown::render),
+        events: records.events.iter().map(event_line).collect(),
+        deliveries: records
+            .deliveries
+            .iter()
+            .map(|delivery| delivery_line(delivery, now))
+            .collect(),
+    }
+}
+
+fn times(alert: &AlertRow, now: DateTime<Utc>) -> Vec<Fact> {
+    let fact = |name: &str, value: String| Fact {
+        name: name.to_owned(),
+        value,
+    };
+    let end = alert.resolved_at.unwrap_or(now);
+    let mut facts = vec![
+        fact(
+            "Wrong since",
+            format!(
+                "{} ({})",
+                wording::date_time(alert.since),
+                wording::length(end - alert.since)
+            ),
+        ),
+        fact("Alert opened", wording::date_time(alert.fired_at)),
+    ];
+    facts.push(match alert.resolved_at {
+        Some(at) => fact("Resolved", wording::date_time(at)),
+        None => fact("Last confirmed", wording::date_time(alert.last_seen_at)),
+    });
+    if let Some(version) = &alert.version {
+        facts.push(fact("Version", version.clone()));
+    }
+    facts.push(fact("Rule", alert.rule.clone()));
+    facts
+}
+
+/// A value on the scale of the measure that the alert's rule judges, or as a bare number.
+fn judged_value(value: Option<f64>, measure: Option<&str>, unit: &str) -> String {
+    let Some(value) = value else {
+        return String::new();
+    };
+    match measure {
+        Some(measure) => {
+            let unit = wording::unit(measure, unit);
+            format!("{} {unit}", wording::value(measure, value))
+                .trim_end()
+                .to_owned()
+        }
+        None => wording::number(value),
+    }
+}
+
+fn causes(explanation: &Value) -> Vec<Cause> {
+    let list = explanation
+        .get("causes")
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
+    list.iter()
+        .map(|cause| Cause {
+            kind: wording::words(&text(cause, "kind").unwrap_or_default()),
+            title: text(cause, "title").unwrap_or_else(|| "Unnamed cause".to_owned()),
+            detail: text(cause, "detail").unwrap_or_default(),
+        })
+        .collect()
+}
+
+fn text(value: &Value, key: &str) -> Option<String> {
+    value
+        .get(key)?
+        .as_str()
+        .filter(|text| !text.is_empty())
+        .map(str::to_owned)
+}
+
+fn event_line(event: &AlertEvent) -> EventLine {
+    EventLine {
+        at: wording::date_time(event.at),
+        kind: wording::words(&event.kind),
+        text: event.text.clone(),
+        actor: event.actor.clone(),
+    }
+}

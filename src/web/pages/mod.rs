@@ -1,0 +1,13 @@
+//! One file per page: its view, its handler, and how the one is made from what the handler reads.
+
+pub mod alert;
+pub mod alerts;
+pub mod deliveries;
+pub mod fleet;
+pub mod model;
+pub mod runs;
+pub mod settings;
+pub mod sign_in;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,342 @@
+//! Numbers, times and names as people read them. Everything here is pure: the present instant is an
+//! argument, and a page asks for display-ready text before its template runs.
+
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
+
+use crate::domain::measurement::Measure;
+
+/// `6 May 2013`.
+#[must_use]
+pub fn date(at: DateTime<Utc>) -> String {
+    at.format("%-d %b %Y").to_string()
+}
+
+/// `6 May 2013, 14:05`; pages say once that times are UTC.
+#[must_use]
+pub fn date_time(at: DateTime<Utc>) -> String {
+    at.format("%-d %b %Y, %H:%M").to_string()
+}
+
+/// A window by its first and last day, as short as its length allows.
+#[must_use]
+pub fn window(start: DateTime<Utc>, end: DateTime<Utc>) -> String {
+    let length = end - start;
+    if length <= TimeDelta::hours(1) {
+        return start.format("%-d %b %Y, %H:00").to_string();
+    }
+    if length <= TimeDelta::days(1) {
+        return date(start);
+    }
+    let last = end - TimeDelta::microseconds(1);
+    if start.year() == last.year() && start.month() == last.month() {
+        format!("{}–{}", start.format("%-d"), last.format("%-d %b %Y"))
+    } else if start.year() == last.year() {
+        format!("{} – {}", start.format("%-d %b"), last.format("%-d %b %Y"))
+    } else {
+        format!("{} – {}", date(start), date(last))
+    }
+}
+
+/// A window by its start alone, for narrow columns.
+#[must_use]
+pub fn window_short(start: DateTime<Utc>, end: DateTime<Utc>) -> String {
+    if end - start <= TimeDelta::hours(1) {
+        start.format("%-d %b %H:00").to_string()
+    } else {
+        start.format("%-d %b").to_string()
+    }
+}
+
+/// How long ago: `3 h ago`, `just now`, `in 2 d`.
+#[must_use]
+pub fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    let passed = now - at;
+    if passed.abs() < TimeDelta::minutes(1) {
+        "just now".to_owned()
+    } else if passed > TimeDelta::zero() {
+        format!("{} ago", length(passed))
+    } else {
+        format!("in {}", length(-passed))
+    }
+}
+
+/// A length of time in its largest sensible unit.
+#[must_use]
+pub fn length(of: TimeDelta) -> String {
+    let of = of.abs();
+    if of < TimeDelta::seconds(1) {
+        format!("{} ms", of.num_milliseconds())
+    } else if of < TimeDelta::minutes(1) {
+        format!("{} s", of.num_seconds())
+    } else if of < TimeDelta::hours(1) {
+        format!("{} min", of.num_minutes())
+    } else if of < TimeDelta::hours(48) {
+        format!("{} h", of.num_hours())
+    } else {
+        format!("{} d", of.num_days())
+    }
+}
+
+/// A whole number with thin groups of thousands.
+#[must_use]
+pub fn count(n: i64) -> String {
+    let digits = n.unsigned_abs().to_string();
+    let mut out = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    if n < 0 {
+        out.insert(0, '−');
+    }
+    out
+}
+
+/// A number with as many places as help to compare it.
+#[must_use]
+pub fn number(v: f64) -> String {
+    let magnitude = v.abs();
+    let text = if !v.is_finite() {
+        return "not a number".to_owned();
+    } else if magnitude >= 1000.0 {
+        // Beyond a thousand, fractions no longer help.
+        return count(v.round() as i64);
+    } else if magnitude >= 100.0 {
+        format!("{magnitude:.1}")
+    } else if magnitude >= 1.0 || magnitude == 0.0 {
+        format!("{magnitude:.2}")
+    } else {
+        format!("{magnitude:.3}")
+    };
+    if v < 0.0 { format!("−{text}") } else { text }
+}
+
+/// A share as percent.
+#[must_use]
+pub fn percent(share: f64) -> String {
+    let value = share * 100.0;
+    let magnitude = value.abs();
+    if !value.is_finite() {
+        "not a number".to_owned()
+    } else if magnitude >= 10.0 || magnitude == 0.0 || (magnitude - 100.0).abs() < 1e-9 {
+        format!("{value:.0} %")
+    } else if magnitude >= 0.1 {
+        format!("{value:.1} %")
+    } else {
+        format!("{value:.2} %")
+    }
+}
+
+/// How a value stands to what it is compared with: `+78 %`, `−4 %`.
+#[must_use]
+pub fn change(value: f64, reference: f64) -> Option<String> {
+    if reference == 0.0 || !value.is_finite() || !reference.is_finite() {
+        return None;
+    }
+    let share = (value - reference) / reference.abs() * 100.0;
+    Some(if share.abs() < 0.5 {
+        "±0 %".to_owned()
+    } else if share > 0.0 {
+        format!("+{share:.0} %")
+    } else {
+        format!("−{:.0} %", -share)
+    })
+}
+
+/// How values of a measure are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scale {
+    Number,
+    Percent,
+    Count,
+    Milliseconds,
+}
+
+/// The scale of a measure by its machine name; one that is not known is a number.
+#[must_use]
+pub fn scale(measure: &str) -> Scale {
+    match measure.parse() {
+        Ok(
+            Measure::MissingFeature
+            | Measure::UnexpectedFeature
+            | Measure::WrongType
+            | Measure::NullShare
+            | Measure::OutOfRange
+            | Measure::UnseenCategory
+            | Measure::Accuracy
+            | Measure::Precision
+            | Measure::Recall
+            | Measure::LabelCoverage
+            | Measure::ErrorRate,
+        ) => Scale::Percent,
+        Ok(Measure::Traffic) => Scale::Count,
+        Ok(Measure::LatencyP50 | Measure::LatencyP95 | Measure::LatencyP99) => Scale::Milliseconds,
+        _ => Scale::Number,
+    }
+}
+
+/// A value of a measure without its unit.
+#[must_use]
+pub fn value(measure: &str, v: f64) -> String {
+    match scale(measure) {
+        Scale::Number => number(v),
+        Scale::Percent => percent(v),
+        Scale::Count => count(v.round() as i64),
+        Scale::Milliseconds => format!("{} ms", number(v)),
+    }
+}
+
+/// The same, or a dash when there is none.
+#[must_use]
+pub fn value_or_dash(measure: &str, v: Option<f64>) -> String {
+    v.map_or_else(|| "–".to_owned(), |v| value(measure, v))
+}
+
+/// The unit of a measure on a model whose label has `unit`.
+#[must_use]
+pub fn unit(measure: &str, unit: &str) -> String {
+    match measure.parse() {
+        Ok(Measure::Mae | Measure::Rmse | Measure::Bias) => unit.to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// A measure as a heading.
+#[must_use]
+pub fn measure_title(measure: &str) -> &str {
+    match measure {
+        "missing_feature" => "missing feature",
+        "unexpected_feature" => "unexpected feature",
+        "wrong_type" => "wrong type",
+        "null_share" => "nulls",
+        "out_of_range" => "out of range",
+        "unseen_category" => "unseen category",
+        "psi" => "PSI",
+        "jensen_shannon" => "Jensen–Shannon distance",
+        "kolmogorov_smirnov" => "Kolmogorov–Smirnov",
+        "mae" => "Mean absolute error",
+        "rmse" => "Root mean squared error",
+        "bias" => "Bias",
+        "accuracy" => "Accuracy",
+        "precision" => "Precision",
+        "recall" => "Recall",
+        "f1" => "F1",
+        "roc_auc" => "ROC AUC",
+        "log_loss" => "Log loss",
+        "label_coverage" => "Label coverage",
+        "traffic" => "Predictions",
+        "error_rate" => "Error rate",
+        "latency_p50" => "Latency, median",
+        "latency_p95" => "Latency, 95th percentile",
+        "latency_p99" => "Latency, 99th percentile",
+        other => other,
+    }
+}
+
+/// A measure where room is scarce.
+#[must_use]
+pub fn measure_short(measure: &str) -> &str {
+    match measure {
+        "mae" => "MAE",
+        "rmse" => "RMSE",
+        "jensen_shannon" => "JS",
+        "kolmogorov_smirnov" => "KS",
+        other => measure_title(other),
+    }
+}
+
+/// A feature as people call it.
+#[must_use]
+pub fn feature(name: &str) -> &str {
+    match name {
+        "prediction()" => "the prediction itself",
+        "latency()" => "latency",
+        other => other,
+    }
+}
+
+/// A state word with its underscores opened.
+#[must_use]
+pub fn words(machine: &str) -> String {
+    machine.replace('_', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().expect("a valid instant")
+    }
+
+    #[test]
+    fn numbers_have_the_places_that_help() {
+        for (v, text) in [
+            (9.0, "9.00"),
+            (16.0349, "16.03"),
+            (-0.0312, "−0.031"),
+            (12_345.6, "12,346"),
+            (-1_000.0, "−1,000"),
+            (123.45, "123.5"),
+            (0.0, "0.00"),
+            (f64::NAN, "not a number"),
+        ] {
+            assert_eq!(number(v), text);
+        }
+        for (v, text) in [
+            (1.0, "100 %"),
+            (0.0, "0 %"),
+            (0.971, "97 %"),
+            (0.034, "3.4 %"),
+            (0.0004, "0.04 %"),
+        ] {
+            assert_eq!(percent(v), text);
+        }
+        assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(change(16.03, 9.0).as_deref(), Some("+78 %"));
+        assert_eq!(change(8.0, 9.0).as_deref(), Some("−11 %"));
+        assert_eq!(change(8.0, 0.0), None);
+    }
+
+    #[test]
+    fn times_are_as_long_as_they_need_to_be() {
+        let now = at("2013-05-08T12:00:00Z");
+        for (then, text) in [
+            ("2013-05-08T11:59:30Z", "just now"),
+            ("2013-05-08T11:15:00Z", "45 min ago"),
+            ("2013-05-07T12:00:00Z", "24 h ago"),
+            ("2013-05-01T12:00:00Z", "7 d ago"),
+            ("2013-05-08T14:00:00Z", "in 2 h"),
+        ] {
+            assert_eq!(ago(at(then), now), text);
+        }
+        for (start, end, text) in [
+            (
+                "2013-05-06T00:00:00Z",
+                "2013-05-13T00:00:00Z",
+                "6–12 May 2013",
+            ),
+            (
+                "2013-04-29T00:00:00Z",
+                "2013-05-06T00:00:00Z",
+                "29 Apr – 5 May 2013",
+            ),
+            (
+                "2012-12-31T00:00:00Z",
+                "2013-01-07T00:00:00Z",
+                "31 Dec 2012 – 6 Jan 2013",
+            ),
+            ("2013-05-06T00:00:00Z", "2013-05-07T00:00:00Z", "6 May 2013"),
+            (
+                "2013-05-06T09:00:00Z",
+                "2013-05-06T10:00:00Z",
+                "6 May 2013, 09:00",
+            ),
+        ] {
+            assert_eq!(window(at(start), at(end)), text);
+        }
+    }
+}
