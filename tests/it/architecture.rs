@@ -148,7 +148,7 @@ fn check_root(file: &str, source: &str) -> Vec<Complaint> {
 /// Complains when a file is longer than [`MOST_LINES`] without its tests.
 fn check_length(file: &str, source: &str) -> Vec<Complaint> {
     let lines = source.lines().count() - lines_of_tests(&tokens(source));
-    if lines <= MOST_LINES || file.ends_with("/tests.rs") {
+    if lines <= MOST_LINES || is_tests(file) {
         return Vec::new();
     }
     vec![Complaint {
@@ -162,7 +162,7 @@ fn check_length(file: &str, source: &str) -> Vec<Complaint> {
 
 /// Complains when a module does not open with what it is for.
 fn check_opening(file: &str, source: &str) -> Vec<Complaint> {
-    if source.starts_with("//! ") {
+    if source.starts_with("//! ") || is_tests(file) {
         return Vec::new();
     }
     vec![Complaint {
@@ -259,7 +259,7 @@ fn first_names(tokens: &[Token], at: usize) -> Vec<(usize, String)> {
             "}" => nesting -= 1,
             "," => continue,
             _ if nesting == 1 && matches!(tokens[at + offset - 1].text.as_str(), "{" | ",") => {
-                names.push(name(token))
+                names.push(name(token));
             }
             _ => {}
         }
@@ -298,31 +298,33 @@ fn lines_of_tests(tokens: &[Token]) -> usize {
 /// Splits source into tokens and leaves out spaces, comments and literals.
 fn tokens(source: &str) -> Vec<Token> {
     let mut found = Vec::new();
+    let mut line = 1;
     let mut rest = source;
     while let Some(first) = rest.chars().next() {
-        let length = literal_or_comment(rest).unwrap_or(0);
-        if length > 0 {
-            rest = &rest[length..];
-            continue;
-        }
-        let length = if is_name(first) {
-            rest.find(|c| !is_name(c)).unwrap_or(rest.len())
-        } else if rest.starts_with("::") {
-            2
-        } else {
-            first.len_utf8()
-        };
-        let text = &rest[..length];
-        if !first.is_whitespace() {
-            let before = &source[..source.len() - rest.len()];
+        let skipped = literal_or_comment(rest);
+        let length = skipped.unwrap_or_else(|| token_length(rest, first));
+        let (text, after) = rest.split_at(length);
+        if skipped.is_none() && !first.is_whitespace() {
             found.push(Token {
                 text: text.to_owned(),
-                line: before.matches('\n').count() + 1,
+                line,
             });
         }
-        rest = &rest[length..];
+        line += text.matches('\n').count();
+        rest = after;
     }
     found
+}
+
+/// The length of the token, or the space, that `text` begins with.
+fn token_length(text: &str, first: char) -> usize {
+    if is_name(first) {
+        text.find(|c| !is_name(c)).unwrap_or(text.len())
+    } else if text.starts_with("::") {
+        2
+    } else {
+        first.len_utf8()
+    }
 }
 
 fn is_name(c: char) -> bool {
@@ -434,6 +436,11 @@ fn files(folder: &str, extension: &str) -> Vec<(String, String)> {
 fn assert_none(complaints: &[Complaint]) {
     let list: Vec<String> = complaints.iter().map(ToString::to_string).collect();
     assert!(list.is_empty(), "\n{}\n", list.join("\n"));
+}
+
+/// Whether the file is the tests of the module beside it, which has said what both are for.
+fn is_tests(file: &str) -> bool {
+    module_path(file).contains(&"tests")
 }
 
 fn is_root(file: &str) -> bool {
@@ -694,6 +701,7 @@ mod checks {
             check_opening("src/a.rs", "use std::fmt;\n//! Late.").len(),
             1
         );
+        assert_eq!(check_opening("src/a/tests.rs", "use super::*;"), []);
         assert_eq!(check_migration("migrations/2.sql", "-- Why.\n"), []);
         assert_eq!(
             check_migration("migrations/2.sql", "CREATE TABLE a ();").len(),
