@@ -18,7 +18,7 @@ use crate::services::promotion::{self, Order};
 use crate::services::registry::{self, NewModel};
 use crate::services::{Error, Services};
 use crate::storage::models::{self, Deployment, Model, Version};
-use crate::storage::{alerts, baselines};
+use crate::storage::{alerts, baselines, windows};
 
 /// A model to be registered.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
