@@ -874,8 +874,10 @@ fn the_description_names_every_way_in_and_every_error() {
     let predictions = &api["paths"]["/api/v1/models/{model}/predictions"]["post"];
     let ways = predictions["security"].as_array().expect("ways");
     assert_eq!(ways.len(), 4);
+    let mut ids = std::collections::HashSet::new();
     for (path, item) in api["paths"].as_object().expect("paths") {
         for (method, operation) in item.as_object().expect("operations") {
+            assert!(ids.insert(&operation["operationId"]), "{method} {path}");
             let problem = &operation["responses"]["default"]["content"][problem::MEDIA_TYPE];
             assert!(problem.is_object(), "{method} {path}");
             let told = operation["summary"]
