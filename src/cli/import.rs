@@ -162,12 +162,12 @@ mod tests {
 
     #[test]
     fn the_account_adds_parts_up_and_names_lines_of_the_file() {
-        let receipt = |line| Receipt {
+        let receipt = |line: u64| Receipt {
             received: 100,
             kept: 88,
             rejected: 12,
             rejected_by_reason: BTreeMap::from([("wrong_type".to_owned(), 12)]),
-            rejects: (0..12)
+            rejects: (0_u64..12)
                 .map(|n| Reject {
                     line: line + n,
                     field: "prediction".to_owned(),
