@@ -1,4 +1,8 @@
 //! The scenario tests, in one binary because each further one would link the whole library again.
 
+mod app;
 mod architecture;
 mod browser;
+mod exactly_once;
+mod fares;
+mod snapshot;
