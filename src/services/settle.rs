@@ -286,7 +286,8 @@ fn keys_of(
 }
 
 /// A hash of everything in a row but its id and version, to tell a repeated delivery from a conflicting one.
-/// Absent features count like features the batch does not have.
+/// Absent features count like features the batch does not have, and the order in which features, classes and
+/// segments are named does not count: it depends on the rows that happened to come in the same body.
 fn content_hash(batch: &PredictionBatch, row: usize) -> Vec<u8> {
     let features: BTreeMap<&str, &Value> = batch
         .features
@@ -294,10 +295,16 @@ fn content_hash(batch: &PredictionBatch, row: usize) -> Vec<u8> {
         .filter(|column| column.values[row] != Value::Absent)
         .map(|column| (column.name.as_str(), &column.values[row]))
         .collect();
+    let mut output = batch.outputs[row].clone();
+    output
+        .probabilities
+        .sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    let mut segments: Vec<&(String, String)> = batch.segments[row].iter().collect();
+    segments.sort_unstable();
     let content = (
         batch.predicted_at[row],
-        &batch.outputs[row],
-        &batch.segments[row],
+        output,
+        segments,
         batch.latency_ms[row],
         &batch.errors[row],
         &batch.deployments[row],

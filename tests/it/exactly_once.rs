@@ -135,15 +135,7 @@ async fn repeated_shuffled_and_split_deliveries_leave_what_one_delivery_leaves(p
         let (once, often) = (format!("once-{seed}"), format!("often-{seed}"));
         let (expected, got) = (snapshot(&app, &once).await, snapshot(&app, &often).await);
         assert_eq!(expected.predictions.len(), 90, "seed {seed}");
-        assert_eq!(got.predictions, expected.predictions, "seed {seed}");
-        assert_eq!(got.features, expected.features, "seed {seed}");
-        assert_eq!(got.outcomes, expected.outcomes, "seed {seed}");
-        assert_eq!(got.windows, expected.windows, "seed {seed}");
-        for (got, expected) in got.profiles.iter().zip(&expected.profiles) {
-            assert_eq!(got, expected, "seed {seed}");
-        }
-        assert_eq!(got.profiles.len(), expected.profiles.len(), "seed {seed}");
-        assert_eq!(got.measurements, expected.measurements, "seed {seed}");
+        got.assert_equals(&expected, &format!("seed {seed}"));
         for model in [&once, &often] {
             app.assert_conserved(model).await;
             assert_eq!(app.count(model, BatchKind::Predictions, "accepted").await, 90);
