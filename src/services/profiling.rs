@@ -94,6 +94,20 @@ impl Yardstick {
             .filter_map(|f| f.expectation.as_ref())
     }
 
+    /// The columns, and one of absent values for each expected feature that no row has.
+    #[must_use]
+    pub fn with_expected(&self, mut columns: Vec<Column>, rows: usize) -> Vec<Column> {
+        for expectation in self.expectations() {
+            if !columns.iter().any(|c| c.name == expectation.feature) {
+                columns.push(Column {
+                    name: expectation.feature.clone(),
+                    values: vec![Value::Absent; rows],
+                });
+            }
+        }
+        columns
+    }
+
     /// The cells a feature's numbers are counted in.
     #[must_use]
     pub fn grid(&self, feature: &str) -> Option<&Grid> {
@@ -101,7 +115,8 @@ impl Yardstick {
     }
 
     /// Counts the values of a feature. The schema says whether they are numbers or categories; without one the
-    /// first telling value does.
+    /// first telling value does. That a row lacks a feature counts only where the feature is expected: which rows
+    /// share a batch with one that brings something else is chance, and must not show in the counts.
     ///
     /// # Errors
     /// When the profile counts something of another kind.
@@ -126,6 +141,7 @@ impl Yardstick {
         };
         for value in values {
             match read(value, expected, numeric) {
+                Reading::Absent if expected.is_none() => {}
                 Reading::Absent => profile.observe_absent(),
                 Reading::Null => profile.observe_null(),
                 Reading::Mismatch => profile.observe_mismatch(),
@@ -269,6 +285,9 @@ pub fn count(
         for column in columns {
             let profile =
                 yardstick.profile(&column.name, rows.iter().map(|row| &column.values[*row]))?;
+            if profile.counts().rows == 0 {
+                continue;
+            }
             let key = ProfileKey {
                 version_id: *version_id,
                 window_start: *window_start,
@@ -352,7 +371,8 @@ pub async fn count_again(
                     .push(row);
             }
         }
-        let counted = count(&yardstick, &groups, &stored.columns)?;
+        let columns = yardstick.with_expected(stored.columns, stored.segments.len());
+        let counted = count(&yardstick, &groups, &columns)?;
         merge(conn, model, yardstick.grid_id, counted).await?;
     }
     windows::touch_all(conn, model.model_id, now).await?;
@@ -423,12 +443,12 @@ fn assemble(task: Task, stored: Vec<StoredPrediction>, chunks: &[FeatureChunk]) 
     }
 }
 
-/// Latencies as a column to be profiled.
+/// Latencies as a column to be profiled; most senders report none, so a row without one does not count.
 pub fn latency_column(latencies: impl Iterator<Item = Option<f64>>) -> Column {
     Column {
         name: LATENCY.to_owned(),
         values: latencies
-            .map(|latency| latency.map_or(Value::Null, Value::Number))
+            .map(|latency| latency.map_or(Value::Absent, Value::Number))
             .collect(),
     }
 }

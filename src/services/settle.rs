@@ -490,18 +490,7 @@ fn push_row(
 
 /// The batch's features, those the schema requires and the batch lacks altogether, the prediction, the latency.
 fn profiled_columns(model: &Model, yardstick: &Yardstick, batch: &PredictionBatch) -> Vec<Column> {
-    let mut columns = batch.features.clone();
-    for expectation in yardstick.expectations() {
-        if !columns
-            .iter()
-            .any(|column| column.name == expectation.feature)
-        {
-            columns.push(Column {
-                name: expectation.feature.clone(),
-                values: vec![Value::Absent; batch.len()],
-            });
-        }
-    }
+    let mut columns = yardstick.with_expected(batch.features.clone(), batch.len());
     columns.push(Column {
         name: PREDICTION.to_owned(),
         values: batch
@@ -510,9 +499,7 @@ fn profiled_columns(model: &Model, yardstick: &Yardstick, batch: &PredictionBatc
             .map(|output| profiling::output_value(model.task, output))
             .collect(),
     });
-    if batch.latency_ms.iter().any(Option::is_some) {
-        columns.push(profiling::latency_column(batch.latency_ms.iter().copied()));
-    }
+    columns.push(profiling::latency_column(batch.latency_ms.iter().copied()));
     columns
 }
 
