@@ -15,7 +15,7 @@ use crate::domain::model::Task;
 use crate::domain::schema::{FeatureExpectation, FeatureType};
 use crate::domain::window::Grain;
 use crate::stats::grid::Grid;
-use crate::stats::profile::FeatureProfile;
+use crate::stats::profile::{Counts, FeatureProfile, ProfileError};
 use crate::storage::baselines::{self, Schema, StoredGrid};
 use crate::storage::models::{self, Model};
 use crate::storage::predictions::{self, FeatureChunk, StoredPrediction};
@@ -320,18 +320,8 @@ pub async fn merge(
         let end = start + chrono::TimeDelta::microseconds(1);
         for stored in profiles::between(conn, version_id, start, end, grid_id).await? {
             if let Some(profile) = merged.get_mut(&stored.key) {
-                let mut sum = FeatureProfile::decode(&stored.profile).map_err(Error::internal)?;
-                match sum.merge(profile) {
-                    Ok(()) => *profile = sum,
-                    // Without a schema a column may change from numbers to text; what came first stays.
-                    Err(crate::stats::profile::ProfileError::DifferentKinds) => {
-                        for _ in 0..profile.counts().rows {
-                            sum.observe_mismatch();
-                        }
-                        *profile = sum;
-                    }
-                    Err(error) => return Err(Error::internal(error)),
-                }
+                let sum = FeatureProfile::decode(&stored.profile).map_err(Error::internal)?;
+                *profile = merged_profile(sum, profile)?;
             }
         }
     }
@@ -345,6 +335,48 @@ pub async fn merge(
         .collect();
     profiles::put(conn, model.project_id, model.model_id, grid_id, &rows).await?;
     Ok(())
+}
+
+fn merged_profile(
+    mut sum: FeatureProfile,
+    added: &FeatureProfile,
+) -> Result<FeatureProfile, Error> {
+    match sum.merge(added) {
+        Ok(()) => Ok(sum),
+        // Without a schema the kind is that of the first telling value, and nulls tell nothing.
+        Err(ProfileError::DifferentKinds) if is_untold(&sum) => {
+            let mut told = added.clone();
+            note_untold(&mut told, sum.counts());
+            Ok(told)
+        }
+        Err(ProfileError::DifferentKinds) if is_untold(added) => {
+            note_untold(&mut sum, added.counts());
+            Ok(sum)
+        }
+        // A column may even change from numbers to text; what came first stays.
+        Err(ProfileError::DifferentKinds) => {
+            for _ in 0..added.counts().rows {
+                sum.observe_mismatch();
+            }
+            Ok(sum)
+        }
+        Err(error) => Err(Error::internal(error)),
+    }
+}
+
+/// Whether no row had a value that says what kind the feature is of.
+fn is_untold(profile: &FeatureProfile) -> bool {
+    let counts = profile.counts();
+    counts.rows == counts.absent + counts.nulls
+}
+
+fn note_untold(profile: &mut FeatureProfile, counts: &Counts) {
+    for _ in 0..counts.absent {
+        profile.observe_absent();
+    }
+    for _ in 0..counts.nulls {
+        profile.observe_null();
+    }
 }
 
 /// Counts all of a model's windows again from its stored rows: the schema or the grid has changed.
