@@ -558,6 +558,15 @@ async fn settle_labels(
         .into_iter()
         .map(|label| (label.prediction_id.clone(), label))
         .collect();
+    // Every label that ever came, because a correction must survive that what it corrected is sent again.
+    let mut known: HashMap<String, Vec<StoredLabel>> = HashMap::new();
+    let revisions = labels::revisions(conn, model.model_id, &ids).await?;
+    for label in in_force.values().cloned().chain(revisions) {
+        known
+            .entry(label.prediction_id.clone())
+            .or_default()
+            .push(label);
+    }
     let mut settled = Settled::default();
     let mut changed: BTreeMap<String, StoredLabel> = BTreeMap::new();
     let mut outdated = Vec::new();
@@ -569,8 +578,13 @@ async fn settle_labels(
             batch.observed_at[row],
             batch_id,
         );
+        let known = known.entry(id.clone()).or_default();
+        if known.iter().any(|known| same_label(known, &label)) {
+            settled.duplicate += 1;
+            continue;
+        }
+        known.push(label.clone());
         match in_force.get(&id) {
-            Some(present) if same_label(present, &label) => settled.duplicate += 1,
             Some(present) if present.observed_at > label.observed_at => {
                 settled.accepted += 1;
                 outdated.push(label);
