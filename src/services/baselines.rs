@@ -448,6 +448,11 @@ async fn fit_grid(
             .iter()
             .filter(|b| b.baseline_id != baseline.baseline_id && b.state == "fitted")
         {
+            // Those on a window are fitted again from the rows that are stored; a file has to be sent again.
+            if other.source == "window" {
+                baselines::mark_waiting(conn, other.baseline_id).await?;
+                continue;
+            }
             let cause = "counted in the cells of a baseline that was replaced; fit it again";
             baselines::mark_fitted(
                 conn,

@@ -245,6 +245,17 @@ pub async fn mark_fitted(
     Ok(())
 }
 
+/// Has a baseline on a window fitted again.
+pub async fn mark_waiting(conn: &mut PgConnection, baseline_id: BaselineId) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE baselines SET state = 'waiting', fitted_at = NULL WHERE baseline_id = $1",
+        baseline_id.0
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Keeps what was inferred from a baseline's rows, so that overrides can change without the rows.
 pub async fn put_inferred(
     conn: &mut PgConnection,
