@@ -104,7 +104,8 @@ pub async fn apply(
         .put_all("runbook", &parsed.runbooks, |r| &r.name)
         .await?;
     for model in &parsed.models {
-        put_model(&mut tx, project_id, &model.value, actor, now).await?;
+        let changed = applied.changed.contains(&format!("model/{}", model.value.name));
+        put_model(&mut tx, project_id, &model.value, changed, actor, now).await?;
     }
     registry::record(
         &mut tx,
@@ -204,6 +205,7 @@ async fn put_model(
     conn: &mut PgConnection,
     project_id: ProjectId,
     definition: &ModelDef,
+    changed: bool,
     actor: &str,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
@@ -224,7 +226,7 @@ async fn put_model(
     let segments_changed = before.is_some_and(|before| before.segments != model.segments);
     if schema_changed || segments_changed {
         profiling::count_again(conn, &model, now).await?;
-    } else {
+    } else if changed {
         windows::touch_all(conn, model.model_id, now).await?;
     }
     Ok(())
