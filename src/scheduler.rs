@@ -66,7 +66,10 @@ impl Task {
 
     /// Whether what the task does depends on how far event time has come.
     fn follows_event_time(self) -> bool {
-        matches!(self, Self::Settle | Self::FitBaselines | Self::Evaluate | Self::Alert)
+        matches!(
+            self,
+            Self::Settle | Self::FitBaselines | Self::Evaluate | Self::Alert
+        )
     }
 
     /// What may make it run sooner.
@@ -109,7 +112,9 @@ impl Instruments {
         Self {
             activations: meter
                 .u64_counter("bellwether_task_activations")
-                .with_description("Activations of background tasks by result: idle, worked, failed, panicked.")
+                .with_description(
+                    "Activations of background tasks by result: idle, worked, failed, panicked.",
+                )
                 .build(),
             seconds: meter
                 .f64_histogram("bellwether_task_duration")
@@ -143,7 +148,10 @@ impl Scheduler {
     pub async fn run(&self, stopping: watch::Receiver<bool>) {
         let mut loops = JoinSet::new();
         let replayed = self.services.replay.is_some();
-        for task in Task::ALL.into_iter().filter(|task| !(replayed && task.follows_event_time())) {
+        for task in Task::ALL
+            .into_iter()
+            .filter(|task| !(replayed && task.follows_event_time()))
+        {
             let (scheduler, stopping) = (self.clone(), stopping.clone());
             loops.spawn(async move { scheduler.drive(task, stopping).await });
         }
@@ -161,7 +169,8 @@ impl Scheduler {
             if worked {
                 continue;
             }
-            let pause = TimeDelta::from_std(jittered(task.interval())).unwrap_or(TimeDelta::seconds(1));
+            let pause =
+                TimeDelta::from_std(jittered(task.interval())).unwrap_or(TimeDelta::seconds(1));
             let wake = self.services.wall.now() + pause;
             tokio::select! {
                 () = nudge.notified() => {}
@@ -180,12 +189,17 @@ impl Scheduler {
         let _turn = self.turns[task as usize].lock().await;
         let started = Instant::now();
         let services = self.services.clone();
-        let activation = tokio::spawn(async move { task.activate(&services, services.clock.now()).await });
+        let activation =
+            tokio::spawn(async move { task.activate(&services, services.clock.now()).await });
         let (word, result) = match activation.await {
             Ok(Ok(true)) => ("worked", Ok(true)),
             Ok(Ok(false)) => ("idle", Ok(false)),
             Ok(Err(error)) => {
-                tracing::error!(task = task.as_str(), error = &error as &dyn std::error::Error, "a background task failed");
+                tracing::error!(
+                    task = task.as_str(),
+                    error = &error as &dyn std::error::Error,
+                    "a background task failed"
+                );
                 ("failed", Err(()))
             }
             Err(panic) => {
@@ -193,9 +207,14 @@ impl Scheduler {
                 ("panicked", Err(()))
             }
         };
-        let labels = [KeyValue::new("task", task.as_str()), KeyValue::new("result", word)];
+        let labels = [
+            KeyValue::new("task", task.as_str()),
+            KeyValue::new("result", word),
+        ];
         self.instruments.activations.add(1, &labels);
-        self.instruments.seconds.record(started.elapsed().as_secs_f64(), &labels[..1]);
+        self.instruments
+            .seconds
+            .record(started.elapsed().as_secs_f64(), &labels[..1]);
         result
     }
 
@@ -205,7 +224,9 @@ impl Scheduler {
     /// Conflict when the service does not run on the replay clock; unavailable when a task fails.
     pub async fn advance(&self, to: DateTime<Utc>) -> Result<DateTime<Utc>, Error> {
         let Some(clock) = &self.services.replay else {
-            return Err(Error::Conflict("the service runs on the machine's clock, which nobody advances".to_owned()));
+            return Err(Error::Conflict(
+                "the service runs on the machine's clock, which nobody advances".to_owned(),
+            ));
         };
         clock.advance_to(to);
         let now = self.services.clock.now();
@@ -226,7 +247,10 @@ impl Scheduler {
                     Ok(false) => break,
                     Err(()) => {
                         let wait = Duration::from_secs(1);
-                        return Err(Error::unavailable(wait, format!("task {} failed; the log says why", task.as_str())));
+                        return Err(Error::unavailable(
+                            wait,
+                            format!("task {} failed; the log says why", task.as_str()),
+                        ));
                     }
                 }
             }

@@ -54,7 +54,11 @@ pub async fn run(command: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(options) => serve_until_stopped(options).await,
         Command::Demo(options) => {
             let happened = demo::run(options).await?;
-            Ok(if happened { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            Ok(if happened {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
         }
         Command::DemoPipeline { state } => {
             demo::pipeline::serve(&state).await?;
@@ -74,12 +78,18 @@ async fn serve_until_stopped(options: ServeOptions) -> anyhow::Result<ExitCode> 
         environment = environment.with("BELLWETHER_SERVER_LISTEN", listen);
     }
     if let Some(data_dir) = options.data_dir {
-        environment = environment.with("BELLWETHER_STORAGE_DATA_DIR", data_dir.display().to_string());
+        environment = environment.with(
+            "BELLWETHER_STORAGE_DATA_DIR",
+            data_dir.display().to_string(),
+        );
     }
     let config = Config::load(options.config.as_deref(), &environment)?;
     let service = Service::start(&config, ClockMode::Live, "default").await?;
     if let FirstSignIn(Some(password)) = &service.first_sign_in {
-        println!("Sign in at {} as {} with this password; it is shown only now:", service.services.public_url, password.email);
+        println!(
+            "Sign in at {} as {} with this password; it is shown only now:",
+            service.services.public_url, password.email
+        );
         println!("{}", password.reveal());
     }
     service.run().await?;
@@ -91,7 +101,9 @@ async fn serve_until_stopped(options: ServeOptions) -> anyhow::Result<ExitCode> 
 pub enum ClockMode {
     Live,
     /// Stands at `start`, or where an earlier replay into the same database stopped, until it is advanced.
-    Replay { start: DateTime<Utc> },
+    Replay {
+        start: DateTime<Utc>,
+    },
 }
 
 /// The first person who can sign in, told once.
@@ -118,13 +130,17 @@ impl Service {
     /// # Errors
     /// With a text that says what is wrong and what to do.
     pub async fn start(config: &Config, mode: ClockMode, project: &str) -> anyhow::Result<Self> {
-        let telemetry = crate::telemetry::init(&config.telemetry).context("set up logs and telemetry")?;
+        let telemetry =
+            crate::telemetry::init(&config.telemetry).context("set up logs and telemetry")?;
         for variable in &config.unknown_variables {
             tracing::warn!(variable, "this environment variable is not a setting");
         }
         let cluster = private_cluster(config).await?;
         let pool = connect(config, cluster.as_deref()).await?;
-        MIGRATOR.run(&pool).await.context("bring the database's schema up to date")?;
+        MIGRATOR
+            .run(&pool)
+            .await
+            .context("bring the database's schema up to date")?;
         let not_durable = durability(&pool).await?;
         let wall: Arc<dyn Clock> = Arc::new(SystemClock);
         let replay = replay_clock(&pool, mode).await?;
@@ -132,11 +148,17 @@ impl Service {
             Some(replay) => Arc::new(replay.clone()),
             None => wall.clone(),
         };
-        let first = FirstAdmin { project_name: project, auto_register: false, email: "admin@localhost" };
+        let first = FirstAdmin {
+            project_name: project,
+            auto_register: false,
+            email: "admin@localhost",
+        };
         let first_sign_in = FirstSignIn(ensure_first_admin(&pool, wall.now(), &first).await?);
 
         let listener = listen(config).await?;
-        let address = listener.local_addr().context("ask for the address that is listened on")?;
+        let address = listener
+            .local_addr()
+            .context("ask for the address that is listened on")?;
         let public_url = config.server.base_url(address).to_string();
         let services = Services {
             lander: Lander::start(pool.clone()),
@@ -195,7 +217,9 @@ impl Service {
             tracing::warn!("some requests were cut off");
         }
         if tokio::time::timeout(DRAIN, self.background).await.is_err() {
-            tracing::warn!("some background work was cut off; it will be taken up at the next start");
+            tracing::warn!(
+                "some background work was cut off; it will be taken up at the next start"
+            );
         }
         self.services.pool.close().await;
         self.supervision.abort();
@@ -214,14 +238,21 @@ async fn private_cluster(config: &Config) -> anyhow::Result<Option<Arc<PrivateCl
     }
     let mut settings = ClusterSettings::new(config.storage.data_dir.clone());
     settings.run_as.clone_from(&config.storage.run_as);
-    settings.bin_dir.clone_from(&config.storage.postgres_bin_dir);
-    let cluster = PrivateCluster::start(settings).await.context("start the private Postgres")?;
+    settings
+        .bin_dir
+        .clone_from(&config.storage.postgres_bin_dir);
+    let cluster = PrivateCluster::start(settings)
+        .await
+        .context("start the private Postgres")?;
     Ok(Some(Arc::new(cluster)))
 }
 
 async fn supervise(cluster: Option<Arc<PrivateCluster>>) -> anyhow::Result<()> {
     match cluster {
-        Some(cluster) => cluster.supervise().await.context("keep the private Postgres running"),
+        Some(cluster) => cluster
+            .supervise()
+            .await
+            .context("keep the private Postgres running"),
         None => std::future::pending().await,
     }
 }
@@ -233,7 +264,9 @@ async fn connect(config: &Config, cluster: Option<&PrivateCluster>) -> anyhow::R
         (None, None) => anyhow::bail!("there is neither a DATABASE_URL nor a private Postgres"),
     };
     // Plans made for any day would lock the partitions of every day.
-    let options = options.application_name("bellwether").options([("plan_cache_mode", "force_custom_plan")]);
+    let options = options
+        .application_name("bellwether")
+        .options([("plan_cache_mode", "force_custom_plan")]);
     PgPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(ACQUIRE_TIME_OUT)
@@ -244,9 +277,15 @@ async fn connect(config: &Config, cluster: Option<&PrivateCluster>) -> anyhow::R
 
 async fn durability(pool: &PgPool) -> anyhow::Result<Vec<&'static str>> {
     let mut conn = pool.acquire().await?;
-    let off = Durability::check(&mut conn).await.context("read the database's settings")?.switched_off();
+    let off = Durability::check(&mut conn)
+        .await
+        .context("read the database's settings")?
+        .switched_off();
     for setting in &off {
-        tracing::error!(setting, "is off: what is acknowledged can be lost when the database's machine fails");
+        tracing::error!(
+            setting,
+            "is off: what is acknowledged can be lost when the database's machine fails"
+        );
     }
     Ok(off)
 }
@@ -266,7 +305,11 @@ fn outward(config: &Config) -> anyhow::Result<Outward> {
         .outbound
         .allow_private
         .iter()
-        .map(|target| format!("{}:{}", target.host, target.port).parse().context("read [outbound] allow_private"))
+        .map(|target| {
+            format!("{}:{}", target.host, target.port)
+                .parse()
+                .context("read [outbound] allow_private")
+        })
         .collect::<anyhow::Result<_>>()?;
     Ok(Outward {
         mailer,
@@ -303,10 +346,12 @@ fn mailer(mail: &MailConfig) -> anyhow::Result<Mailer> {
                     SmtpSecurity::Tls => Encryption::Tls,
                     SmtpSecurity::None => Encryption::None,
                 },
-                credentials: smtp
-                    .credentials
-                    .as_ref()
-                    .map(|c| lettre::transport::smtp::authentication::Credentials::new(c.username.clone(), c.password.expose().to_owned())),
+                credentials: smtp.credentials.as_ref().map(|c| {
+                    lettre::transport::smtp::authentication::Credentials::new(
+                        c.username.clone(),
+                        c.password.expose().to_owned(),
+                    )
+                }),
                 time_out: SMTP_TIME_OUT,
             };
             Mailer::smtp(&from, &settings)
@@ -343,19 +388,28 @@ fn router(
     if services.replay.is_some() {
         api = api.merge(replay_route::router(scheduler.clone(), state));
     }
-    let hosts = AllowedHosts::new(&services.public_url, config.server.trusted_hosts.iter().map(String::as_str));
+    let hosts = AllowedHosts::new(
+        &services.public_url,
+        config.server.trusted_hosts.iter().map(String::as_str),
+    );
     Ok(api
         .merge(web::router().with_state(services.clone()))
         .fallback(web::not_found)
         .layer(axum::middleware::from_fn_with_state(hosts, headers::guard)))
 }
 
-async fn serve(listener: TcpListener, router: Router, mut stopping: watch::Receiver<bool>) -> std::io::Result<()> {
+async fn serve(
+    listener: TcpListener,
+    router: Router,
+    mut stopping: watch::Receiver<bool>,
+) -> std::io::Result<()> {
     let stopped = async move {
         // An error means that the sender is gone, which also ends the service.
         let _ = stopping.wait_for(|stopping| *stopping).await;
     };
-    axum::serve(listener, router).with_graceful_shutdown(stopped).await
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stopped)
+        .await
 }
 
 async fn stop_signal() {

@@ -1,9 +1,13 @@
 //! Ids of different things are different types. All are UUIDv7 made from the clock's instant, so they sort
-//! by creation, and a replayed year gets ids of that year.
+//! by creation, and a replayed year gets ids of that year. Within one instant (a replayed clock stands still for
+//! long, and a transaction writes several rows at one) a counter keeps them in the order of their making, which
+//! the outbox and the intake rely on.
+
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use uuid::{NoContext, Timestamp, Uuid};
+use uuid::{Timestamp, Uuid};
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
@@ -85,20 +89,34 @@ ids! {
     AuditEventId,
 }
 
-/// A random UUIDv7 whose time is `now`; instants before 1970 count as 1970.
+/// How many ids this process has made. It begins anew after 2^32 of them, when the order of two is not kept.
+static MADE: AtomicU32 = AtomicU32::new(0);
+
+/// A UUIDv7 whose time is `now` and whose other bits are a counter and then random; instants before 1970 count
+/// as 1970.
 #[must_use]
 pub fn uuid_at(now: DateTime<Utc>) -> Uuid {
     let seconds = u64::try_from(now.timestamp()).unwrap_or(0);
-    Uuid::new_v7(Timestamp::from_unix(
-        NoContext,
+    let made = MADE.fetch_add(1, Ordering::Relaxed);
+    Uuid::new_v7(Timestamp::from_unix_time(
         seconds,
         now.timestamp_subsec_nanos(),
+        made.into(),
+        32,
     ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_of_one_instant_sort_by_the_order_of_their_making_and_differ() {
+        let now = DateTime::from_timestamp(1_000, 500_000_000).expect("valid");
+        let ids: Vec<DeliveryId> = (0..10_000).map(|_| DeliveryId::new(now)).collect();
+        assert!(ids.is_sorted_by(|a, b| a < b));
+        assert!(ids.iter().all(|id| id.0.get_version_num() == 7));
+    }
 
     #[test]
     fn ids_sort_by_the_instant_they_were_made_at() {

@@ -485,7 +485,13 @@ fn judge(
         .iter()
         .filter(|(v, value, limit)| is_beyond(condition.threshold, v, *value, *limit))
         .collect();
-    beyond.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let excess = |value: f64, limit: f64| match condition.threshold {
+        Threshold::Below(_) | Threshold::BelowTimesBaseline(_) => limit - value,
+        Threshold::Above(_) | Threshold::AboveTimesBaseline(_) | Threshold::OwnStatus => {
+            value - limit
+        }
+    };
+    beyond.sort_by(|a, b| excess(b.1, b.2).total_cmp(&excess(a.1, a.2)));
     let evidence = beyond
         .iter()
         .map(|(v, value, limit)| witness(v, *value, *limit))
@@ -508,7 +514,7 @@ fn judge(
         (false, false) => {
             let worst = telling
                 .iter()
-                .max_by(|a, b| (a.1 - a.2).total_cmp(&(b.1 - b.2)));
+                .max_by(|a, b| excess(a.1, a.2).total_cmp(&excess(b.1, b.2)));
             worst.map_or(Verdict::Insufficient, |(_, value, threshold)| {
                 Verdict::Fine {
                     value: *value,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 
@@ -25,6 +25,8 @@ use crate::storage::labels;
 use crate::storage::models::{self, Model};
 use crate::storage::windows;
 
+/// How long after a window's end its labels are waited for, before a baseline is fitted on it.
+const LABEL_WAIT: TimeDelta = TimeDelta::hours(24);
 /// How many cells numbers are counted in.
 const GRID_CELLS: usize = 256;
 
@@ -179,13 +181,13 @@ pub async fn declare_window(
     Ok(baseline)
 }
 
-/// Fits the declared window baselines whose window is over. Returns whether there was anything to do.
+/// Fits the declared window baselines whose window is over and whose labels have had their time. Returns whether there was anything to do.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, Error> {
     let mut conn = services.pool.acquire().await?;
-    let waiting = baselines::waiting(&mut conn, now).await?;
+    let waiting = baselines::waiting(&mut conn, now - LABEL_WAIT).await?;
     drop(conn);
     for baseline in &waiting {
         let mut tx = services.pool.begin().await?;
@@ -449,6 +451,11 @@ async fn fit_grid(
             .iter()
             .filter(|b| b.baseline_id != baseline.baseline_id && b.state == "fitted")
         {
+            // Those on a window are fitted again from the rows that are stored; a file has to be sent again.
+            if other.source == "window" {
+                baselines::mark_waiting(conn, other.baseline_id).await?;
+                continue;
+            }
             let cause = "counted in the cells of a baseline that was replaced; fit it again";
             baselines::mark_fitted(
                 conn,

@@ -19,7 +19,7 @@ use crate::domain::rule::Rule;
 use crate::domain::runbook::Runbook;
 use crate::storage::definitions::{self as stored, StoredDefinition};
 use crate::storage::models::{self, Model};
-use crate::storage::{baselines, windows};
+use crate::storage::{baselines, labels, predictions, windows};
 
 /// What an apply changed.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
@@ -104,7 +104,10 @@ pub async fn apply(
         .put_all("runbook", &parsed.runbooks, |r| &r.name)
         .await?;
     for model in &parsed.models {
-        put_model(&mut tx, project_id, &model.value, actor, now).await?;
+        let changed = applied
+            .changed
+            .contains(&format!("model/{}", model.value.name));
+        put_model(&mut tx, project_id, &model.value, changed, actor, now).await?;
     }
     registry::record(
         &mut tx,
@@ -204,6 +207,7 @@ async fn put_model(
     conn: &mut PgConnection,
     project_id: ProjectId,
     definition: &ModelDef,
+    changed: bool,
     actor: &str,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
@@ -221,12 +225,41 @@ async fn put_model(
     let model = registry::register_model(conn, project_id, &new, actor, now).await?;
     let schema_changed = put_schema(conn, &model, definition, actor, now).await?;
     declare_all(conn, &model, definition, actor, now).await?;
-    let segments_changed = before.is_some_and(|before| before.segments != model.segments);
+    let segments_changed = before
+        .as_ref()
+        .is_some_and(|before| before.segments != model.segments);
+    if segments_changed {
+        let before = before.map(|before| before.segments).unwrap_or_default();
+        reorder_segments(conn, &model, &before).await?;
+    }
     if schema_changed || segments_changed {
         profiling::count_again(conn, &model, now).await?;
-    } else {
+    } else if changed {
         windows::touch_all(conn, model.model_id, now).await?;
     }
+    Ok(())
+}
+
+/// Rows keep the values of their segments in the order in which the segments were declared. Segments that are
+/// new have values from now on.
+async fn reorder_segments(
+    conn: &mut PgConnection,
+    model: &Model,
+    before: &[String],
+) -> Result<(), Error> {
+    models::lock(conn, model.model_id).await?;
+    let places: Vec<Option<i32>> = model
+        .segments
+        .iter()
+        .map(|name| {
+            (1..)
+                .zip(before)
+                .find(|(_, known)| *known == name)
+                .map(|(place, _)| place)
+        })
+        .collect();
+    predictions::reorder_segments(conn, model.model_id, &places).await?;
+    labels::reorder_segments(conn, model.model_id, &places).await?;
     Ok(())
 }
 

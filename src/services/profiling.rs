@@ -15,7 +15,7 @@ use crate::domain::model::Task;
 use crate::domain::schema::{FeatureExpectation, FeatureType};
 use crate::domain::window::Grain;
 use crate::stats::grid::Grid;
-use crate::stats::profile::FeatureProfile;
+use crate::stats::profile::{Counts, FeatureProfile, ProfileError};
 use crate::storage::baselines::{self, Schema, StoredGrid};
 use crate::storage::models::{self, Model};
 use crate::storage::predictions::{self, FeatureChunk, StoredPrediction};
@@ -94,6 +94,20 @@ impl Yardstick {
             .filter_map(|f| f.expectation.as_ref())
     }
 
+    /// The columns, and one of absent values for each expected feature that no row has.
+    #[must_use]
+    pub fn with_expected(&self, mut columns: Vec<Column>, rows: usize) -> Vec<Column> {
+        for expectation in self.expectations() {
+            if !columns.iter().any(|c| c.name == expectation.feature) {
+                columns.push(Column {
+                    name: expectation.feature.clone(),
+                    values: vec![Value::Absent; rows],
+                });
+            }
+        }
+        columns
+    }
+
     /// The cells a feature's numbers are counted in.
     #[must_use]
     pub fn grid(&self, feature: &str) -> Option<&Grid> {
@@ -101,7 +115,8 @@ impl Yardstick {
     }
 
     /// Counts the values of a feature. The schema says whether they are numbers or categories; without one the
-    /// first telling value does.
+    /// first telling value does. That a row lacks a feature counts only where the feature is expected: which rows
+    /// share a batch with one that brings something else is chance, and must not show in the counts.
     ///
     /// # Errors
     /// When the profile counts something of another kind.
@@ -126,6 +141,7 @@ impl Yardstick {
         };
         for value in values {
             match read(value, expected, numeric) {
+                Reading::Absent if expected.is_none() => {}
                 Reading::Absent => profile.observe_absent(),
                 Reading::Null => profile.observe_null(),
                 Reading::Mismatch => profile.observe_mismatch(),
@@ -269,6 +285,9 @@ pub fn count(
         for column in columns {
             let profile =
                 yardstick.profile(&column.name, rows.iter().map(|row| &column.values[*row]))?;
+            if profile.counts().rows == 0 {
+                continue;
+            }
             let key = ProfileKey {
                 version_id: *version_id,
                 window_start: *window_start,
@@ -301,18 +320,8 @@ pub async fn merge(
         let end = start + chrono::TimeDelta::microseconds(1);
         for stored in profiles::between(conn, version_id, start, end, grid_id).await? {
             if let Some(profile) = merged.get_mut(&stored.key) {
-                let mut sum = FeatureProfile::decode(&stored.profile).map_err(Error::internal)?;
-                match sum.merge(profile) {
-                    Ok(()) => *profile = sum,
-                    // Without a schema a column may change from numbers to text; what came first stays.
-                    Err(crate::stats::profile::ProfileError::DifferentKinds) => {
-                        for _ in 0..profile.counts().rows {
-                            sum.observe_mismatch();
-                        }
-                        *profile = sum;
-                    }
-                    Err(error) => return Err(Error::internal(error)),
-                }
+                let sum = FeatureProfile::decode(&stored.profile).map_err(Error::internal)?;
+                *profile = merged_profile(sum, profile)?;
             }
         }
     }
@@ -326,6 +335,48 @@ pub async fn merge(
         .collect();
     profiles::put(conn, model.project_id, model.model_id, grid_id, &rows).await?;
     Ok(())
+}
+
+fn merged_profile(
+    mut sum: FeatureProfile,
+    added: &FeatureProfile,
+) -> Result<FeatureProfile, Error> {
+    match sum.merge(added) {
+        Ok(()) => Ok(sum),
+        // Without a schema the kind is that of the first telling value, and nulls tell nothing.
+        Err(ProfileError::DifferentKinds) if is_untold(&sum) => {
+            let mut told = added.clone();
+            note_untold(&mut told, sum.counts());
+            Ok(told)
+        }
+        Err(ProfileError::DifferentKinds) if is_untold(added) => {
+            note_untold(&mut sum, added.counts());
+            Ok(sum)
+        }
+        // A column may even change from numbers to text; what came first stays.
+        Err(ProfileError::DifferentKinds) => {
+            for _ in 0..added.counts().rows {
+                sum.observe_mismatch();
+            }
+            Ok(sum)
+        }
+        Err(error) => Err(Error::internal(error)),
+    }
+}
+
+/// Whether no row had a value that says what kind the feature is of.
+fn is_untold(profile: &FeatureProfile) -> bool {
+    let counts = profile.counts();
+    counts.rows == counts.absent + counts.nulls
+}
+
+fn note_untold(profile: &mut FeatureProfile, counts: &Counts) {
+    for _ in 0..counts.absent {
+        profile.observe_absent();
+    }
+    for _ in 0..counts.nulls {
+        profile.observe_null();
+    }
 }
 
 /// Counts all of a model's windows again from its stored rows: the schema or the grid has changed.
@@ -352,7 +403,8 @@ pub async fn count_again(
                     .push(row);
             }
         }
-        let counted = count(&yardstick, &groups, &stored.columns)?;
+        let columns = yardstick.with_expected(stored.columns, stored.segments.len());
+        let counted = count(&yardstick, &groups, &columns)?;
         merge(conn, model, yardstick.grid_id, counted).await?;
     }
     windows::touch_all(conn, model.model_id, now).await?;
@@ -423,12 +475,12 @@ fn assemble(task: Task, stored: Vec<StoredPrediction>, chunks: &[FeatureChunk]) 
     }
 }
 
-/// Latencies as a column to be profiled.
+/// Latencies as a column to be profiled; most senders report none, so a row without one does not count.
 pub fn latency_column(latencies: impl Iterator<Item = Option<f64>>) -> Column {
     Column {
         name: LATENCY.to_owned(),
         values: latencies
-            .map(|latency| latency.map_or(Value::Null, Value::Number))
+            .map(|latency| latency.map_or(Value::Absent, Value::Number))
             .collect(),
     }
 }

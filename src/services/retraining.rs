@@ -10,7 +10,8 @@ use subtle::ConstantTimeEq;
 
 use super::{Error, Services, configuration, registry};
 use crate::domain::ids::{PipelineRunId, uuid_at};
-use crate::domain::pipeline::{PipelineDef, PipelineState, PipelineStatus};
+use crate::domain::message::one_line;
+use crate::domain::pipeline::{CandidateReport, PipelineDef, PipelineState, PipelineStatus};
 use crate::pipelines::http::{HttpPipeline, TIME_OUT};
 use crate::pipelines::{Callback, Pipeline, PollError, StartError, StartRequest};
 use crate::storage::models;
@@ -21,6 +22,8 @@ const LEASE: TimeDelta = TimeDelta::seconds(120);
 /// The pause after the first failed call; it doubles with each further one, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: TimeDelta = TimeDelta::seconds(5);
 const LONGEST_PAUSE: TimeDelta = TimeDelta::minutes(10);
+/// How much of what a pipeline says about a run's end is kept.
+const LONGEST_DETAIL: usize = 500;
 /// The name of the key that callback tokens are derived from.
 const CALLBACK_KEY: &str = "pipeline-callback";
 
@@ -330,17 +333,52 @@ async fn finish(
     };
     let succeeded = status.state == PipelineState::Succeeded;
     if let (true, Some(candidate)) = (succeeded, &status.candidate) {
-        let Some(model) = models::get(conn, run.model_id).await? else {
-            return Ok(());
-        };
-        let actor = format!("pipeline {}", run.pipeline);
-        let lineage = serde_json::json!({"pipeline": run.pipeline, "run_key": run.run_key, "reported": candidate.lineage});
-        let (version_id, _) =
-            registry::add_version(conn, &model, &candidate.version, lineage, &actor, now).await?;
-        runs::insert_candidate(conn, &run, version_id, now).await?;
+        match take(conn, &run, candidate, now).await {
+            // Asking again would bring the same name: the run ends here, and says why.
+            Err(Error::Invalid { message, .. }) => {
+                let cause = format!("it delivered a version that cannot be taken: {message}");
+                return settle(conn, &run, "failed", &cause, now).await;
+            }
+            taken => taken?,
+        }
     }
     let state = if succeeded { "succeeded" } else { "failed" };
-    settle(conn, &run, state, &status.detail, now).await
+    let detail = one_line(&status.detail, LONGEST_DETAIL);
+    settle(conn, &run, state, &detail, now).await
+}
+
+/// Registers what a pipeline has delivered.
+async fn take(
+    conn: &mut PgConnection,
+    run: &PipelineRun,
+    candidate: &CandidateReport,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let Some(model) = models::get(conn, run.model_id).await? else {
+        return Ok(());
+    };
+    let actor = format!("pipeline {}", run.pipeline);
+    let reported = without_nul(candidate.lineage.clone());
+    let lineage =
+        serde_json::json!({"pipeline": run.pipeline, "run_key": run.run_key, "reported": reported});
+    let (version_id, _) =
+        registry::add_version(conn, &model, &candidate.version, lineage, &actor, now).await?;
+    runs::insert_candidate(conn, run, version_id, now).await?;
+    Ok(())
+}
+
+/// The same JSON without NUL characters, which Postgres cannot keep.
+fn without_nul(json: Value) -> Value {
+    let replaced = |text: String| text.replace('\0', "\u{2400}");
+    match json {
+        Value::String(text) => Value::String(replaced(text)),
+        Value::Array(items) => items.into_iter().map(without_nul).collect(),
+        Value::Object(fields) => fields
+            .into_iter()
+            .map(|(name, value)| (replaced(name), without_nul(value)))
+            .collect(),
+        other => other,
+    }
 }
 
 /// The token of one run's callback: derived, so that a request that is repeated after a crash carries the same.

@@ -15,6 +15,8 @@ use crate::storage::alerts::{self, Alert, AlertEvent};
 use crate::storage::models::{self, Model};
 use crate::storage::runs::{self, Decision, Run, RunStep};
 
+const LONGEST_REASON: usize = 2_000;
+
 /// Starts the runbook of an alert that opens. A runbook that retrains is not started while another retraining
 /// of the model is under way: two alerts about one loss must not train twice.
 ///
@@ -28,6 +30,8 @@ pub(super) async fn start_for_alert(
     runbook: Runbook,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
+    // Another process may be opening another alert of this model, or somebody may be starting a run by hand.
+    models::lock(conn, model.model_id).await?;
     if let Some(present) = retraining_under_way(conn, model, &runbook).await? {
         let text = format!(
             "runbook {:?} was not started: run {} of {:?} is under way",
@@ -70,12 +74,7 @@ pub async fn start_by_hand(
     actor: &str,
 ) -> Result<RunId, Error> {
     let now = services.clock.now();
-    if reason.trim().is_empty() {
-        return Err(Error::invalid_field(
-            "reason",
-            "say why, for whoever reads this later",
-        ));
-    }
+    let reason = checked_reason(reason)?;
     let mut tx = services.pool.begin().await?;
     let model = registry::model(&mut tx, project_id, model).await?;
     let found = configuration::runbook(&mut tx, project_id, runbook).await?;
@@ -103,6 +102,24 @@ pub async fn start_by_hand(
     tx.commit().await?;
     services.nudges.respond.notify_one();
     Ok(run.run_id)
+}
+
+/// A reason that can be stored and read.
+fn checked_reason(reason: &str) -> Result<&str, Error> {
+    let reason = reason.trim();
+    if reason.is_empty() {
+        return Err(Error::invalid_field(
+            "reason",
+            "say why, for whoever reads this later",
+        ));
+    }
+    if reason.len() > LONGEST_REASON || reason.contains('\0') {
+        return Err(Error::invalid_field(
+            "reason",
+            "must be at most 2,000 bytes of text",
+        ));
+    }
+    Ok(reason)
 }
 
 /// A run that would train the model at the same time as `runbook`.
@@ -205,19 +222,7 @@ pub async fn decide(
     answer: Answer<'_>,
 ) -> Result<(), Error> {
     let now = services.clock.now();
-    let reason = answer.reason.trim();
-    if reason.is_empty() {
-        return Err(Error::invalid_field(
-            "reason",
-            "say why, for whoever reads this later",
-        ));
-    }
-    if reason.len() > 2_000 || reason.contains('\0') {
-        return Err(Error::invalid_field(
-            "reason",
-            "must be at most 2,000 bytes of text",
-        ));
-    }
+    let reason = checked_reason(answer.reason)?;
     let mut tx = services.pool.begin().await?;
     let found = runs::run_of_approval(&mut tx, project_id, answer.approval_id).await?;
     let run_id =

@@ -286,7 +286,8 @@ fn keys_of(
 }
 
 /// A hash of everything in a row but its id and version, to tell a repeated delivery from a conflicting one.
-/// Absent features count like features the batch does not have.
+/// Absent features count like features the batch does not have, and the order in which features, classes and
+/// segments are named does not count: it depends on the rows that happened to come in the same body.
 fn content_hash(batch: &PredictionBatch, row: usize) -> Vec<u8> {
     let features: BTreeMap<&str, &Value> = batch
         .features
@@ -294,10 +295,14 @@ fn content_hash(batch: &PredictionBatch, row: usize) -> Vec<u8> {
         .filter(|column| column.values[row] != Value::Absent)
         .map(|column| (column.name.as_str(), &column.values[row]))
         .collect();
+    let mut output = batch.outputs[row].clone();
+    output.probabilities.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    let mut segments: Vec<&(String, String)> = batch.segments[row].iter().collect();
+    segments.sort_unstable();
     let content = (
         batch.predicted_at[row],
-        &batch.outputs[row],
-        &batch.segments[row],
+        output,
+        segments,
         batch.latency_ms[row],
         &batch.errors[row],
         &batch.deployments[row],
@@ -483,18 +488,7 @@ fn push_row(
 
 /// The batch's features, those the schema requires and the batch lacks altogether, the prediction, the latency.
 fn profiled_columns(model: &Model, yardstick: &Yardstick, batch: &PredictionBatch) -> Vec<Column> {
-    let mut columns = batch.features.clone();
-    for expectation in yardstick.expectations() {
-        if !columns
-            .iter()
-            .any(|column| column.name == expectation.feature)
-        {
-            columns.push(Column {
-                name: expectation.feature.clone(),
-                values: vec![Value::Absent; batch.len()],
-            });
-        }
-    }
+    let mut columns = yardstick.with_expected(batch.features.clone(), batch.len());
     columns.push(Column {
         name: PREDICTION.to_owned(),
         values: batch
@@ -503,9 +497,7 @@ fn profiled_columns(model: &Model, yardstick: &Yardstick, batch: &PredictionBatc
             .map(|output| profiling::output_value(model.task, output))
             .collect(),
     });
-    if batch.latency_ms.iter().any(Option::is_some) {
-        columns.push(profiling::latency_column(batch.latency_ms.iter().copied()));
-    }
+    columns.push(profiling::latency_column(batch.latency_ms.iter().copied()));
     columns
 }
 
@@ -564,6 +556,15 @@ async fn settle_labels(
         .into_iter()
         .map(|label| (label.prediction_id.clone(), label))
         .collect();
+    // Every label that ever came, because a correction must survive that what it corrected is sent again.
+    let mut known: HashMap<String, Vec<StoredLabel>> = HashMap::new();
+    let revisions = labels::revisions(conn, model.model_id, &ids).await?;
+    for label in in_force.values().cloned().chain(revisions) {
+        known
+            .entry(label.prediction_id.clone())
+            .or_default()
+            .push(label);
+    }
     let mut settled = Settled::default();
     let mut changed: BTreeMap<String, StoredLabel> = BTreeMap::new();
     let mut outdated = Vec::new();
@@ -575,8 +576,13 @@ async fn settle_labels(
             batch.observed_at[row],
             batch_id,
         );
+        let known = known.entry(id.clone()).or_default();
+        if known.iter().any(|known| same_label(known, &label)) {
+            settled.duplicate += 1;
+            continue;
+        }
+        known.push(label.clone());
         match in_force.get(&id) {
-            Some(present) if same_label(present, &label) => settled.duplicate += 1,
             Some(present) if present.observed_at > label.observed_at => {
                 settled.accepted += 1;
                 outdated.push(label);

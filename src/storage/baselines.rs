@@ -159,8 +159,11 @@ pub async fn in_force(conn: &mut PgConnection, model_id: ModelId) -> sqlx::Resul
     .await
 }
 
-/// Window baselines that wait for their window to be over.
-pub async fn waiting(conn: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<Vec<Baseline>> {
+/// Window baselines that wait to be fitted and whose window was over by `ended_by`.
+pub async fn waiting(
+    conn: &mut PgConnection,
+    ended_by: DateTime<Utc>,
+) -> sqlx::Result<Vec<Baseline>> {
     sqlx::query_as!(
         Baseline,
         r#"
@@ -171,7 +174,7 @@ pub async fn waiting(conn: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Resul
         WHERE state = 'waiting' AND retired_at IS NULL AND window_to <= $1
         ORDER BY baseline_id
         "#,
-        now
+        ended_by
     )
     .fetch_all(conn)
     .await
@@ -255,6 +258,17 @@ pub async fn mark_version(
         "UPDATE baselines SET model_version_id = $2 WHERE baseline_id = $1",
         baseline_id.0,
         version_id.map(|id| id.0)
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Has a baseline on a window fitted again.
+pub async fn mark_waiting(conn: &mut PgConnection, baseline_id: BaselineId) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE baselines SET state = 'waiting', fitted_at = NULL WHERE baseline_id = $1",
+        baseline_id.0
     )
     .execute(conn)
     .await?;

@@ -37,6 +37,26 @@ pub async fn find(
     .await
 }
 
+/// The labels of the given predictions that were in force once, or came too late to be.
+pub async fn revisions(
+    conn: &mut PgConnection,
+    model_id: ModelId,
+    ids: &[String],
+) -> sqlx::Result<Vec<StoredLabel>> {
+    sqlx::query_as!(
+        StoredLabel,
+        r#"
+        SELECT prediction_id, value, class, observed_at, batch_id AS "batch_id: BatchId"
+        FROM label_revisions
+        WHERE model_id = $1 AND prediction_id = ANY($2)
+        "#,
+        model_id.0,
+        ids
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// Puts labels into force; one that is replaced goes to `label_revisions`.
 pub async fn put(
     conn: &mut PgConnection,
@@ -300,6 +320,31 @@ pub async fn shared_outcomes(
             )
         })
         .collect())
+}
+
+/// Puts every row's segment values into another order: `places` has, for each segment, its place so far, from
+/// 1, or nothing where it is new and has no values.
+pub async fn reorder_segments(
+    conn: &mut PgConnection,
+    model_id: ModelId,
+    places: &[Option<i32>],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        UPDATE outcomes
+        SET segments = ARRAY(
+            SELECT COALESCE(segments[place], '')
+            FROM unnest($2::int[]) WITH ORDINALITY AS n (place, position)
+            ORDER BY position
+        )
+        WHERE model_id = $1
+        "#,
+        model_id.0,
+        places as &[Option<i32>]
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// A label as stored.

@@ -237,6 +237,31 @@ pub async fn chunks_between(
     .await
 }
 
+/// Puts every row's segment values into another order: `places` has, for each segment, its place so far, from
+/// 1, or nothing where it is new and has no values.
+pub async fn reorder_segments(
+    conn: &mut PgConnection,
+    model_id: ModelId,
+    places: &[Option<i32>],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        UPDATE predictions
+        SET segments = ARRAY(
+            SELECT COALESCE(segments[place], '')
+            FROM unnest($2::int[]) WITH ORDINALITY AS n (place, position)
+            ORDER BY position
+        )
+        WHERE model_id = $1
+        "#,
+        model_id.0,
+        places as &[Option<i32>]
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// The newest event time of any version of a model.
 pub async fn newest_event(
     conn: &mut PgConnection,

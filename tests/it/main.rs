@@ -1,5 +1,10 @@
-//! Scenario, reference and architecture tests in one binary.
+//! Scenario, reference, browser and architecture tests, in one binary because each further one would link the
+//! whole library again.
 
+mod app;
 mod architecture;
 mod browser;
+mod exactly_once;
+mod fares;
 mod reference;
+mod snapshot;

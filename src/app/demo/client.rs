@@ -15,7 +15,10 @@ use crate::domain::pipeline::PipelineStatus;
 const TIME_OUT: Duration = Duration::from_secs(120);
 
 /// Both clients talk to the demo's own service on this machine only, which the guarded client would refuse.
-#[expect(clippy::disallowed_methods, reason = "talks to the demo's own service on loopback")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "talks to the demo's own service on loopback"
+)]
 fn http() -> anyhow::Result<reqwest::Client> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
@@ -53,9 +56,17 @@ impl Client {
         self.send(path, request).await
     }
 
-    pub(super) async fn upload(&self, path: &str, content_type: &str, body: Bytes) -> anyhow::Result<Value> {
-        let request =
-            self.http.post(format!("{}{path}", self.server)).header(CONTENT_TYPE, content_type).body(body);
+    pub(super) async fn upload(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: Bytes,
+    ) -> anyhow::Result<Value> {
+        let request = self
+            .http
+            .post(format!("{}{path}", self.server))
+            .header(CONTENT_TYPE, content_type)
+            .body(body);
         self.send(path, request).await
     }
 
@@ -66,9 +77,16 @@ impl Client {
     }
 
     async fn send(&self, path: &str, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
-        let answer = request.bearer_auth(&self.token).send().await.with_context(|| format!("call {path}"))?;
+        let answer = request
+            .bearer_auth(&self.token)
+            .send()
+            .await
+            .with_context(|| format!("call {path}"))?;
         let status = answer.status();
-        let text = answer.text().await.with_context(|| format!("read the answer of {path}"))?;
+        let text = answer
+            .text()
+            .await
+            .with_context(|| format!("read the answer of {path}"))?;
         if !status.is_success() {
             bail!("call {path}: {status}: {text}");
         }
@@ -79,8 +97,20 @@ impl Client {
     }
 
     /// Reports on a pipeline run's callback, with the token of that run.
-    pub(super) async fn report(&self, url: &str, token: &str, status: &PipelineStatus) -> anyhow::Result<()> {
-        let answer = self.http.post(url).bearer_auth(token).json(status).send().await.context("report")?;
+    pub(super) async fn report(
+        &self,
+        url: &str,
+        token: &str,
+        status: &PipelineStatus,
+    ) -> anyhow::Result<()> {
+        let answer = self
+            .http
+            .post(url)
+            .bearer_auth(token)
+            .json(status)
+            .send()
+            .await
+            .context("report")?;
         if !answer.status().is_success() {
             bail!("report: {}", answer.status());
         }
@@ -108,8 +138,14 @@ impl Browser {
     /// A page's text.
     pub(super) async fn page(&self, path: &str) -> anyhow::Result<String> {
         let cookie = self.cookie.lock().await.clone();
-        let request = self.http.get(format!("{}{path}", self.server)).header(COOKIE, cookie);
-        let answer = request.send().await.with_context(|| format!("open {path}"))?;
+        let request = self
+            .http
+            .get(format!("{}{path}", self.server))
+            .header(COOKIE, cookie);
+        let answer = request
+            .send()
+            .await
+            .with_context(|| format!("open {path}"))?;
         if !answer.status().is_success() {
             bail!("open {path}: {}", answer.status());
         }
@@ -125,14 +161,24 @@ impl Browser {
             .header(ORIGIN, &self.server)
             .header(COOKIE, cookie.as_str())
             .form(form);
-        let answer = request.send().await.with_context(|| format!("send the form of {path}"))?;
-        if let Some(set) = answer.headers().get(SET_COOKIE).and_then(|value| value.to_str().ok()) {
+        let answer = request
+            .send()
+            .await
+            .with_context(|| format!("send the form of {path}"))?;
+        if let Some(set) = answer
+            .headers()
+            .get(SET_COOKIE)
+            .and_then(|value| value.to_str().ok())
+        {
             *cookie = set.split(';').next().unwrap_or_default().to_owned();
         }
         if !answer.status().is_redirection() {
             bail!("send the form of {path}: {}", answer.status());
         }
-        let led_to = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+        let led_to = answer
+            .headers()
+            .get(LOCATION)
+            .and_then(|value| value.to_str().ok());
         Ok(led_to.unwrap_or_default().to_owned())
     }
 }

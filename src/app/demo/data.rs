@@ -12,21 +12,33 @@ use crate::domain::model::Task;
 use crate::formats::{self, Expectations, Format, Limits};
 
 /// What the champion was trained on.
-pub(super) const TRAINING: &[u8] = include_bytes!("../../../demo/data/air-time/training-v1.parquet");
+pub(super) const TRAINING: &[u8] =
+    include_bytes!("../../../demo/data/air-time/training-v1.parquet");
 /// The configuration that the demo applies.
 pub(super) const CONFIGURATION: &str = include_str!("../../../demo/bellwether.yaml");
 
 const PREDICTIONS: [(&str, &[u8]); 3] = [
-    ("v1", include_bytes!("../../../demo/data/air-time/predictions-v1.parquet")),
-    ("v2", include_bytes!("../../../demo/data/air-time/predictions-v2.parquet")),
-    ("v3", include_bytes!("../../../demo/data/air-time/predictions-v3.parquet")),
+    (
+        "v1",
+        include_bytes!("../../../demo/data/air-time/predictions-v1.parquet"),
+    ),
+    (
+        "v2",
+        include_bytes!("../../../demo/data/air-time/predictions-v2.parquet"),
+    ),
+    (
+        "v3",
+        include_bytes!("../../../demo/data/air-time/predictions-v3.parquet"),
+    ),
 ];
 const LABELS: &[u8] = include_bytes!("../../../demo/data/air-time/labels.parquet");
 
 /// The feature that goes wrong for three days in August, and what it is sent as then.
 const SKEWED_FEATURE: &str = "wind_direction";
-const COMPASS: [&str; 16] =
-    ["N", "NNE", "NE", "ENE", "E", "ESE", "SE", "SSE", "S", "SSW", "SW", "WSW", "W", "WNW", "NW", "NNW"];
+const COMPASS: [&str; 16] = [
+    "N", "NNE", "NE", "ENE", "E", "ESE", "SE", "SSE", "S", "SSW", "SW", "WSW", "W", "WNW", "NW",
+    "NNW",
+];
 
 /// When the replay begins.
 pub(super) fn start() -> DateTime<Utc> {
@@ -44,7 +56,10 @@ pub(super) fn skewed_days() -> (DateTime<Utc>, DateTime<Utc>) {
 }
 
 pub(super) fn day(year: i32, month: u32, day: u32) -> DateTime<Utc> {
-    NaiveDate::from_ymd_opt(year, month, day).unwrap_or_default().and_time(chrono::NaiveTime::MIN).and_utc()
+    NaiveDate::from_ymd_opt(year, month, day)
+        .unwrap_or_default()
+        .and_time(chrono::NaiveTime::MIN)
+        .and_utc()
 }
 
 /// All flights, ready to be sent.
@@ -64,14 +79,19 @@ impl Flights {
         let mut batches = PREDICTIONS
             .iter()
             .map(|(version, file)| {
-                let decoded = formats::decode_predictions(Format::Parquet, file, &expectations(version))?;
+                let decoded =
+                    formats::decode_predictions(Format::Parquet, file, &expectations(version))?;
                 Ok((*version, decoded.batch))
             })
             .collect::<anyhow::Result<Vec<_>>>()
             .context("read the demo's predictions")?;
         let champion = batches[0].1.clone();
-        let rows: HashMap<&str, usize> =
-            champion.prediction_ids.iter().enumerate().map(|(row, id)| (id.as_str(), row)).collect();
+        let rows: HashMap<&str, usize> = champion
+            .prediction_ids
+            .iter()
+            .enumerate()
+            .map(|(row, id)| (id.as_str(), row))
+            .collect();
         let versions = batches
             .drain(..)
             .map(|(version, batch)| {
@@ -86,7 +106,8 @@ impl Flights {
             })
             .collect();
         drop(rows);
-        let decoded = formats::decode_labels(Format::Parquet, LABELS, &expectations("v1")).context("read the demo's labels")?;
+        let decoded = formats::decode_labels(Format::Parquet, LABELS, &expectations("v1"))
+            .context("read the demo's labels")?;
         let mut labels: Vec<(DateTime<Utc>, String, f64)> = decoded
             .batch
             .prediction_ids
@@ -99,11 +120,20 @@ impl Flights {
             })
             .collect();
         labels.sort_by_key(|(at, _, _)| *at);
-        Ok(Self { champion, versions, labels })
+        Ok(Self {
+            champion,
+            versions,
+            labels,
+        })
     }
 
     /// The predictions of a version made in `[from, to)`, as NDJSON.
-    pub(super) fn predictions(&self, version: &str, from: DateTime<Utc>, to: DateTime<Utc>) -> Option<Bytes> {
+    pub(super) fn predictions(
+        &self,
+        version: &str,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+    ) -> Option<Bytes> {
         let (_, values) = self.versions.iter().find(|(name, _)| *name == version)?;
         let at = |entry: &(usize, f64)| self.champion.predicted_at[entry.0];
         let first = values.partition_point(|entry| at(entry) < from);
@@ -140,7 +170,9 @@ impl Flights {
                 let value = match &column.values[row] {
                     Value::Absent => return None,
                     Value::Null => Json::Null,
-                    Value::Number(degrees) if skewed && column.name == SKEWED_FEATURE => json!(compass(*degrees)),
+                    Value::Number(degrees) if skewed && column.name == SKEWED_FEATURE => {
+                        json!(compass(*degrees))
+                    }
                     Value::Number(n) => json!(n),
                     Value::Integer(n) => json!(n),
                     Value::Boolean(b) => json!(b),
@@ -189,7 +221,15 @@ mod tests {
 
     #[test]
     fn degrees_become_the_points_of_the_compass() {
-        let cases = [(0.0, "N"), (11.0, "N"), (12.0, "NNE"), (90.0, "E"), (315.0, "NW"), (350.0, "N"), (360.0, "N")];
+        let cases = [
+            (0.0, "N"),
+            (11.0, "N"),
+            (12.0, "NNE"),
+            (90.0, "E"),
+            (315.0, "NW"),
+            (350.0, "N"),
+            (360.0, "N"),
+        ];
         for (degrees, point) in cases {
             assert_eq!(compass(degrees), point, "{degrees}");
         }

@@ -6,8 +6,8 @@
 
 mod client;
 mod data;
-pub mod pipeline;
 mod person;
+pub mod pipeline;
 mod replay;
 mod story;
 
@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use self::client::Client;
 use self::data::Flights;
 use self::pipeline::PipelineProcess;
 use super::{ClockMode, Service};
-use self::client::Client;
 use crate::cli::DemoOptions;
 use crate::config::{Config, Environment};
 use crate::domain::access::{MemberRole, Scope};
@@ -50,7 +50,9 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<bool> {
     let dir = scratch.path().to_owned();
     let pipeline = PipelineProcess::start(&dir.join("pipeline.json")).await?;
     let config = config(&options, &dir, &pipeline)?;
-    let clock = ClockMode::Replay { start: data::start() };
+    let clock = ClockMode::Replay {
+        start: data::start(),
+    };
     let service = Service::start(&config, clock, PROJECT).await?;
     let credentials = credentials(&service, &dir).await?;
     let server = format!("http://{}", service.address);
@@ -113,7 +115,8 @@ impl Scratch {
             None => Self::Named(PathBuf::from("bellwether-demo-data")),
         };
         let dir = scratch.path();
-        std::fs::create_dir_all(dir).with_context(|| format!("make the directory {}", dir.display()))?;
+        std::fs::create_dir_all(dir)
+            .with_context(|| format!("make the directory {}", dir.display()))?;
         Ok(scratch)
     }
 
@@ -149,7 +152,10 @@ fn config(options: &DemoOptions, dir: &Path, pipeline: &PipelineProcess) -> anyh
     let environment = Environment::of_process()
         .with("BELLWETHER_SERVER_LISTEN", listen)
         .with("BELLWETHER_STORAGE_DATA_DIR", dir.display().to_string())
-        .with("BELLWETHER_TELEMETRY_LOG_FILTER", std::env::var("RUST_LOG").unwrap_or_else(|_| level.to_owned()));
+        .with(
+            "BELLWETHER_TELEMETRY_LOG_FILTER",
+            std::env::var("RUST_LOG").unwrap_or_else(|_| level.to_owned()),
+        );
     let file = Path::new("demo");
     Ok(Config::from_text(Some((file, &text)), &environment)?)
 }
@@ -165,17 +171,31 @@ async fn credentials(service: &Service, dir: &Path) -> anyhow::Result<Credential
     // A first start that was cut off before the file was written leaves people whose passwords nobody knows.
     let admin_password = match &service.first_sign_in.0 {
         Some(one_time) => one_time.reveal().to_owned(),
-        None => reset_password(pool, now, project_id, ADMIN, "demo").await?.reveal().to_owned(),
+        None => reset_password(pool, now, project_id, ADMIN, "demo")
+            .await?
+            .reveal()
+            .to_owned(),
     };
-    let known = list_people(pool, project_id).await?.iter().any(|person| person.email == APPROVER);
+    let known = list_people(pool, project_id)
+        .await?
+        .iter()
+        .any(|person| person.email == APPROVER);
     let approver_password = if known {
         reset_password(pool, now, project_id, APPROVER, "demo").await?
     } else {
-        let dana = NewPerson { email: APPROVER, display_name: "Dana Reyes", role: MemberRole::Operator };
+        let dana = NewPerson {
+            email: APPROVER,
+            display_name: "Dana Reyes",
+            role: MemberRole::Operator,
+        };
         add_person(pool, now, project_id, &dana, "demo").await?
     };
     let name = format!("replay {}", now.timestamp());
-    let request = TokenRequest { name: &name, scopes: &[Scope::Admin, Scope::Ingest], expires_at: None };
+    let request = TokenRequest {
+        name: &name,
+        scopes: &[Scope::Admin, Scope::Ingest],
+        expires_at: None,
+    };
     let token = create_token(pool, now, project_id, &request, "demo").await?;
     let credentials = Credentials {
         admin_password,
@@ -194,7 +214,9 @@ fn write_private(file: &Path, content: &[u8]) -> anyhow::Result<()> {
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut out = options.open(&fresh).with_context(|| format!("write {}", fresh.display()))?;
+    let mut out = options
+        .open(&fresh)
+        .with_context(|| format!("write {}", fresh.display()))?;
     out.write_all(content)?;
     out.sync_all()?;
     std::fs::rename(&fresh, file).with_context(|| format!("write {}", file.display()))
@@ -205,10 +227,17 @@ fn greet(options: &DemoOptions, server: &str, credentials: &Credentials) {
         return;
     }
     println!("Bellwether lives through 2013 at {server}");
-    println!("Sign in as {ADMIN} with the password {}", credentials.admin_password);
-    println!("In August the replay sends wind_direction as text for three days, to make a real schema skew.");
+    println!(
+        "Sign in as {ADMIN} with the password {}",
+        credentials.admin_password
+    );
+    println!(
+        "In August the replay sends wind_direction as text for three days, to make a real schema skew."
+    );
     if options.hands_on {
-        println!("Approvals wait for you: the replay stands still until you decide on the page of the alert.");
+        println!(
+            "Approvals wait for you: the replay stands still until you decide on the page of the alert."
+        );
     }
 }
 

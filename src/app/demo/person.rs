@@ -16,7 +16,10 @@ impl Person {
     pub(super) async fn sign_in(server: &str, email: &str, password: &str) -> anyhow::Result<Self> {
         let browser = Browser::new(server)?;
         let form = [("email", email), ("password", password)];
-        let landed = browser.submit("/sign-in", &form).await.context("sign the demo's person in")?;
+        let landed = browser
+            .submit("/sign-in", &form)
+            .await
+            .context("sign the demo's person in")?;
         if landed.ends_with("/sign-in") {
             bail!("sign the demo's person in: the password was not taken");
         }
@@ -24,11 +27,19 @@ impl Person {
     }
 
     /// Approves what a run asks.
-    pub(super) async fn approve(&self, run_id: &str, approval_id: &str, reason: &str) -> anyhow::Result<()> {
+    pub(super) async fn approve(
+        &self,
+        run_id: &str,
+        approval_id: &str,
+        reason: &str,
+    ) -> anyhow::Result<()> {
         let page = self.browser.page(&format!("/runs/{run_id}")).await?;
-        let csrf = hidden_value(&page, "csrf").context("find the form's token on the page of the run")?;
+        let csrf =
+            hidden_value(&page, "csrf").context("find the form's token on the page of the run")?;
         let form = [("csrf", csrf), ("decision", "approve"), ("reason", reason)];
-        self.browser.submit(&format!("/approvals/{approval_id}"), &form).await?;
+        self.browser
+            .submit(&format!("/approvals/{approval_id}"), &form)
+            .await?;
         Ok(())
     }
 }
@@ -45,7 +56,8 @@ mod tests {
 
     #[test]
     fn a_hidden_field_is_found_by_name() {
-        let page = r#"<form><input type="hidden" name="csrf" value="abc"><input name="reason"></form>"#;
+        let page =
+            r#"<form><input type="hidden" name="csrf" value="abc"><input name="reason"></form>"#;
         assert_eq!(hidden_value(page, "csrf"), Some("abc"));
         assert_eq!(hidden_value(page, "other"), None);
     }

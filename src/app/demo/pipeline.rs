@@ -22,9 +22,9 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::Mutex;
 
+use super::client::Client;
 use super::data::day;
 use super::write_private;
-use super::client::Client;
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::pipeline::{CandidateReport, PipelineState, PipelineStatus};
 
@@ -60,7 +60,10 @@ impl PipelineProcess {
             .await
             .context("wait for the demo's pipeline to listen")?
             .context("read where the demo's pipeline listens")?;
-        let address = line.trim().parse().context("read where the demo's pipeline listens")?;
+        let address = line
+            .trim()
+            .parse()
+            .context("read where the demo's pipeline listens")?;
         Ok(Self {
             address,
             child: Mutex::new(child),
@@ -78,7 +81,10 @@ impl PipelineProcess {
         let line = format!("{}\n", json!({"server": server, "token": token}));
         let mut input = self.input.lock().await;
         let input = input.as_mut().context("talk to the demo's pipeline")?;
-        input.write_all(line.as_bytes()).await.context("talk to the demo's pipeline")?;
+        input
+            .write_all(line.as_bytes())
+            .await
+            .context("talk to the demo's pipeline")?;
         input.flush().await.context("talk to the demo's pipeline")
     }
 
@@ -86,7 +92,10 @@ impl PipelineProcess {
     pub(super) async fn stop(&self) {
         drop(self.input.lock().await.take());
         let mut child = self.child.lock().await;
-        if tokio::time::timeout(Duration::from_secs(2), child.wait()).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(2), child.wait())
+            .await
+            .is_err()
+        {
             // It has nothing to lose: its jobs are in its file.
             let _ = child.kill().await;
         }
@@ -117,7 +126,10 @@ impl Job {
             (Some(version), true) => PipelineStatus {
                 state: PipelineState::Succeeded,
                 detail: format!("{version} is trained"),
-                candidate: Some(CandidateReport { version: version.clone(), lineage: lineage(version, self.ready_at) }),
+                candidate: Some(CandidateReport {
+                    version: version.clone(),
+                    lineage: lineage(version, self.ready_at),
+                }),
             },
             (None, true) => PipelineStatus {
                 state: PipelineState::Failed,
@@ -165,7 +177,9 @@ struct Jobs {
 impl Jobs {
     fn load(file: &Path, address: SocketAddr) -> anyhow::Result<Self> {
         let jobs = match std::fs::read(file) {
-            Ok(text) => serde_json::from_slice(&text).with_context(|| format!("read {}", file.display()))?,
+            Ok(text) => {
+                serde_json::from_slice(&text).with_context(|| format!("read {}", file.display()))?
+            }
             Err(_) => BTreeMap::new(),
         };
         Ok(Self {
@@ -195,11 +209,15 @@ pub async fn serve(state: &Path) -> anyhow::Result<()> {
         .route("/runs/{run_key}", get(status))
         .with_state(jobs.clone());
     let mut input = BufReader::new(tokio::io::stdin()).lines();
-    let introduction = input.next_line().await.context("wait for an introduction")?;
+    let introduction = input
+        .next_line()
+        .await
+        .context("wait for an introduction")?;
     let Some(introduction) = introduction else {
         return Ok(());
     };
-    let introduction: Introduction = serde_json::from_str(&introduction).context("read the introduction")?;
+    let introduction: Introduction =
+        serde_json::from_str(&introduction).context("read the introduction")?;
     let client = Client::new(&introduction.server, &introduction.token)?;
     let ended = async move { while let Ok(Some(_)) = input.next_line().await {} };
     tokio::select! {
@@ -228,7 +246,10 @@ struct Callback {
     token: String,
 }
 
-async fn accept(State(jobs): State<Jobs>, Json(request): Json<Request>) -> (StatusCode, Json<serde_json::Value>) {
+async fn accept(
+    State(jobs): State<Jobs>,
+    Json(request): Json<Request>,
+) -> (StatusCode, Json<serde_json::Value>) {
     let mut all = jobs.jobs.lock().await;
     let known = all.contains_key(&request.run_key);
     if !known {
@@ -244,12 +265,16 @@ async fn accept(State(jobs): State<Jobs>, Json(request): Json<Request>) -> (Stat
         all.insert(request.run_key.clone(), job);
         if let Err(error) = jobs.save(&all) {
             all.remove(&request.run_key);
-            return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"error": error.to_string()})));
+            return (
+                StatusCode::SERVICE_UNAVAILABLE,
+                Json(json!({"error": error.to_string()})),
+            );
         }
     }
     let expected_at = all[&request.run_key].ready_at;
     let status_url = format!("http://{}/runs/{}", jobs.address, request.run_key);
-    let answer = json!({"id": request.run_key, "status_url": status_url, "expected_at": expected_at});
+    let answer =
+        json!({"id": request.run_key, "status_url": status_url, "expected_at": expected_at});
     (StatusCode::ACCEPTED, Json(answer))
 }
 
@@ -292,7 +317,11 @@ async fn report_ready(jobs: &Jobs, client: &Client, now: DateTime<Utc>) -> anyho
         .collect();
     for (run_key, job) in ready {
         let status = job.status(Some(now));
-        if client.report(&job.callback_url, &job.callback_token, &status).await.is_ok() {
+        if client
+            .report(&job.callback_url, &job.callback_token, &status)
+            .await
+            .is_ok()
+        {
             let mut all = jobs.jobs.lock().await;
             if let Some(job) = all.get_mut(&run_key) {
                 job.reported = true;

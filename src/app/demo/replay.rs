@@ -10,10 +10,10 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
+use super::client::Client;
 use super::data::{self, Flights};
 use super::person::Person;
 use super::{MODEL, PROJECT};
-use super::client::Client;
 use crate::domain::clock::{Clock, SystemClock};
 
 /// How much time one step covers.
@@ -31,15 +31,24 @@ const PIPELINE_IN_FILE: &str = "127.0.0.1:8421";
 pub(super) async fn set_up(client: &Client, pipeline: SocketAddr) -> anyhow::Result<()> {
     let text = data::CONFIGURATION.replace(PIPELINE_IN_FILE, &pipeline.to_string());
     let files = json!({"files": [{"path": "bellwether.yaml", "text": text}]});
-    client.post("/api/v1/definitions", &files).await.context("apply the demo's configuration")?;
+    client
+        .post("/api/v1/definitions", &files)
+        .await
+        .context("apply the demo's configuration")?;
     let version = json!({
         "version": "v1",
         "lineage": {"training_data": "2013-01-01 to 2013-02-14", "algorithm": "HistGradientBoostingRegressor"},
     });
-    client.post(&format!("/api/v1/models/{MODEL}/versions"), &version).await.context("register the champion")?;
+    client
+        .post(&format!("/api/v1/models/{MODEL}/versions"), &version)
+        .await
+        .context("register the champion")?;
     let path = format!("/api/v1/models/{MODEL}/baselines/training?file_name=training-v1.parquet");
     let training = Bytes::from_static(data::TRAINING);
-    client.upload(&path, "application/vnd.apache.parquet", training).await.context("upload the training data")?;
+    client
+        .upload(&path, "application/vnd.apache.parquet", training)
+        .await
+        .context("upload the training data")?;
     Ok(())
 }
 
@@ -60,7 +69,13 @@ impl<'a> Replay<'a> {
         hands_on: bool,
         quiet: bool,
     ) -> Self {
-        Self { client, flights, person, hands_on, quiet }
+        Self {
+            client,
+            flights,
+            person,
+            hands_on,
+            quiet,
+        }
     }
 
     /// Lives through the rest of the year.
@@ -85,7 +100,11 @@ impl<'a> Replay<'a> {
 
     async fn send(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> anyhow::Result<()> {
         // The last instant of the year belongs to the last step.
-        let to = if to == data::end() { to + TimeDelta::seconds(1) } else { to };
+        let to = if to == data::end() {
+            to + TimeDelta::seconds(1)
+        } else {
+            to
+        };
         for version in self.versions().await? {
             if let Some(predictions) = self.flights.predictions(&version, from, to) {
                 self.upload("predictions", predictions).await?;
@@ -100,7 +119,10 @@ impl<'a> Replay<'a> {
 
     async fn upload(&self, kind: &str, body: Bytes) -> anyhow::Result<()> {
         let path = format!("/api/v1/models/{MODEL}/{kind}");
-        let receipt = self.client.upload(&path, "application/x-ndjson", body).await?;
+        let receipt = self
+            .client
+            .upload(&path, "application/x-ndjson", body)
+            .await?;
         if receipt["rejected"].as_u64() != Some(0) {
             bail!("the service refused rows of the demo: {receipt}");
         }
@@ -110,12 +132,21 @@ impl<'a> Replay<'a> {
     /// The versions that run: those registered by now.
     async fn versions(&self) -> anyhow::Result<Vec<String>> {
         let model = self.client.get(&format!("/api/v1/models/{MODEL}")).await?;
-        let versions = model["versions"].as_array().context("read the model's versions")?;
-        Ok(versions.iter().filter_map(|v| v["version"].as_str()).map(str::to_owned).collect())
+        let versions = model["versions"]
+            .as_array()
+            .context("read the model's versions")?;
+        Ok(versions
+            .iter()
+            .filter_map(|v| v["version"].as_str())
+            .map(str::to_owned)
+            .collect())
     }
 
     async fn advance(&self, to: DateTime<Utc>) -> anyhow::Result<DateTime<Utc>> {
-        let advanced = self.client.post("/api/v1/replay/advance", &json!({ "to": to })).await?;
+        let advanced = self
+            .client
+            .post("/api/v1/replay/advance", &json!({ "to": to }))
+            .await?;
         serde_json::from_value(advanced["now"].clone()).context("read the replay clock")
     }
 
@@ -131,7 +162,10 @@ impl<'a> Replay<'a> {
                 return Ok(());
             }
             if !self.hands_on && waiting_since.elapsed() > PATIENCE {
-                bail!("nothing moved for {} s at {now}: a pipeline run or an approval hangs", PATIENCE.as_secs());
+                bail!(
+                    "nothing moved for {} s at {now}: a pipeline run or an approval hangs",
+                    PATIENCE.as_secs()
+                );
             }
             let wall = SystemClock;
             wall.sleep_until(wall.now() + LOOK).await;
@@ -156,7 +190,9 @@ impl<'a> Replay<'a> {
                 waited = true;
                 if !self.hands_on {
                     let approval_id = approval["approval_id"].as_str().unwrap_or_default();
-                    self.person.approve(run_id, approval_id, reason_at(now)).await?;
+                    self.person
+                        .approve(run_id, approval_id, reason_at(now))
+                        .await?;
                 }
             }
         }
@@ -168,7 +204,8 @@ impl<'a> Replay<'a> {
         let runs = self.client.get("/api/v1/pipeline-runs").await?;
         Ok(runs.as_array().into_iter().flatten().any(|run| {
             let open = run["finished_at"].is_null();
-            let expected: Option<DateTime<Utc>> = serde_json::from_value(run["expected_at"].clone()).unwrap_or_default();
+            let expected: Option<DateTime<Utc>> =
+                serde_json::from_value(run["expected_at"].clone()).unwrap_or_default();
             // One that has not said when it will be ready has not been started yet, which takes no time here.
             open && expected.is_none_or(|expected| expected <= now)
         }))
@@ -178,20 +215,27 @@ impl<'a> Replay<'a> {
     async fn ask_during_skew(&self, now: DateTime<Utc>) -> anyhow::Result<()> {
         let (from, to) = data::skewed_days();
         let open = self.client.get("/api/v1/alerts?open=true").await?;
-        let skewed = open.as_array().into_iter().flatten().any(|alert| alert["rule"] == "schema-skew");
+        let skewed = open
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|alert| alert["rule"] == "schema-skew");
         if !skewed || !(from..to + TimeDelta::days(1)).contains(&now) {
             return Ok(());
         }
         let runs = self.client.get("/api/v1/runs").await?;
         let asked = runs.as_array().into_iter().flatten().any(|run| {
-            let started: Option<DateTime<Utc>> = serde_json::from_value(run["started_at"].clone()).unwrap_or_default();
+            let started: Option<DateTime<Utc>> =
+                serde_json::from_value(run["started_at"].clone()).unwrap_or_default();
             run["runbook"] == APPROVED && started.is_some_and(|started| started >= from)
         });
         if asked {
             return Ok(());
         }
         let order = json!({"runbook": APPROVED, "reason": "the inputs look odd since yesterday; would a retrain help?"});
-        self.client.post(&format!("/api/v1/models/{MODEL}/runs"), &order).await?;
+        self.client
+            .post(&format!("/api/v1/models/{MODEL}/runs"), &order)
+            .await?;
         self.advance(now).await?;
         Ok(())
     }
@@ -208,7 +252,9 @@ fn reason_at(now: DateTime<Utc>) -> &'static str {
     use chrono::Datelike;
     match now.month() {
         3 => "two bad weeks in a row: let us see whether a quick retrain on the last days helps",
-        5 => "errors jumped by two thirds and no input moved: retrain on all data, recent days weigh more",
+        5 => {
+            "errors jumped by two thirds and no input moved: retrain on all data, recent days weigh more"
+        }
         _ => "agreed",
     }
 }

@@ -147,7 +147,7 @@ fn compared(
 
 /// A distance is drift only when it is beyond the threshold and beyond what chance alone would give.
 fn status(subject: &Subject<'_>, value: &Measurement) -> Status {
-    let enough = value.current_rows >= subject.monitor.min_rows;
+    let enough = value.current_rows.min(value.reference_rows) >= subject.monitor.min_rows;
     match (value.value, value.recipe.threshold) {
         (None, _) => Status::Insufficient,
         _ if !enough => Status::Insufficient,

@@ -440,6 +440,12 @@ impl Look<'_> {
         let Some(champion) = registry::champion(conn, self.model).await? else {
             return Ok(end_failed("the model has no champion to compare with"));
         };
+        if candidate.version_id == champion.version_id {
+            return Ok(end_failed(&format!(
+                "{} is the champion already, there is nothing to compare",
+                candidate.version
+            )));
+        }
         let window = gate::window(
             conn,
             candidate.version_id,
