@@ -23,14 +23,14 @@ const MOST_BYTES_UNPACKED: usize = 64 << 20;
 
 /// Middleware that holds every body to its limit as sent, and refuses encodings other than gzip.
 pub async fn limit(request: Request, next: Next) -> Response {
-    if let Err(refusal) = check_head(request.headers()) {
+    if let Some(refusal) = refusal_by_head(request.headers()) {
         return refusal.into_response();
     }
     let limited = request.map(|body| Content::new(Limited::new(body, MOST_BYTES_SENT)));
     next.run(limited).await
 }
 
-fn check_head(headers: &HeaderMap) -> Result<(), Problem> {
+fn refusal_by_head(headers: &HeaderMap) -> Option<Problem> {
     let header = |name| {
         headers
             .get(name)
@@ -39,13 +39,12 @@ fn check_head(headers: &HeaderMap) -> Result<(), Problem> {
     let encoding = header(CONTENT_ENCODING).unwrap_or("identity");
     if !matches!(encoding, "identity" | "gzip") {
         let told = format!("Content-Encoding {encoding:?} is not known; send gzip or none");
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, told));
+        return Some(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, told));
     }
     let length = header(CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
-    if length.is_some_and(|length| length > MOST_BYTES_SENT) {
-        return Err(too_large());
-    }
-    Ok(())
+    length
+        .is_some_and(|length| length > MOST_BYTES_SENT)
+        .then(too_large)
 }
 
 fn too_large() -> Problem {
@@ -103,7 +102,7 @@ fn unknown_format(content_type: Option<&str>) -> Problem {
 
 fn unreadable(error: &(dyn std::error::Error + 'static)) -> Problem {
     let mut causes = std::iter::successors(Some(error), |error| error.source());
-    if causes.any(|cause| cause.is::<LengthLimitError>()) {
+    if causes.any(<dyn std::error::Error>::is::<LengthLimitError>) {
         return too_large();
     }
     Problem::new(

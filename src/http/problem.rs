@@ -133,10 +133,6 @@ pub async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
 }
 
 /// The answer to a request whose handler panicked; for `CatchPanicLayer`.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the layer hands the panic over"
-)]
 pub fn of_panic(panic: Box<dyn Any + Send>) -> Response {
     let text = panic
         .downcast_ref::<String>()
