@@ -255,15 +255,13 @@ fn reference_of_file(model: &Model, rows: ReferenceRows) -> Reference {
                 .collect()
         })
         .collect();
-    let mut outcomes = Vec::new();
-    for row in 0..rows.len() {
-        if let (Some(output), Some(label)) = (&rows.outputs[row], &rows.labels[row]) {
-            outcomes.push((
-                QualityOutcome::of_file(output, label),
-                segments[row].clone(),
-            ));
-        }
-    }
+    let answered = rows.outputs.iter().zip(&rows.labels).zip(&segments);
+    let outcomes = answered
+        .filter_map(|((output, label), segments)| {
+            let outcome = QualityOutcome::of_file(output.as_ref()?, label.as_ref()?);
+            Some((outcome, segments.clone()))
+        })
+        .collect();
     let mut columns = rows.features;
     if rows.outputs.iter().any(Option::is_some) {
         columns.push(Column {

@@ -249,7 +249,7 @@ pub async fn recent_changes(
         ));
     }
     changes.retain(|(at, _, _)| *at >= from && *at <= scene.now);
-    changes.sort_by(|a, b| b.0.cmp(&a.0));
+    changes.sort_by_key(|(at, _, _)| std::cmp::Reverse(*at));
     Ok(changes
         .into_iter()
         .take(NAMED)

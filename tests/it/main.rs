@@ -4,6 +4,7 @@
 mod app;
 mod architecture;
 mod browser;
+mod demo;
 mod exactly_once;
 mod fares;
 mod reference;

@@ -36,7 +36,7 @@ pub(super) async fn measure(
         for (feature, reference) in features.iter().filter(|(feature, _)| *feature != LATENCY) {
             match present.get(feature) {
                 Some(current) => {
-                    values.extend(of_feature(subject, segment, feature, reference, current))
+                    values.extend(of_feature(subject, segment, feature, reference, current));
                 }
                 None => values.push(insufficient(
                     subject,
@@ -61,7 +61,7 @@ fn decode(stored: Vec<baselines::BaselineProfile>) -> Profiles {
                     .insert(stored.feature, profile);
             }
             Err(error) => {
-                tracing::error!(feature = stored.feature, %error, "a baseline's profile is damaged")
+                tracing::error!(feature = stored.feature, %error, "a baseline's profile is damaged");
             }
         }
     }

@@ -15,8 +15,11 @@ use askama::Template;
 
 use crate::domain::clock::ReplayClock;
 use crate::domain::ids::{AlertId, ApprovalId, ModelId, RunId};
+use crate::outbound::Outbound;
 use crate::services::access::{self, FirstAdmin, Site};
-use crate::services::{Error, Services};
+use crate::services::delivery::Outward;
+use crate::services::ingest::Lander;
+use crate::services::{Error, Nudges, Services};
 use crate::storage::pages::{
     AlertEvent, AlertRow, ApprovalRow, FeatureCount, FleetModel, RunRow, ServedValue, StepRow,
 };
@@ -269,11 +272,18 @@ impl Browser {
     async fn signed_in(pool: PgPool) -> Self {
         let clock = Arc::new(ReplayClock::starting_at(at("2013-05-13T09:00:00Z")));
         let services = Services {
+            lander: Lander::start(pool.clone()),
             pool,
             clock: clock.clone(),
             wall: clock,
             public_url: "http://localhost:8080".to_owned(),
-            replay: false,
+            replay: None,
+            outward: Outward {
+                mailer: None,
+                outbound: Outbound::new(Vec::new()).expect("builds"),
+                secrets: Arc::new(|_| None),
+            },
+            nudges: Nudges::default(),
         };
         let now = services.wall.now();
         let first = FirstAdmin {
