@@ -27,6 +27,6 @@ ENV BELLWETHER_SERVER_LISTEN=0.0.0.0:8420 \
     BELLWETHER_STORAGE_DATA_DIR=/var/lib/bellwether
 EXPOSE 8420
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-    CMD ["bellwether", "health", "http://127.0.0.1:8420"]
+    CMD ["bellwether", "health", "http://127.0.0.1:8420/readyz"]
 ENTRYPOINT ["bellwether"]
 CMD ["serve"]

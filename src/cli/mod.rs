@@ -72,7 +72,7 @@ pub struct DemoOptions {
     /// Leave the approvals to you
     #[arg(long)]
     pub hands_on: bool,
-    /// Where the demo keeps its data; a new temporary folder when absent
+    /// Where the demo keeps its data; `bellwether-demo` among the temporary files when absent
     #[arg(long, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
     /// Where to listen, such as 127.0.0.1:8420

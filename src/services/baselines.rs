@@ -119,8 +119,10 @@ pub struct ReferenceWindow<'a> {
 /// Declares a baseline on a window of production; it is fitted once the window is over. An unchanged
 /// declaration changes nothing.
 ///
+/// A version that is not registered yet means the champion of the day it is fitted.
+///
 /// # Errors
-/// Invalid when the window is empty or the version unknown.
+/// Invalid when the window is empty.
 pub async fn declare_window(
     conn: &mut PgConnection,
     model: &Model,

@@ -31,8 +31,8 @@ use bellwether::storage::intake::BatchKind;
 use bellwether::storage::measurements::{Selection, StoredMeasurement};
 use bellwether::storage::models::Model;
 use bellwether::storage::runs::{Run, RunStep};
-use bellwether::storage::{self, deliveries, intake, measurements, models, runs};
-use chrono::{DateTime, TimeDelta, Utc};
+use bellwether::storage::{self, deliveries, intake, measurements, runs};
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::pool::PoolConnection;
 use sqlx::{PgPool, Postgres};
@@ -217,15 +217,6 @@ impl TestApp {
     pub async fn tick_at(&self, to: DateTime<Utc>) {
         self.clock.advance_to(to);
         self.work().await;
-    }
-
-    /// Ticks once a day, from the day after the present one to `to`.
-    pub async fn days_until(&self, to: &str) {
-        let mut day = self.clock.now();
-        while day < at(to) {
-            day = (day + TimeDelta::days(1)).min(at(to));
-            self.tick_at(day).await;
-        }
     }
 
     /// Lets every task do what there is to do, until nothing moves any more.
@@ -428,13 +419,6 @@ impl TestApp {
                 "{kind:?} of {model}"
             );
         }
-    }
-
-    /// All models of the project.
-    pub async fn models(&self) -> Vec<Model> {
-        models::list(&mut *self.conn().await, Some(self.project))
-            .await
-            .expect("models")
     }
 
     /// One number that a query gives.

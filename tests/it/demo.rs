@@ -66,11 +66,18 @@ fn kill_in(folder: &Path, month: &str) {
 
 /// Lets the demo run to its end.
 fn tell(folder: &Path) -> Value {
-    let told = command(folder).args(["--once", "--json"]).output().expect("runs the demo");
+    let told = command(folder)
+        .args(["--once", "--json"])
+        .output()
+        .expect("runs the demo");
     let errors = String::from_utf8_lossy(&told.stderr);
     let text = String::from_utf8_lossy(&told.stdout);
-    let summary: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("no summary: {text}\n{errors}"));
-    assert!(told.status.success(), "the story did not happen: {errors}\n{text}");
+    let summary: Value =
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("no summary: {text}\n{errors}"));
+    assert!(
+        told.status.success(),
+        "the story did not happen: {errors}\n{text}"
+    );
     summary
 }
 
@@ -93,7 +100,11 @@ fn assert_nothing_lost_or_doubled(summary: &Value) {
         assert_eq!(count("accepted"), accepted, "{kind}");
         assert_eq!(count("conflicting"), 0, "{kind}");
         assert_eq!(counts["rejected"], serde_json::json!({}), "{kind}");
-        assert_eq!(count("received"), count("accepted") + count("duplicate"), "{kind}");
+        assert_eq!(
+            count("received"),
+            count("accepted") + count("duplicate"),
+            "{kind}"
+        );
     }
     let promotions = summary["promotions"].as_array().expect("promotions");
     assert_eq!(promotions.len(), 1, "{promotions:?}");
@@ -104,8 +115,13 @@ fn assert_nothing_lost_or_doubled(summary: &Value) {
 /// Every delivery has become one mail, and no mail stands without a delivery.
 fn assert_mails(folder: &Path, summary: &Value) {
     let mails = summary["mails"].as_array().expect("mails");
-    assert!(mails.iter().all(|mail| mail["state"] == "delivered"), "{mails:?}");
-    let written = std::fs::read_dir(folder.join("mails")).expect("the mails' folder").count();
+    assert!(
+        mails.iter().all(|mail| mail["state"] == "delivered"),
+        "{mails:?}"
+    );
+    let written = std::fs::read_dir(folder.join("mails"))
+        .expect("the mails' folder")
+        .count();
     assert_eq!(written, mails.len());
 }
 
@@ -114,12 +130,18 @@ async fn look_around(folder: &Path, address: &str) {
     let browser = Browser::start().await;
     let page = browser.client();
     page.goto(address).await.expect("opens the service");
-    let credentials: Value =
-        serde_json::from_str(&std::fs::read_to_string(folder.join("credentials.json")).expect("credentials"))
-            .expect("JSON");
+    let credentials: Value = serde_json::from_str(
+        &std::fs::read_to_string(folder.join("credentials.json")).expect("credentials"),
+    )
+    .expect("JSON");
     fill(&browser, "email", "admin@localhost").await;
-    fill(&browser, "password", credentials["admin_password"].as_str().expect("a password")).await;
-    click(&browser, "main form button[type=submit]").await;
+    fill(
+        &browser,
+        "password",
+        credentials["admin_password"].as_str().expect("a password"),
+    )
+    .await;
+    click(&browser, "main form button").await;
 
     wait_for(&browser, "the fleet", "air-time").await;
     browser.prefer(ColourScheme::Light).await;
@@ -127,15 +149,21 @@ async fn look_around(folder: &Path, address: &str) {
     browser.prefer(ColourScheme::Dark).await;
     browser.screenshot("fleet-dark").await;
 
-    page.goto(&format!("{address}/models/air-time")).await.expect("opens the model");
+    page.goto(&format!("{address}/models/air-time"))
+        .await
+        .expect("opens the model");
     wait_for(&browser, "the model", "v3").await;
     browser.screenshot("model-dark").await;
     browser.prefer(ColourScheme::Light).await;
     browser.screenshot("model-light").await;
 
-    page.goto(&format!("{address}/alerts")).await.expect("opens the alerts");
+    page.goto(&format!("{address}/alerts"))
+        .await
+        .expect("opens the alerts");
     let alert = page
-        .find(Locator::XPath("//a[contains(., 'half as large again') and contains(@href, '/alerts/')]"))
+        .find(Locator::XPath(
+            "//a[contains(., 'half as large again') and contains(@href, '/alerts/')]",
+        ))
         .await
         .expect("the critical alert of May");
     alert.click().await.expect("opens the alert");
@@ -145,10 +173,17 @@ async fn look_around(folder: &Path, address: &str) {
     let approve = open_proposal(&browser, address).await;
     page.goto(&approve).await.expect("opens the proposal");
     wait_for(&browser, "the proposal", "v1 has been better than v3").await;
-    fill(&browser, "reason", "the winter winds are back, and v1 knows them").await;
+    fill(
+        &browser,
+        "reason",
+        "the winter winds are back, and v1 knows them",
+    )
+    .await;
     click(&browser, "button[name=decision][value=approve]").await;
     wait_for(&browser, "the end of the run", "succeeded").await;
-    page.goto(&format!("{address}/models/air-time")).await.expect("opens the model");
+    page.goto(&format!("{address}/models/air-time"))
+        .await
+        .expect("opens the model");
     wait_for(&browser, "the promotion", "the winter winds are back").await;
     browser.screenshot("rolled-back").await;
     browser.close().await;
@@ -157,20 +192,35 @@ async fn look_around(folder: &Path, address: &str) {
 /// The page of the run that waits for an answer.
 async fn open_proposal(browser: &Browser, address: &str) -> String {
     let page = browser.client();
-    page.goto(&format!("{address}/alerts")).await.expect("opens the alerts");
-    let link = page.find(Locator::XPath("//a[contains(@href, '/runs/')]")).await.expect("the run that waits");
-    let path = link.attr("href").await.expect("reads the link").expect("a link");
+    page.goto(address).await.expect("opens the fleet");
+    let link = page
+        .find(Locator::XPath("//a[contains(@href, '/runs/')]"))
+        .await
+        .expect("the run that waits");
+    let path = link
+        .attr("href")
+        .await
+        .expect("reads the link")
+        .expect("a link");
     format!("{address}{path}")
 }
 
 async fn fill(browser: &Browser, field: &str, value: &str) {
     let selector = format!("main form [name={field}]");
-    let input = browser.client().find(Locator::Css(&selector)).await.unwrap_or_else(|_| panic!("no field {field}"));
+    let input = browser
+        .client()
+        .find(Locator::Css(&selector))
+        .await
+        .unwrap_or_else(|_| panic!("no field {field}"));
     input.send_keys(value).await.expect("types");
 }
 
 async fn click(browser: &Browser, selector: &str) {
-    let button = browser.client().find(Locator::Css(selector)).await.unwrap_or_else(|_| panic!("no {selector}"));
+    let button = browser
+        .client()
+        .find(Locator::Css(selector))
+        .await
+        .unwrap_or_else(|_| panic!("no {selector}"));
     button.click().await.expect("clicks");
 }
 
@@ -232,29 +282,48 @@ struct Running {
 
 impl Running {
     fn start(folder: &Path) -> Self {
-        let mut child = command(folder).stdout(Stdio::piped()).spawn().expect("starts the demo");
+        let mut child = command(folder)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("starts the demo");
         let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
         Self { child, lines }
     }
 
     fn read_until(&mut self, wanted: impl Fn(&str) -> bool) -> Option<String> {
-        self.lines.by_ref().map_while(Result::ok).find(|line| wanted(line))
+        self.lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find(|line| wanted(line))
     }
 
     fn address(&mut self) -> String {
-        let line = self.read_until(|line| line.contains("http://")).expect("the demo says where it is");
-        line[line.find("http://").expect("an address")..].trim().to_owned()
+        let line = self
+            .read_until(|line| line.contains("http://"))
+            .expect("the demo says where it is");
+        line[line.find("http://").expect("an address")..]
+            .trim()
+            .to_owned()
     }
 
     fn kill(&mut self) {
         self.child.kill().expect("kills the service");
         self.child.wait().expect("the service is gone");
     }
+
+    fn is_over(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|ended| ended.is_some())
+    }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        if self.is_over() {
+            return;
+        }
+        let asked = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status();
         if asked.is_ok_and(|status| status.success()) {
             let _ = self.child.wait();
         }

@@ -1,11 +1,20 @@
 //! Scenario, reference, browser and architecture tests, in one binary because each further one would link the
 //! whole library again.
 
+mod alerts;
 mod app;
 mod architecture;
+mod baselines;
 mod browser;
+mod damage;
 mod demo;
 mod exactly_once;
 mod fares;
+mod late_data;
+mod messages;
+mod migrations;
 mod reference;
+mod response;
+mod schema_skew;
 mod snapshot;
+mod tasks;

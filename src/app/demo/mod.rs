@@ -58,13 +58,18 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<bool> {
     let server = format!("http://{}", service.address);
     let client = Client::new(&server, &credentials.token)?;
     pipeline.introduce(&server, &credentials.token).await?;
-    greet(&options, &server, &credentials);
+    greet(&options, &dir, &server, &credentials);
+    if service.services.clock.now() >= data::end() && !options.json {
+        println!(
+            "This year has been lived through already; remove {} to see it again.",
+            dir.display()
+        );
+    }
 
     let flights = tokio::task::spawn_blocking(Flights::load).await??;
     let told = tokio::select! {
         told = tell(&options, &client, &flights, &pipeline, &server, &credentials) => told,
-        signal = tokio::signal::ctrl_c() => {
-            signal.context("wait for a signal")?;
+        () = super::stop_signal() => {
             service.stop().await;
             return Ok(true);
         }
@@ -112,7 +117,8 @@ impl Scratch {
                 let name = format!("bellwether-demo-{}", uuid::Uuid::new_v4().simple());
                 Self::Passing(std::env::temp_dir().join(name))
             }
-            None => Self::Named(PathBuf::from("bellwether-demo-data")),
+            // Not the working directory: started as root, Postgres runs as somebody who may not get there.
+            None => Self::Named(std::env::temp_dir().join("bellwether-demo")),
         };
         let dir = scratch.path();
         std::fs::create_dir_all(dir)
@@ -222,7 +228,7 @@ fn write_private(file: &Path, content: &[u8]) -> anyhow::Result<()> {
     std::fs::rename(&fresh, file).with_context(|| format!("write {}", file.display()))
 }
 
-fn greet(options: &DemoOptions, server: &str, credentials: &Credentials) {
+fn greet(options: &DemoOptions, dir: &Path, server: &str, credentials: &Credentials) {
     if options.json {
         return;
     }
@@ -231,6 +237,7 @@ fn greet(options: &DemoOptions, server: &str, credentials: &Credentials) {
         "Sign in as {ADMIN} with the password {}",
         credentials.admin_password
     );
+    println!("Postgres and the mails are kept in {}", dir.display());
     println!(
         "In August the replay sends wind_direction as text for three days, to make a real schema skew."
     );

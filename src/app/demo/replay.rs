@@ -253,7 +253,7 @@ fn reason_at(now: DateTime<Utc>) -> &'static str {
     match now.month() {
         3 => "two bad weeks in a row: let us see whether a quick retrain on the last days helps",
         5 => {
-            "errors jumped by two thirds and no input moved: retrain on all data, recent days weigh more"
+            "errors jumped by two thirds; the weather drifts as it does every spring, but that does not explain it: retrain on all data"
         }
         _ => "agreed",
     }

@@ -668,7 +668,7 @@ models:
 receivers:
   - {name: hook, webhook: {url: 'https://example.org/x', secret: {env: BELLWETHER_SECRET_HOOK}}}
 pipelines:
-  - {name: train, url: 'https://example.org/y', token: {file: /run/secrets/token}, poll: 5m}
+  - {name: train, url: 'https://example.org/y', token: {env: BELLWETHER_SECRET_TRAIN}, poll: 5m}
 ";
     let second = parse(&[file("b.yml", more)])
         .unwrap_or_else(|problems| panic!("{}", check_report(&problems)));

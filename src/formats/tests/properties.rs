@@ -139,7 +139,9 @@ fn as_parquet(rows: &[Row]) -> Vec<u8> {
     ])
 }
 
+/// In an order of its own, and without the lines, which formats count each in their way.
 fn sorted(mut decoded: Decoded<PredictionBatch>) -> Decoded<PredictionBatch> {
+    decoded.lines.clear();
     decoded.batch.features.sort_by(|a, b| a.name.cmp(&b.name));
     decoded
 }

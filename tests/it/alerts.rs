@@ -1,0 +1,212 @@
+//! When alerts open and when they resolve.
+
+use bellwether::domain::clock::Clock;
+use bellwether::domain::rule::Severity;
+use chrono::TimeDelta;
+use sqlx::PgPool;
+
+use crate::app::{TestApp, at};
+use crate::fares;
+
+/// The training error is 1. Three days above 2 open, two days below resolve.
+const QUALITY: &str = "rules:
+  - name: quality
+    model: fares
+    title: Fares are off
+    severity: warning
+    when: {monitor: quality, measure: mae, above: {times_baseline: 2.0}, windows: 3}
+    resolve_after: 2
+    needs: {rows: 10, coverage: 0.5}
+";
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn an_alert_opens_after_as_many_windows_as_the_rule_asks_and_resolves_after_as_many(
+    pool: PgPool,
+) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    app.with_fares(QUALITY).await;
+    // Two bad days, a good one, two bad ones: never three in a row.
+    for error in [3.0, 3.0, 1.0, 3.0, 3.0] {
+        app.live_day(error).await;
+        assert_eq!(app.alerts().await, []);
+    }
+    app.live_day(4.0).await;
+    let alerts = app.alerts().await;
+    assert_eq!(alerts.len(), 1);
+    assert_eq!(alerts[0].severity, Severity::Warning);
+    assert_eq!(
+        (alerts[0].value, alerts[0].threshold),
+        (Some(4.0), Some(2.0))
+    );
+    assert_eq!(
+        (alerts[0].since, alerts[0].fired_at),
+        (at("2026-03-05"), at("2026-03-08"))
+    );
+    assert_eq!(
+        alerts[0].condition,
+        "mae 4.00 euros, limit 2.00, for 3 days"
+    );
+    // Good, bad, good: not two in a row.
+    for error in [1.0, 3.0, 1.0] {
+        app.live_day(error).await;
+        assert_eq!(app.open_rules().await, ["quality"]);
+    }
+    app.live_day(1.0).await;
+    let alerts = app.alerts().await;
+    assert_eq!(alerts.len(), 1);
+    assert_eq!(alerts[0].resolved_at, Some(at("2026-03-12")));
+    assert_eq!(
+        app.history(&alerts[0]).await,
+        ["opened", "seen", "resolved"]
+    );
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn windows_that_say_too_little_neither_open_nor_resolve(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    app.with_fares(QUALITY).await;
+    let sparse_day = async |error: f64| {
+        let today = app.clock.now();
+        // Labels of a quarter of the predictions: below the coverage that the rule needs.
+        app.predict("fares", &fares::day(today, 40)).await;
+        app.label("fares", &fares::labels(today, 12, error)).await;
+        app.tick_at(today + TimeDelta::days(1)).await;
+    };
+    app.live_day(3.0).await;
+    app.live_day(3.0).await;
+    for _ in 0..2 {
+        sparse_day(9.0).await;
+        assert_eq!(app.alerts().await, []);
+    }
+    app.live_day(3.0).await;
+    assert_eq!(app.open_rules().await, ["quality"]);
+    for _ in 0..4 {
+        sparse_day(0.5).await;
+        assert_eq!(app.open_rules().await, ["quality"]);
+    }
+    app.live_day(1.0).await;
+    assert_eq!(app.open_rules().await, ["quality"]);
+    app.live_day(1.0).await;
+    assert_eq!(app.open_rules().await, Vec::<String>::new());
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_window_that_is_measured_again_does_not_count_twice(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    app.with_fares(QUALITY).await;
+    app.live_day(3.0).await;
+    app.live_day(3.0).await;
+    // The same two days, measured four times more.
+    for i in 40..44 {
+        for day in ["2026-03-02", "2026-03-03"] {
+            app.predict("fares", &[fares::prediction(at(day), i)]).await;
+            app.label("fares", &[fares::label(at(day), i, 3.0)]).await;
+        }
+        app.work().await;
+        assert_eq!(app.alerts().await, []);
+    }
+    app.live_day(3.0).await;
+    assert_eq!(app.open_rules().await, ["quality"]);
+    // One good day, measured twice, is not two.
+    app.live_day(1.0).await;
+    app.predict("fares", &[fares::prediction(at("2026-03-05"), 40)])
+        .await;
+    app.work().await;
+    assert_eq!(app.open_rules().await, ["quality"]);
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn late_labels_that_mend_the_windows_resolve_the_alert(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    app.with_fares(QUALITY).await;
+    for _ in 0..3 {
+        app.live_day(3.0).await;
+    }
+    assert_eq!(app.open_rules().await, ["quality"]);
+    for day in ["2026-03-02", "2026-03-03", "2026-03-04"] {
+        let corrected = fares::labels(at(day), 40, 1.0)
+            .into_iter()
+            .map(|mut label| {
+                label["observed_at"] = serde_json::json!(at("2026-03-05"));
+                label
+            });
+        app.label("fares", &corrected.collect::<Vec<_>>()).await;
+    }
+    app.work().await;
+    assert_eq!(app.open_rules().await, Vec::<String>::new());
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn silence_opens_by_the_clock_and_resolves_with_the_next_prediction(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    app.with_fares(
+        "rules:
+  - name: silent
+    model: fares
+    title: Nothing is heard
+    severity: critical
+    runbook: no-predictions
+    when: {no_predictions_for: 24h}
+",
+    )
+    .await;
+    // A model that has never predicted is not silent.
+    app.tick("2026-03-09").await;
+    assert_eq!(app.alerts().await, []);
+    let last = fares::prediction(at("2026-03-09"), 0);
+    app.predict("fares", &[last]).await;
+    app.tick("2026-03-10T12:00:00Z").await;
+    assert_eq!(app.alerts().await, []);
+    app.tick("2026-03-10T12:00:01Z").await;
+    assert_eq!(app.open_rules().await, ["silent"]);
+    app.tick("2026-03-14").await;
+    let alerts = app.alerts().await;
+    assert_eq!(alerts.len(), 1);
+    assert_eq!(alerts[0].since, at("2026-03-09T12:00:00Z"));
+    assert!(
+        app.history(&alerts[0])
+            .await
+            .contains(&"diagnosis".to_owned())
+    );
+    app.predict("fares", &[fares::prediction(at("2026-03-14"), 1)])
+        .await;
+    app.tick("2026-03-14T13:00:00Z").await;
+    assert_eq!(app.open_rules().await, Vec::<String>::new());
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_rule_with_a_lower_limit_names_the_lowest_value(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    let rule = "rules:
+  - name: traffic
+    model: fares
+    title: Too few fares
+    severity: info
+    when: {monitor: traffic, measure: traffic, below: 25, segments: true}
+";
+    app.with_fares(rule).await;
+    let mut rows = fares::day(at("2026-03-02"), 40);
+    rows.truncate(39);
+    app.predict("fares", &rows).await;
+    app.tick("2026-03-03").await;
+    let alerts = app.alerts().await;
+    assert_eq!(alerts.len(), 1);
+    assert_eq!(alerts[0].value, Some(19.0));
+    assert_eq!(alerts[0].evidence[0]["segment"], "origin=JFK");
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn applying_the_same_configuration_again_measures_nothing_again(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    app.with_fares(QUALITY).await;
+    app.live_day(1.0).await;
+    let applied = app
+        .apply(&format!("{}{QUALITY}", fares::configuration("fares")))
+        .await;
+    assert_eq!(applied.changed, Vec::<String>::new());
+    app.work().await;
+    let superseded = app
+        .number("SELECT COUNT(*) FROM measurements WHERE superseded_at IS NOT NULL")
+        .await;
+    assert_eq!(superseded, 0);
+}

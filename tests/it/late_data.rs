@@ -1,0 +1,191 @@
+//! Labels and predictions in whatever order and however late: the outcomes are the same, and what was measured
+//! too early is measured again.
+
+use bellwether::domain::measurement::Status;
+use bellwether::storage::intake::BatchKind;
+use chrono::TimeDelta;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use crate::app::{TestApp, at};
+use crate::fares;
+use crate::snapshot::snapshot;
+
+/// One thing that can be sent.
+#[derive(Debug, Clone, Copy)]
+enum Sent {
+    Prediction,
+    Label,
+    Correction,
+    LabelOfNothing,
+}
+
+impl Sent {
+    fn row(self) -> Value {
+        let day = at("2026-03-02");
+        let label = |id: &str, label: f64, hour: i64| {
+            json!({
+                "prediction_id": id,
+                "label": label,
+                "observed_at": day + TimeDelta::hours(hour),
+            })
+        };
+        match self {
+            Self::Prediction => fares::prediction(day, 7),
+            Self::Label => label(&fares::id(day, 7), 3.0, 20),
+            Self::Correction => label(&fares::id(day, 7), 5.0, 21),
+            Self::LabelOfNothing => label("nobody", 1.0, 20),
+        }
+    }
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn any_order_of_prediction_label_correction_and_repetition_gives_the_same_outcome(
+    pool: PgPool,
+) {
+    use Sent::{Correction, Label, LabelOfNothing, Prediction};
+    let sent = vec![
+        Prediction,
+        Label,
+        Label,
+        Correction,
+        LabelOfNothing,
+        Correction,
+    ];
+    let orders = Just(sent).prop_shuffle();
+    let mut runner = TestRunner::deterministic();
+    let app = TestApp::start(pool, "2026-03-03T12:00:00Z").await;
+    let names: Vec<String> = (0..24).map(|case| format!("fares-{case}")).collect();
+    let declared: String = names.iter().map(|name| fares::declared(name)).collect();
+    app.apply(&format!("models:\n{declared}")).await;
+    let mut expected = None;
+    for name in &names {
+        app.version(name, "v1").await;
+        app.fit(name, "training", &fares::training()).await;
+        let order = orders.new_tree(&mut runner).expect("an order").current();
+        for (step, sent) in order.iter().enumerate() {
+            match sent {
+                Prediction => app.predict(name, &[sent.row()]).await,
+                _ => app.label(name, &[sent.row()]).await,
+            };
+            // Some arrive in one batch of work, some do not.
+            if step % 2 == 0 {
+                app.settle().await;
+            }
+        }
+        app.tick("2026-03-03T12:00:00Z").await;
+        let got = snapshot(&app, name).await;
+        let expected = expected.get_or_insert_with(|| snapshot_of_one(&got));
+        assert_eq!(&snapshot_of_one(&got), expected, "{order:?}");
+        app.assert_conserved(name).await;
+        let count = async |outcome| app.count(name, BatchKind::Labels, outcome).await;
+        assert_eq!(
+            (count("accepted").await, count("duplicate").await),
+            (3, 2),
+            "{order:?}"
+        );
+    }
+    let (outcomes, _) = expected.expect("there were orders");
+    assert_eq!(outcomes.len(), 1);
+    assert!(
+        outcomes[0].contains("|5|2026-03-02 21:00:00"),
+        "{outcomes:?}"
+    );
+}
+
+fn snapshot_of_one(all: &crate::snapshot::Snapshot) -> (Vec<String>, Vec<String>) {
+    let quality = all.measurements.iter().filter(|m| m.contains("|quality|"));
+    (all.outcomes.clone(), quality.cloned().collect())
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn late_labels_reopen_their_window_and_the_earlier_measurement_is_kept(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    app.with_fares("").await;
+    let day = at("2026-03-02");
+    app.predict("fares", &fares::day(day, 20)).await;
+    app.label("fares", &fares::labels(day, 10, 2.0)).await;
+    app.tick("2026-03-03").await;
+    let mae = async || app.value("fares", "mae", "", "2026-03-02").await;
+    let coverage = async || app.value("fares", "label_coverage", "", "2026-03-02").await;
+    assert_eq!(mae().await, Some((Some(2.0), Status::Ok, 10)));
+    assert_eq!(coverage().await, Some((Some(0.5), Status::Ok, 20)));
+    let kept = app
+        .number("SELECT COUNT(*) FROM measurements WHERE superseded_at IS NOT NULL")
+        .await;
+    assert_eq!(kept, 0);
+
+    let late: Vec<Value> = (10..20).map(|i| fares::label(day, i, 4.0)).collect();
+    app.label("fares", &late).await;
+    app.tick("2026-03-05").await;
+    let (value, status, labels) = mae().await.expect("is measured");
+    assert!((value.expect("a value") - 3.0).abs() < 1e-12, "{value:?}");
+    assert_eq!((status, labels), (Status::Ok, 20));
+    assert_eq!(coverage().await, Some((Some(1.0), Status::Ok, 20)));
+    let superseded = app
+        .number(
+            "SELECT COUNT(*) FROM measurements
+             WHERE superseded_at = '2026-03-05' AND measured_at = '2026-03-03' AND measure = 'mae'
+               AND segment_name = '' AND value = 2",
+        )
+        .await;
+    assert_eq!(superseded, 1);
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn late_predictions_reopen_their_window_and_no_other(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    app.with_fares("").await;
+    for day in ["2026-03-02", "2026-03-03"] {
+        app.predict("fares", &fares::day(at(day), 20)).await;
+        app.tick_at(at(day) + TimeDelta::days(1)).await;
+    }
+    let late: Vec<Value> = (20..25)
+        .map(|i| fares::prediction(at("2026-03-02"), i))
+        .collect();
+    app.predict("fares", &late).await;
+    app.tick("2026-03-05").await;
+    let traffic = async |day| app.value("fares", "traffic", "", day).await;
+    assert_eq!(
+        traffic("2026-03-02").await,
+        Some((Some(25.0), Status::Ok, 25))
+    );
+    assert_eq!(
+        traffic("2026-03-03").await,
+        Some((Some(20.0), Status::Ok, 20))
+    );
+    let reopened: Vec<String> = sqlx::query_scalar(
+        "SELECT DISTINCT window_start::date::text FROM measurements WHERE superseded_at IS NOT NULL",
+    )
+    .fetch_all(&app.services.pool)
+    .await
+    .expect("windows");
+    assert_eq!(reopened, ["2026-03-02"]);
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn predictions_that_failed_have_no_outcome_and_do_not_lower_the_coverage(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    app.with_fares("").await;
+    let day = at("2026-03-02");
+    let mut rows = fares::day(day, 20);
+    for row in &mut rows[..5] {
+        row["error"] = json!("time-out");
+    }
+    app.predict("fares", &rows).await;
+    app.label("fares", &fares::labels(day, 20, 2.0)).await;
+    app.tick("2026-03-03").await;
+    let value = async |measure| app.value("fares", measure, "", "2026-03-02").await;
+    assert_eq!(
+        value("label_coverage").await,
+        Some((Some(1.0), Status::Ok, 15))
+    );
+    assert_eq!(
+        value("error_rate").await,
+        Some((Some(0.25), Status::Ok, 20))
+    );
+    assert_eq!(value("mae").await, Some((Some(2.0), Status::Ok, 15)));
+}

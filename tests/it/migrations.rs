@@ -1,0 +1,92 @@
+//! Migrations on an empty database, one after the other, each followed by its sample of rows: what a migration
+//! does to real rows is seen before it meets an operator's.
+
+use bellwether::domain::window::Grain;
+use bellwether::storage::{MIGRATOR, alerts, models, partitions, runs};
+use sqlx::migrate::Migrate;
+use sqlx::{Executor, PgPool, Row};
+
+use crate::app::at;
+
+/// Version of a migration, and the rows to load after it.
+const SAMPLES: &[(i64, &str)] = &[(1, include_str!("../data/after_0001.sql"))];
+
+/// Tables that hold no rows of ours.
+const NOT_OURS: &str = "_sqlx_migrations";
+
+#[sqlx::test(migrations = false)]
+async fn every_migration_applies_to_the_rows_of_those_before_it(pool: PgPool) {
+    let mut conn = pool.acquire().await.expect("a connection");
+    conn.ensure_migrations_table("_sqlx_migrations")
+        .await
+        .expect("a table");
+    for migration in MIGRATOR
+        .iter()
+        .filter(|m| m.migration_type.is_up_migration())
+    {
+        conn.apply("_sqlx_migrations", migration)
+            .await
+            .expect("applies");
+        let sample = SAMPLES
+            .iter()
+            .find(|(version, _)| *version == migration.version);
+        let Some((_, rows)) = sample else {
+            panic!(
+                "tests/data has no sample of rows after migration {}",
+                migration.version
+            );
+        };
+        let days = [at("2026-03-02")];
+        partitions::ensure(&mut conn, Grain::Day, &days)
+            .await
+            .expect("partitions");
+        partitions::ensure(&mut conn, Grain::Month, &days)
+            .await
+            .expect("partitions");
+        conn.execute(*rows).await.expect("the sample fits");
+    }
+    let empty = tables_without_rows(&pool).await;
+    assert_eq!(
+        empty,
+        Vec::<String>::new(),
+        "tables of which the sample has no row"
+    );
+
+    // The storage reads what the sample wrote.
+    let all = models::list(&mut conn, None).await.expect("models");
+    assert_eq!(all.len(), 1);
+    let state = alerts::state(&mut conn, all[0].model_id, "quality")
+        .await
+        .expect("reads");
+    assert!(state.expect("a state").alert_id.is_some());
+    let found = runs::list(&mut conn, all[0].project_id, 10)
+        .await
+        .expect("runs");
+    assert_eq!(found.len(), 1);
+    // Applying all of them again changes nothing.
+    MIGRATOR.run(&pool).await.expect("nothing to do");
+}
+
+async fn tables_without_rows(pool: &PgPool) -> Vec<String> {
+    let tables = sqlx::query(
+        "SELECT c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY 1",
+    )
+    .fetch_all(pool)
+    .await
+    .expect("tables");
+    let mut empty = Vec::new();
+    for table in tables {
+        let name: String = table.get("name");
+        // The name comes from the catalogue.
+        let count = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {name}"));
+        let rows: i64 = sqlx::query_scalar(count)
+            .fetch_one(pool)
+            .await
+            .expect("a count");
+        if rows == 0 && name != NOT_OURS {
+            empty.push(name);
+        }
+    }
+    empty
+}
