@@ -93,7 +93,7 @@
     } else {
       ctx.arc(x, y, r * 0.85, 0, 7);
     }
-    if (kind === "resolved") { ctx.fillStyle = css("--surface"); ctx.fill(); ctx.lineWidth *= 1.5; ctx.stroke(); } else ctx.fill();
+    if (kind === "resolved") { ctx.fillStyle = css("--surface"); ctx.fill(); const width = ctx.lineWidth; ctx.lineWidth = width * 1.5; ctx.stroke(); ctx.lineWidth = width; } else ctx.fill();
   };
 
   const tipFor = (figure) => {

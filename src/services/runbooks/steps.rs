@@ -269,11 +269,14 @@ impl Look<'_> {
     }
 
     async fn ask(&self, conn: &mut PgConnection, question: &str) -> Result<StepResult, Error> {
+        // What made somebody propose the run stands before the question, wherever it is asked.
+        let why = self.run.parameters.get("why").and_then(Value::as_str);
+        let asked = why.map_or_else(|| question.to_owned(), |why| format!("{why} {question}"));
         let approval = Approval {
             approval_id: ApprovalId::new(self.now),
             run_id: self.run.run_id,
             position: self.step.position,
-            question: question.to_owned(),
+            question: asked.clone(),
             requested_at: self.now,
             decision: None,
             decided_at: None,
@@ -281,35 +284,23 @@ impl Look<'_> {
             reason: None,
         };
         runs::insert_approval(conn, self.run.project_id, &approval).await?;
-        let rollback = self.run.definition.steps.iter().any(|step| {
-            matches!(
-                step.action,
-                Action::Promote {
-                    version: Promoted::Previous
-                }
-            )
-        });
-        let (reason, why) = if rollback {
-            let why = self
-                .run
-                .parameters
-                .get("why")
-                .and_then(Value::as_str)
-                .unwrap_or_default();
-            (NotifyReason::RollbackProposed, why.to_owned())
+        let rollback = Action::Promote {
+            version: Promoted::Previous,
+        };
+        let goes_back = self
+            .run
+            .definition
+            .steps
+            .iter()
+            .any(|step| step.action == rollback);
+        let reason = if goes_back {
+            NotifyReason::RollbackProposed
         } else {
-            (
-                NotifyReason::ApprovalRequested,
-                format!("Run of {:?}: {}", self.run.runbook, self.run.title),
-            )
+            NotifyReason::ApprovalRequested
         };
         let news = News {
             title: question.to_owned(),
-            what: if why.is_empty() {
-                question.to_owned()
-            } else {
-                format!("{why} {question}")
-            },
+            what: asked.clone(),
             next_step: "Open the link, read the diagnosis, and approve or decline with a reason."
                 .to_owned(),
             ..News::default()
@@ -317,7 +308,7 @@ impl Look<'_> {
         self.tell(conn, reason, news).await?;
         Ok(StepResult::Goes {
             state: "waiting",
-            detail: json!({ "question": question }),
+            detail: json!({ "question": asked }),
         })
     }
 
