@@ -128,6 +128,10 @@ async fn settle(
     make_partitions(services, unpacked).await?;
     let mut tx = services.pool.begin().await?;
     models::lock(&mut tx, model.model_id).await?;
+    // Its segments may have been declared anew before the lock was had.
+    let model = &models::get(&mut tx, model.model_id)
+        .await?
+        .ok_or_else(|| Error::not_found(format!("model {}", model.model_id)))?;
     let yardstick = Yardstick::load(&mut tx, model.model_id).await?;
     let mut counts = Vec::new();
     for batch in unpacked {

@@ -180,11 +180,11 @@ async fn look_around(folder: &Path, address: &str) {
     )
     .await;
     click(&browser, "button[name=decision][value=approve]").await;
-    wait_for(&browser, "the end of the run", "succeeded").await;
+    wait_for(&browser, "the end of the run", "every step is done").await;
     page.goto(&format!("{address}/models/air-time"))
         .await
         .expect("opens the model");
-    wait_for(&browser, "the promotion", "the winter winds are back").await;
+    wait_for(&browser, "the promotion", "v1 (champion)").await;
     browser.screenshot("rolled-back").await;
     browser.close().await;
 }
