@@ -16,7 +16,6 @@ mod initialise;
 mod layout;
 mod postmaster;
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,7 +29,7 @@ use binaries::Binaries;
 pub use durability::Durability;
 pub use error::ClusterError;
 use initialise::{ROLE, initialise, read_password};
-use layout::Layout;
+use layout::{DirectoryLock, Layout};
 use postmaster::{Postmaster, Server, pass, polling};
 
 /// The database of the service in its private cluster.
@@ -79,7 +78,7 @@ pub struct PrivateCluster {
     postmaster: Mutex<Postmaster>,
     stopping: watch::Sender<bool>,
     /// Held for as long as this value lives.
-    _lock: File,
+    _lock: DirectoryLock,
 }
 
 impl PrivateCluster {

@@ -32,6 +32,18 @@ const LARGEST_LOG_BYTES: u64 = 10 * 1024 * 1024;
 const EXCERPT_BYTES: usize = 4 * 1024;
 const EXCERPT_LINES: usize = 20;
 
+/// A directory that is ours. Dropping it gives the lock itself back and does not only close the file: a program
+/// that another thread is just starting holds a copy of the open file for a moment, and with it the lock.
+#[derive(Debug)]
+pub(super) struct DirectoryLock(File);
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        // When it fails, closing the file does the same, a moment later.
+        let _ = self.0.unlock();
+    }
+}
+
 /// The data directory of a service.
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
@@ -152,8 +164,8 @@ impl Layout {
         Ok(())
     }
 
-    /// Takes the directory for this process, until the returned file is closed. The lock goes with the process however it ends.
-    pub(super) fn lock(&self) -> Result<File, ClusterError> {
+    /// Takes the directory for this process, until the returned lock is dropped. It goes with the process however it ends.
+    pub(super) fn lock(&self) -> Result<DirectoryLock, ClusterError> {
         let path = self.lock_file();
         let mut file = OpenOptions::new()
             .read(true)
@@ -184,7 +196,7 @@ impl Layout {
             writeln!(file, "{}", std::process::id())
         };
         write(&mut file).map_err(ClusterError::file("write", &path))?;
-        Ok(file)
+        Ok(DirectoryLock(file))
     }
 
     /// The folder for the socket, made ready: `run/`, or when its path is too long for a socket, a private folder under the
