@@ -29,7 +29,7 @@ use crate::outbound::{HostPort, Outbound};
 use crate::scheduler::Scheduler;
 use crate::services::access::{FirstAdmin, OneTimePassword, Site, ensure_first_admin};
 use crate::services::delivery::Outward;
-use crate::services::ingest::Lander;
+use crate::services::ingest::Intake;
 use crate::services::{Nudges, Services};
 use crate::storage::cluster::{ClusterSettings, Durability, PrivateCluster};
 use crate::storage::{MIGRATOR, replay};
@@ -161,7 +161,7 @@ impl Service {
             .context("ask for the address that is listened on")?;
         let public_url = config.server.base_url(address).to_string();
         let services = Services {
-            lander: Lander::start(pool.clone()),
+            intake: Intake::start(pool.clone()),
             pool,
             clock,
             wall,

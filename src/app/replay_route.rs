@@ -12,6 +12,7 @@ use crate::http::auth::{Admin, Authorised};
 use crate::http::problem::Problem;
 use crate::scheduler::Scheduler;
 use crate::services::access::{Site, WallClock};
+use crate::services::ingest::Intake;
 
 #[derive(Clone)]
 struct ReplayState {
@@ -35,7 +36,7 @@ impl FromRef<ReplayState> for PgPool {
     }
 }
 
-part_of_the_api!(WallClock, Site);
+part_of_the_api!(WallClock, Site, Intake);
 
 /// The route, for the application to merge.
 pub(super) fn router(scheduler: Scheduler, api: ApiState) -> Router {

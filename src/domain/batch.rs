@@ -3,26 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// A value as it was sent. Absent, null, NaN and empty text are four different things.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Value {
-    /// The row has no such field.
-    Absent,
-    Null,
-    Number(f64),
-    Integer(i64),
-    Boolean(bool),
-    Text(String),
-    Timestamp(DateTime<Utc>),
-}
-
-/// One feature over all rows of a batch.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Column {
-    pub name: String,
-    /// As many as the batch has rows.
-    pub values: Vec<Value>,
-}
+use super::columns::{Column, TextColumn, Texts};
 
 /// What a model answered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
@@ -37,18 +18,19 @@ pub struct Output {
     pub probabilities: Vec<(String, f64)>,
 }
 
-/// Accepted predictions of one model, column by column; all vectors have one element per row.
+/// Accepted predictions of one model, column by column; all columns have one element per row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 pub struct PredictionBatch {
-    pub prediction_ids: Vec<String>,
+    pub prediction_ids: Texts,
     pub predicted_at: Vec<DateTime<Utc>>,
-    pub versions: Vec<String>,
+    /// Every row has one.
+    pub versions: TextColumn,
     pub outputs: Vec<Output>,
     /// Segment names and values sent with the row, beside those that are features.
     pub segments: Vec<Vec<(String, String)>>,
     pub latency_ms: Vec<Option<f64>>,
-    pub errors: Vec<Option<String>>,
-    pub deployments: Vec<Option<String>>,
+    pub errors: TextColumn,
+    pub deployments: TextColumn,
     pub features: Vec<Column>,
 }
 
@@ -62,7 +44,19 @@ impl PredictionBatch {
     /// Whether there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.prediction_ids.is_empty()
+        self.len() == 0
+    }
+
+    /// The version of a row.
+    #[must_use]
+    pub fn version(&self, row: usize) -> &str {
+        self.versions.get(row).unwrap_or_default()
+    }
+
+    /// The column of a feature, if any row has it.
+    #[must_use]
+    pub fn feature(&self, name: &str) -> Option<&Column> {
+        self.features.iter().find(|column| column.name == name)
     }
 
     /// Keeps the rows for which `keep`, of one element per row, is true.
@@ -71,16 +65,57 @@ impl PredictionBatch {
             let mut keep = keep.iter();
             values.retain(|_| keep.next().copied().unwrap_or(false));
         }
-        retain(&mut self.prediction_ids, keep);
+        self.prediction_ids.retain(keep);
         retain(&mut self.predicted_at, keep);
-        retain(&mut self.versions, keep);
+        self.versions.retain(keep);
         retain(&mut self.outputs, keep);
         retain(&mut self.segments, keep);
         retain(&mut self.latency_ms, keep);
-        retain(&mut self.errors, keep);
-        retain(&mut self.deployments, keep);
+        self.errors.retain(keep);
+        self.deployments.retain(keep);
         for column in &mut self.features {
-            retain(&mut column.values, keep);
+            column.retain(keep);
+        }
+    }
+
+    /// Adds the rows of another batch of the same model behind one's own. A feature that only one of them has
+    /// is absent from the other's rows.
+    pub fn append(&mut self, other: &Self) {
+        let rows = self.len();
+        for (position, theirs) in other.features.iter().enumerate() {
+            // Batches of one sender name the same features in the same order.
+            let same = self
+                .features
+                .get(position)
+                .is_some_and(|mine| mine.name == theirs.name);
+            let mine = if same {
+                Some(position)
+            } else {
+                self.features
+                    .iter()
+                    .position(|mine| mine.name == theirs.name)
+            };
+            match mine {
+                Some(mine) => self.features[mine].append(theirs),
+                None => {
+                    let mut column = Column::new(theirs.name.clone());
+                    column.resize(rows);
+                    column.append(theirs);
+                    self.features.push(column);
+                }
+            }
+        }
+        self.prediction_ids.append(&other.prediction_ids);
+        self.predicted_at.extend(&other.predicted_at);
+        self.versions.append(&other.versions);
+        self.outputs.extend(other.outputs.iter().cloned());
+        self.segments.extend(other.segments.iter().cloned());
+        self.latency_ms.extend(&other.latency_ms);
+        self.errors.append(&other.errors);
+        self.deployments.append(&other.deployments);
+        let rows = self.len();
+        for column in &mut self.features {
+            column.resize(rows);
         }
     }
 }
@@ -111,6 +146,13 @@ impl LabelBatch {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.prediction_ids.is_empty()
+    }
+
+    /// Adds the rows of another batch of the same model behind one's own.
+    pub fn append(&mut self, other: Self) {
+        self.prediction_ids.extend(other.prediction_ids);
+        self.labels.extend(other.labels);
+        self.observed_at.extend(other.observed_at);
     }
 }
 

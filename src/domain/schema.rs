@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::batch::{Column, Value};
+use super::columns::{Column, Value};
 
 /// The type of a feature.
 #[derive(
@@ -145,30 +145,27 @@ pub fn infer(columns: &[Column]) -> Vec<FeatureExpectation> {
 fn infer_one(column: &Column) -> Option<FeatureExpectation> {
     let (mut absent, mut nulls, mut whole, mut fractional, mut flags, mut instants) =
         (0, 0, 0, 0, 0, 0);
-    let mut texts: BTreeSet<&str> = BTreeSet::new();
+    let texts: BTreeSet<&str> = column.texts().iter().map(String::as_str).collect();
     let mut numbers: Vec<f64> = Vec::new();
     let mut text_values = 0;
-    for value in &column.values {
+    for value in column.iter() {
         match value {
             Value::Absent => absent += 1,
             Value::Null => nulls += 1,
             Value::Integer(n) => {
                 whole += 1;
-                numbers.push(*n as f64);
+                numbers.push(n as f64);
             }
             Value::Number(n) => {
                 fractional += 1;
-                numbers.push(*n);
+                numbers.push(n);
             }
             Value::Boolean(_) => flags += 1,
             Value::Timestamp(at) => {
                 instants += 1;
                 numbers.push(at.timestamp() as f64);
             }
-            Value::Text(text) => {
-                text_values += 1;
-                texts.insert(text);
-            }
+            Value::Text(_) => text_values += 1,
         }
     }
     let most = [whole + fractional, flags, instants, text_values]
@@ -191,7 +188,7 @@ fn infer_one(column: &Column) -> Option<FeatureExpectation> {
         FeatureType::Text
     };
     let finite = numbers.iter().copied().filter(|n| n.is_finite());
-    let present = column.values.len() - absent;
+    let present = column.len() - absent;
     let null_share = if present > 0 {
         nulls as f64 / present as f64
     } else {
@@ -235,11 +232,8 @@ mod tests {
 
     #[test]
     fn a_schema_is_inferred_from_what_the_rows_hold() {
-        let column = |name: &str, values: Vec<Value>| Column {
-            name: name.to_owned(),
-            values,
-        };
-        let text = |text: &str| Value::Text(text.to_owned());
+        let column = |name: &str, values: Vec<Value<'static>>| Column::of(name, values);
+        let text = |text: &'static str| Value::Text(text.into());
         let inferred = infer(&[
             column(
                 "seats",

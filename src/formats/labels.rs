@@ -79,7 +79,8 @@ impl<'e> LabelRows<'e> {
         };
         let prediction_id = given(prediction_id, Fixed::PredictionId)?
             .into_name()
-            .map_err(|fault| fault.in_field(Fixed::PredictionId.name()))?;
+            .map_err(|fault| fault.in_field(Fixed::PredictionId.name()))?
+            .into_owned();
         let label = given(label, Fixed::Label)?;
         let label = into_label(self.expect.task, label)
             .map_err(|fault| fault.in_field(Fixed::Label.name()))?;

@@ -21,9 +21,8 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::batch::{
-    Column, Decoded, LabelBatch, LabelValue, Output, PredictionBatch, Reject,
-};
+use crate::domain::batch::{Decoded, LabelBatch, LabelValue, Output, PredictionBatch, Reject};
+use crate::domain::columns::Column;
 use crate::domain::model::Task;
 use names::Field;
 use raw::{Fault, Raw};

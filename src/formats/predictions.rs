@@ -1,8 +1,11 @@
 //! Builds a batch of predictions: judges each row as a whole and adds the good ones column by column.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 
-use crate::domain::batch::{Column, Decoded, LabelValue, Output, PredictionBatch, Value};
+use crate::domain::batch::{Decoded, LabelValue, Output, PredictionBatch};
+use crate::domain::columns::{Column, Kind, Value};
 use crate::domain::model::Task;
 
 use super::labels::into_label;
@@ -47,16 +50,16 @@ struct Gathered<'a> {
 }
 
 /// One row that will be kept.
-struct Row {
-    prediction_id: String,
+struct Row<'a> {
+    prediction_id: Cow<'a, str>,
     predicted_at: DateTime<Utc>,
-    version: String,
-    error: Option<String>,
+    version: Cow<'a, str>,
+    error: Option<Cow<'a, str>>,
     output: Output,
     segments: Vec<(String, String)>,
     latency_ms: Option<f64>,
-    deployment: Option<String>,
-    features: Vec<(usize, Value)>,
+    deployment: Option<Cow<'a, str>>,
+    features: Vec<(usize, Value<'a>)>,
     label: Option<LabelValue>,
 }
 
@@ -86,8 +89,8 @@ impl<'e> PredictionRows<'e> {
     pub fn finish(mut self) -> Decoded<PredictionBatch> {
         let rows = self.batch.len();
         self.batch.features.retain_mut(|column| {
-            column.values.resize(rows, Value::Absent);
-            column.values.iter().any(|value| *value != Value::Absent)
+            column.resize(rows);
+            column.kinds().iter().any(|kind| *kind != Kind::Absent)
         });
         Decoded {
             batch: self.batch,
@@ -124,14 +127,14 @@ impl<'e> PredictionRows<'e> {
         })
     }
 
-    fn settle(&mut self, line: u64, judged: Result<Row, Fault>) -> Result<(), FormatError> {
+    fn settle(&mut self, line: u64, judged: Result<Row<'_>, Fault>) -> Result<(), FormatError> {
         match judged {
             Ok(row) => self.keep(line, row),
             Err(fault) => self.ledger.refuse(line, fault),
         }
     }
 
-    fn keep(&mut self, line: u64, row: Row) -> Result<(), FormatError> {
+    fn keep(&mut self, line: u64, row: Row<'_>) -> Result<(), FormatError> {
         self.ledger.accept(row.text_bytes())?;
         let at = self.batch.len();
         let limit = self.expect.limits.max_cells;
@@ -139,28 +142,26 @@ impl<'e> PredictionRows<'e> {
             return Err(FormatError::TooManyCells { limit });
         }
         for position in self.batch.features.len()..self.features.len() {
-            self.batch.features.push(Column {
-                name: self.features.name(position).to_owned(),
-                values: Vec::new(),
-            });
+            let name = self.features.name(position);
+            self.batch.features.push(Column::new(name));
         }
         for (position, value) in row.features {
-            let values = &mut self.batch.features[position].values;
-            values.resize(at, Value::Absent);
-            values.push(value);
+            let column = &mut self.batch.features[position];
+            column.resize(at);
+            column.push(&value);
         }
         if let Purpose::Reference(labels) = &mut self.purpose {
             labels.push(row.label);
         }
         self.lines.push(line);
-        self.batch.prediction_ids.push(row.prediction_id);
+        self.batch.prediction_ids.push(&row.prediction_id);
         self.batch.predicted_at.push(row.predicted_at);
-        self.batch.versions.push(row.version);
+        self.batch.versions.push(Some(&row.version));
         self.batch.outputs.push(row.output);
         self.batch.segments.push(row.segments);
         self.batch.latency_ms.push(row.latency_ms);
-        self.batch.errors.push(row.error);
-        self.batch.deployments.push(row.deployment);
+        self.batch.errors.push(row.error.as_deref());
+        self.batch.deployments.push(row.deployment.as_deref());
         Ok(())
     }
 
@@ -234,21 +235,24 @@ impl<'e> PredictionRows<'e> {
         Ok(())
     }
 
-    fn judge(&mut self, row: Gathered<'_>) -> Result<Row, Fault> {
+    fn judge<'a>(&mut self, row: Gathered<'a>) -> Result<Row<'a>, Fault>
+    where
+        'e: 'a,
+    {
         match self.purpose {
             Purpose::Intake => self.judge_prediction(row),
             Purpose::Reference(_) => self.judge_reference(row),
         }
     }
 
-    fn judge_reference(&mut self, mut row: Gathered<'_>) -> Result<Row, Fault> {
+    fn judge_reference<'a>(&mut self, mut row: Gathered<'a>) -> Result<Row<'a>, Fault> {
         self.open_objects(&mut row)?;
         let label = row.optional(Fixed::Label, |raw| into_label(self.expect.task, raw))?;
         let output = self.judge_output(&mut row, true)?;
         Ok(Row {
-            prediction_id: String::new(),
+            prediction_id: Cow::Borrowed(""),
             predicted_at: self.expect.received_at,
-            version: String::new(),
+            version: Cow::Borrowed(""),
             error: None,
             output,
             segments: Vec::new(),
@@ -259,7 +263,10 @@ impl<'e> PredictionRows<'e> {
         })
     }
 
-    fn judge_features(&self, raw: Vec<(usize, Raw<'_>)>) -> Result<Vec<(usize, Value)>, Fault> {
+    fn judge_features<'a>(
+        &self,
+        raw: Vec<(usize, Raw<'a>)>,
+    ) -> Result<Vec<(usize, Value<'a>)>, Fault> {
         raw.into_iter()
             .map(|(position, raw)| {
                 let value = raw
@@ -270,7 +277,10 @@ impl<'e> PredictionRows<'e> {
             .collect()
     }
 
-    fn judge_prediction(&mut self, mut row: Gathered<'_>) -> Result<Row, Fault> {
+    fn judge_prediction<'a>(&mut self, mut row: Gathered<'a>) -> Result<Row<'a>, Fault>
+    where
+        'e: 'a,
+    {
         let expect = self.expect;
         self.open_objects(&mut row)?;
         let prediction_id = row.required(Fixed::PredictionId, Raw::into_name)?;
@@ -279,7 +289,7 @@ impl<'e> PredictionRows<'e> {
         })?;
         let version = match row.optional(Fixed::Version, Raw::into_name)? {
             Some(version) => version,
-            None => expect.default_version.map(str::to_owned).ok_or_else(|| {
+            None => expect.default_version.map(Cow::Borrowed).ok_or_else(|| {
                 Fault::missing("is missing, and the request names no version for such rows")
                     .in_field(Fixed::Version.name())
             })?,
@@ -460,7 +470,7 @@ impl<'a> Gathered<'a> {
     }
 }
 
-impl Row {
+impl Row<'_> {
     fn text_bytes(&self) -> usize {
         let features = self.features.iter().map(|(_, value)| match value {
             Value::Text(text) => text.len(),
@@ -475,9 +485,12 @@ impl Row {
             .probabilities
             .iter()
             .map(|(class, _)| class.len());
-        let optional = [&self.error, &self.output.class, &self.deployment]
-            .into_iter()
-            .map(|text| text.as_ref().map_or(0, String::len));
+        let optional = [
+            self.error.as_deref(),
+            self.output.class.as_deref(),
+            self.deployment.as_deref(),
+        ]
+        .map(|text| text.map_or(0, str::len));
         self.prediction_id.len()
             + self.version.len()
             + features

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 
-use crate::domain::batch::{RejectReason, Value};
+use crate::domain::batch::RejectReason;
+use crate::domain::columns::Value;
 
 /// The longest id, version, deployment, segment, feature name.
 pub(super) const MAX_NAME_BYTES: usize = 200;
@@ -131,7 +132,7 @@ impl<'a> Raw<'a> {
     }
 
     /// An id, version or deployment: short text, or an integer taken as its digits.
-    pub fn into_name(self) -> Result<String, Fault> {
+    pub fn into_name(self) -> Result<Cow<'a, str>, Fault> {
         let name = match self {
             Raw::Text(text) => text,
             Raw::Untyped(text) => Cow::Borrowed(text),
@@ -140,7 +141,7 @@ impl<'a> Raw<'a> {
             other => return Err(other.not("text or an integer")),
         };
         check_name(&name)?;
-        Ok(name.into_owned())
+        Ok(name)
     }
 
     /// A class: text, an integer as its digits, a boolean as `true` or `false`.
@@ -177,18 +178,18 @@ impl<'a> Raw<'a> {
     }
 
     /// Free text.
-    pub fn into_text(self) -> Result<String, Fault> {
+    pub fn into_text(self) -> Result<Cow<'a, str>, Fault> {
         let text = match self {
             Raw::Text(text) => text,
             Raw::Untyped(text) => Cow::Borrowed(text),
             other => return Err(other.not("text")),
         };
         check_text(&text)?;
-        Ok(text.into_owned())
+        Ok(text)
     }
 
     /// The value of a feature. NaN and infinities are kept: they are counted as what they are later.
-    pub fn into_feature(self) -> Result<Value, Fault> {
+    pub fn into_feature(self) -> Result<Value<'a>, Fault> {
         match self.typed() {
             Raw::Null => Ok(Value::Null),
             Raw::Boolean(boolean) => Ok(Value::Boolean(boolean)),
@@ -197,7 +198,7 @@ impl<'a> Raw<'a> {
             Raw::BigNumber(digits) => exact_or_text(digits),
             Raw::Text(text) => {
                 check_text(&text)?;
-                Ok(Value::Text(text.into_owned()))
+                Ok(Value::Text(text))
             }
             Raw::Timestamp(instant) if (1..=9999).contains(&instant.year()) => {
                 Ok(Value::Timestamp(to_micros(instant)))
@@ -298,13 +299,13 @@ fn parse_f64(number: &str) -> f64 {
 }
 
 /// A number too large for `i64` stays a number when no digit is lost, and is kept as its digits otherwise.
-fn exact_or_text(digits: Cow<'_, str>) -> Result<Value, Fault> {
+fn exact_or_text(digits: Cow<'_, str>) -> Result<Value<'_>, Fault> {
     check_text(&digits)?;
     let number = parse_f64(&digits);
     if number.is_finite() && is_integer(&digits) && format!("{number:.0}") == digits {
         Ok(Value::Number(number))
     } else {
-        Ok(Value::Text(digits.into_owned()))
+        Ok(Value::Text(digits))
     }
 }
 

@@ -18,11 +18,12 @@ use sqlx::PgPool;
 
 use super::problem::Problem;
 use crate::domain::access::Scope;
+use crate::services::Error;
 use crate::services::access::browser::Provenance;
 use crate::services::access::{
     Principal, Session, Site, WallClock, authenticate_token, csrf_matches, session,
 };
-use crate::services::error::Error;
+use crate::services::ingest::Intake;
 
 const API_KEY: &str = "x-api-key";
 /// Where a script of our pages puts the token of its session.
@@ -71,6 +72,7 @@ where
     N: Needs,
     S: Send + Sync,
     PgPool: FromRef<S>,
+    Intake: FromRef<S>,
     WallClock: FromRef<S>,
     Site: FromRef<S>,
 {
@@ -81,6 +83,10 @@ where
         let now = WallClock::from_ref(state).now();
         let site = Site::from_ref(state);
         let principal = match Credential::presented(&parts.headers, &site)? {
+            // Data arrive in many requests at once, which share their look-ups.
+            Credential::Token(token) if N::SCOPE == Scope::Ingest => {
+                Intake::from_ref(state).authenticate(now, &token).await?
+            }
             Credential::Token(token) => authenticate_token(&pool, now, &token).await?,
             Credential::Cookie(value) => {
                 let session = session(&pool, now, value).await?.ok_or_else(ended)?;

@@ -41,6 +41,7 @@ pub use observe::Instruments;
 
 use crate::services::Services;
 use crate::services::access::{Site, WallClock};
+use crate::services::ingest::Intake;
 
 /// Makes the text of the metrics page.
 pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -66,6 +67,12 @@ impl FromRef<ApiState> for Services {
 impl FromRef<ApiState> for PgPool {
     fn from_ref(state: &ApiState) -> Self {
         state.services.pool.clone()
+    }
+}
+
+impl FromRef<ApiState> for Intake {
+    fn from_ref(state: &ApiState) -> Self {
+        state.services.intake.clone()
     }
 }
 

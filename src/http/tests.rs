@@ -18,7 +18,7 @@ use crate::services::access::{
     FirstAdmin, Scope, TokenRequest, create_token, ensure_first_admin, session, sign_in,
 };
 use crate::services::delivery::Outward;
-use crate::services::ingest::Lander;
+use crate::services::ingest::Intake;
 use crate::services::{Nudges, settle};
 
 fn start() -> DateTime<Utc> {
@@ -37,7 +37,7 @@ impl TestApi {
     async fn new(pool: PgPool) -> Self {
         let clock = ReplayClock::starting_at(start());
         let services = Services {
-            lander: Lander::start(pool.clone()),
+            intake: Intake::start(pool.clone()),
             clock: Arc::new(clock.clone()),
             wall: Arc::new(clock.clone()),
             public_url: "http://localhost:8420".to_owned(),

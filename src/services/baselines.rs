@@ -9,15 +9,13 @@ use sqlx::PgConnection;
 
 use super::profiling::{self, PREDICTION, Yardstick};
 use super::quality::{self, QualityOutcome};
-use super::{Error, Services, registry};
-use crate::domain::batch::{Column, Value};
+use super::{Error, Services, recount, registry};
+use crate::domain::columns::{Column, TextColumn, Value};
 use crate::domain::definitions::{BaselineSource, ModelDef};
 use crate::domain::ids::{BaselineId, GridId, ProjectId, VersionId};
-use crate::domain::measurement::Segment;
 use crate::domain::schema::{self, FeatureExpectation};
 use crate::formats::{self, Format, ReferenceRows};
 use crate::stats::grid::Grid;
-use crate::stats::profile::FeatureProfile;
 use crate::storage::baselines::{
     self, Baseline, BaselineProfile, BaselineQuality, GridFeature, SchemaChange, StoredGrid,
 };
@@ -238,61 +236,40 @@ async fn fit_window(
 struct Reference {
     /// Features, and the prediction as one of them.
     columns: Vec<Column>,
-    /// Per row the value of each declared segment.
-    segments: Vec<Vec<String>>,
+    /// Values of the declared segments, in the model's order.
+    segments: Vec<TextColumn>,
     /// Predictions with labels, with their segment values.
     outcomes: Vec<(QualityOutcome, Vec<String>)>,
 }
 
 fn reference_of_file(model: &Model, rows: ReferenceRows) -> Reference {
-    let segments: Vec<Vec<String>> = (0..rows.len())
-        .map(|row| {
-            model
-                .segments
-                .iter()
-                .map(|name| {
-                    let column = rows.features.iter().find(|column| column.name == *name);
-                    column.map_or_else(String::new, |column| segment_text(&column.values[row]))
-                })
-                .collect()
+    let segments: Vec<TextColumn> = model
+        .segments
+        .iter()
+        .map(|name| {
+            let feature = rows.features.iter().find(|column| column.name == *name);
+            profiling::segment_texts(None, feature, rows.len())
         })
         .collect();
-    let answered = rows.outputs.iter().zip(&rows.labels).zip(&segments);
+    let answered = (0..rows.len()).zip(rows.outputs.iter().zip(&rows.labels));
     let outcomes = answered
-        .filter_map(|((output, label), segments)| {
+        .filter_map(|(row, (output, label))| {
             let outcome = QualityOutcome::of_file(output.as_ref()?, label.as_ref()?);
-            Some((outcome, segments.clone()))
+            Some((outcome, profiling::segment_values(&segments, row)))
         })
         .collect();
     let mut columns = rows.features;
     if rows.outputs.iter().any(Option::is_some) {
-        columns.push(Column {
-            name: PREDICTION.to_owned(),
-            values: rows
-                .outputs
-                .iter()
-                .map(|output| {
-                    output
-                        .as_ref()
-                        .map_or(Value::Null, |o| profiling::output_value(model.task, o))
-                })
-                .collect(),
+        let values = rows.outputs.iter().map(|output| match output {
+            Some(output) => profiling::output_value(model.task, output),
+            None => Value::Null,
         });
+        columns.push(Column::of(PREDICTION, values));
     }
     Reference {
         columns,
         segments,
         outcomes,
-    }
-}
-
-fn segment_text(value: &Value) -> String {
-    match value {
-        Value::Text(text) => text.clone(),
-        Value::Integer(n) => n.to_string(),
-        Value::Number(n) => n.to_string(),
-        Value::Boolean(b) => b.to_string(),
-        Value::Timestamp(_) | Value::Null | Value::Absent => String::new(),
     }
 }
 
@@ -303,7 +280,7 @@ async fn reference_of_window(
     from: DateTime<Utc>,
     to: DateTime<Utc>,
 ) -> Result<Reference, Error> {
-    let rows = profiling::load_rows(conn, model, version_id, from, to).await?;
+    let rows = recount::load_rows(conn, model, version_id, from, to).await?;
     let outcomes = labels::outcomes(conn, version_id, from, to)
         .await?
         .into_iter()
@@ -345,7 +322,7 @@ async fn fit(
     .await?;
     baselines::put_qualities(conn, baseline.baseline_id, &qualities_of(model, reference)).await?;
     if schema_changed || grid_changed {
-        profiling::count_again(conn, model, now).await?;
+        recount::count_again(conn, model, now).await?;
     } else {
         windows::touch_all(conn, model.model_id, now).await?;
     }
@@ -474,7 +451,10 @@ async fn fit_grid(
         let expected = yardstick
             .expectation(&column.name)
             .map(|e| e.feature_type.is_numeric());
-        let numbers: Vec<f64> = column.values.iter().filter_map(as_number).collect();
+        let numbers: Vec<f64> = column
+            .iter()
+            .filter_map(|value| as_number(&value))
+            .collect();
         let numeric = expected.unwrap_or(!numbers.is_empty());
         let grid = if numeric {
             Grid::fit(&numbers, GRID_CELLS)
@@ -498,7 +478,7 @@ async fn fit_grid(
 }
 
 #[expect(clippy::cast_precision_loss, reason = "cells are edges in doubles")]
-fn as_number(value: &Value) -> Option<f64> {
+fn as_number(value: &Value<'_>) -> Option<f64> {
     let number = match value {
         Value::Number(n) => *n,
         Value::Integer(n) => *n as f64,
@@ -513,17 +493,12 @@ fn profiles_of(
     yardstick: &Yardstick,
     reference: &Reference,
 ) -> Result<Vec<BaselineProfile>, Error> {
-    let mut groups: BTreeMap<Segment, Vec<usize>> = BTreeMap::new();
-    for (row, values) in reference.segments.iter().enumerate() {
-        for segment in profiling::segments_of(&model.segments, values) {
-            groups.entry(segment).or_default().push(row);
-        }
-    }
+    let rows = reference.columns.first().map_or(0, Column::len);
+    let groups = profiling::by_segment(model, &reference.segments, (0..rows).collect());
     let mut profiles = Vec::new();
     for (segment, rows) in &groups {
         for column in &reference.columns {
-            let profile: FeatureProfile =
-                yardstick.profile(&column.name, rows.iter().map(|row| &column.values[*row]))?;
+            let profile = yardstick.profile(column, rows)?;
             profiles.push(BaselineProfile {
                 segment: segment.clone(),
                 feature: column.name.clone(),

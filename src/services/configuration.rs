@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use super::baselines::{adopt_schema, declare_all, with_overrides};
 use super::error::FieldProblem;
 use super::registry::{self, NewModel};
-use super::{Error, Services, profiling};
+use super::{Error, Services, recount};
 use crate::domain::definitions::{
     self, Defined, Definitions, ModelDef, MonitorDef, ReceiverDef, SourceFile, shipped_runbooks,
 };
@@ -19,7 +19,7 @@ use crate::domain::rule::Rule;
 use crate::domain::runbook::Runbook;
 use crate::storage::definitions::{self as stored, StoredDefinition};
 use crate::storage::models::{self, Model};
-use crate::storage::{baselines, labels, predictions, windows};
+use crate::storage::{baselines, windows};
 
 /// What an apply changed.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
@@ -229,37 +229,13 @@ async fn put_model(
         .as_ref()
         .is_some_and(|before| before.segments != model.segments);
     if segments_changed {
-        let before = before.map(|before| before.segments).unwrap_or_default();
-        reorder_segments(conn, &model, &before).await?;
+        recount::sort_outcomes_again(conn, &model).await?;
     }
     if schema_changed || segments_changed {
-        profiling::count_again(conn, &model, now).await?;
+        recount::count_again(conn, &model, now).await?;
     } else if changed {
         windows::touch_all(conn, model.model_id, now).await?;
     }
-    Ok(())
-}
-
-/// Rows keep the values of their segments in the order in which the segments were declared. Segments that are
-/// new have values from now on.
-async fn reorder_segments(
-    conn: &mut PgConnection,
-    model: &Model,
-    before: &[String],
-) -> Result<(), Error> {
-    models::lock(conn, model.model_id).await?;
-    let places: Vec<Option<i32>> = model
-        .segments
-        .iter()
-        .map(|name| {
-            (1..)
-                .zip(before)
-                .find(|(_, known)| *known == name)
-                .map(|(place, _)| place)
-        })
-        .collect();
-    predictions::reorder_segments(conn, model.model_id, &places).await?;
-    labels::reorder_segments(conn, model.model_id, &places).await?;
     Ok(())
 }
 

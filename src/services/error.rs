@@ -2,17 +2,19 @@
 //! text to find out what happened. Texts are shown to people, except that of [`Error::Internal`], of which
 //! they see a request id while the log has the whole chain.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
-type Cause = Box<dyn std::error::Error + Send + Sync>;
+/// Shared, because several callers can wait for one answer.
+type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
 /// How long a caller should wait when Postgres is out of reach: a restart takes seconds.
 const STORAGE_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Why a service did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// Not there, or not for this caller to see: the two must look alike.
     #[error("{what} does not exist")]
@@ -122,8 +124,8 @@ impl Error {
     }
 
     /// A fault of ours, with its cause.
-    pub fn internal(cause: impl Into<Cause>) -> Self {
-        Self::Internal(cause.into())
+    pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Internal(Arc::from(cause.into()))
     }
 }
 
@@ -135,10 +137,10 @@ impl From<sqlx::Error> for Error {
             Self::Unavailable {
                 retry_after: STORAGE_RETRY_AFTER,
                 message: "the database cannot be reached at present".to_owned(),
-                source: Some(Box::new(error)),
+                source: Some(Arc::new(error)),
             }
         } else {
-            Self::Internal(Box::new(error))
+            Self::Internal(Arc::new(error))
         }
     }
 }

@@ -1,42 +1,129 @@
 //! Taking in predictions and labels: decode, refuse row by row, land. The answer is given after the commit,
 //! so what is acknowledged is durable.
 //!
-//! Requests that arrive while a commit is under way are landed together by the next one: under load a commit
-//! serves many requests, without load a request waits for nobody. The queue is bounded; when it is full the
-//! caller is told to come back, and nothing was kept.
+//! Whatever requests that arrive together have in common is done once for all of them: their token and model
+//! are looked up together, and they land in one commit ([`landing`]), small ones of a model as one batch.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+mod body;
+mod landing;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use sqlx::PgPool;
-use tokio::sync::{mpsc, oneshot};
 
+use super::access::{Principal, authenticate_token};
+use super::coalescing::Coalescing;
 use super::{Error, Services, registry};
 use crate::domain::batch::{Decoded, LabelBatch, PredictionBatch, Reject, RejectReason};
 use crate::domain::ids::{BatchId, ProjectId};
+use crate::domain::model::Task;
 use crate::formats::{self, Expectations, Format, FormatError, Limits};
-use crate::storage::intake::{self, BatchKind, Landing};
 use crate::storage::models::{self, Model};
+
+pub use body::{BodyError, decode as decode_body};
+use landing::{Arrival, Lander, Rows};
 
 /// How far back event times may lie.
 const OLDEST_EVENT: TimeDelta = TimeDelta::days(2 * 366);
 /// How far ahead event times may lie: senders' clocks differ, and a replay sends a step ahead.
 const NEWEST_EVENT: TimeDelta = TimeDelta::days(1);
-/// How many requests may wait for the next commit.
-const QUEUE: usize = 1_024;
-/// How many requests one commit lands at most.
-const GROUP: usize = 256;
 /// When a caller who met a full queue should try again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Bodies up to this size are decoded where they arrive: handing them to another thread costs more.
+const SMALL_BODY: usize = 16 << 10;
+
+/// What concurrent requests share.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    pool: PgPool,
+    lander: Lander,
+    callers: Coalescing<String, Principal>,
+    targets: Coalescing<(ProjectId, String), Target>,
+}
+
+impl Intake {
+    /// Starts landing what comes in; ends when the last handle is dropped.
+    #[must_use]
+    pub fn start(pool: PgPool) -> Self {
+        Self {
+            lander: Lander::start(&pool),
+            pool,
+            callers: Coalescing::default(),
+            targets: Coalescing::default(),
+        }
+    }
+
+    /// Who presents this token; as [`authenticate_token`], for many requests at once.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn authenticate(
+        &self,
+        now: DateTime<Utc>,
+        presented: &str,
+    ) -> Result<Principal, Error> {
+        let (pool, token) = (self.pool.clone(), presented.to_owned());
+        let look_up = move || {
+            let (pool, token) = (pool.clone(), token.clone());
+            async move { authenticate_token(&pool, now, &token).await }
+        };
+        self.callers.get(presented.to_owned(), look_up).await
+    }
+
+    async fn target(
+        &self,
+        project_id: ProjectId,
+        model: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Target, Error> {
+        let (pool, name) = (self.pool.clone(), model.to_owned());
+        let look_up = move || {
+            let (pool, name) = (pool.clone(), name.clone());
+            async move { Target::look_up(&pool, project_id, &name, now).await }
+        };
+        self.targets
+            .get((project_id, model.to_owned()), look_up)
+            .await
+    }
+}
+
+/// What rows are sent to.
+#[derive(Debug, Clone)]
+struct Target {
+    model: Model,
+    champion: Option<String>,
+    versions: Vec<String>,
+    auto_registers: bool,
+}
+
+impl Target {
+    async fn look_up(
+        pool: &PgPool,
+        project_id: ProjectId,
+        name: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Self, Error> {
+        let mut conn = pool.acquire().await?;
+        let model = registry::model_for_intake(&mut conn, project_id, name, now).await?;
+        let champion = registry::champion(&mut conn, &model).await?;
+        let versions = models::versions(&mut conn, model.model_id).await?;
+        Ok(Self {
+            champion: champion.map(|champion| champion.version),
+            versions: versions.into_iter().map(|version| version.name).collect(),
+            auto_registers: models::auto_registers(&mut conn, project_id).await?,
+            model,
+        })
+    }
+}
 
 /// The answer to a sender: what was kept is durable, what was refused is listed.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Receipt {
-    /// Ask `/api/v1/batches/{batch_id}` for how many rows were duplicates, once it is settled.
+    /// Ask `/api/v1/batches/{batch_id}` for how many rows were duplicates, once it is settled. Small requests
+    /// that arrive together share a batch.
     pub batch_id: BatchId,
     pub received: u64,
     /// Rows that are durable now. Those whose id is known already will count as duplicates.
@@ -68,32 +155,24 @@ pub struct Upload<'a> {
 /// database is out of reach or the queue is full.
 pub async fn predictions(services: &Services, upload: Upload<'_>) -> Result<Receipt, Error> {
     let now = services.clock.now();
-    let mut conn = services.pool.acquire().await?;
-    let model = registry::model_for_intake(&mut conn, upload.project_id, upload.model, now).await?;
-    let default_version = match upload.version.clone() {
-        Some(version) => Some(version),
-        None => registry::champion(&mut conn, &model)
-            .await?
-            .map(|champion| champion.version),
-    };
-    drop(conn);
-    let (format, body, task) = (upload.format, upload.body, model.task);
-    let mut decoded = blocking(move || {
-        formats::decode_predictions(
-            format,
-            &body,
-            &expectations(task, default_version.as_deref(), now),
-        )
+    let target = services
+        .intake
+        .target(upload.project_id, upload.model, now)
+        .await?;
+    let version = upload.version.clone().or_else(|| target.champion.clone());
+    let (format, body, task) = (upload.format, upload.body, target.model.task);
+    let mut decoded = decode(body.len(), move || {
+        let expect = expectations(task, version.as_deref(), now);
+        formats::decode_predictions(format, &body, &expect)
     })
     .await?;
-    refuse_unknown_versions(services, &model, &mut decoded, now).await?;
+    refuse_unknown_versions(services, &target, &mut decoded, now).await?;
     land(
         services,
-        &model,
-        BatchKind::Predictions,
+        &target.model,
         format,
         decoded,
-        PredictionBatch::is_empty,
+        Rows::Predictions,
         now,
     )
     .await
@@ -105,30 +184,19 @@ pub async fn predictions(services: &Services, upload: Upload<'_>) -> Result<Rece
 /// As for [`predictions`].
 pub async fn labels(services: &Services, upload: Upload<'_>) -> Result<Receipt, Error> {
     let now = services.clock.now();
-    let mut conn = services.pool.acquire().await?;
-    let model = registry::model_for_intake(&mut conn, upload.project_id, upload.model, now).await?;
-    drop(conn);
-    let (format, body, task) = (upload.format, upload.body, model.task);
-    let decoded =
-        blocking(move || formats::decode_labels(format, &body, &expectations(task, None, now)))
-            .await?;
-    land(
-        services,
-        &model,
-        BatchKind::Labels,
-        format,
-        decoded,
-        LabelBatch::is_empty,
-        now,
-    )
-    .await
+    let target = services
+        .intake
+        .target(upload.project_id, upload.model, now)
+        .await?;
+    let (format, body, task) = (upload.format, upload.body, target.model.task);
+    let decoded: Decoded<LabelBatch> = decode(body.len(), move || {
+        formats::decode_labels(format, &body, &expectations(task, None, now))
+    })
+    .await?;
+    land(services, &target.model, format, decoded, Rows::Labels, now).await
 }
 
-fn expectations(
-    task: crate::domain::model::Task,
-    version: Option<&str>,
-    now: DateTime<Utc>,
-) -> Expectations<'_> {
+fn expectations(task: Task, version: Option<&str>, now: DateTime<Utc>) -> Expectations<'_> {
     Expectations {
         task,
         default_version: version,
@@ -139,97 +207,71 @@ fn expectations(
     }
 }
 
-async fn blocking<T: Send + 'static>(
+async fn decode<T: Send + 'static>(
+    body_bytes: usize,
     decode: impl FnOnce() -> Result<T, FormatError> + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::task::spawn_blocking(decode)
-        .await
-        .map_err(Error::internal)?
-        .map_err(|error| Error::invalid(error.to_string()))
+    let decoded = if body_bytes <= SMALL_BODY {
+        decode()
+    } else {
+        tokio::task::spawn_blocking(decode)
+            .await
+            .map_err(Error::internal)?
+    };
+    decoded.map_err(|error| Error::invalid(error.to_string()))
 }
 
 /// Registers versions seen for the first time where the project allows it, else refuses their rows.
 async fn refuse_unknown_versions(
     services: &Services,
-    model: &Model,
+    target: &Target,
     decoded: &mut Decoded<PredictionBatch>,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    let mut conn = services.pool.acquire().await?;
-    let known: Vec<String> = models::versions(&mut conn, model.model_id)
-        .await?
-        .into_iter()
-        .map(|v| v.name)
+    let is_known = |version: &str| target.versions.iter().any(|known| known == version);
+    let unknown: Vec<String> = (decoded.batch.versions.texts())
+        .filter(|version| !is_known(version))
+        .map(str::to_owned)
         .collect();
-    let mut unknown: Vec<String> = decoded
-        .batch
-        .versions
-        .iter()
-        .filter(|v| !known.contains(v))
-        .cloned()
-        .collect();
-    unknown.sort_unstable();
-    unknown.dedup();
     if unknown.is_empty() {
         return Ok(());
     }
-    if models::auto_registers(&mut conn, model.project_id).await? {
-        drop(conn);
+    let model = &target.model;
+    if target.auto_registers {
         for version in &unknown {
-            registry::register_version(
-                services,
-                model,
-                version,
-                serde_json::json!({}),
-                "intake",
-                now,
-            )
-            .await?;
+            let lineage = serde_json::json!({});
+            registry::register_version(services, model, version, lineage, "intake", now).await?;
         }
         return Ok(());
     }
-    let keep: Vec<bool> = decoded
-        .batch
-        .versions
-        .iter()
-        .map(|v| !unknown.contains(v))
+    let rows = 0..decoded.batch.len();
+    let keep: Vec<bool> = rows
+        .map(|row| is_known(decoded.batch.version(row)))
         .collect();
-    let causes: HashMap<&String, String> = unknown
-        .iter()
-        .map(|version| {
-            let cause = format!(
-                "version {version:?} of model {:?} is not registered; register it with \
-                 `bellwether version add {} {version}`",
-                model.name, model.name
-            );
-            (version, cause)
-        })
-        .collect();
-    for (row, version) in decoded
-        .batch
-        .versions
-        .iter()
-        .enumerate()
-        .filter(|(row, _)| !keep[*row])
-    {
+    for row in (0..keep.len()).filter(|row| !keep[*row]) {
+        let version = decoded.batch.version(row);
+        let cause = format!(
+            "version {version:?} of model {:?} is not registered; register it with \
+             `bellwether version add {} {version}`",
+            model.name, model.name
+        );
         decoded.rejects.push(Reject {
             line: decoded.lines[row],
             field: "version".to_owned(),
             reason: RejectReason::UnknownVersion,
-            cause: causes[version].clone(),
+            cause,
         });
     }
     decoded.batch.retain(&keep);
     Ok(())
 }
 
-async fn land<B: Serialize + Send + 'static>(
+async fn land<B>(
     services: &Services,
     model: &Model,
-    kind: BatchKind,
     format: Format,
     decoded: Decoded<B>,
-    is_empty: fn(&B) -> bool,
+    rows: fn(B) -> Rows,
     now: DateTime<Utc>,
 ) -> Result<Receipt, Error> {
     let Decoded {
@@ -238,182 +280,31 @@ async fn land<B: Serialize + Send + 'static>(
         received,
         ..
     } = decoded;
-    let body = if is_empty(&batch) {
-        None
-    } else {
-        let encoded = tokio::task::spawn_blocking(move || encode_body(&batch))
-            .await
-            .map_err(Error::internal)?;
-        Some(encoded?)
-    };
     let mut rejected_by_reason = BTreeMap::new();
     for reject in &rejects {
         *rejected_by_reason
             .entry(reject.reason.as_str())
             .or_insert(0) += 1;
     }
-    let receipt = Receipt {
-        batch_id: BatchId::new(now),
-        received,
-        kept: received - rejects.len() as u64,
-        rejected: rejects.len() as u64,
-        rejected_by_reason,
-        rejects: rejects.iter().take(LISTED_REJECTS).cloned().collect(),
-    };
-    let landing = Landing {
-        batch_id: receipt.batch_id,
+    let rejected = rejects.len() as u64;
+    let listed = rejects.iter().take(LISTED_REJECTS).cloned().collect();
+    let arrival = Arrival {
         project_id: model.project_id,
         model_id: model.model_id,
-        kind,
         format: format.as_str(),
-        body,
+        rows: rows(batch),
         received,
         rejects,
         received_at: now,
     };
-    services.lander.land(landing).await?;
+    let batch_id = services.intake.lander.land(arrival).await?;
     services.nudges.settle.notify_one();
-    Ok(receipt)
-}
-
-/// Family and version of an encoded batch.
-const BODY_HEADER: &[u8; 4] = b"BWB\x01";
-const CHECKSUM_BYTES: usize = 4;
-
-/// A batch as it is kept until it is settled: header, checksum, compressed rows.
-fn encode_body<B: Serialize>(batch: &B) -> Result<Vec<u8>, Error> {
-    let rows = postcard::to_allocvec(batch).map_err(Error::internal)?;
-    let compressed = zstd::encode_all(rows.as_slice(), 1).map_err(Error::internal)?;
-    let mut body = Vec::with_capacity(BODY_HEADER.len() + CHECKSUM_BYTES + compressed.len());
-    body.extend_from_slice(BODY_HEADER);
-    body.extend_from_slice(&crc32c::crc32c(&compressed).to_le_bytes());
-    body.extend_from_slice(&compressed);
-    Ok(body)
-}
-
-/// Why a landed batch cannot be read back.
-#[derive(Debug, thiserror::Error)]
-pub enum BodyError {
-    #[error("read a landed batch: it does not begin like one")]
-    Header,
-    #[error("read a landed batch: its checksum does not fit")]
-    Checksum,
-    #[error("decompress a landed batch")]
-    Decompress(#[source] std::io::Error),
-    #[error("decode a landed batch")]
-    Decode(#[source] postcard::Error),
-}
-
-/// Reads a landed batch back.
-///
-/// # Errors
-/// When the bytes are not what [`predictions`] or [`labels`] wrote.
-pub fn decode_body<B: DeserializeOwned>(body: &[u8]) -> Result<B, BodyError> {
-    let rest = body.strip_prefix(BODY_HEADER).ok_or(BodyError::Header)?;
-    let (checksum, compressed) = rest
-        .split_first_chunk::<CHECKSUM_BYTES>()
-        .ok_or(BodyError::Header)?;
-    if crc32c::crc32c(compressed) != u32::from_le_bytes(*checksum) {
-        return Err(BodyError::Checksum);
-    }
-    let rows = zstd::decode_all(compressed).map_err(BodyError::Decompress)?;
-    postcard::from_bytes(&rows).map_err(BodyError::Decode)
-}
-
-/// Lands batches of concurrent requests together.
-#[derive(Debug, Clone)]
-pub struct Lander {
-    queue: mpsc::Sender<Waiter>,
-}
-
-#[derive(Debug)]
-struct Waiter {
-    landing: Landing,
-    done: oneshot::Sender<Result<(), Arc<sqlx::Error>>>,
-}
-
-impl Lander {
-    /// Starts landing; ends when the last handle is dropped.
-    #[must_use]
-    pub fn start(pool: PgPool) -> Self {
-        let (queue, waiting) = mpsc::channel(QUEUE);
-        tokio::spawn(land_groups(pool, waiting));
-        Self { queue }
-    }
-
-    async fn land(&self, landing: Landing) -> Result<(), Error> {
-        let (done, landed) = oneshot::channel();
-        self.queue.try_send(Waiter { landing, done }).map_err(|_| {
-            Error::unavailable(
-                RETRY_AFTER,
-                "too many batches are waiting to be written; send it again",
-            )
-        })?;
-        match landed.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(cause)) => Err(Error::Unavailable {
-                retry_after: RETRY_AFTER,
-                message: "the batch could not be written; nothing of it was kept, send it again"
-                    .to_owned(),
-                source: Some(Box::new(cause)),
-            }),
-            Err(_) => Err(Error::unavailable(
-                RETRY_AFTER,
-                "the service is stopping; send the batch again",
-            )),
-        }
-    }
-}
-
-async fn land_groups(pool: PgPool, mut waiting: mpsc::Receiver<Waiter>) {
-    let mut group = Vec::with_capacity(GROUP);
-    while waiting.recv_many(&mut group, GROUP).await > 0 {
-        let (landings, done): (Vec<_>, Vec<_>) =
-            group.drain(..).map(|w| (w.landing, w.done)).unzip();
-        let outcome = land_group(&pool, &landings).await.map_err(Arc::new);
-        for done in done {
-            // A sender that has gone away does not hear that its batch is durable; it will send it again.
-            let _ = done.send(outcome.clone());
-        }
-    }
-}
-
-async fn land_group(pool: &PgPool, landings: &[Landing]) -> sqlx::Result<()> {
-    let mut tx = pool.begin().await?;
-    intake::land(&mut tx, landings).await?;
-    tx.commit().await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::batch::LabelValue;
-
-    fn batch() -> LabelBatch {
-        LabelBatch {
-            prediction_ids: vec!["a".into(), "b".into()],
-            labels: vec![LabelValue::Number(1.5), LabelValue::Class("late".into())],
-            observed_at: vec![DateTime::UNIX_EPOCH; 2],
-        }
-    }
-
-    #[test]
-    fn a_landed_batch_reads_back_as_it_was() {
-        let body = encode_body(&batch()).expect("encodes");
-        assert_eq!(decode_body::<LabelBatch>(&body).expect("decodes"), batch());
-    }
-
-    #[test]
-    fn a_damaged_batch_is_an_error_wherever_the_damage_is() {
-        let body = encode_body(&batch()).expect("encodes");
-        for position in 0..body.len() {
-            let mut damaged = body.clone();
-            damaged[position] ^= 0x10;
-            assert!(
-                decode_body::<LabelBatch>(&damaged).is_err(),
-                "byte {position}"
-            );
-        }
-        assert!(decode_body::<LabelBatch>(&body[..6]).is_err());
-    }
+    Ok(Receipt {
+        batch_id,
+        received,
+        kept: received - rejected,
+        rejected,
+        rejected_by_reason,
+        rejects: listed,
+    })
 }

@@ -5,6 +5,7 @@
 pub mod access;
 pub mod alerting;
 pub mod baselines;
+mod coalescing;
 pub mod configuration;
 pub mod delivery;
 pub mod error;
@@ -15,6 +16,7 @@ pub mod ingest;
 pub mod profiling;
 pub mod promotion;
 pub mod quality;
+pub mod recount;
 pub mod registry;
 pub mod request_id;
 pub mod retraining;
@@ -43,7 +45,7 @@ pub struct Services {
     pub public_url: String,
     /// The clock again when it is a replayed one, so that it can be advanced.
     pub replay: Option<ReplayClock>,
-    pub lander: ingest::Lander,
+    pub intake: ingest::Intake,
     pub outward: delivery::Outward,
     pub nudges: Nudges,
 }

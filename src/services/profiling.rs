@@ -2,25 +2,25 @@
 //! categories are known. Settling, fitting baselines and counting again all go through [`Yardstick`], so a
 //! value counts the same wherever it comes from.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::Error;
-use crate::domain::batch::{Column, Output, Value};
+use crate::domain::batch::Output;
+use crate::domain::columns::{Column, Kind, TextColumn, Value};
 use crate::domain::ids::{GridId, ModelId, VersionId};
 use crate::domain::measurement::Segment;
 use crate::domain::model::Task;
 use crate::domain::schema::{FeatureExpectation, FeatureType};
-use crate::domain::window::Grain;
 use crate::stats::grid::Grid;
 use crate::stats::profile::{Counts, FeatureProfile, ProfileError};
 use crate::storage::baselines::{self, Schema, StoredGrid};
-use crate::storage::models::{self, Model};
-use crate::storage::predictions::{self, FeatureChunk, StoredPrediction};
+use crate::storage::models::Model;
+use crate::storage::predictions::{Chunk, ColumnKind};
 use crate::storage::profiles::{self, ProfileKey, StoredProfile};
-use crate::storage::windows;
 
 /// The name under which the prediction itself is profiled; no feature can have it.
 pub const PREDICTION: &str = "prediction()";
@@ -94,18 +94,19 @@ impl Yardstick {
             .filter_map(|f| f.expectation.as_ref())
     }
 
-    /// The columns, and one of absent values for each expected feature that no row has.
+    /// A column of absent values for each expected feature that none of the columns is of.
     #[must_use]
-    pub fn with_expected(&self, mut columns: Vec<Column>, rows: usize) -> Vec<Column> {
-        for expectation in self.expectations() {
-            if !columns.iter().any(|c| c.name == expectation.feature) {
-                columns.push(Column {
-                    name: expectation.feature.clone(),
-                    values: vec![Value::Absent; rows],
-                });
-            }
-        }
-        columns
+    pub fn lacking(&self, columns: &[Column], rows: usize) -> Vec<Column> {
+        let lacking = self
+            .expectations()
+            .filter(|e| !columns.iter().any(|column| column.name == e.feature));
+        lacking
+            .map(|expectation| {
+                let mut absent = Column::new(expectation.feature.clone());
+                absent.resize(rows);
+                absent
+            })
+            .collect()
     }
 
     /// The cells a feature's numbers are counted in.
@@ -114,60 +115,118 @@ impl Yardstick {
         self.features.get(feature)?.grid.as_ref()
     }
 
-    /// Counts the values of a feature. The schema says whether they are numbers or categories; without one the
-    /// first telling value does. That a row lacks a feature counts only where the feature is expected: which rows
-    /// share a batch with one that brings something else is chance, and must not show in the counts.
+    /// Counts the values that rows of a batch have of a feature. The schema says whether they are numbers or
+    /// categories; without one the first telling value does. That a row lacks a feature counts only where the
+    /// feature is expected: which rows share a batch with one that brings something else is chance, and must not
+    /// show in the counts.
     ///
     /// # Errors
     /// When the profile counts something of another kind.
-    pub fn profile<'v>(
-        &self,
-        feature: &str,
-        values: impl Iterator<Item = &'v Value> + Clone,
-    ) -> Result<FeatureProfile, Error> {
-        let yardstick = self.features.get(feature);
-        let grid = yardstick.and_then(|y| y.grid.as_ref());
-        let expected = yardstick
-            .and_then(|y| y.expectation.as_ref())
-            .map(|e| e.feature_type);
-        let numeric = match expected {
+    pub fn profile(&self, column: &Column, rows: &[usize]) -> Result<FeatureProfile, Error> {
+        let unknown = FeatureYardstick::default();
+        let yardstick = self.features.get(&column.name).unwrap_or(&unknown);
+        let kinds = column.kinds();
+        let numeric = match yardstick.expected() {
             Some(feature_type) => feature_type.is_numeric(),
-            None => grid.is_some() || values.clone().find_map(is_numeric).unwrap_or(true),
-        };
-        let mut profile = if numeric {
-            FeatureProfile::numeric(grid)
-        } else {
-            FeatureProfile::categorical()
-        };
-        for value in values {
-            match read(value, expected, numeric) {
-                Reading::Absent if expected.is_none() => {}
-                Reading::Absent => profile.observe_absent(),
-                Reading::Null => profile.observe_null(),
-                Reading::Mismatch => profile.observe_mismatch(),
-                Reading::Number(number) => {
-                    profile
-                        .observe_number(number, grid)
-                        .map_err(Error::internal)?;
-                    if yardstick.is_some_and(|y| y.is_out_of_range(number)) {
-                        profile.note_out_of_range();
-                    }
-                }
-                Reading::Category(category) => {
-                    profile
-                        .observe_category(&category)
-                        .map_err(Error::internal)?;
-                    if yardstick.is_some_and(|y| y.is_unseen(&category)) {
-                        profile.note_unseen();
-                    }
-                }
+            None => {
+                let mut telling = rows.iter().filter_map(|row| is_numeric(kinds[*row]));
+                yardstick.grid.is_some() || telling.next().unwrap_or(true)
             }
-        }
-        Ok(profile)
+        };
+        let counted = if numeric {
+            yardstick.profile_numbers(column, rows)
+        } else {
+            yardstick.profile_categories(column, rows)
+        };
+        counted.map_err(Error::internal)
     }
 }
 
 impl FeatureYardstick {
+    fn expected(&self) -> Option<FeatureType> {
+        self.expectation.as_ref().map(|e| e.feature_type)
+    }
+
+    fn profile_numbers(
+        &self,
+        column: &Column,
+        rows: &[usize],
+    ) -> Result<FeatureProfile, ProfileError> {
+        let expected = self.expected();
+        let any_number = matches!(expected, Some(FeatureType::Number) | None);
+        let (kinds, bits) = (column.kinds(), column.bits());
+        let mut profile = FeatureProfile::numeric(self.grid.as_ref());
+        let mut numbers = Vec::with_capacity(rows.len());
+        for &row in rows {
+            if any_number && kinds[row] == Kind::Number {
+                numbers.push(f64::from_bits(bits[row]));
+                continue;
+            }
+            match read(&column.get(row), expected, true) {
+                Reading::Number(number) => numbers.push(number),
+                other => self.note(&mut profile, &other)?,
+            }
+        }
+        profile.observe_numbers(&numbers, self.grid.as_ref())?;
+        let out_of_range = numbers.iter().filter(|n| self.is_out_of_range(**n));
+        profile.note_out_of_range(out_of_range.count() as u64);
+        Ok(profile)
+    }
+
+    fn profile_categories(
+        &self,
+        column: &Column,
+        rows: &[usize],
+    ) -> Result<FeatureProfile, ProfileError> {
+        let expected = self.expected();
+        let any_text = matches!(
+            expected,
+            Some(FeatureType::Category | FeatureType::Text) | None
+        );
+        let (kinds, bits) = (column.kinds(), column.bits());
+        let mut profile = FeatureProfile::categorical();
+        // Each text is looked up once, however many rows have it.
+        let mut tallies = vec![0_u64; column.texts().len()];
+        for &row in rows {
+            let tally = usize::try_from(bits[row])
+                .ok()
+                .filter(|_| any_text && kinds[row] == Kind::Text)
+                .and_then(|place| tallies.get_mut(place));
+            match tally {
+                Some(tally) => *tally += 1,
+                None => self.note(&mut profile, &read(&column.get(row), expected, false))?,
+            }
+        }
+        for (text, rows) in column.texts().iter().zip(tallies) {
+            self.count_category(&mut profile, text, rows)?;
+        }
+        Ok(profile)
+    }
+
+    fn note(&self, profile: &mut FeatureProfile, reading: &Reading) -> Result<(), ProfileError> {
+        match reading {
+            Reading::Absent if self.expectation.is_none() => {}
+            Reading::Absent => profile.observe_absent(1),
+            Reading::Null => profile.observe_null(1),
+            Reading::Category(category) => self.count_category(profile, category, 1)?,
+            Reading::Mismatch | Reading::Number(_) => profile.observe_mismatch(1),
+        }
+        Ok(())
+    }
+
+    fn count_category(
+        &self,
+        profile: &mut FeatureProfile,
+        category: &str,
+        rows: u64,
+    ) -> Result<(), ProfileError> {
+        profile.observe_category(category, rows)?;
+        if self.is_unseen(category) {
+            profile.note_unseen(rows);
+        }
+        Ok(())
+    }
+
     fn is_out_of_range(&self, number: f64) -> bool {
         self.expectation.as_ref().is_some_and(|e| {
             e.minimum.is_some_and(|minimum| number < minimum)
@@ -191,11 +250,11 @@ enum Reading<'v> {
 }
 
 /// Whether a value tells that its feature is numeric; nothing for null and absent.
-fn is_numeric(value: &Value) -> Option<bool> {
-    match value {
-        Value::Absent | Value::Null => None,
-        Value::Number(_) | Value::Integer(_) | Value::Timestamp(_) => Some(true),
-        Value::Boolean(_) | Value::Text(_) => Some(false),
+fn is_numeric(kind: Kind) -> Option<bool> {
+    match kind {
+        Kind::Absent | Kind::Null => None,
+        Kind::Number | Kind::Integer | Kind::Timestamp => Some(true),
+        Kind::Boolean | Kind::Text => Some(false),
     }
 }
 
@@ -203,7 +262,7 @@ fn is_numeric(value: &Value) -> Option<bool> {
     clippy::cast_precision_loss,
     reason = "profiles count in doubles; rows keep the integer"
 )]
-fn read<'v>(value: &'v Value, expected: Option<FeatureType>, numeric: bool) -> Reading<'v> {
+fn read<'v>(value: &'v Value<'_>, expected: Option<FeatureType>, numeric: bool) -> Reading<'v> {
     use FeatureType::{Boolean, Category, Integer, Number, Text, Timestamp};
     let any_number = matches!(expected, Some(Number) | None) && numeric;
     match value {
@@ -223,7 +282,7 @@ fn read<'v>(value: &'v Value, expected: Option<FeatureType>, numeric: bool) -> R
         Value::Text(t)
             if matches!(expected, Some(Category | Text)) || (expected.is_none() && !numeric) =>
         {
-            Reading::Category(t.as_str().into())
+            Reading::Category(t.as_ref().into())
         }
         Value::Text(t) if expected == Some(Timestamp) => DateTime::parse_from_rfc3339(t)
             .map_or(Reading::Mismatch, |at| {
@@ -238,15 +297,18 @@ fn read<'v>(value: &'v Value, expected: Option<FeatureType>, numeric: bool) -> R
 
 /// The prediction as a value to be profiled.
 #[must_use]
-pub fn output_value(task: Task, output: &Output) -> Value {
+pub fn output_value(task: Task, output: &Output) -> Value<'_> {
     match task {
         Task::Regression => output.value.map_or(Value::Null, Value::Number),
         Task::Binary => match (output.score, &output.class) {
             (Some(score), _) => Value::Number(score),
-            (None, Some(class)) => Value::Text(class.clone()),
+            (None, Some(class)) => Value::Text(class.into()),
             (None, None) => Value::Null,
         },
-        Task::Multiclass => output.class.clone().map_or(Value::Null, Value::Text),
+        Task::Multiclass => match &output.class {
+            Some(class) => Value::Text(class.into()),
+            None => Value::Null,
+        },
     }
 }
 
@@ -256,7 +318,48 @@ pub type GroupKey = (VersionId, DateTime<Utc>, Segment);
 /// Rows of a batch by what they count for.
 pub type Groups = BTreeMap<GroupKey, Vec<usize>>;
 
-/// The overall segment and one per declared segment that the row has a value of.
+/// The value each row has of a declared segment: what was sent with it as the segment, else its feature of that
+/// name.
+#[must_use]
+pub fn segment_texts(sent: Option<&Column>, feature: Option<&Column>, rows: usize) -> TextColumn {
+    let mut texts = TextColumn::default();
+    for row in 0..rows {
+        let value = segment_text(sent, row).or_else(|| segment_text(feature, row));
+        texts.push(value.as_deref().filter(|value| !value.is_empty()));
+    }
+    texts
+}
+
+fn segment_text(column: Option<&Column>, row: usize) -> Option<Cow<'_, str>> {
+    match column?.get(row) {
+        Value::Text(text) => Some(text),
+        Value::Integer(n) => Some(n.to_string().into()),
+        Value::Number(n) => Some(n.to_string().into()),
+        Value::Boolean(b) => Some(if b { "true" } else { "false" }.into()),
+        Value::Timestamp(_) | Value::Null | Value::Absent => None,
+    }
+}
+
+/// The values a chunk's rows have of the segments declared now, in the model's order.
+#[must_use]
+pub fn chunk_segments(chunk: &Chunk, model: &Model) -> Vec<TextColumn> {
+    let of_segment = |name: &String| {
+        let sent = chunk.column(ColumnKind::Segment, name);
+        segment_texts(sent, chunk.column(ColumnKind::Feature, name), chunk.rows())
+    };
+    model.segments.iter().map(of_segment).collect()
+}
+
+/// The values a row has of the declared segments, as outcomes keep them: empty where it has none.
+#[must_use]
+pub fn segment_values(segments: &[TextColumn], row: usize) -> Vec<String> {
+    let values = segments.iter().map(|texts| texts.get(row));
+    values
+        .map(|value| value.unwrap_or_default().to_owned())
+        .collect()
+}
+
+/// The overall segment and one per declared segment that a row with these values has a value of.
 pub fn segments_of<'a>(
     declared: &'a [String],
     values: &'a [String],
@@ -271,6 +374,64 @@ pub fn segments_of<'a>(
     }))
 }
 
+/// Puts rows into groups: each base window's own, and those of each value of each declared segment. `version`
+/// gives a row's version, `segments` are in the order of the model's.
+#[must_use]
+pub fn group(
+    model: &Model,
+    rows: &[usize],
+    version: impl Fn(usize) -> VersionId,
+    predicted_at: impl Fn(usize) -> DateTime<Utc>,
+    segments: &[TextColumn],
+) -> Groups {
+    let mut windows: BTreeMap<(VersionId, DateTime<Utc>), Vec<usize>> = BTreeMap::new();
+    for &row in rows {
+        let start = model.base_window.window_at(predicted_at(row)).start;
+        windows.entry((version(row), start)).or_default().push(row);
+    }
+    let mut groups = Groups::new();
+    for ((version_id, start), rows) in windows {
+        let of_window = by_segment(model, segments, rows);
+        groups.extend(
+            of_window
+                .into_iter()
+                .map(|(segment, rows)| ((version_id, start, segment), rows)),
+        );
+    }
+    groups
+}
+
+/// Rows by segment: all of them, and those of each value of each declared segment.
+#[must_use]
+pub fn by_segment(
+    model: &Model,
+    segments: &[TextColumn],
+    rows: Vec<usize>,
+) -> Vec<(Segment, Vec<usize>)> {
+    let mut groups = Vec::new();
+    for (name, texts) in model.segments.iter().zip(segments) {
+        let mut by_value = vec![Vec::new(); texts.texts().len()];
+        for &row in &rows {
+            if let Some(of_value) = by_value.get_mut(texts.codes()[row] as usize) {
+                of_value.push(row);
+            }
+        }
+        let of_values = texts
+            .texts()
+            .zip(by_value)
+            .filter(|(_, rows)| !rows.is_empty());
+        groups.extend(of_values.map(|(value, rows)| {
+            let segment = Segment {
+                name: name.clone(),
+                value: value.to_owned(),
+            };
+            (segment, rows)
+        }));
+    }
+    groups.push((Segment::overall(), rows));
+    groups
+}
+
 /// Counts rows into fresh profiles, one per group and column.
 ///
 /// # Errors
@@ -278,13 +439,12 @@ pub fn segments_of<'a>(
 pub fn count(
     yardstick: &Yardstick,
     groups: &Groups,
-    columns: &[Column],
+    columns: &[&Column],
 ) -> Result<Vec<(ProfileKey, FeatureProfile)>, Error> {
     let mut counted = Vec::with_capacity(groups.len() * columns.len());
     for ((version_id, window_start, segment), rows) in groups {
         for column in columns {
-            let profile =
-                yardstick.profile(&column.name, rows.iter().map(|row| &column.values[*row]))?;
+            let profile = yardstick.profile(column, rows)?;
             if profile.counts().rows == 0 {
                 continue;
             }
@@ -300,6 +460,23 @@ pub fn count(
     Ok(counted)
 }
 
+/// Adds counted profiles to others in memory.
+///
+/// # Errors
+/// As for [`merge`].
+pub fn gather(
+    gathered: &mut BTreeMap<ProfileKey, FeatureProfile>,
+    counted: Vec<(ProfileKey, FeatureProfile)>,
+) -> Result<(), Error> {
+    for (key, profile) in counted {
+        match gathered.remove(&key) {
+            Some(sum) => gathered.insert(key, merged_profile(sum, &profile)?),
+            None => gathered.insert(key, profile),
+        };
+    }
+    Ok(())
+}
+
 /// Merges profiles into those stored. The caller holds the model's lock.
 ///
 /// # Errors
@@ -308,7 +485,7 @@ pub async fn merge(
     conn: &mut PgConnection,
     model: &Model,
     grid_id: Option<GridId>,
-    counted: Vec<(ProfileKey, FeatureProfile)>,
+    counted: impl IntoIterator<Item = (ProfileKey, FeatureProfile)>,
 ) -> Result<(), Error> {
     let mut merged: BTreeMap<ProfileKey, FeatureProfile> = counted.into_iter().collect();
     let mut windows: Vec<(VersionId, DateTime<Utc>)> = merged
@@ -355,9 +532,7 @@ fn merged_profile(
         }
         // A column may even change from numbers to text; what came first stays.
         Err(ProfileError::DifferentKinds) => {
-            for _ in 0..added.counts().rows {
-                sum.observe_mismatch();
-            }
+            sum.observe_mismatch(added.counts().rows);
             Ok(sum)
         }
         Err(error) => Err(Error::internal(error)),
@@ -371,206 +546,19 @@ fn is_untold(profile: &FeatureProfile) -> bool {
 }
 
 fn note_untold(profile: &mut FeatureProfile, counts: &Counts) {
-    for _ in 0..counts.absent {
-        profile.observe_absent();
-    }
-    for _ in 0..counts.nulls {
-        profile.observe_null();
-    }
-}
-
-/// Counts all of a model's windows again from its stored rows: the schema or the grid has changed.
-///
-/// # Errors
-/// When the database fails or a stored value cannot be counted.
-pub async fn count_again(
-    conn: &mut PgConnection,
-    model: &Model,
-    now: DateTime<Utc>,
-) -> Result<(), Error> {
-    models::lock(conn, model.model_id).await?;
-    let yardstick = Yardstick::load(conn, model.model_id).await?;
-    for window in windows::all(conn, model.model_id).await? {
-        let span = model.base_window.window_at(window.window_start);
-        profiles::clear(conn, window.version_id, span.start).await?;
-        let stored = load_rows(conn, model, window.version_id, span.start, span.end).await?;
-        let mut groups = Groups::new();
-        for (row, segments) in stored.segments.iter().enumerate() {
-            for segment in segments_of(&model.segments, segments) {
-                groups
-                    .entry((window.version_id, span.start, segment))
-                    .or_default()
-                    .push(row);
-            }
-        }
-        let columns = yardstick.with_expected(stored.columns, stored.segments.len());
-        let counted = count(&yardstick, &groups, &columns)?;
-        merge(conn, model, yardstick.grid_id, counted).await?;
-    }
-    windows::touch_all(conn, model.model_id, now).await?;
-    Ok(())
-}
-
-/// Stored predictions with their feature values, column by column; prediction and latency are columns too.
-#[derive(Debug, Clone, Default)]
-pub struct StoredRows {
-    pub segments: Vec<Vec<String>>,
-    pub columns: Vec<Column>,
-}
-
-/// Reads the rows of a version in `[from, to)` back from their chunks.
-///
-/// # Errors
-/// When the database fails.
-pub async fn load_rows(
-    conn: &mut PgConnection,
-    model: &Model,
-    version_id: VersionId,
-    from: DateTime<Utc>,
-    to: DateTime<Utc>,
-) -> Result<StoredRows, Error> {
-    let stored = predictions::between(conn, version_id, from, to).await?;
-    let first_day = Grain::Day.window_at(from).start;
-    let chunks = predictions::chunks_between(conn, version_id, first_day, to).await?;
-    Ok(assemble(model.task, stored, &chunks))
-}
-
-fn assemble(task: Task, stored: Vec<StoredPrediction>, chunks: &[FeatureChunk]) -> StoredRows {
-    let features: std::collections::BTreeSet<&str> =
-        chunks.iter().map(|chunk| chunk.feature.as_str()).collect();
-    let by_place: HashMap<_, _> = chunks
-        .iter()
-        .map(|chunk| ((chunk.chunk_id, chunk.feature.as_str()), chunk))
-        .collect();
-    let mut columns: Vec<Column> = features
-        .into_iter()
-        .map(|feature| Column {
-            name: feature.to_owned(),
-            values: stored
-                .iter()
-                .map(|row| match by_place.get(&(row.chunk_id, feature)) {
-                    Some(chunk) => chunk_value(chunk, row.chunk_position),
-                    None => Value::Absent,
-                })
-                .collect(),
-        })
-        .collect();
-    let output = |row: &StoredPrediction| Output {
-        value: row.value,
-        class: row.class.clone(),
-        score: row.score,
-        probabilities: Vec::new(),
-    };
-    columns.push(Column {
-        name: PREDICTION.to_owned(),
-        values: stored
-            .iter()
-            .map(|row| output_value(task, &output(row)))
-            .collect(),
-    });
-    columns.push(latency_column(stored.iter().map(|row| row.latency_ms)));
-    StoredRows {
-        segments: stored.into_iter().map(|row| row.segments).collect(),
-        columns,
-    }
+    profile.observe_absent(counts.absent);
+    profile.observe_null(counts.nulls);
 }
 
 /// Latencies as a column to be profiled; most senders report none, so a row without one does not count.
 pub fn latency_column(latencies: impl Iterator<Item = Option<f64>>) -> Column {
-    Column {
-        name: LATENCY.to_owned(),
-        values: latencies
-            .map(|latency| latency.map_or(Value::Absent, Value::Number))
-            .collect(),
-    }
-}
-
-/// Splits one feature's values into the arrays a chunk stores.
-#[must_use]
-pub fn chunk_of(values: &[&Value]) -> ChunkValues {
-    let word = |value: &Value| match value {
-        Value::Absent | Value::Null => None,
-        Value::Number(_) => Some("number"),
-        Value::Integer(_) => Some("integer"),
-        Value::Boolean(_) => Some("boolean"),
-        Value::Text(_) => Some("text"),
-        Value::Timestamp(_) => Some("timestamp"),
-    };
-    let mut words: Vec<&str> = values.iter().filter_map(|value| word(value)).collect();
-    words.sort_unstable();
-    words.dedup();
-    let value_type = match words.as_slice() {
-        [] => "number",
-        [one] => one,
-        _ => "mixed",
-    };
-    let absent = (0_i32..)
-        .zip(values)
-        .filter(|(_, v)| ***v == Value::Absent)
-        .map(|(i, _)| i)
-        .collect();
-    let text = |value: &&Value| match (value_type, value) {
-        ("text", Value::Text(text)) => Some(text.clone()),
-        (_, Value::Absent | Value::Null) => None,
-        // Integers beyond 2^53 and mixed columns keep every digit and type as JSON.
-        (_, value) => serde_json::to_string(value).ok(),
-    };
-    let numbers = |value: &&Value| match value {
-        Value::Number(n) => Some(*n),
-        _ => None,
-    };
-    if value_type == "number" {
-        return ChunkValues {
-            value_type,
-            numbers: Some(values.iter().map(numbers).collect()),
-            texts: None,
-            absent,
-        };
-    }
-    ChunkValues {
-        value_type,
-        numbers: None,
-        texts: Some(values.iter().map(text).collect()),
-        absent,
-    }
-}
-
-/// A feature's values as a chunk stores them.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ChunkValues {
-    pub value_type: &'static str,
-    pub numbers: Option<Vec<Option<f64>>>,
-    pub texts: Option<Vec<Option<String>>>,
-    pub absent: Vec<i32>,
-}
-
-fn chunk_value(chunk: &FeatureChunk, position: i32) -> Value {
-    if chunk.absent.contains(&position) {
-        return Value::Absent;
-    }
-    let index = usize::try_from(position).unwrap_or(usize::MAX);
-    if let Some(number) = chunk
-        .numbers
-        .as_ref()
-        .and_then(|numbers| numbers.get(index).copied().flatten())
-    {
-        return Value::Number(number);
-    }
-    match chunk
-        .texts
-        .as_ref()
-        .and_then(|texts| texts.get(index).cloned().flatten())
-    {
-        Some(text) if chunk.value_type == "text" => Value::Text(text),
-        Some(json) => serde_json::from_str(&json).unwrap_or(Value::Null),
-        None => Value::Null,
-    }
+    let values = latencies.map(|latency| latency.map_or(Value::Absent, Value::Number));
+    Column::of(LATENCY, values)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ids::ChunkId;
 
     fn expectation(feature: &str, feature_type: FeatureType) -> FeatureExpectation {
         FeatureExpectation {
@@ -614,8 +602,9 @@ mod tests {
             (FeatureType::Timestamp, text, 1),
         ];
         for (feature_type, value, mismatched) in cases {
+            let column = Column::of("f", [value.clone()]);
             let profile = yardstick(expectation("f", feature_type))
-                .profile("f", [&value].into_iter())
+                .profile(&column, &[0])
                 .expect("counts");
             assert_eq!(
                 profile.counts().mismatched,
@@ -638,7 +627,7 @@ mod tests {
             Value::Number(11.0),
         ];
         let profile = yardstick(number)
-            .profile("f", values.iter())
+            .profile(&Column::of("f", values), &[0, 1, 2, 3])
             .expect("counts");
         assert_eq!(profile.counts().out_of_range, 2);
 
@@ -646,52 +635,8 @@ mod tests {
         category.categories = Some(vec!["JFK".into()]);
         let values = [Value::Text("JFK".into()), Value::Text("SFO".into())];
         let profile = yardstick(category)
-            .profile("f", values.iter())
+            .profile(&Column::of("f", values), &[0, 1])
             .expect("counts");
         assert_eq!(profile.counts().unseen, 1);
-    }
-
-    #[test]
-    fn every_value_survives_its_chunk() {
-        let instant = DateTime::from_timestamp(1_362_096_000, 0).expect("valid");
-        let columns: [Vec<Value>; 5] = [
-            vec![
-                Value::Number(1.5),
-                Value::Null,
-                Value::Absent,
-                Value::Number(f64::INFINITY),
-            ],
-            vec![Value::Integer(i64::MAX), Value::Absent, Value::Integer(-1)],
-            vec![
-                Value::Text("a".into()),
-                Value::Text(String::new()),
-                Value::Null,
-            ],
-            vec![
-                Value::Text("NW".into()),
-                Value::Number(320.0),
-                Value::Boolean(true),
-                Value::Timestamp(instant),
-            ],
-            vec![Value::Null, Value::Absent],
-        ];
-        for values in columns {
-            let stored = chunk_of(&values.iter().collect::<Vec<_>>());
-            let chunk = FeatureChunk {
-                version_id: VersionId::new(instant),
-                day: instant,
-                chunk_id: ChunkId::new(instant),
-                feature: "f".into(),
-                value_type: stored.value_type.to_owned(),
-                numbers: stored.numbers,
-                texts: stored.texts,
-                absent: stored.absent,
-            };
-            let back: Vec<Value> = (0_i32..)
-                .zip(&values)
-                .map(|(i, _)| chunk_value(&chunk, i))
-                .collect();
-            assert_eq!(back, values);
-        }
     }
 }

@@ -317,7 +317,7 @@ mod tests {
         let mut profile = FeatureProfile::numeric(Some(grid));
         for value in values {
             profile
-                .observe_number(*value, Some(grid))
+                .observe_numbers(&[*value], Some(grid))
                 .expect("same grid");
         }
         profile
@@ -326,7 +326,7 @@ mod tests {
     fn categories(names: &[&str]) -> FeatureProfile {
         let mut profile = FeatureProfile::categorical();
         for name in names {
-            profile.observe_category(name).expect("categorical");
+            profile.observe_category(name, 1).expect("categorical");
         }
         profile
     }
@@ -442,10 +442,10 @@ mod tests {
         let mut current = FeatureProfile::categorical();
         for i in 0..3_000 {
             reference
-                .observe_category(&format!("user {i}"))
+                .observe_category(&format!("user {i}"), 1)
                 .expect("categorical");
             current
-                .observe_category(&format!("user {}", 2_999 - i))
+                .observe_category(&format!("user {}", 2_999 - i), 1)
                 .expect("categorical");
         }
         let comparison = Comparison::of(&reference, &current, None).expect("defined");

@@ -1,6 +1,8 @@
 //! Landed batches: what was acknowledged, until and after it is settled, and the counts of the conservation
 //! law `received = accepted + duplicate + conflicting + rejected`.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -277,7 +279,6 @@ pub struct Waiting {
     pub batch_id: BatchId,
     pub kind: BatchKind,
     pub body: Vec<u8>,
-    pub rows: i64,
     pub attempts: i32,
     pub received_at: DateTime<Utc>,
 }
@@ -304,29 +305,63 @@ pub async fn claim_model(
     .await
 }
 
-/// The oldest batches of a claimed model that are due, in the order they landed.
+/// How many batches are settled together at most.
+const BATCHES: i64 = 1_000;
+
+/// The oldest batches of a claimed model that are due, in the order they landed: at least one, and as many as
+/// bring `rows` rows together.
 pub async fn due(
     conn: &mut PgConnection,
     model_id: ModelId,
     now: DateTime<Utc>,
-    limit: i64,
+    rows: i64,
 ) -> sqlx::Result<Vec<Waiting>> {
     sqlx::query_as!(
         Waiting,
         r#"
-        SELECT batch_id AS "batch_id: BatchId", kind AS "kind: BatchKind", body AS "body!",
-               received_rows - rejected_rows AS "rows!", attempts, received_at
-        FROM landed_batches
-        WHERE model_id = $1 AND state = 'landed' AND not_before <= $2
+        WITH queue AS (
+            SELECT batch_id, received_rows - rejected_rows AS rows
+            FROM landed_batches
+            WHERE model_id = $1 AND state = 'landed' AND not_before <= $2
+            ORDER BY batch_id
+            LIMIT $4
+        ), due AS (
+            SELECT batch_id, SUM(rows) OVER (ORDER BY batch_id) - rows AS rows_before
+            FROM queue
+        )
+        SELECT b.batch_id AS "batch_id: BatchId", kind AS "kind: BatchKind", body AS "body!", attempts,
+               received_at
+        FROM due
+        JOIN landed_batches b USING (batch_id)
+        WHERE rows_before < $3::bigint
         ORDER BY batch_id
-        LIMIT $3
         "#,
         model_id.0,
         now,
-        limit
+        rows,
+        BATCHES
     )
     .fetch_all(conn)
     .await
+}
+
+/// Which of the batches are still to be settled.
+pub async fn still_landed(
+    conn: &mut PgConnection,
+    batch_ids: &[BatchId],
+) -> sqlx::Result<HashSet<BatchId>> {
+    let ids: Vec<Uuid> = batch_ids.iter().map(|id| id.0).collect();
+    let landed = sqlx::query_scalar!(
+        r#"
+        SELECT batch_id AS "batch_id: BatchId"
+        FROM landed_batches
+        WHERE batch_id = ANY($1) AND state = 'landed'
+        "#,
+        &ids
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(landed.into_iter().collect())
 }
 
 /// What became of a batch's kept rows.
@@ -337,25 +372,32 @@ pub struct Settled {
     pub conflicting: u64,
 }
 
-/// Marks a batch settled and drops its body.
+/// Marks batches settled and drops their bodies.
 pub async fn mark_settled(
     conn: &mut PgConnection,
-    batch_id: BatchId,
-    settled: Settled,
+    settled: &[(BatchId, Settled)],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
+    let ids: Vec<Uuid> = settled.iter().map(|(id, _)| id.0).collect();
+    let accepted: Vec<i64> = settled.iter().map(|(_, of)| count(of.accepted)).collect();
+    let duplicate: Vec<i64> = settled.iter().map(|(_, of)| count(of.duplicate)).collect();
+    let conflicting: Vec<i64> = (settled.iter())
+        .map(|(_, of)| count(of.conflicting))
+        .collect();
     sqlx::query!(
         r#"
-        UPDATE landed_batches
-        SET state = 'settled', body = NULL, settled_at = $2, accepted_rows = $3, duplicate_rows = $4,
-            conflicting_rows = $5
-        WHERE batch_id = $1 AND state = 'landed'
+        UPDATE landed_batches b
+        SET state = 'settled', body = NULL, settled_at = $2, accepted_rows = s.accepted,
+            duplicate_rows = s.duplicate, conflicting_rows = s.conflicting
+        FROM unnest($1::uuid[], $3::bigint[], $4::bigint[], $5::bigint[])
+            AS s (batch_id, accepted, duplicate, conflicting)
+        WHERE b.batch_id = s.batch_id AND b.state = 'landed'
         "#,
-        batch_id.0,
+        &ids,
         now,
-        count(settled.accepted),
-        count(settled.duplicate),
-        count(settled.conflicting)
+        &accepted,
+        &duplicate,
+        &conflicting
     )
     .execute(conn)
     .await?;

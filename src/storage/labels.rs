@@ -153,78 +153,132 @@ pub struct Joined {
     pub is_new: bool,
 }
 
-/// Joins the labels of the given predictions with every prediction of theirs, of any version, whose event
-/// time lies in `[from, to]` (which lets Postgres leave out the other partitions), and returns the outcomes
-/// that were added or changed. Predictions that report an error have no outcome.
-pub async fn join(
+/// A prediction together with the label in force of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewOutcome {
+    pub version_id: VersionId,
+    pub predicted_at: DateTime<Utc>,
+    pub label: StoredLabel,
+    /// In the order of the model's segments.
+    pub segments: Vec<String>,
+    pub predicted_value: Option<f64>,
+    pub predicted_class: Option<String>,
+    pub score: Option<f64>,
+    pub probabilities: Option<serde_json::Value>,
+}
+
+/// Whether the model has any label, so that looking for those of new predictions is worth it.
+pub async fn any(conn: &mut PgConnection, model_id: ModelId) -> sqlx::Result<bool> {
+    let any = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM labels WHERE model_id = $1) AS "any!""#,
+        model_id.0
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(any)
+}
+
+/// Adds outcomes, or puts another label into those that are there, and returns which were added or changed.
+pub async fn put_outcomes(
+    conn: &mut PgConnection,
+    project_id: ProjectId,
+    model_id: ModelId,
+    outcomes: &[NewOutcome],
+) -> sqlx::Result<Vec<Joined>> {
+    if outcomes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let versions: Vec<Uuid> = outcomes.iter().map(|o| o.version_id.0).collect();
+    let times: Vec<DateTime<Utc>> = outcomes.iter().map(|o| o.predicted_at).collect();
+    let ids: Vec<&str> = (outcomes.iter())
+        .map(|o| o.label.prediction_id.as_str())
+        .collect();
+    // A JSON array of segment values per row: Postgres cannot unnest an array of arrays.
+    let segments: Vec<serde_json::Value> = (outcomes.iter())
+        .map(|o| serde_json::json!(o.segments))
+        .collect();
+    let values: Vec<Option<f64>> = outcomes.iter().map(|o| o.predicted_value).collect();
+    let classes: Vec<Option<&str>> = (outcomes.iter())
+        .map(|o| o.predicted_class.as_deref())
+        .collect();
+    let scores: Vec<Option<f64>> = outcomes.iter().map(|o| o.score).collect();
+    let probabilities: Vec<Option<serde_json::Value>> =
+        outcomes.iter().map(|o| o.probabilities.clone()).collect();
+    let label_values: Vec<Option<f64>> = outcomes.iter().map(|o| o.label.value).collect();
+    let label_classes: Vec<Option<&str>> = (outcomes.iter())
+        .map(|o| o.label.class.as_deref())
+        .collect();
+    let observed: Vec<DateTime<Utc>> = outcomes.iter().map(|o| o.label.observed_at).collect();
+    sqlx::query_as!(
+        Joined,
+        r#"
+        WITH n AS (
+            SELECT *
+            FROM unnest($3::uuid[], $4::timestamptz[], $5::text[], $6::jsonb[], $7::float8[], $8::text[],
+                        $9::float8[], $10::jsonb[], $11::float8[], $12::text[], $13::timestamptz[])
+                AS n (model_version_id, predicted_at, prediction_id, segments, predicted_value,
+                      predicted_class, score, probabilities, label_value, label_class, observed_at)
+        ), known AS (
+            SELECT model_version_id, predicted_at, prediction_id
+            FROM outcomes
+            JOIN n USING (model_version_id, predicted_at, prediction_id)
+        )
+        INSERT INTO outcomes AS o
+            (project_id, model_id, model_version_id, predicted_at, prediction_id, segments, predicted_value,
+             predicted_class, score, probabilities, label_value, label_class, observed_at)
+        SELECT $1, $2, model_version_id, predicted_at, prediction_id,
+               ARRAY(SELECT jsonb_array_elements_text(segments)), predicted_value, predicted_class, score,
+               probabilities, label_value, label_class, observed_at
+        FROM n
+        ON CONFLICT (model_version_id, predicted_at, prediction_id) DO UPDATE
+        SET label_value = EXCLUDED.label_value, label_class = EXCLUDED.label_class,
+            observed_at = EXCLUDED.observed_at
+        WHERE (o.label_value, o.label_class, o.observed_at)
+              IS DISTINCT FROM (EXCLUDED.label_value, EXCLUDED.label_class, EXCLUDED.observed_at)
+        RETURNING model_version_id AS "version_id: VersionId", predicted_at,
+                  NOT EXISTS (
+                      SELECT FROM known
+                      WHERE known.model_version_id = o.model_version_id
+                        AND known.predicted_at = o.predicted_at
+                        AND known.prediction_id = o.prediction_id
+                  ) AS "is_new!"
+        "#,
+        project_id.0,
+        model_id.0,
+        &versions,
+        &times,
+        &ids as &[&str],
+        &segments,
+        &values as &[Option<f64>],
+        &classes as &[Option<&str>],
+        &scores as &[Option<f64>],
+        &probabilities as &[Option<serde_json::Value>],
+        &label_values as &[Option<f64>],
+        &label_classes as &[Option<&str>],
+        &observed
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Notes that the predictions of these labels are there.
+pub async fn mark_joined(
     conn: &mut PgConnection,
     model_id: ModelId,
-    ids: &[String],
-    from: DateTime<Utc>,
-    to: DateTime<Utc>,
-) -> sqlx::Result<Vec<Joined>> {
-    let mut joined = sqlx::query_as!(
-        Joined,
-        r#"
-        UPDATE outcomes o
-        SET label_value = l.value, label_class = l.class, observed_at = l.observed_at
-        FROM labels l
-        JOIN prediction_keys k ON k.model_id = l.model_id AND k.prediction_id = l.prediction_id
-        WHERE l.model_id = $1 AND l.prediction_id = ANY($2)
-          AND o.model_version_id = k.model_version_id AND o.prediction_id = k.prediction_id
-          AND o.predicted_at = k.predicted_at AND o.predicted_at BETWEEN $3 AND $4
-          AND (o.label_value, o.label_class, o.observed_at)
-              IS DISTINCT FROM (l.value, l.class, l.observed_at)
-        RETURNING o.model_version_id AS "version_id: VersionId", o.predicted_at, false AS "is_new!"
-        "#,
-        model_id.0,
-        ids,
-        from,
-        to
-    )
-    .fetch_all(&mut *conn)
-    .await?;
-    let added = sqlx::query_as!(
-        Joined,
-        r#"
-        INSERT INTO outcomes (project_id, model_id, model_version_id, predicted_at, prediction_id, segments,
-                              predicted_value, predicted_class, score, probabilities, label_value, label_class,
-                              observed_at)
-        SELECT p.project_id, p.model_id, p.model_version_id, p.predicted_at, p.prediction_id, p.segments,
-               p.value, p.class, p.score, p.probabilities, l.value, l.class, l.observed_at
-        FROM labels l
-        JOIN prediction_keys k ON k.model_id = l.model_id AND k.prediction_id = l.prediction_id
-        JOIN predictions p ON p.model_version_id = k.model_version_id AND p.prediction_id = k.prediction_id
-                          AND p.predicted_at = k.predicted_at
-        WHERE l.model_id = $1 AND l.prediction_id = ANY($2) AND p.predicted_at BETWEEN $3 AND $4
-          AND p.error IS NULL
-        ON CONFLICT (model_version_id, predicted_at, prediction_id) DO NOTHING
-        RETURNING model_version_id AS "version_id: VersionId", predicted_at, true AS "is_new!"
-        "#,
-        model_id.0,
-        ids,
-        from,
-        to
-    )
-    .fetch_all(&mut *conn)
-    .await?;
-    joined.extend(added);
+    ids: &[&str],
+) -> sqlx::Result<()> {
     sqlx::query!(
         r#"
         UPDATE labels
         SET joined = true
         WHERE model_id = $1 AND prediction_id = ANY($2) AND NOT joined
-          AND EXISTS (
-              SELECT FROM prediction_keys k
-              WHERE k.model_id = labels.model_id AND k.prediction_id = labels.prediction_id
-          )
         "#,
         model_id.0,
-        ids
+        ids as &[&str]
     )
     .execute(conn)
     .await?;
-    Ok(joined)
+    Ok(())
 }
 
 /// One outcome, as quality is computed from it.
@@ -322,25 +376,29 @@ pub async fn shared_outcomes(
         .collect())
 }
 
-/// Puts every row's segment values into another order: `places` has, for each segment, its place so far, from
-/// 1, or nothing where it is new and has no values.
-pub async fn reorder_segments(
+/// Gives outcomes of a version in `[from, to)` the values they have of the segments declared now.
+pub async fn put_segments(
     conn: &mut PgConnection,
-    model_id: ModelId,
-    places: &[Option<i32>],
+    version_id: VersionId,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+    ids: &[&str],
+    segments: &[serde_json::Value],
 ) -> sqlx::Result<()> {
     sqlx::query!(
         r#"
-        UPDATE outcomes
-        SET segments = ARRAY(
-            SELECT COALESCE(segments[place], '')
-            FROM unnest($2::int[]) WITH ORDINALITY AS n (place, position)
-            ORDER BY position
-        )
-        WHERE model_id = $1
+        UPDATE outcomes o
+        SET segments = ARRAY(SELECT jsonb_array_elements_text(n.segments))
+        FROM unnest($4::text[], $5::jsonb[]) AS n (prediction_id, segments)
+        WHERE o.model_version_id = $1 AND o.predicted_at >= $2 AND o.predicted_at < $3
+          AND o.prediction_id = n.prediction_id
+          AND o.segments IS DISTINCT FROM ARRAY(SELECT jsonb_array_elements_text(n.segments))
         "#,
-        model_id.0,
-        places as &[Option<i32>]
+        version_id.0,
+        from,
+        to,
+        ids as &[&str],
+        segments
     )
     .execute(conn)
     .await?;

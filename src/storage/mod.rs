@@ -8,6 +8,7 @@ pub mod audit;
 pub mod baselines;
 pub mod candidates;
 pub mod cluster;
+mod copy;
 pub mod definitions;
 pub mod deliveries;
 pub mod intake;

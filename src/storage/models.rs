@@ -217,6 +217,27 @@ pub async fn versions(conn: &mut PgConnection, model_id: ModelId) -> sqlx::Resul
     .await
 }
 
+/// The versions of a model by name, each with the short number that keys of predictions have.
+pub async fn version_numbers(
+    conn: &mut PgConnection,
+    model_id: ModelId,
+) -> sqlx::Result<Vec<(String, VersionId, i32)>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT name, model_version_id AS "version_id: VersionId", version_number
+        FROM model_versions
+        WHERE model_id = $1
+        "#,
+        model_id.0
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.name, row.version_id, row.version_number))
+        .collect())
+}
+
 /// The names of all versions of a project's models.
 pub async fn version_names(
     conn: &mut PgConnection,

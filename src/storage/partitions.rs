@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::domain::window::{Grain, Window};
 
-const BY_DAY: [&str; 4] = ["predictions", "feature_chunks", "outcomes", "profiles"];
+const BY_DAY: [&str; 4] = ["prediction_chunks", "chunk_columns", "outcomes", "profiles"];
 const BY_MONTH: [&str; 1] = ["measurements"];
 
 /// Makes the partitions that rows of the given instants need. To be called before the transaction that
@@ -51,7 +51,7 @@ async fn ensure_window(
         statements.push_str(&format!(
             "LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE;\n\
              DO $$ BEGIN IF to_regclass('{name}') IS NULL THEN\n\
-             CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS);\n\
+             CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING COMPRESSION);\n\
              ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ('{start}') TO ('{end}');\n\
              END IF; END $$;\n"
         ));

@@ -1,265 +1,494 @@
-//! Predictions by row, their feature values by column.
+//! Predictions by column, and the keys that find one by its id.
+//!
+//! A chunk is up to some thousand predictions of one version and UTC day; its columns are arrays with an element
+//! per prediction (see `domain::packing`). A prediction's key is its place: version, day, chunk, position.
 
-use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use sha2::{Digest, Sha256};
+use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use crate::domain::ids::{ChunkId, ModelId, ProjectId, VersionId};
+use super::copy::CopyRows;
+use crate::domain::columns::Column;
+use crate::domain::ids::{ModelId, ProjectId, VersionId};
+use crate::domain::packing::{PackedColumn, PackedValues, Units, ValueType};
 
-/// The identity of a prediction, with a hash of everything else in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PredictionKey {
-    pub prediction_id: String,
-    pub version_id: VersionId,
-    pub predicted_at: DateTime<Utc>,
-    pub content_hash: Vec<u8>,
+/// The day that days are counted from in keys.
+const FIRST_DAY: NaiveDate = NaiveDate::from_ymd_opt(2000, 1, 1).expect("a date");
+
+/// A day as keys have it.
+#[must_use]
+pub fn day_number(day: DateTime<Utc>) -> i16 {
+    let days = (day.date_naive() - FIRST_DAY).num_days();
+    i16::try_from(days).unwrap_or(if days < 0 { i16::MIN } else { i16::MAX })
 }
 
-/// Inserts the keys that are new and returns, in the order given, whether each was. Two keys of the same
-/// prediction must not be given in one call.
-pub async fn insert_new_keys(
-    conn: &mut PgConnection,
-    model_id: ModelId,
-    keys: &[PredictionKey],
-) -> sqlx::Result<Vec<bool>> {
-    let ids: Vec<&str> = keys.iter().map(|k| k.prediction_id.as_str()).collect();
-    let versions: Vec<Uuid> = keys.iter().map(|k| k.version_id.0).collect();
-    let times: Vec<DateTime<Utc>> = keys.iter().map(|k| k.predicted_at).collect();
-    let hashes: Vec<&[u8]> = keys.iter().map(|k| k.content_hash.as_slice()).collect();
-    let inserted = sqlx::query!(
+fn day_of(number: i16) -> DateTime<Utc> {
+    let day = FIRST_DAY + TimeDelta::days(number.into());
+    day.and_time(chrono::NaiveTime::MIN).and_utc()
+}
+
+/// The hash under which keys have an id: `prediction_id_hash()` of migration 0002.
+#[derive(Debug, Clone)]
+pub struct IdHasher(Sha256);
+
+impl IdHasher {
+    /// For the ids of one model.
+    #[must_use]
+    pub fn new(model_id: ModelId) -> Self {
+        Self(Sha256::new_with_prefix(model_id.0.as_bytes()))
+    }
+
+    /// The hash of an id.
+    #[must_use]
+    pub fn hash(&self, prediction_id: &str) -> i64 {
+        let digest = self.0.clone().chain_update(prediction_id).finalize();
+        let (first, _) = digest.split_first_chunk().expect("a digest has 32 bytes");
+        i64::from_be_bytes(*first)
+    }
+}
+
+/// Which chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChunkKey {
+    pub version_number: i32,
+    /// Days since 2000-01-01.
+    pub day: i16,
+    pub chunk: i32,
+}
+
+/// Where a prediction is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PredictionKey {
+    pub id_hash: i64,
+    /// Unknown of predictions from before contents were hashed this way.
+    pub content_hash: Option<i32>,
+    pub chunk: ChunkKey,
+    /// From 0.
+    pub position: i16,
+}
+
+/// The keys with any of these hashes: of predictions with these ids, of all versions, and very rarely of others.
+pub async fn keys(conn: &mut PgConnection, id_hashes: &[i64]) -> sqlx::Result<Vec<PredictionKey>> {
+    // Through the index for each hash, whatever the planner makes of the table's size.
+    let rows = sqlx::query!(
         r#"
-        INSERT INTO prediction_keys (model_id, prediction_id, model_version_id, predicted_at, content_hash)
-        SELECT $1, prediction_id, model_version_id, predicted_at, content_hash
-        FROM unnest($2::text[], $3::uuid[], $4::timestamptz[], $5::bytea[])
-            AS key (prediction_id, model_version_id, predicted_at, content_hash)
-        ON CONFLICT DO NOTHING
-        RETURNING prediction_id, model_version_id AS "version_id: VersionId"
+        SELECT k.id_hash, k.content_hash, k.version_number, k.day, k.chunk, k.position
+        FROM unnest($1::bigint[]) AS sought (id_hash)
+        CROSS JOIN LATERAL (
+            SELECT * FROM prediction_keys WHERE prediction_keys.id_hash = sought.id_hash OFFSET 0
+        ) AS k
         "#,
-        model_id.0,
-        &ids as &[&str],
-        &versions,
-        &times,
-        &hashes as &[&[u8]]
+        id_hashes
     )
     .fetch_all(conn)
     .await?;
-    let new: std::collections::HashSet<(&str, VersionId)> = inserted
-        .iter()
-        .map(|row| (row.prediction_id.as_str(), row.version_id))
-        .collect();
-    Ok(keys
-        .iter()
-        .map(|k| new.contains(&(k.prediction_id.as_str(), k.version_id)))
+    Ok(rows
+        .into_iter()
+        .map(|row| PredictionKey {
+            id_hash: row.id_hash,
+            content_hash: row.content_hash,
+            chunk: ChunkKey {
+                version_number: row.version_number,
+                day: row.day,
+                chunk: row.chunk,
+            },
+            position: row.position,
+        })
         .collect())
 }
 
-/// The keys stored for the given prediction ids, of all versions.
-pub async fn keys(
-    conn: &mut PgConnection,
-    model_id: ModelId,
-    ids: &[String],
-) -> sqlx::Result<Vec<PredictionKey>> {
-    sqlx::query_as!(
-        PredictionKey,
-        r#"
-        SELECT prediction_id, model_version_id AS "version_id: VersionId", predicted_at, content_hash
-        FROM prediction_keys
-        WHERE model_id = $1 AND prediction_id = ANY($2)
-        "#,
-        model_id.0,
-        ids
-    )
-    .fetch_all(conn)
-    .await
+/// Stores keys. In the order of their hashes they are stored fastest.
+pub async fn insert_keys(conn: &mut PgConnection, keys: &[PredictionKey]) -> sqlx::Result<()> {
+    let mut rows = CopyRows::new();
+    for key in keys {
+        rows.row(6);
+        rows.bigint(key.id_hash);
+        rows.integer(key.chunk.version_number);
+        rows.integer(key.chunk.chunk);
+        match key.content_hash {
+            Some(hash) => rows.integer(hash),
+            None => rows.null(),
+        }
+        rows.smallint(key.chunk.day);
+        rows.smallint(key.position);
+    }
+    let statement =
+        "COPY prediction_keys (id_hash, version_number, chunk, content_hash, day, position)
+                     FROM STDIN (FORMAT binary)";
+    rows.copy(conn, statement).await
 }
 
-/// Rows to store, column by column.
-#[derive(Debug, Clone, Default)]
-pub struct PredictionRows {
-    pub version_ids: Vec<Uuid>,
-    pub predicted_at: Vec<DateTime<Utc>>,
-    pub prediction_ids: Vec<String>,
-    pub values: Vec<Option<f64>>,
-    pub classes: Vec<Option<String>>,
-    pub scores: Vec<Option<f64>>,
-    pub probabilities: Vec<Option<serde_json::Value>>,
-    /// A JSON array of segment values per row: Postgres cannot unnest an array of arrays.
-    pub segments: Vec<serde_json::Value>,
-    pub latency_ms: Vec<Option<f64>>,
-    pub errors: Vec<Option<String>>,
-    pub deployments: Vec<Option<String>>,
-    pub chunk_ids: Vec<Uuid>,
-    pub chunk_positions: Vec<i32>,
+/// What a column of a chunk is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum ColumnKind {
+    /// The prediction itself; the names are those of [`row_column`].
+    Row,
+    /// A segment sent with the prediction.
+    Segment,
+    Feature,
 }
 
-/// Stores predictions whose keys are new.
-pub async fn insert(
-    conn: &mut PgConnection,
-    project_id: ProjectId,
-    model_id: ModelId,
-    rows: &PredictionRows,
-) -> sqlx::Result<()> {
-    sqlx::query!(
-        r#"
-        INSERT INTO predictions (project_id, model_id, model_version_id, predicted_at, prediction_id, value,
-                                 class, score, probabilities, segments, latency_ms, error, deployment,
-                                 chunk_id, chunk_position)
-        SELECT $1, $2, version_id, predicted_at, prediction_id, value, class, score, probabilities,
-               ARRAY(SELECT jsonb_array_elements_text(segments)), latency_ms, error, deployment, chunk_id,
-               chunk_position
-        FROM unnest($3::uuid[], $4::timestamptz[], $5::text[], $6::float8[], $7::text[], $8::float8[],
-                    $9::jsonb[], $10::jsonb[], $11::float8[], $12::text[], $13::text[], $14::uuid[],
-                    $15::int[])
-            AS r (version_id, predicted_at, prediction_id, value, class, score, probabilities, segments,
-                  latency_ms, error, deployment, chunk_id, chunk_position)
-        "#,
-        project_id.0,
-        model_id.0,
-        &rows.version_ids,
-        &rows.predicted_at,
-        &rows.prediction_ids,
-        &rows.values as &[Option<f64>],
-        &rows.classes as &[Option<String>],
-        &rows.scores as &[Option<f64>],
-        &rows.probabilities as &[Option<serde_json::Value>],
-        &rows.segments,
-        &rows.latency_ms as &[Option<f64>],
-        &rows.errors as &[Option<String>],
-        &rows.deployments as &[Option<String>],
-        &rows.chunk_ids,
-        &rows.chunk_positions
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
+impl ColumnKind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Row => "row",
+            Self::Segment => "segment",
+            Self::Feature => "feature",
+        }
+    }
 }
 
-/// One feature over up to 1,000 predictions of one version and day.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FeatureChunk {
+/// Names of the columns that are about the prediction itself.
+pub mod row_column {
+    pub const PREDICTION_ID: &str = "prediction_id";
+    pub const PREDICTED_AT: &str = "predicted_at";
+    pub const VALUE: &str = "value";
+    pub const CLASS: &str = "class";
+    pub const SCORE: &str = "score";
+    pub const PROBABILITIES: &str = "probabilities";
+    pub const LATENCY_MS: &str = "latency_ms";
+    pub const ERROR: &str = "error";
+    pub const DEPLOYMENT: &str = "deployment";
+}
+
+/// A chunk to be stored. Columns in which no row has a value are left out.
+#[derive(Debug, Clone)]
+pub struct NewChunk {
     pub version_id: VersionId,
     pub day: DateTime<Utc>,
-    pub chunk_id: ChunkId,
-    pub feature: String,
-    pub value_type: String,
-    pub numbers: Option<Vec<Option<f64>>>,
-    pub texts: Option<Vec<Option<String>>>,
-    pub absent: Vec<i32>,
+    pub chunk: i32,
+    pub rows: usize,
+    pub first_at: DateTime<Utc>,
+    pub last_at: DateTime<Utc>,
+    pub columns: Vec<(ColumnKind, String, PackedColumn)>,
 }
 
-/// Stores feature columns.
-pub async fn insert_chunk(
+/// The last chunk of a version and day and how many rows it has.
+pub async fn last_chunk(
     conn: &mut PgConnection,
-    project_id: ProjectId,
-    model_id: ModelId,
-    chunk: &FeatureChunk,
+    version_id: VersionId,
+    day: DateTime<Utc>,
+) -> sqlx::Result<Option<(i32, i32)>> {
+    let last = sqlx::query!(
+        r#"
+        SELECT chunk, rows
+        FROM prediction_chunks
+        WHERE model_version_id = $1 AND day = $2
+        ORDER BY chunk DESC
+        LIMIT 1
+        "#,
+        version_id.0,
+        day
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(last.map(|last| (last.chunk, last.rows)))
+}
+
+/// Takes a chunk out, to be stored again with more rows under the same number.
+pub async fn remove_chunk(
+    conn: &mut PgConnection,
+    version_id: VersionId,
+    day: DateTime<Utc>,
+    chunk: i32,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        r#"
-        INSERT INTO feature_chunks (project_id, model_id, model_version_id, day, chunk_id, feature, value_type,
-                                    numbers, texts, absent)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-        "#,
-        project_id.0,
-        model_id.0,
-        chunk.version_id.0,
-        chunk.day,
-        chunk.chunk_id.0,
-        chunk.feature,
-        chunk.value_type,
-        chunk.numbers.as_deref() as Option<&[Option<f64>]>,
-        chunk.texts.as_deref() as Option<&[Option<String>]>,
-        &chunk.absent
+        r#"DELETE FROM chunk_columns WHERE model_version_id = $1 AND day = $2 AND chunk = $3"#,
+        version_id.0,
+        day,
+        chunk
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        r#"DELETE FROM prediction_chunks WHERE model_version_id = $1 AND day = $2 AND chunk = $3"#,
+        version_id.0,
+        day,
+        chunk
     )
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// A stored prediction, as profiles are counted again from it.
-#[derive(Debug, Clone)]
-pub struct StoredPrediction {
-    pub predicted_at: DateTime<Utc>,
-    pub value: Option<f64>,
-    pub class: Option<String>,
-    pub score: Option<f64>,
-    pub segments: Vec<String>,
-    pub latency_ms: Option<f64>,
-    pub chunk_id: ChunkId,
-    pub chunk_position: i32,
-}
-
-/// Predictions of a version in `[from, to)`.
-pub async fn between(
+/// Stores chunks.
+pub async fn insert_chunks(
     conn: &mut PgConnection,
-    version_id: VersionId,
-    from: DateTime<Utc>,
-    to: DateTime<Utc>,
-) -> sqlx::Result<Vec<StoredPrediction>> {
-    sqlx::query_as!(
-        StoredPrediction,
-        r#"
-        SELECT predicted_at, value, class, score, segments, latency_ms, chunk_id AS "chunk_id: ChunkId",
-               chunk_position
-        FROM predictions
-        WHERE model_version_id = $1 AND predicted_at >= $2 AND predicted_at < $3
-        ORDER BY chunk_id, chunk_position
-        "#,
-        version_id.0,
-        from,
-        to
-    )
-    .fetch_all(conn)
-    .await
+    project_id: ProjectId,
+    model_id: ModelId,
+    chunks: &[NewChunk],
+) -> sqlx::Result<()> {
+    let mut heads = CopyRows::new();
+    let mut columns = CopyRows::new();
+    for chunk in chunks {
+        heads.row(8);
+        push_place(&mut heads, project_id, model_id, chunk);
+        heads.integer(i32::try_from(chunk.rows).unwrap_or(i32::MAX));
+        heads.timestamp(chunk.first_at);
+        heads.timestamp(chunk.last_at);
+        for (kind, name, packed) in &chunk.columns {
+            columns.row(18);
+            push_place(&mut columns, project_id, model_id, chunk);
+            columns.text(kind.as_str());
+            columns.text(name);
+            push_packed(&mut columns, packed);
+        }
+    }
+    let statement = "COPY prediction_chunks (project_id, model_id, model_version_id, day, chunk, rows, first_at,
+                                             last_at)
+                     FROM STDIN (FORMAT binary)";
+    heads.copy(conn, statement).await?;
+    let statement = "COPY chunk_columns (project_id, model_id, model_version_id, day, chunk, kind, name, value_type,
+                                         base, scale, small_units, medium_units, large_units, numbers, uuids,
+                                         texts, categories, absent)
+                     FROM STDIN (FORMAT binary)";
+    columns.copy(conn, statement).await
 }
 
-/// Feature columns of a version in the days `[from, to)`.
+fn push_place(rows: &mut CopyRows, project_id: ProjectId, model_id: ModelId, chunk: &NewChunk) {
+    rows.uuid(project_id.0);
+    rows.uuid(model_id.0);
+    rows.uuid(chunk.version_id.0);
+    rows.timestamp(chunk.day);
+    rows.integer(chunk.chunk);
+}
+
+fn push_packed(rows: &mut CopyRows, packed: &PackedColumn) {
+    rows.text(packed.value_type.as_str());
+    let (base, scale) = match &packed.values {
+        PackedValues::Units { base, scale, .. } => (*base, *scale),
+        _ => (0, 0),
+    };
+    rows.bigint(base);
+    rows.smallint(scale);
+    // small, medium and large units, numbers, uuids, texts, categories: nulls around the one that is there.
+    let nulls = |rows: &mut CopyRows, count: usize| (0..count).for_each(|_| rows.null());
+    match &packed.values {
+        PackedValues::Units { units, .. } => {
+            match units {
+                Units::Small(units) => {
+                    rows.array(units);
+                    nulls(rows, 2);
+                }
+                Units::Medium(units) => {
+                    nulls(rows, 1);
+                    rows.array(units);
+                    nulls(rows, 1);
+                }
+                Units::Large(units) => {
+                    nulls(rows, 2);
+                    rows.array(units);
+                }
+            }
+            nulls(rows, 4);
+        }
+        PackedValues::Numbers(numbers) => {
+            nulls(rows, 3);
+            rows.array(numbers);
+            nulls(rows, 3);
+        }
+        PackedValues::Uuids(uuids) => {
+            nulls(rows, 4);
+            rows.array(uuids);
+            nulls(rows, 2);
+        }
+        PackedValues::Texts(texts) => {
+            nulls(rows, 5);
+            rows.array(texts);
+            nulls(rows, 1);
+        }
+        PackedValues::Categories { places, categories } => {
+            rows.array(places);
+            nulls(rows, 5);
+            rows.array(&categories.iter().cloned().map(Some).collect::<Vec<_>>());
+        }
+    }
+    rows.array(&packed.absent.iter().copied().map(Some).collect::<Vec<_>>());
+}
+
+/// A chunk read back.
+#[derive(Debug, Clone, Default)]
+pub struct Chunk {
+    columns: BTreeMap<(ColumnKind, String), Column>,
+}
+
+impl Chunk {
+    /// A column, if any row has a value of it.
+    #[must_use]
+    pub fn column(&self, kind: ColumnKind, name: &str) -> Option<&Column> {
+        // Chunks have few columns of a kind besides features, of which at most one is asked for at a time.
+        self.columns.get(&(kind, name.to_owned()))
+    }
+
+    /// The columns of a kind by name.
+    pub fn columns(&self, kind: ColumnKind) -> impl Iterator<Item = &Column> {
+        let of_kind = self.columns.iter().filter(move |((k, _), _)| *k == kind);
+        of_kind.map(|(_, column)| column)
+    }
+
+    /// Takes the columns of a kind out.
+    pub fn take_columns(&mut self, kind: ColumnKind) -> Vec<Column> {
+        let of_kind = self.columns.extract_if(.., |(k, _), _| *k == kind);
+        of_kind.map(|(_, column)| column).collect()
+    }
+
+    /// Number of rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.column(ColumnKind::Row, row_column::PREDICTION_ID)
+            .map_or(0, Column::len)
+    }
+}
+
+/// What is read of a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Read<'a> {
+    /// Everything.
+    All,
+    /// The columns about the predictions, and of the features those named.
+    Rows { features: &'a [String] },
+    /// The ids alone.
+    Ids,
+}
+
+/// The numbers of a version's chunks in a day that have rows in `[from, to)`.
 pub async fn chunks_between(
     conn: &mut PgConnection,
     version_id: VersionId,
     from: DateTime<Utc>,
     to: DateTime<Utc>,
-) -> sqlx::Result<Vec<FeatureChunk>> {
-    sqlx::query_as!(
-        FeatureChunk,
+) -> sqlx::Result<Vec<(DateTime<Utc>, i32)>> {
+    let chunks = sqlx::query!(
         r#"
-        SELECT model_version_id AS "version_id: VersionId", day, chunk_id AS "chunk_id: ChunkId", feature,
-               value_type, numbers AS "numbers: Vec<Option<f64>>", texts AS "texts: Vec<Option<String>>", absent
-        FROM feature_chunks
-        WHERE model_version_id = $1 AND day >= $2 AND day < $3
-        ORDER BY chunk_id, feature
+        SELECT day, chunk
+        FROM prediction_chunks
+        WHERE model_version_id = $1 AND day > $2::timestamptz - INTERVAL '1 day' AND day < $3
+          AND first_at < $3 AND last_at >= $2
+        ORDER BY day, chunk
         "#,
         version_id.0,
         from,
         to
     )
     .fetch_all(conn)
-    .await
+    .await?;
+    Ok(chunks
+        .into_iter()
+        .map(|chunk| (chunk.day, chunk.chunk))
+        .collect())
 }
 
-/// Puts every row's segment values into another order: `places` has, for each segment, its place so far, from
-/// 1, or nothing where it is new and has no values.
-pub async fn reorder_segments(
+#[derive(FromRow)]
+struct ColumnRow {
+    kind: ColumnKind,
+    name: String,
+    value_type: ValueType,
+    base: i64,
+    scale: i16,
+    small_units: Option<Vec<Option<i16>>>,
+    medium_units: Option<Vec<Option<i32>>>,
+    large_units: Option<Vec<Option<i64>>>,
+    numbers: Option<Vec<Option<f64>>>,
+    uuids: Option<Vec<Option<Uuid>>>,
+    texts: Option<Vec<Option<String>>>,
+    categories: Option<Vec<String>>,
+    absent: Vec<i32>,
+}
+
+impl ColumnRow {
+    fn unpack(self) -> Column {
+        let units = |units| PackedValues::Units {
+            base: self.base,
+            scale: self.scale,
+            units,
+        };
+        let values = match self {
+            Self {
+                small_units: Some(places),
+                categories: Some(categories),
+                ..
+            } => PackedValues::Categories { places, categories },
+            Self {
+                small_units: Some(small),
+                ..
+            } => units(Units::Small(small)),
+            Self {
+                medium_units: Some(medium),
+                ..
+            } => units(Units::Medium(medium)),
+            Self {
+                large_units: Some(large),
+                ..
+            } => units(Units::Large(large)),
+            Self {
+                numbers: Some(numbers),
+                ..
+            } => PackedValues::Numbers(numbers),
+            Self {
+                uuids: Some(uuids), ..
+            } => PackedValues::Uuids(uuids),
+            Self { texts, .. } => PackedValues::Texts(texts.unwrap_or_default()),
+        };
+        let packed = PackedColumn {
+            value_type: self.value_type,
+            values,
+            absent: self.absent,
+        };
+        packed.unpack(&self.name)
+    }
+}
+
+/// Reads a chunk back.
+pub async fn chunk(
     conn: &mut PgConnection,
-    model_id: ModelId,
-    places: &[Option<i32>],
-) -> sqlx::Result<()> {
-    sqlx::query!(
+    version_id: VersionId,
+    day: DateTime<Utc>,
+    chunk: i32,
+    read: Read<'_>,
+) -> sqlx::Result<Chunk> {
+    let features = match read {
+        Read::Rows { features } => features,
+        Read::All | Read::Ids => &[],
+    };
+    let rows = sqlx::query_as!(
+        ColumnRow,
         r#"
-        UPDATE predictions
-        SET segments = ARRAY(
-            SELECT COALESCE(segments[place], '')
-            FROM unnest($2::int[]) WITH ORDINALITY AS n (place, position)
-            ORDER BY position
-        )
-        WHERE model_id = $1
+        SELECT kind AS "kind: ColumnKind", name, value_type AS "value_type: ValueType", base, scale,
+               small_units AS "small_units: Vec<Option<i16>>", medium_units AS "medium_units: Vec<Option<i32>>",
+               large_units AS "large_units: Vec<Option<i64>>", numbers AS "numbers: Vec<Option<f64>>",
+               uuids AS "uuids: Vec<Option<Uuid>>", texts AS "texts: Vec<Option<String>>",
+               categories AS "categories: Vec<String>", absent
+        FROM chunk_columns
+        WHERE model_version_id = $1 AND day = $2 AND chunk = $3
+          AND ($4 OR kind <> 'feature' OR name = ANY($6))
+          AND ($5 OR name = 'prediction_id' AND kind = 'row')
         "#,
-        model_id.0,
-        places as &[Option<i32>]
+        version_id.0,
+        day,
+        chunk,
+        read == Read::All,
+        read != Read::Ids,
+        features
     )
-    .execute(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(())
+    let columns = rows.into_iter().map(|row| {
+        let key = (row.kind, row.name.clone());
+        (key, row.unpack())
+    });
+    Ok(Chunk {
+        columns: columns.collect(),
+    })
+}
+
+/// Where a chunk's day begins.
+#[must_use]
+pub fn day_of_chunk(key: ChunkKey) -> DateTime<Utc> {
+    day_of(key.day)
 }
 
 /// The newest event time of any version of a model.
@@ -273,4 +502,23 @@ pub async fn newest_event(
     )
     .fetch_one(conn)
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_numbered_from_2000() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().expect("a time");
+        assert_eq!(day_number(at("2000-01-01T00:00:00Z")), 0);
+        assert_eq!(
+            day_of(day_number(at("2026-11-21T00:00:00Z"))),
+            at("2026-11-21T00:00:00Z")
+        );
+        assert_eq!(
+            day_of(day_number(at("1999-12-31T00:00:00Z"))),
+            at("1999-12-31T00:00:00Z")
+        );
+    }
 }

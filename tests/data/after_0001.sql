@@ -1,5 +1,16 @@
--- A row or more in every table as migration 0001 leaves them, so that the next migration meets real rows. The
--- partitions of 2026-03-02 are there already. Ids are numbered by hand; blobs are not real.
+-- A row or more in every table as migration 0001 leaves them, so that the next migration meets real rows. Ids are
+-- numbered by hand; blobs are not real.
+
+CREATE TABLE predictions_20260302 PARTITION OF predictions
+    FOR VALUES FROM ('2026-03-02 00:00+00') TO ('2026-03-03 00:00+00');
+CREATE TABLE feature_chunks_20260302 PARTITION OF feature_chunks
+    FOR VALUES FROM ('2026-03-02 00:00+00') TO ('2026-03-03 00:00+00');
+CREATE TABLE outcomes_20260302 PARTITION OF outcomes
+    FOR VALUES FROM ('2026-03-02 00:00+00') TO ('2026-03-03 00:00+00');
+CREATE TABLE profiles_20260302 PARTITION OF profiles
+    FOR VALUES FROM ('2026-03-02 00:00+00') TO ('2026-03-03 00:00+00');
+CREATE TABLE measurements_202603 PARTITION OF measurements
+    FOR VALUES FROM ('2026-03-01 00:00+00') TO ('2026-04-01 00:00+00');
 
 INSERT INTO projects VALUES ('00000000-0000-7000-8000-000000000001', 'sample', false, '2026-03-01');
 INSERT INTO people VALUES

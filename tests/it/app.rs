@@ -17,7 +17,7 @@ use bellwether::outbound::{HostPort, Outbound};
 use bellwether::services::access::MemberRole;
 use bellwether::services::configuration::Applied;
 use bellwether::services::delivery::Outward;
-use bellwether::services::ingest::{self, Lander, Receipt, Upload};
+use bellwether::services::ingest::{self, Intake, Receipt, Upload};
 use bellwether::services::runbooks::Answer;
 use bellwether::services::{
     Error, Nudges, Services, alerting, baselines, configuration, delivery, evaluate, registry,
@@ -85,7 +85,7 @@ impl TestApp {
             wall: Arc::new(wall.clone()),
             public_url: "http://bellwether.example".to_owned(),
             replay: Some(clock.clone()),
-            lander: Lander::start(pool),
+            intake: Intake::start(pool),
             outward: Outward {
                 mailer: Some(Arc::new(mailer.expect("a sender"))),
                 outbound: Outbound::new(allow).expect("TLS works"),

@@ -230,7 +230,7 @@ async fn a_past_window_is_a_baseline_once_it_is_over_and_survives_new_training_d
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
-async fn rows_stay_in_their_segments_when_segments_are_declared_anew(pool: PgPool) {
+async fn segments_declared_anew_sort_the_rows_that_are_there_too(pool: PgPool) {
     let app = TestApp::start(pool, "2026-03-02").await;
     app.with_fares("").await;
     app.live_day(1.0).await;
@@ -245,14 +245,22 @@ async fn rows_stay_in_their_segments_when_segments_are_declared_anew(pool: PgPoo
         .map(|m| format!("{}={}:{}", m.segment.name, m.segment.value, m.current_rows))
         .collect();
     segments.sort();
-    assert_eq!(segments, ["=:40", "origin=EWR:20", "origin=JFK:20"]);
-    let of_new_day = app
-        .measured("fares")
-        .await
-        .into_iter()
-        .filter(|m| m.measure == "mae" && m.window.start == at("2026-03-03"))
-        .count();
-    assert_eq!(of_new_day, 1 + 2 + 3);
+    assert_eq!(
+        segments,
+        [
+            "=:40",
+            "carrier=AA:14",
+            "carrier=DL:13",
+            "carrier=UA:13",
+            "origin=EWR:20",
+            "origin=JFK:20"
+        ]
+    );
+    for day in ["2026-03-02", "2026-03-03"] {
+        let measured = app.measured("fares").await.into_iter();
+        let of_day = measured.filter(|m| m.measure == "mae" && m.window.start == at(day));
+        assert_eq!(of_day.count(), 1 + 2 + 3, "{day}");
+    }
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]

@@ -14,8 +14,8 @@ use crate::fares;
 fn body<B: Serialize>(batch: &B) -> Vec<u8> {
     let rows = postcard::to_allocvec(batch).expect("serialises");
     let compressed = zstd::encode_all(rows.as_slice(), 1).expect("compresses");
-    let mut body = b"BWB\x01".to_vec();
-    body.extend(crc32c::crc32c(&compressed).to_le_bytes());
+    let mut body = b"BWB\x02".to_vec();
+    body.extend(crc32c::crc32c_append(2, &compressed).to_le_bytes());
     body.extend(compressed);
     body
 }
@@ -90,14 +90,14 @@ async fn rows_that_the_database_refuses_hold_up_nothing_and_are_given_up_in_the_
         .await
         .batch_id;
     let batch = PredictionBatch {
-        prediction_ids: vec!["a\0b".to_owned()],
+        prediction_ids: ["a\0b"].into_iter().collect(),
         predicted_at: vec![day],
-        versions: vec!["v1".to_owned()],
+        versions: [Some("v1")].into_iter().collect(),
         outputs: vec![bellwether::domain::batch::Output::default()],
         segments: vec![Vec::new()],
         latency_ms: vec![None],
-        errors: vec![None],
-        deployments: vec![None],
+        errors: [None].into_iter().collect(),
+        deployments: [None].into_iter().collect(),
         features: Vec::new(),
     };
     replace_body(&app, poisoned, body(&batch)).await;
@@ -153,7 +153,7 @@ async fn a_damaged_profile_is_an_error_of_its_batch_and_can_be_counted_again(poo
     assert!(!has("distance", "schema"));
     let model = app.model("fares").await;
     let mut tx = app.services.pool.begin().await.expect("begins");
-    bellwether::services::profiling::count_again(&mut tx, &model, at("2026-03-03"))
+    bellwether::services::recount::count_again(&mut tx, &model, at("2026-03-03"))
         .await
         .expect("counts again");
     tx.commit().await.expect("commits");

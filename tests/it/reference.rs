@@ -214,12 +214,14 @@ impl Dataset {
             match (grid, self.category(column, row)) {
                 (Some(grid), _) => match self.table.number(column, row) {
                     Some(value) => profile
-                        .observe_number(value, Some(grid))
+                        .observe_numbers(&[value], Some(grid))
                         .expect("the same grid"),
-                    None => profile.observe_null(),
+                    None => profile.observe_null(1),
                 },
-                (None, Some(category)) => profile.observe_category(&category).expect("categorical"),
-                (None, None) => profile.observe_null(),
+                (None, Some(category)) => {
+                    profile.observe_category(&category, 1).expect("categorical")
+                }
+                (None, None) => profile.observe_null(1),
             }
         }
         let mut windows: BTreeMap<String, FeatureProfile> = BTreeMap::new();

@@ -1,7 +1,7 @@
 //! What is stored of a model, in a form that two deliveries of the same rows must agree on to the last digit: no
 //! ids, no times of ours, no order.
 
-use bellwether::services::profiling;
+use bellwether::services::recount;
 use bellwether::stats::profile::{Counts, FeatureProfile};
 use sqlx::PgPool;
 
@@ -72,7 +72,7 @@ pub async fn snapshot(app: &TestApp, model: &str) -> Snapshot {
     Snapshot {
         predictions: text(
             "SELECT concat_ws('|', v.name, p.predicted_at, p.prediction_id, p.value, p.class, p.score,
-                              p.probabilities, p.segments, p.latency_ms, p.error, p.deployment)
+                              p.probabilities, p.latency_ms, p.error, p.deployment)
              FROM predictions p JOIN model_versions v USING (model_version_id)
              JOIN models m ON m.model_id = p.model_id WHERE m.name = $1 ORDER BY 1",
         )
@@ -150,7 +150,7 @@ pub async fn assert_profiles_equal_a_recount(app: &TestApp, name: &str) {
     assert!(!before.is_empty(), "{name} has no profiles");
     let model = app.model(name).await;
     let mut tx = app.services.pool.begin().await.expect("a transaction");
-    profiling::count_again(&mut tx, &model, app.services.clock.now())
+    recount::count_again(&mut tx, &model, app.services.clock.now())
         .await
         .expect("counts again");
     tx.commit().await.expect("commits");

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde_json::{Map, Value as Json, json};
 
-use crate::domain::batch::{LabelValue, PredictionBatch, Value};
+use crate::domain::batch::{LabelValue, PredictionBatch};
+use crate::domain::columns::Value;
 use crate::domain::model::Task;
 use crate::formats::{self, Expectations, Format, Limits};
 
@@ -90,7 +91,7 @@ impl Flights {
             .prediction_ids
             .iter()
             .enumerate()
-            .map(|(row, id)| (id.as_str(), row))
+            .map(|(row, id)| (id, row))
             .collect();
         let versions = batches
             .drain(..)
@@ -99,7 +100,7 @@ impl Flights {
                     .prediction_ids
                     .iter()
                     .zip(&batch.outputs)
-                    .filter_map(|(id, output)| Some((*rows.get(id.as_str())?, output.value?)))
+                    .filter_map(|(id, output)| Some((*rows.get(id)?, output.value?)))
                     .collect();
                 values.sort_by_key(|(row, _)| champion.predicted_at[*row]);
                 (version, values)
@@ -167,11 +168,11 @@ impl Flights {
             .features
             .iter()
             .filter_map(|column| {
-                let value = match &column.values[row] {
+                let value = match column.get(row) {
                     Value::Absent => return None,
                     Value::Null => Json::Null,
                     Value::Number(degrees) if skewed && column.name == SKEWED_FEATURE => {
-                        json!(compass(*degrees))
+                        json!(compass(degrees))
                     }
                     Value::Number(n) => json!(n),
                     Value::Integer(n) => json!(n),

@@ -45,7 +45,11 @@ fn json_may_be_an_array_one_row_or_a_named_array() {
     for body in bodies {
         let decoded = predictions(Format::Json, body.as_bytes(), Task::Regression);
         assert_eq!(decoded.rejects, [], "{body}");
-        assert_eq!(decoded.batch.prediction_ids, ["a"], "{body}");
+        assert_eq!(
+            decoded.batch.prediction_ids.iter().collect::<Vec<_>>(),
+            ["a"],
+            "{body}"
+        );
     }
     for body in ["[]", " [ ] ", r#"{"predictions": []}"#] {
         let decoded = predictions(Format::Json, body.as_bytes(), Task::Regression);
@@ -95,8 +99,8 @@ fn csv_lines_are_physical_and_the_header_is_the_first() {
     assert_eq!(
         feature(&decoded.batch, "note"),
         [
-            Value::Text("two\nlines".to_owned()),
-            Value::Text("say \"hi\"".to_owned())
+            Value::Text("two\nlines".into()),
+            Value::Text("say \"hi\"".into())
         ]
     );
 }
@@ -109,10 +113,13 @@ fn csv_cells_are_what_they_look_like_unless_the_field_is_text() {
     let decoded = predictions(Format::Csv, body.as_bytes(), Task::Regression);
     assert_eq!(decoded.rejects, []);
     let batch = decoded.batch;
-    assert_eq!(batch.prediction_ids, ["007", "1e5"]);
     assert_eq!(
-        batch.deployments,
-        [Some("1.0".to_owned()), Some("0,1".to_owned())]
+        batch.prediction_ids.iter().collect::<Vec<_>>(),
+        ["007", "1e5"]
+    );
+    assert_eq!(
+        batch.deployments.iter().collect::<Vec<_>>(),
+        [Some("1.0"), Some("0,1")]
     );
     assert_eq!(batch.outputs[1].value, Some(2.0));
     assert_eq!(feature(&batch, "a")[0], Value::Integer(12));
@@ -127,7 +134,7 @@ fn csv_cells_are_what_they_look_like_unless_the_field_is_text() {
     );
     assert_eq!(
         feature(&batch, "d"),
-        [Value::Text("007".to_owned()), Value::Text("+1".to_owned())]
+        [Value::Text("007".into()), Value::Text("+1".into())]
     );
     assert_eq!(feature(&batch, "e"), [Value::Null, Value::Null]);
 }
@@ -148,7 +155,10 @@ fn an_open_quotation_mark_at_the_end_of_csv_is_noticed() {
                 b,1362132000000,1,\"open\n\
                 c,1362132000000,1,lost\n";
     let decoded = predictions(Format::Csv, body.as_bytes(), Task::Regression);
-    assert_eq!(decoded.batch.prediction_ids, ["a"]);
+    assert_eq!(
+        decoded.batch.prediction_ids.iter().collect::<Vec<_>>(),
+        ["a"]
+    );
     let cause = "a quotation mark is not closed; the lines after it were read as part of its cell";
     assert_eq!(decoded.rejects, [reject(3, "", Malformed, cause)]);
 }

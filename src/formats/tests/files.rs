@@ -94,7 +94,7 @@ fn every_flat_type_is_read() {
         ),
         (
             Arc::new(UInt64Array::from(vec![u64::MAX])),
-            Value::Text(u64::MAX.to_string()),
+            Value::Text(u64::MAX.to_string().into()),
         ),
         (
             Arc::new(Float32Array::from(vec![0.25])),
@@ -110,17 +110,17 @@ fn every_flat_type_is_read() {
         ),
         (
             Arc::new(StringArray::from(vec!["a"])),
-            Value::Text("a".to_owned()),
+            Value::Text("a".into()),
         ),
         (
             Arc::new(LargeStringArray::from(vec!["a"])),
-            Value::Text("a".to_owned()),
+            Value::Text("a".into()),
         ),
         (
             Arc::new(StringViewArray::from(vec!["a"])),
-            Value::Text("a".to_owned()),
+            Value::Text("a".into()),
         ),
-        (Arc::new(dictionary), Value::Text("a".to_owned())),
+        (Arc::new(dictionary), Value::Text("a".into())),
         (Arc::new(StringArray::from(vec![None::<&str>])), Value::Null),
         (Arc::new(NullArray::new(1)), Value::Null),
         (Arc::new(Date32Array::from(vec![15_765])), day.clone()),
@@ -145,7 +145,10 @@ fn every_flat_type_is_read() {
         let decoded = predictions(Format::Parquet, &with_column("x", array), Task::Regression);
         assert_eq!(decoded.rejects, [], "{name}");
         assert_eq!(feature(&decoded.batch, "x"), [value], "{name}");
-        assert_eq!(decoded.batch.prediction_ids, ["1"]);
+        assert_eq!(
+            decoded.batch.prediction_ids.iter().collect::<Vec<_>>(),
+            ["1"]
+        );
         assert_eq!(decoded.batch.outputs[0].value, Some(0.5));
     }
 }

@@ -9,7 +9,8 @@ mod rows;
 use chrono::{DateTime, Utc};
 
 use super::*;
-use crate::domain::batch::{LabelValue, Output, RejectReason, Value};
+use crate::domain::batch::{LabelValue, Output, RejectReason};
+use crate::domain::columns::Value;
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().expect("a time in a test")
@@ -50,10 +51,8 @@ fn reject(line: u64, field: &str, reason: RejectReason, cause: &str) -> Reject {
 }
 
 /// The values of one feature; none when the batch does not have it.
-fn feature<'b>(batch: &'b PredictionBatch, name: &str) -> &'b [Value] {
+fn feature<'b>(batch: &'b PredictionBatch, name: &str) -> Vec<Value<'b>> {
     batch
-        .features
-        .iter()
-        .find(|column| column.name == name)
-        .map_or(&[], |column| &column.values)
+        .feature(name)
+        .map_or_else(Vec::new, |column| column.iter().collect())
 }

@@ -6,14 +6,14 @@ use super::*;
 
 enum Fate {
     /// Kept, with this value of the feature `x`.
-    Kept(Value),
+    Kept(Value<'static>),
     /// Refused, with this field and reason, and a cause that holds this.
     Refused(&'static str, RejectReason, &'static str),
 }
 use Fate::{Kept, Refused};
 
 fn text(text: &str) -> Fate {
-    Kept(Value::Text(text.to_owned()))
+    Kept(Value::Text(text.to_owned().into()))
 }
 
 fn good(number: usize, json: bool) -> Vec<u8> {
@@ -61,7 +61,7 @@ fn check_everywhere(name: &str, format: Format, poison: &[u8], fate: &Fate) {
             }
             Refused(field, reason, cause) => {
                 assert_eq!(
-                    decoded.batch.prediction_ids,
+                    decoded.batch.prediction_ids.iter().collect::<Vec<_>>(),
                     ["good 0", "good 1"],
                     "{place}"
                 );
@@ -431,5 +431,5 @@ fn ids_that_differ_in_case_or_form_are_different() {
         .collect();
     let body = rows.join(&b"\n"[..]);
     let decoded = predictions(Format::Ndjson, &body, Task::Regression);
-    assert_eq!(decoded.batch.prediction_ids, ids);
+    assert_eq!(decoded.batch.prediction_ids.iter().collect::<Vec<_>>(), ids);
 }

@@ -40,9 +40,9 @@ fn a_full_row_keeps_every_field() {
     );
     assert_eq!(decoded.rejects, []);
     let batch = decoded.batch;
-    assert_eq!(batch.prediction_ids, ["7"]);
+    assert_eq!(batch.prediction_ids.iter().collect::<Vec<_>>(), ["7"]);
     assert_eq!(batch.predicted_at, [at("2013-03-01T10:00:00.123456Z")]);
-    assert_eq!(batch.versions, ["2"]);
+    assert_eq!(batch.versions.iter().collect::<Vec<_>>(), [Some("2")]);
     assert_eq!(batch.outputs[0].class.as_deref(), Some("cat"));
     assert_eq!(
         batch.outputs[0].probabilities,
@@ -51,10 +51,10 @@ fn a_full_row_keeps_every_field() {
     let segments = [("channel", "web"), ("plan", "")].map(|(n, v)| (n.to_owned(), v.to_owned()));
     assert_eq!(batch.segments, [segments]);
     assert_eq!(batch.latency_ms, [Some(12.0)]);
-    assert_eq!(batch.deployments, [Some("blue".to_owned())]);
-    assert_eq!(batch.errors, [None]);
+    assert_eq!(batch.deployments.iter().collect::<Vec<_>>(), [Some("blue")]);
+    assert_eq!(batch.errors.iter().collect::<Vec<_>>(), [None]);
     assert_eq!(feature(&batch, "age"), [Value::Integer(31)]);
-    assert_eq!(feature(&batch, "city"), [Value::Text("Porto".to_owned())]);
+    assert_eq!(feature(&batch, "city"), [Value::Text("Porto".into())]);
 }
 
 #[test]
@@ -459,7 +459,10 @@ fn a_row_without_version_needs_a_default() {
     let body = br#"{"prediction_id": "a", "timestamp": 1362132000000, "prediction": 1}"#;
     let mut expect = expect(Task::Regression);
     let decoded = decode_predictions(Format::Json, body, &expect).expect("readable");
-    assert_eq!(decoded.batch.versions, ["v1"]);
+    assert_eq!(
+        decoded.batch.versions.iter().collect::<Vec<_>>(),
+        [Some("v1")]
+    );
     expect.default_version = None;
     let decoded = decode_predictions(Format::Json, body, &expect).expect("readable");
     let cause = "is missing, and the request names no version for such rows";
@@ -525,7 +528,10 @@ fn names_of_refused_rows_do_not_use_up_the_room_for_features() {
         {"prediction_id": "d", "timestamp": 1362132000000, "prediction": 1, "y": 1}
     ]"#;
     let decoded = decode_predictions(Format::Json, body, &expect).expect("readable");
-    assert_eq!(decoded.batch.prediction_ids, ["c", "d"]);
+    assert_eq!(
+        decoded.batch.prediction_ids.iter().collect::<Vec<_>>(),
+        ["c", "d"]
+    );
     assert_eq!(
         feature(&decoded.batch, "x"),
         [Value::Integer(1), Value::Absent]

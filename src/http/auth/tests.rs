@@ -20,6 +20,7 @@ use crate::services::access::{
 #[derive(Clone)]
 struct TestState {
     pool: PgPool,
+    intake: Intake,
     clock: ReplayClock,
     site: Site,
 }
@@ -27,6 +28,12 @@ struct TestState {
 impl FromRef<TestState> for PgPool {
     fn from_ref(state: &TestState) -> Self {
         state.pool.clone()
+    }
+}
+
+impl FromRef<TestState> for Intake {
+    fn from_ref(state: &TestState) -> Self {
+        state.intake.clone()
     }
 }
 
@@ -73,7 +80,12 @@ impl TestEdge {
         let admin = session(&pool, start(), &admin_cookie).await;
         Self {
             admin: admin.expect("answered").expect("live"),
-            state: TestState { pool, clock, site },
+            state: TestState {
+                intake: Intake::start(pool.clone()),
+                pool,
+                clock,
+                site,
+            },
             admin_cookie,
         }
     }

@@ -62,26 +62,29 @@ impl Overflow {
 }
 
 impl Categories {
-    pub(super) fn observe(&mut self, category: &str) {
+    pub(super) fn observe(&mut self, category: &str, rows: u64) {
+        if rows == 0 {
+            return;
+        }
         if category.len() > MAX_BYTES {
-            self.observe_short(&shortened(category));
+            self.observe_short(&shortened(category), rows);
         } else {
-            self.observe_short(category);
+            self.observe_short(category, rows);
         }
     }
 
-    fn observe_short(&mut self, category: &str) {
+    fn observe_short(&mut self, category: &str, rows: u64) {
         if let Some(count) = self.counts.get_mut(category) {
-            *count += 1;
+            *count += rows;
             return;
         }
         if let Some(overflow) = &mut self.overflow
             && overflow.drops(category)
         {
-            overflow.rest += 1;
+            overflow.rest += rows;
             return;
         }
-        self.counts.insert(category.to_owned(), 1);
+        self.counts.insert(category.to_owned(), rows);
         self.limit(self.rest());
     }
 

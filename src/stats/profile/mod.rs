@@ -125,69 +125,79 @@ impl FeatureProfile {
         }
     }
 
-    /// Counts a row that lacks the feature.
-    pub fn observe_absent(&mut self) {
-        self.counts.rows += 1;
-        self.counts.absent += 1;
+    /// Counts rows that lack the feature.
+    pub fn observe_absent(&mut self, rows: u64) {
+        self.counts.rows += rows;
+        self.counts.absent += rows;
     }
 
-    /// Counts a row with the feature whose value is null.
-    pub fn observe_null(&mut self) {
-        self.counts.rows += 1;
-        self.counts.nulls += 1;
+    /// Counts rows with the feature whose value is null.
+    pub fn observe_null(&mut self, rows: u64) {
+        self.counts.rows += rows;
+        self.counts.nulls += rows;
     }
 
-    /// Counts a row whose value is of a wrong type.
-    pub fn observe_mismatch(&mut self) {
-        self.counts.rows += 1;
-        self.counts.mismatched += 1;
+    /// Counts rows whose value is of a wrong type.
+    pub fn observe_mismatch(&mut self, rows: u64) {
+        self.counts.rows += rows;
+        self.counts.mismatched += rows;
     }
 
-    /// Counts a row with a number. NaN and the infinities are counted apart and enter neither cells nor
-    /// moments nor quantiles.
+    /// Counts a row with each of these numbers. NaN and the infinities are counted apart and enter neither
+    /// cells nor moments nor quantiles.
     ///
     /// # Errors
     ///
     /// When this is a profile of categories, or of another grid.
-    pub fn observe_number(&mut self, value: f64, grid: Option<&Grid>) -> Result<(), ProfileError> {
-        let Values::Numeric(numbers) = &mut self.values else {
+    pub fn observe_numbers(
+        &mut self,
+        numbers: &[f64],
+        grid: Option<&Grid>,
+    ) -> Result<(), ProfileError> {
+        let Values::Numeric(mine) = &mut self.values else {
             return Err(ProfileError::DifferentKinds);
         };
-        if value.is_finite() {
-            numbers.observe(value + 0.0, grid)?;
-        } else if value.is_nan() {
-            self.counts.nans += 1;
-        } else if value > 0.0 {
-            self.counts.positive_infinities += 1;
+        if numbers.iter().all(|number| number.is_finite()) {
+            mine.observe(numbers, grid)?;
         } else {
-            self.counts.negative_infinities += 1;
+            let finite: Vec<f64> = numbers.iter().copied().filter(|n| n.is_finite()).collect();
+            mine.observe(&finite, grid)?;
+            for number in numbers.iter().filter(|number| !number.is_finite()) {
+                if number.is_nan() {
+                    self.counts.nans += 1;
+                } else if *number > 0.0 {
+                    self.counts.positive_infinities += 1;
+                } else {
+                    self.counts.negative_infinities += 1;
+                }
+            }
         }
-        self.counts.rows += 1;
+        self.counts.rows += numbers.len() as u64;
         Ok(())
     }
 
-    /// Counts a row with a category. The empty text is a category like any other.
+    /// Counts rows with a category. The empty text is a category like any other.
     ///
     /// # Errors
     ///
     /// When this is a profile of numbers.
-    pub fn observe_category(&mut self, category: &str) -> Result<(), ProfileError> {
+    pub fn observe_category(&mut self, category: &str, rows: u64) -> Result<(), ProfileError> {
         let Values::Categorical(categories) = &mut self.values else {
             return Err(ProfileError::DifferentKinds);
         };
-        categories.observe(category);
-        self.counts.rows += 1;
+        categories.observe(category, rows);
+        self.counts.rows += rows;
         Ok(())
     }
 
-    /// Notes that the value just observed is outside the schema's range.
-    pub fn note_out_of_range(&mut self) {
-        self.counts.out_of_range += 1;
+    /// Notes that so many of the values observed are outside the schema's range.
+    pub fn note_out_of_range(&mut self, rows: u64) {
+        self.counts.out_of_range += rows;
     }
 
-    /// Notes that the category just observed is unknown to the schema.
-    pub fn note_unseen(&mut self) {
-        self.counts.unseen += 1;
+    /// Notes that so many of the categories observed are unknown to the schema.
+    pub fn note_unseen(&mut self, rows: u64) {
+        self.counts.unseen += rows;
     }
 
     /// What happened to the rows.

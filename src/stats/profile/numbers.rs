@@ -37,19 +37,28 @@ impl Moments {
         squares: 0.0,
     };
 
-    /// Welford's update.
-    fn observe(&mut self, value: f64) {
-        self.count += 1;
-        self.minimum = self.minimum.min(value);
-        self.maximum = self.maximum.max(value);
-        let deviation = value - self.mean;
-        self.mean += deviation / self.count as f64;
-        self.squares += deviation * (value - self.mean);
+    /// The moments of finite numbers, in two passes: the mean first, so that the squares lose nothing to it.
+    fn of(numbers: &[f64]) -> Self {
+        if numbers.is_empty() {
+            return Self::EMPTY;
+        }
+        let mean = numbers.iter().sum::<f64>() / numbers.len() as f64;
+        Self {
+            count: numbers.len() as u64,
+            minimum: numbers.iter().copied().fold(f64::INFINITY, f64::min),
+            maximum: numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            mean,
+            squares: numbers.iter().map(|n| (n - mean) * (n - mean)).sum(),
+        }
     }
 
     /// Chan, Golub and LeVeque's pairwise update.
     fn merge(&mut self, other: &Self) {
         if other.count == 0 {
+            return;
+        }
+        if self.count == 0 {
+            *self = *other;
             return;
         }
         let (n, m) = (self.count as f64, other.count as f64);
@@ -74,17 +83,26 @@ impl Numbers {
         }
     }
 
-    /// Counts a finite number.
-    pub(super) fn observe(&mut self, value: f64, grid: Option<&Grid>) -> Result<(), ProfileError> {
+    /// Counts finite numbers.
+    pub(super) fn observe(
+        &mut self,
+        numbers: &[f64],
+        grid: Option<&Grid>,
+    ) -> Result<(), ProfileError> {
         match (&mut self.cells, grid) {
             (Some(cells), Some(grid)) if cells.fingerprint == grid.fingerprint() => {
-                cells.counts[grid.cell_of(value)] += 1;
+                for number in numbers {
+                    cells.counts[grid.cell_of(*number)] += 1;
+                }
             }
             (None, None) => {}
             _ => return Err(ProfileError::DifferentGrids),
         }
-        self.moments.observe(value);
-        self.quantiles.observe(value);
+        self.moments.merge(&Moments::of(numbers));
+        for number in numbers {
+            // The negative zero is no other number.
+            self.quantiles.observe(number + 0.0);
+        }
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use super::*;
 fn numeric(values: &[f64], grid: Option<&Grid>) -> FeatureProfile {
     let mut profile = FeatureProfile::numeric(grid);
     for value in values {
-        profile.observe_number(*value, grid).expect("same grid");
+        profile.observe_numbers(&[*value], grid).expect("same grid");
     }
     profile
 }
@@ -18,7 +18,7 @@ fn categorical(names: impl IntoIterator<Item = impl AsRef<str>>) -> FeatureProfi
     let mut profile = FeatureProfile::categorical();
     for name in names {
         profile
-            .observe_category(name.as_ref())
+            .observe_category(name.as_ref(), 1)
             .expect("categorical");
     }
     profile
@@ -83,10 +83,10 @@ fn every_kind_of_row_is_counted_once() {
         &[f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 2.0, 9.0],
         Some(&grid),
     );
-    profile.note_out_of_range();
-    profile.observe_absent();
-    profile.observe_null();
-    profile.observe_mismatch();
+    profile.note_out_of_range(1);
+    profile.observe_absent(1);
+    profile.observe_null(1);
+    profile.observe_mismatch(1);
     let expected = Counts {
         rows: 8,
         absent: 1,
@@ -170,15 +170,15 @@ fn kinds_and_grids_are_not_mixed() {
     let (grid, other) = (Grid::fit(&[1.0, 2.0], 16), Grid::fit(&[1.0, 3.0], 16));
     let mut profile = numeric(&[1.0], Some(&grid));
     assert!(matches!(
-        profile.observe_category("a"),
+        profile.observe_category("a", 1),
         Err(ProfileError::DifferentKinds)
     ));
     assert!(matches!(
-        profile.observe_number(1.0, None),
+        profile.observe_numbers(&[1.0], None),
         Err(ProfileError::DifferentGrids)
     ));
     assert!(matches!(
-        profile.observe_number(1.0, Some(&other)),
+        profile.observe_numbers(&[1.0], Some(&other)),
         Err(ProfileError::DifferentGrids)
     ));
     assert!(matches!(
@@ -198,7 +198,7 @@ fn kinds_and_grids_are_not_mixed() {
         (1, 1),
         "an error changes nothing"
     );
-    assert!(categorical(["a"]).observe_number(1.0, None).is_err());
+    assert!(categorical(["a"]).observe_numbers(&[1.0], None).is_err());
 }
 
 #[test]
@@ -366,9 +366,9 @@ proptest! {
             let mut profile = FeatureProfile::numeric(Some(&grid));
             for (kind, value) in rows {
                 match kind {
-                    0 => profile.observe_null(),
-                    1 => profile.observe_absent(),
-                    _ => profile.observe_number(f64::from(*value), Some(&grid)).expect("same grid"),
+                    0 => profile.observe_null(1),
+                    1 => profile.observe_absent(1),
+                    _ => profile.observe_numbers(&[f64::from(*value)], Some(&grid)).expect("same grid"),
                 }
             }
             profile

@@ -18,7 +18,7 @@ use crate::domain::ids::{AlertId, ApprovalId, ModelId, RunId};
 use crate::outbound::Outbound;
 use crate::services::access::{self, FirstAdmin, Site};
 use crate::services::delivery::Outward;
-use crate::services::ingest::Lander;
+use crate::services::ingest::Intake;
 use crate::services::{Error, Nudges, Services};
 use crate::storage::pages::{
     AlertEvent, AlertRow, ApprovalRow, FeatureCount, FleetModel, RunRow, ServedValue, StepRow,
@@ -272,7 +272,7 @@ impl Browser {
     async fn signed_in(pool: PgPool) -> Self {
         let clock = Arc::new(ReplayClock::starting_at(at("2013-05-13T09:00:00Z")));
         let services = Services {
-            lander: Lander::start(pool.clone()),
+            intake: Intake::start(pool.clone()),
             pool,
             clock: clock.clone(),
             wall: clock,

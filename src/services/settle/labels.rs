@@ -1,0 +1,109 @@
+//! Labels: the one observed last is in force, every other that came is kept.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::{LandedLabels, WindowAdditions, outcomes};
+use crate::services::Error;
+use crate::storage::intake::Settled;
+use crate::storage::labels::{self, StoredLabel};
+use crate::storage::models::Model;
+use crate::storage::windows;
+
+/// Puts labels into force, keeps those they replace, and joins them with their predictions.
+pub(super) async fn settle(
+    conn: &mut PgConnection,
+    model: &Model,
+    landed: &LandedLabels,
+    now: DateTime<Utc>,
+) -> Result<Settled, Error> {
+    let (batch_id, batch, received_at) = (landed.batch_id, &landed.rows, landed.received_at);
+    let ids: Vec<String> = batch
+        .prediction_ids
+        .iter()
+        .collect::<std::collections::BTreeSet<_>>()
+        .into_iter()
+        .cloned()
+        .collect();
+    let mut in_force: HashMap<String, StoredLabel> = labels::find(conn, model.model_id, &ids)
+        .await?
+        .into_iter()
+        .map(|label| (label.prediction_id.clone(), label))
+        .collect();
+    // Every label that ever came, because a correction must survive that what it corrected is sent again.
+    let mut known: HashMap<String, Vec<StoredLabel>> = HashMap::new();
+    let revisions = labels::revisions(conn, model.model_id, &ids).await?;
+    for label in in_force.values().cloned().chain(revisions) {
+        known
+            .entry(label.prediction_id.clone())
+            .or_default()
+            .push(label);
+    }
+    let mut settled = Settled::default();
+    let mut changed: BTreeMap<String, StoredLabel> = BTreeMap::new();
+    let mut outdated = Vec::new();
+    for row in 0..batch.len() {
+        let id = batch.prediction_ids[row].clone();
+        let label = labels::stored(
+            id.clone(),
+            batch.labels[row].clone(),
+            batch.observed_at[row],
+            batch_id,
+        );
+        let known = known.entry(id.clone()).or_default();
+        if known.iter().any(|known| same_label(known, &label)) {
+            settled.duplicate += 1;
+            continue;
+        }
+        known.push(label.clone());
+        match in_force.get(&id) {
+            Some(present) if present.observed_at > label.observed_at => {
+                settled.accepted += 1;
+                outdated.push(label);
+            }
+            _ => {
+                settled.accepted += 1;
+                if let Some(replaced) = changed.insert(id.clone(), label.clone()) {
+                    outdated.push(replaced);
+                }
+                in_force.insert(id, label);
+            }
+        }
+    }
+    labels::keep_revisions(
+        conn,
+        model.project_id,
+        model.model_id,
+        &outdated,
+        batch_id,
+        received_at,
+    )
+    .await?;
+    if changed.is_empty() {
+        return Ok(settled);
+    }
+    let changed: Vec<StoredLabel> = changed.into_values().collect();
+    labels::put(
+        conn,
+        model.project_id,
+        model.model_id,
+        &changed,
+        received_at,
+    )
+    .await?;
+
+    let mut additions = WindowAdditions::new();
+    for joined in outcomes::of_labels(conn, model, &changed).await? {
+        outcomes::note_label(&mut additions, model, &joined);
+    }
+    for addition in additions.values() {
+        windows::add(conn, model.project_id, model.model_id, addition, now).await?;
+    }
+    Ok(settled)
+}
+
+fn same_label(a: &StoredLabel, b: &StoredLabel) -> bool {
+    (a.value, &a.class, a.observed_at) == (b.value, &b.class, b.observed_at)
+}

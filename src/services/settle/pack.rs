@@ -1,0 +1,285 @@
+//! A pack: the rows of the batches that are settled together, and the hashes by which they are known again.
+
+use std::ops::Range;
+
+use crate::domain::batch::PredictionBatch;
+use crate::domain::columns::{Column, Kind, TextColumn, Value};
+use crate::domain::ids::{BatchId, ModelId};
+use crate::storage::predictions::IdHasher;
+
+#[derive(Default)]
+pub(super) struct Pack {
+    model_id: Option<ModelId>,
+    rows: PredictionBatch,
+    /// Which rows each batch brought, in their order.
+    batches: Vec<(BatchId, Range<usize>)>,
+    id_hashes: Vec<i64>,
+    content_hashes: Vec<i32>,
+}
+
+impl Pack {
+    pub(super) fn of(model_id: ModelId) -> Self {
+        Self {
+            model_id: Some(model_id),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn add(&mut self, batch_id: BatchId, rows: PredictionBatch) {
+        let start = self.rows.len();
+        if start == 0 {
+            self.rows = rows;
+        } else {
+            self.rows.append(&rows);
+        }
+        self.batches.push((batch_id, start..self.rows.len()));
+    }
+
+    /// Computes the hashes once everything is added.
+    pub(super) fn hash(&mut self) {
+        if let Some(model_id) = self.model_id {
+            let hasher = IdHasher::new(model_id);
+            let ids = self.rows.prediction_ids.iter();
+            self.id_hashes = ids.map(|id| hasher.hash(id)).collect();
+        }
+        self.content_hashes = content_hashes(&self.rows);
+    }
+
+    pub(super) fn rows(&self) -> &PredictionBatch {
+        &self.rows
+    }
+
+    pub(super) fn batches(&self) -> impl Iterator<Item = BatchId> + '_ {
+        self.batches.iter().map(|(batch_id, _)| *batch_id)
+    }
+
+    /// Which rows each batch brought.
+    pub(super) fn ranges(&self) -> &[(BatchId, Range<usize>)] {
+        &self.batches
+    }
+
+    /// The hash of each row's id.
+    pub(super) fn id_hashes(&self) -> &[i64] {
+        &self.id_hashes
+    }
+
+    /// The hash of everything in each row but its id and version.
+    pub(super) fn content_hashes(&self) -> &[i32] {
+        &self.content_hashes
+    }
+
+    /// Forgets the batches that are not to be kept, with their rows.
+    pub(super) fn keep_batches(&mut self, keep: impl Fn(BatchId) -> bool) {
+        let mut rows = vec![false; self.rows.len()];
+        let mut batches = Vec::new();
+        let mut start = 0;
+        for (batch_id, range) in self.batches.drain(..) {
+            if keep(batch_id) {
+                rows[range.clone()].fill(true);
+                batches.push((batch_id, start..start + range.len()));
+                start += range.len();
+            }
+        }
+        self.batches = batches;
+        self.rows.retain(&rows);
+        self.hash();
+    }
+}
+
+/// The segments sent with rows, as columns; absent where a row was sent without.
+pub(super) fn sent_segments(rows: &PredictionBatch) -> Vec<Column> {
+    let mut columns: Vec<Column> = Vec::new();
+    for (row, segments) in rows.segments.iter().enumerate() {
+        for (name, value) in segments {
+            let position = match columns.iter().position(|column| column.name == *name) {
+                Some(position) => position,
+                None => {
+                    columns.push(Column::new(name.as_str()));
+                    columns.len() - 1
+                }
+            };
+            columns[position].resize(row);
+            columns[position].push(&Value::Text(value.into()));
+        }
+    }
+    for column in &mut columns {
+        column.resize(rows.len());
+    }
+    columns
+}
+
+/// A hash of everything in each row but its id and version, to tell a repeated delivery from a conflicting one.
+/// Absent features count like features the batch does not have, and the order in which features, classes and
+/// segments are named does not count: it depends on the rows that happened to come in the same body.
+///
+/// It is stored with the prediction: a change makes what was sent before a change and again after it look like a
+/// conflict.
+fn content_hashes(rows: &PredictionBatch) -> Vec<i32> {
+    let mut hashes: Vec<u64> = (rows.predicted_at.iter())
+        .map(|at| mix(1, at.timestamp_micros().cast_unsigned()))
+        .collect();
+    // A sum does not depend on the order of its parts.
+    for column in &rows.features {
+        let name = mix(2, hash_text(&column.name));
+        let texts: Vec<u64> = column.texts().iter().map(|text| hash_text(text)).collect();
+        let values = column.kinds().iter().zip(column.bits());
+        for (hash, (kind, bits)) in hashes.iter_mut().zip(values) {
+            let value = match kind {
+                Kind::Absent => continue,
+                Kind::Text => usize::try_from(*bits).map_or(0, |place| texts[place]),
+                _ => *bits,
+            };
+            *hash = hash.wrapping_add(mix(name.wrapping_add(*kind as u64), value));
+        }
+    }
+    for (hash, output) in hashes.iter_mut().zip(&rows.outputs) {
+        let mut add = |part| *hash = hash.wrapping_add(part);
+        for (salt, number) in [(3, output.value), (4, output.score)] {
+            add(number.map_or(0, |number| mix(salt, number.to_bits())));
+        }
+        add(output
+            .class
+            .as_deref()
+            .map_or(0, |class| mix(5, hash_text(class))));
+        for (class, probability) in &output.probabilities {
+            add(mix(mix(6, hash_text(class)), probability.to_bits()));
+        }
+    }
+    for (hash, segments) in hashes.iter_mut().zip(&rows.segments) {
+        for (name, value) in segments {
+            *hash = hash.wrapping_add(mix(mix(7, hash_text(name)), hash_text(value)));
+        }
+    }
+    for (hash, latency) in hashes.iter_mut().zip(&rows.latency_ms) {
+        *hash = hash.wrapping_add(latency.map_or(0, |latency| mix(8, latency.to_bits())));
+    }
+    add_texts(&mut hashes, 9, &rows.errors);
+    add_texts(&mut hashes, 10, &rows.deployments);
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "half of the hash is enough"
+    )]
+    let short = |hash: u64| (mix(11, hash) >> 32) as u32;
+    hashes
+        .into_iter()
+        .map(|hash| short(hash).cast_signed())
+        .collect()
+}
+
+fn add_texts(hashes: &mut [u64], salt: u64, column: &TextColumn) {
+    let texts: Vec<u64> = column
+        .texts()
+        .map(|text| mix(salt, hash_text(text)))
+        .collect();
+    for (hash, code) in hashes.iter_mut().zip(column.codes()) {
+        let part = texts.get(*code as usize).copied().unwrap_or(0);
+        *hash = hash.wrapping_add(part);
+    }
+}
+
+fn hash_text(text: &str) -> u64 {
+    let (words, rest) = text.as_bytes().as_chunks::<8>();
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let hash = mix(text.len() as u64, u64::from_le_bytes(last));
+    words
+        .iter()
+        .fold(hash, |hash, word| mix(hash, u64::from_le_bytes(*word)))
+}
+
+/// Both halves of the product of two numbers with odd constants between them: every bit of either input moves
+/// about half of the output's.
+#[expect(clippy::cast_possible_truncation, reason = "the halves of the product")]
+fn mix(a: u64, b: u64) -> u64 {
+    let a = a ^ 0x9e37_79b9_7f4a_7c15;
+    let b = b ^ 0xd1b5_4a32_d192_ed03;
+    let product = u128::from(a) * u128::from(b);
+    let folded = (product >> 64) as u64 ^ product as u64;
+    // A factor of zero must not swallow the other.
+    folded ^ a.rotate_left(32) ^ b
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::DateTime;
+
+    fn row(features: &[(&'static str, Value<'static>)]) -> PredictionBatch {
+        let mut rows = PredictionBatch::default();
+        rows.prediction_ids.push("p");
+        rows.predicted_at.push(DateTime::UNIX_EPOCH);
+        rows.versions.push(Some("v1"));
+        rows.outputs.push(crate::domain::batch::Output::default());
+        rows.segments.push(Vec::new());
+        rows.latency_ms.push(None);
+        rows.errors.push(None);
+        rows.deployments.push(None);
+        for (name, value) in features {
+            rows.features.push(Column::of(*name, [value.clone()]));
+        }
+        rows
+    }
+
+    fn hash(rows: &PredictionBatch) -> i32 {
+        content_hashes(rows)[0]
+    }
+
+    #[test]
+    fn the_order_of_names_and_absent_features_do_not_count() {
+        let (a, b) = (("a", Value::Number(1.0)), ("b", Value::Text("x".into())));
+        let plain = hash(&row(&[a.clone(), b.clone()]));
+        assert_eq!(plain, hash(&row(&[b.clone(), a.clone()])));
+        assert_eq!(
+            plain,
+            hash(&row(&[a.clone(), ("c", Value::Absent), b.clone()]))
+        );
+        let mut segments = row(&[a.clone()]);
+        segments.segments[0] = vec![("x".into(), "1".into()), ("y".into(), "2".into())];
+        let mut turned = segments.clone();
+        turned.segments[0].reverse();
+        assert_eq!(hash(&segments), hash(&turned));
+    }
+
+    #[test]
+    fn everything_else_counts() {
+        let a = |value| row(&[("a", value)]);
+        let mut all = vec![
+            a(Value::Null),
+            a(Value::Number(1.0)),
+            a(Value::Integer(1)),
+            a(Value::Boolean(true)),
+            a(Value::Text("1".into())),
+            a(Value::Text("a long text of more than eight bytes".into())),
+            a(Value::Text("a long text of more than eight bytez".into())),
+            a(Value::Timestamp(DateTime::UNIX_EPOCH)),
+            row(&[("b", Value::Number(1.0))]),
+            row(&[("a", Value::Number(1.0)), ("b", Value::Number(2.0))]),
+            row(&[("a", Value::Number(2.0)), ("b", Value::Number(1.0))]),
+        ];
+        let change = |change: fn(&mut PredictionBatch)| {
+            let mut rows = a(Value::Number(1.0));
+            change(&mut rows);
+            rows
+        };
+        all.extend([
+            change(|rows| rows.predicted_at[0] += chrono::TimeDelta::microseconds(1)),
+            change(|rows| rows.outputs[0].value = Some(1.0)),
+            change(|rows| rows.outputs[0].score = Some(1.0)),
+            change(|rows| rows.outputs[0].class = Some("1".into())),
+            change(|rows| rows.outputs[0].probabilities = vec![("a".into(), 1.0)]),
+            change(|rows| rows.segments[0] = vec![("a".into(), "b".into())]),
+            change(|rows| rows.segments[0] = vec![("b".into(), "a".into())]),
+            change(|rows| rows.latency_ms[0] = Some(1.0)),
+            change(|rows| rows.errors = [Some("x")].into_iter().collect()),
+            change(|rows| rows.deployments = [Some("x")].into_iter().collect()),
+        ]);
+        let different: std::collections::BTreeSet<i32> = all.iter().map(hash).collect();
+        assert_eq!(different.len(), all.len());
+    }
+
+    #[test]
+    fn a_stored_hash_stays_what_it_is() {
+        let features = [("a", Value::Number(1.5)), ("b", Value::Text("JFK".into()))];
+        insta::assert_snapshot!(hash(&row(&features)));
+    }
+}
