@@ -51,8 +51,8 @@ impl Rows {
             ids: Vec::with_capacity(rows),
             times: Vec::with_capacity(rows),
             scores: Vec::with_capacity(rows),
-            numbers: vec![Vec::with_capacity(rows); NUMBERS],
-            categories: vec![Vec::with_capacity(rows); CATEGORIES.len()],
+            numbers: vec![Vec::new(); NUMBERS],
+            categories: vec![Vec::new(); CATEGORIES.len()],
         }
     }
 }

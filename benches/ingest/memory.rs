@@ -69,7 +69,8 @@ pub async fn stalled(
     let first = wait_for_more(&load, before).await?;
 
     pause(AROUND_THE_STALL).await;
-    let repeated = load.stop().await?;
+    let acknowledged = load.stop().await?;
+    service.repeated = acknowledged - bodies.iter().map(|body| body.rows).sum::<u64>();
     service.settle(&bodies).await?;
     // Rows that were sent again are duplicates; `verify` wants each of the others once.
     service.verify(cluster).await?;
@@ -87,7 +88,7 @@ pub async fn stalled(
     );
     report.tell(
         "rows acknowledged around the stall, repeated ones included; none was lost",
-        thousands(repeated as f64),
+        thousands(acknowledged as f64),
     );
     if before > halfway {
         let told = format!("{} bodies", before - halfway);

@@ -39,6 +39,8 @@ pub struct Service {
     running: Option<Running>,
     /// Rows that were sent and acknowledged, over all of its runs.
     pub sent: u64,
+    /// Rows that were acknowledged once more, and have to count as duplicates.
+    pub repeated: u64,
     empty_bytes: u64,
 }
 
@@ -56,6 +58,15 @@ pub struct Counts {
     pub other: u64,
 }
 
+impl Counts {
+    /// Whether so many rows are accounted for. A body that was sent again for want of an answer may count twice,
+    /// which must not hide that another one is still to come.
+    fn cover(&self, sent: u64, repeated: u64) -> bool {
+        let new = self.accepted + self.other;
+        new >= sent && new + self.duplicate >= sent + repeated
+    }
+}
+
 impl Service {
     /// A running service over a new database, with its model registered and a baseline fitted, so that every
     /// row is counted on the cells of a grid.
@@ -70,6 +81,7 @@ impl Service {
             token: String::new(),
             running: None,
             sent: 0,
+            repeated: 0,
             empty_bytes: 0,
         };
         let password = service.launch(true).await?.context("read the password")?;
@@ -284,7 +296,7 @@ impl Service {
         let started = Instant::now();
         loop {
             let counts = self.counts().await?;
-            if counts.accepted + counts.duplicate + counts.other >= self.sent {
+            if counts.cover(self.sent, self.repeated) {
                 return Ok(());
             }
             if started.elapsed() > SETTLE {
