@@ -55,6 +55,21 @@ enum Part {
     Growth,
 }
 
+impl Part {
+    /// Whether it is one of those that are measured together, in turns.
+    fn compares_speeds(self) -> bool {
+        matches!(
+            self,
+            Self::Columnar | Self::Zstd | Self::Parquet | Self::Ndjson
+        )
+    }
+
+    /// As it is called on the command line.
+    fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+}
+
 /// Measures Bellwether's intake beside COPY by hand
 #[derive(Debug, Parser)]
 #[command(name = "bench-ingest")]
@@ -164,9 +179,7 @@ impl Plan {
     }
 
     fn compares_speeds(&self) -> bool {
-        [Part::Columnar, Part::Zstd, Part::Parquet, Part::Ndjson]
-            .into_iter()
-            .any(|part| self.has(part))
+        self.parts.iter().any(|part| part.compares_speeds())
     }
 }
 
@@ -191,9 +204,12 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let facts = figures::facts(&cluster)?;
     eprintln!("{facts}");
     let mut report = Report::default();
-    measure(&cluster, &plan, &mut report).await?;
+    let failed = measure(&cluster, &plan, &mut report).await?;
     println!("{facts}\n");
     report.print();
+    if !failed.is_empty() {
+        bail!("not everything could be measured: {}", failed.join("; "));
+    }
     if arguments.write {
         let section = if arguments.hundred_million {
             "bench-ingest-hundred-million"
@@ -205,7 +221,12 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn measure(cluster: &Cluster, plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
+/// Measures the parts of the plan one after the other. One that fails does not take the others with it.
+async fn measure(
+    cluster: &Cluster,
+    plan: &Plan,
+    report: &mut Report,
+) -> anyhow::Result<Vec<String>> {
     let columnar = columnar_format(cluster).await?;
     let formats = match columnar {
         Format::Arrow => vec![
@@ -217,34 +238,40 @@ async fn measure(cluster: &Cluster, plan: &Plan, report: &mut Report) -> anyhow:
         _ => vec![Format::Parquet, Format::Ndjson],
     };
     let mut rates = Rates::default();
+    let mut failed = Vec::new();
     if plan.compares_speeds() {
         eprintln!(
             "speed: {} rounds of {} rows a side",
             plan.rounds, plan.rows_per_round
         );
-        rates = speed::measure(cluster, plan, columnar, report).await?;
+        match speed::measure(cluster, plan, columnar, report).await {
+            Ok(measured) => rates = measured,
+            Err(error) => failed.push(told("speed", &error)),
+        }
     }
-    if plan.has(Part::Latency) {
-        eprintln!("latency of acknowledgements");
-        answering::latency(cluster, plan, columnar, rates, report).await?;
+    for &part in plan.parts.iter().filter(|part| !part.compares_speeds()) {
+        eprintln!("{}", part.name());
+        let measured = match part {
+            // Measured above.
+            Part::Columnar | Part::Zstd | Part::Parquet | Part::Ndjson => continue,
+            Part::Latency => answering::latency(cluster, plan, columnar, rates, report).await,
+            Part::Single => answering::single(cluster, plan, report).await,
+            Part::Memory => memory::heaviest(cluster, plan, &formats, report).await,
+            Part::Stall => memory::stalled(cluster, plan, &formats, report).await,
+            Part::Growth => growth::measure(cluster, plan, columnar, report).await,
+        };
+        if let Err(error) = measured {
+            failed.push(told(&part.name(), &error));
+        }
     }
-    if plan.has(Part::Single) {
-        eprintln!("one prediction a request");
-        answering::single(cluster, plan, report).await?;
-    }
-    if plan.has(Part::Memory) {
-        eprintln!("memory under the heaviest load");
-        memory::heaviest(cluster, plan, &formats, report).await?;
-    }
-    if plan.has(Part::Stall) {
-        eprintln!("memory while the database stands still");
-        memory::stalled(cluster, plan, &formats, report).await?;
-    }
-    if plan.has(Part::Growth) {
-        eprintln!("cost beside many stored rows");
-        growth::measure(cluster, plan, columnar, report).await?;
-    }
-    Ok(())
+    Ok(failed)
+}
+
+/// Which part could not be measured, and why.
+fn told(part: &str, error: &anyhow::Error) -> String {
+    let text = format!("{part}: {error:#}");
+    eprintln!("  failed: {text}");
+    text
 }
 
 /// The columnar format that is compared: Arrow IPC where the service takes it.
