@@ -2,7 +2,7 @@
 # ARGS passes arguments on: make demo ARGS=--hands-on, make test ARGS=alerting.
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint bench assets sqlx help
+.PHONY: demo test lint bench bench-ingest assets sqlx help
 
 demo: ## Live through a year of a real model in about a minute, then stay up to look around
 	@scripts/setup demo
@@ -15,8 +15,13 @@ lint: ## Check the format and run clippy, with warnings as errors
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 
-bench: ## Measure, and print each figure with its goal
+bench: ## Measure everything, and print each figure with its goal; about a quarter of an hour
+	@scripts/setup bench
 	cargo bench --bench '*' $(ARGS)
+
+bench-ingest: ## Measure the intake beside COPY by hand; ARGS=--help lists the parts
+	@scripts/setup bench
+	cargo bench --bench ingest -- $(ARGS)
 
 assets: ## Fetch the pinned third-party scripts into assets/vendor anew
 	@scripts/assets
@@ -26,4 +31,4 @@ sqlx: ## Write the data of the checked SQL queries (.sqlx) anew
 	@scripts/sqlx
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
