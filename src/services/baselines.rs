@@ -91,7 +91,9 @@ pub async fn fit_file(
     let reference = reference_of_file(&model, rows);
     let mut tx = services.pool.begin().await?;
     models::lock(&mut tx, model.model_id).await?;
+    crate::faults::crash_point("baseline.before_swap");
     baselines::put(&mut tx, model.project_id, &baseline).await?;
+    crate::faults::crash_point("baseline.swapped");
     fit(&mut tx, &model, &baseline, &reference, now).await?;
     let object = format!("{}/{}", model.name, file.name);
     registry::record(
@@ -103,7 +105,9 @@ pub async fn fit_file(
         now,
     )
     .await?;
+    crate::faults::crash_point("baseline.before_commit");
     tx.commit().await?;
+    crate::faults::crash_point("baseline.after_commit");
     Ok(baseline)
 }
 
@@ -195,6 +199,7 @@ pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, E
         let mut tx = services.pool.begin().await?;
         models::lock(&mut tx, baseline.model_id).await?;
         fit_window(&mut tx, baseline, now).await?;
+        crate::faults::crash_point("baseline.window_fitted");
         tx.commit().await?;
     }
     Ok(!waiting.is_empty())
@@ -344,6 +349,7 @@ async fn fit(
     )
     .await?;
     baselines::put_qualities(conn, baseline.baseline_id, &qualities_of(model, reference)).await?;
+    crate::faults::crash_point("baseline.profiled");
     if schema_changed || grid_changed {
         profiling::count_again(conn, model, now).await?;
     } else {
@@ -494,6 +500,7 @@ async fn fit_grid(
         features,
     };
     baselines::put_grid(conn, model.project_id, model.model_id, &grid, now).await?;
+    crate::faults::crash_point("baseline.grid_swapped");
     Ok(true)
 }
 

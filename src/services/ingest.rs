@@ -86,6 +86,7 @@ pub async fn predictions(services: &Services, upload: Upload<'_>) -> Result<Rece
         )
     })
     .await?;
+    crate::faults::crash_point("intake.decoded");
     refuse_unknown_versions(services, &model, &mut decoded, now).await?;
     land(
         services,
@@ -273,6 +274,7 @@ async fn land<B: Serialize + Send + 'static>(
     };
     services.lander.land(landing).await?;
     services.nudges.settle.notify_one();
+    crate::faults::crash_point("intake.nudged");
     Ok(receipt)
 }
 
@@ -368,9 +370,13 @@ impl Lander {
 async fn land_groups(pool: PgPool, mut waiting: mpsc::Receiver<Waiter>) {
     let mut group = Vec::with_capacity(GROUP);
     while waiting.recv_many(&mut group, GROUP).await > 0 {
-        let (landings, done): (Vec<_>, Vec<_>) =
+        let (landings, mut done): (Vec<_>, Vec<_>) =
             group.drain(..).map(|w| (w.landing, w.done)).unzip();
+        if crate::faults::defect("acknowledge_before_commit") {
+            done.drain(..).for_each(|done| drop(done.send(Ok(()))));
+        }
         let outcome = land_group(&pool, &landings).await.map_err(Arc::new);
+        crate::faults::crash_point("intake.after_commit");
         for done in done {
             // A sender that has gone away does not hear that its batch is durable; it will send it again.
             let _ = done.send(outcome.clone());
@@ -380,7 +386,9 @@ async fn land_groups(pool: PgPool, mut waiting: mpsc::Receiver<Waiter>) {
 
 async fn land_group(pool: &PgPool, landings: &[Landing]) -> sqlx::Result<()> {
     let mut tx = pool.begin().await?;
+    crate::faults::crash_point("intake.before_insert");
     intake::land(&mut tx, landings).await?;
+    crate::faults::crash_point("intake.before_commit");
     tx.commit().await
 }
 

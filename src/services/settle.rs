@@ -40,6 +40,7 @@ pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, E
     let Some(model_id) = intake::claim_model(&mut tx, now).await? else {
         return Ok(false);
     };
+    crate::faults::crash_point("settle.claimed");
     let model = models::get(&mut tx, model_id)
         .await?
         .ok_or_else(|| Error::not_found(format!("model {model_id}")))?;
@@ -53,6 +54,7 @@ pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, E
         };
     }
     let decoded = decode(&due);
+    crate::faults::crash_point("settle.decoded");
     drop(tx);
 
     match settle(services, &model, &decoded, now).await {
@@ -126,8 +128,10 @@ async fn settle(
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     make_partitions(services, unpacked).await?;
+    crate::faults::crash_point("settle.partitions_made");
     let mut tx = services.pool.begin().await?;
     models::lock(&mut tx, model.model_id).await?;
+    crate::faults::crash_point("settle.locked");
     // Its segments may have been declared anew before the lock was had.
     let model = &models::get(&mut tx, model.model_id)
         .await?
@@ -153,9 +157,12 @@ async fn settle(
         };
         intake::mark_settled(&mut tx, batch.batch_id, settled, now).await?;
         counts.extend(additions(model, batch.kind, settled));
+        crate::faults::crash_point("settle.between_batches");
     }
     intake::add_counts(&mut tx, &counts).await?;
+    crate::faults::crash_point("settle.before_commit");
     tx.commit().await?;
+    crate::faults::crash_point("settle.after_commit");
     Ok(())
 }
 
@@ -220,6 +227,7 @@ async fn settle_predictions(
         .collect();
     let keys = keys_of(batch, &versions)?;
     let (rows, settled) = admit(conn, model, &keys).await?;
+    crate::faults::crash_point("settle.ids_admitted");
     if rows.is_empty() {
         return Ok(settled);
     }
@@ -227,6 +235,7 @@ async fn settle_predictions(
         .map(|row| segment_values(model, batch, row))
         .collect();
     store(conn, model, batch, &keys, &segments, &rows, now).await?;
+    crate::faults::crash_point("settle.rows_stored");
 
     let mut groups = Groups::new();
     let mut additions: BTreeMap<(VersionId, DateTime<Utc>), WindowAddition> = BTreeMap::new();
@@ -252,6 +261,7 @@ async fn settle_predictions(
         &profiled_columns(model, yardstick, batch),
     )?;
     profiling::merge(conn, model, yardstick.grid_id, counted).await?;
+    crate::faults::crash_point("settle.profiles_merged");
 
     let ids: Vec<String> = rows
         .iter()
@@ -261,6 +271,7 @@ async fn settle_predictions(
     for joined in join(conn, model, &ids, times).await? {
         note_label(&mut additions, model, &joined);
     }
+    crate::faults::crash_point("settle.labels_joined");
     for addition in additions.values() {
         windows::add(conn, model.project_id, model.model_id, addition, now).await?;
     }
@@ -346,7 +357,10 @@ async fn admit(
         order(a).cmp(&order(b))
     });
     let candidates: Vec<PredictionKey> = firsts.iter().map(|row| keys[*row].clone()).collect();
-    let is_new = predictions::insert_new_keys(conn, model.model_id, &candidates).await?;
+    let mut is_new = predictions::insert_new_keys(conn, model.model_id, &candidates).await?;
+    if crate::faults::defect("skip_deduplication") {
+        is_new.fill(true);
+    }
     let known: Vec<String> = candidates
         .iter()
         .zip(&is_new)
@@ -609,6 +623,7 @@ async fn settle_labels(
         received_at,
     )
     .await?;
+    crate::faults::crash_point("labels.revisions_kept");
     if changed.is_empty() {
         return Ok(settled);
     }
@@ -622,12 +637,14 @@ async fn settle_labels(
         received_at,
     )
     .await?;
+    crate::faults::crash_point("labels.put");
 
     let keys = predictions::keys(conn, model.model_id, &ids).await?;
     let mut additions = BTreeMap::new();
     for joined in join(conn, model, &ids, keys.iter().map(|key| key.predicted_at)).await? {
         note_label(&mut additions, model, &joined);
     }
+    crate::faults::crash_point("labels.joined");
     for addition in additions.values() {
         windows::add(conn, model.project_id, model.model_id, addition, now).await?;
     }
