@@ -2,7 +2,7 @@
 # ARGS passes arguments on: make demo ARGS=--hands-on, make test ARGS=alerting.
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint bench assets sqlx help
+.PHONY: demo test test-crash lint bench assets sqlx help
 
 demo: ## Live through a year of a real model in about a minute, then stay up to look around
 	@scripts/setup demo
@@ -10,6 +10,10 @@ demo: ## Live through a year of a real model in about a minute, then stay up to 
 
 test: ## Run every test, the browser's included, beside a throw-away Postgres
 	@scripts/test $(ARGS)
+
+test-crash: ## Kill the service some thousand times, with ROUNDS=8 in an hour or less, and check what is stored
+	@scripts/setup test
+	BELLWETHER_CRASH_ROUNDS=$(or $(ROUNDS),8) cargo test --test crash killed -- --nocapture
 
 lint: ## Check the format and run clippy, with warnings as errors
 	cargo fmt --check
@@ -26,4 +30,4 @@ sqlx: ## Write the data of the checked SQL queries (.sqlx) anew
 	@scripts/sqlx
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

@@ -49,12 +49,19 @@ pub const ALERTS_ARE_TOLD: &str = "alerts are told";
 pub const LABELS_ARE_JOINED: &str = "labels are joined";
 pub const PIPELINES_RUN_ONCE: &str = "pipelines run once";
 
+/// What came out of the service.
+pub struct Outside<'a> {
+    pub heard: &'a Heard,
+    /// How many mails were written.
+    pub mails: usize,
+    pub receivers: &'a [&'a str],
+}
+
 /// Checks everything.
 pub async fn check(
     stored: &mut Stored,
     ledger: &Ledger,
-    heard: &Heard,
-    receivers: &[&str],
+    outside: &Outside<'_>,
     now: DateTime<Utc>,
 ) -> Violations {
     let mut violations = Violations::default();
@@ -79,13 +86,11 @@ pub async fn check(
         }
     }
     let (alerts, deliveries) = (stored.alerts().await, stored.deliveries().await);
-    violations.add(
-        ALERTS_ARE_TOLD,
-        alerts_told(&alerts, &deliveries, receivers),
-    );
-    violations.add(ALERTS_ARE_TOLD, deliveries_legal(&deliveries, heard));
+    let told = alerts_told(&alerts, &deliveries, outside.receivers);
+    violations.add(ALERTS_ARE_TOLD, told);
+    violations.add(ALERTS_ARE_TOLD, deliveries_legal(&deliveries, outside));
     let runs = stored.pipeline_runs().await;
-    violations.add(PIPELINES_RUN_ONCE, pipelines_once(&runs, heard));
+    violations.add(PIPELINES_RUN_ONCE, pipelines_once(&runs, outside.heard));
     violations
 }
 
@@ -408,8 +413,13 @@ fn alerts_told(
 
 /// Every message has arrived, its attempts are numbered without gaps and end with the delivery, and what
 /// arrived was meant to, in order.
-fn deliveries_legal(deliveries: &[StoredDelivery], heard: &Heard) -> Vec<String> {
+fn deliveries_legal(deliveries: &[StoredDelivery], outside: &Outside<'_>) -> Vec<String> {
     let mut found = Vec::new();
+    let heard = outside.heard;
+    let mailed = deliveries.iter().filter(|d| d.channel == "email").count();
+    if mailed != outside.mails {
+        found.push(format!("{} mails of {mailed} deliveries", outside.mails));
+    }
     let arrived = heard.keys();
     for delivery in deliveries {
         let id = delivery.delivery_id.to_string();

@@ -64,6 +64,7 @@ async fn short_run(worker: usize, seed: u64) {
     world.kill_at_random().await;
     world.stop_postgres_at_random().await;
     world.check().await.assert_none();
+    world.assert_busy().await;
     println!("{}", world.told());
 }
 
@@ -94,6 +95,7 @@ async fn long_run(worker: usize, rounds: u64) {
             violations.0.len()
         );
         violations.assert_none();
+        world.assert_busy().await;
     }
 }
 
@@ -110,7 +112,8 @@ async fn killed_at_the_points_between_nothing_is_lost_or_doubled() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledging_before_the_commit_is_noticed() {
     let mut world = World::start(1, FEW, Some("acknowledge_before_commit")).await;
-    for _ in 0..3 {
+    // The answer and the kill race each other; one of several answers wins.
+    for _ in 0..5 {
         world.kill_at("intake.before_commit", 1).await;
     }
     let violations = world.check().await;
@@ -121,6 +124,21 @@ async fn acknowledging_before_the_commit_is_noticed() {
 async fn skipping_the_deduplication_is_noticed() {
     let mut world = World::start(1, FEW, Some("skip_deduplication")).await;
     world.kill_at("settle.after_commit", 3).await;
+    world.contradict().await;
     let violations = world.check().await;
     assert!(violations.are_of(IDS_ARE_UNIQUE), "{violations:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_is_damaged_is_noticed() {
+    let mut world = World::start(1, FEW, None).await;
+    // Some of everything has happened by the time a run of a runbook and a message have been dealt with.
+    for point in ["labels.joined", "pipeline.recorded", "delivery.marked"] {
+        world.kill_at(point, 1).await;
+    }
+    world.check().await.assert_none();
+    world.assert_busy().await;
+    for (damage, violations) in world.check_damaged().await {
+        assert!(violations.are_of(damage.rule), "{damage:?}: {violations:?}");
+    }
 }

@@ -7,6 +7,10 @@ use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
+use crate::checker::{
+    ACKNOWLEDGED_IS_STORED, ALERTS_ARE_TOLD, COUNTS_EQUAL_A_RECOUNT, IDS_ARE_UNIQUE,
+    LABELS_ARE_JOINED, PIPELINES_RUN_ONCE, ROWS_ARE_CONSERVED,
+};
 use crate::ledger::{Feature, Kind, Label, Prediction};
 
 /// A version's name and an instant.
@@ -122,6 +126,89 @@ pub struct StoredRun {
     pub candidates: i64,
 }
 
+/// A way in which a service could have gone wrong: what it does to the tables, and which rule it breaks.
+#[derive(Debug, Clone, Copy)]
+pub struct Damage {
+    pub sql: &'static str,
+    pub rule: &'static str,
+}
+
+/// One row too few, too many or altered, for each thing that is checked.
+pub const DAMAGES: &[Damage] = &[
+    Damage {
+        sql: "DELETE FROM predictions WHERE prediction_id = (SELECT MAX(prediction_id) FROM predictions)",
+        rule: ACKNOWLEDGED_IS_STORED,
+    },
+    Damage {
+        sql: "UPDATE predictions SET value = value + 1
+              WHERE prediction_id = (SELECT MAX(prediction_id) FROM predictions WHERE value IS NOT NULL)",
+        rule: ACKNOWLEDGED_IS_STORED,
+    },
+    Damage {
+        sql: "DELETE FROM label_revisions",
+        rule: ACKNOWLEDGED_IS_STORED,
+    },
+    Damage {
+        sql: "INSERT INTO predictions (project_id, model_id, model_version_id, predicted_at, prediction_id, value,
+                                       segments, chunk_id, chunk_position)
+              SELECT project_id, model_id, model_version_id, predicted_at + interval '1 second', prediction_id,
+                     value, segments, chunk_id, chunk_position
+              FROM predictions LIMIT 1",
+        rule: IDS_ARE_UNIQUE,
+    },
+    Damage {
+        sql: "UPDATE profiles p SET profile = q.profile, rows = q.rows FROM profiles q
+              WHERE p.feature = 'distance' AND q.feature = 'distance' AND q.segment_name = '' AND p.segment_name <> ''",
+        rule: COUNTS_EQUAL_A_RECOUNT,
+    },
+    Damage {
+        sql: "DELETE FROM profiles WHERE feature = 'carrier' AND segment_name = ''",
+        rule: COUNTS_EQUAL_A_RECOUNT,
+    },
+    Damage {
+        sql: "UPDATE window_states SET predictions = predictions + 1 WHERE predictions > 0",
+        rule: COUNTS_EQUAL_A_RECOUNT,
+    },
+    Damage {
+        sql: "UPDATE intake_counts SET rows = rows + 1 WHERE outcome = 'duplicate'",
+        rule: ROWS_ARE_CONSERVED,
+    },
+    Damage {
+        sql: "DELETE FROM landed_batches
+              WHERE batch_id = (SELECT batch_id FROM landed_batches
+                                WHERE batch_id NOT IN (SELECT batch_id FROM rejected_rows)
+                                ORDER BY batch_id DESC LIMIT 1)",
+        rule: ROWS_ARE_CONSERVED,
+    },
+    Damage {
+        sql: "DELETE FROM outcomes WHERE prediction_id = (SELECT MAX(prediction_id) FROM outcomes)",
+        rule: LABELS_ARE_JOINED,
+    },
+    Damage {
+        sql: "UPDATE measurements SET value = value + 0.5 WHERE measure = 'mae'",
+        rule: LABELS_ARE_JOINED,
+    },
+    Damage {
+        sql: "UPDATE deliveries SET alert_id = NULL
+              WHERE delivery_id = (SELECT delivery_id FROM deliveries LIMIT 1)",
+        rule: ALERTS_ARE_TOLD,
+    },
+    Damage {
+        sql: "UPDATE alert_events SET sequence = sequence + 1000",
+        rule: ALERTS_ARE_TOLD,
+    },
+    Damage {
+        sql: "UPDATE deliveries SET state = 'waiting'
+              WHERE delivery_id = (SELECT delivery_id FROM deliveries LIMIT 1)",
+        rule: ALERTS_ARE_TOLD,
+    },
+    Damage {
+        sql: "UPDATE pipeline_runs SET run_key = 'another'
+              WHERE run_key = (SELECT run_key FROM pipeline_runs LIMIT 1)",
+        rule: PIPELINES_RUN_ONCE,
+    },
+];
+
 /// The database, for a look at it.
 pub struct Stored {
     conn: PgConnection,
@@ -157,6 +244,41 @@ impl Stored {
                 .await
                 .expect("leases are over");
         }
+    }
+
+    /// Does damage that is gone with this connection.
+    pub async fn damage(&mut self, damage: &Damage) {
+        for sql in ["BEGIN", damage.sql] {
+            let done = sqlx::raw_sql(sql).execute(&mut self.conn).await;
+            let done = done.unwrap_or_else(|error| panic!("{sql}: {error}"));
+            assert!(
+                sql == "BEGIN" || done.rows_affected() > 0,
+                "{sql} changes nothing"
+            );
+        }
+    }
+
+    /// What has not happened at all.
+    pub async fn idle(&mut self) -> Vec<String> {
+        sqlx::query_scalar(
+            "SELECT what
+             FROM (SELECT 'accepted' AS what, COUNT(*) FROM intake_counts WHERE outcome = 'accepted'
+                   UNION ALL SELECT 'duplicate', COUNT(*) FROM intake_counts WHERE outcome = 'duplicate'
+                   UNION ALL SELECT 'conflicting', COUNT(*) FROM intake_counts WHERE outcome = 'conflicting'
+                   UNION ALL SELECT 'rejected', COUNT(*) FROM intake_counts WHERE outcome = 'rejected'
+                   UNION ALL SELECT 'corrected labels', COUNT(*) FROM label_revisions
+                   UNION ALL SELECT 'outcomes', COUNT(*) FROM outcomes
+                   UNION ALL SELECT 'cells', COUNT(*) FROM profiles WHERE grid_id IS NOT NULL
+                   UNION ALL SELECT 'measurements', COUNT(*) FROM measurements
+                   UNION ALL SELECT 'alerts', COUNT(*) FROM alerts
+                   UNION ALL SELECT 'deliveries', COUNT(*) FROM deliveries
+                   UNION ALL SELECT 'pipeline runs', COUNT(*) FROM pipeline_runs
+                   UNION ALL SELECT 'candidates', COUNT(*) FROM candidates) AS happened (what, times)
+             WHERE times = 0",
+        )
+        .fetch_all(&mut self.conn)
+        .await
+        .expect("what has happened")
     }
 
     /// What is still to be done; empty once everything is settled, measured and told.

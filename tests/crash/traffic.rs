@@ -1,4 +1,4 @@
-//! The rows of a made-up world, by a seed: two models, three days, and everything that makes counting hard.
+//! The rows of a made-up world, by a seed: two models, four days, and everything that makes counting hard.
 //!
 //! `fares` has a baseline, a schema, segments, monitors; `clicks` is a model nobody declared more of than its
 //! task, whose versions are registered on sight.
@@ -16,7 +16,7 @@ pub const FARES: &str = "fares";
 pub const CLICKS: &str = "clicks";
 
 /// How many past days rows belong to.
-const DAYS: i64 = 3;
+const DAYS: i64 = 4;
 /// How far the labels of `fares` are from the predictions.
 const ERROR: f64 = 3.0;
 
@@ -239,8 +239,14 @@ impl Traffic {
         let mut lines = Vec::new();
         for _ in 0..rows {
             let old = self.past[self.rng.random_range(0..self.past.len())].clone();
-            if self.rng.random_range(0..5) == 0 {
-                lines.push(self.contradiction(&old));
+            match self.rng.random_range(0..10) {
+                0 => lines.push(changed(&old, |content| {
+                    content.value = content.value.map(|value| value + 100.0);
+                })),
+                1 => lines.push(changed(&old, |content| {
+                    content.predicted_at += TimeDelta::minutes(5);
+                })),
+                _ => {}
             }
             lines.push(old);
         }
@@ -251,27 +257,21 @@ impl Traffic {
         }
     }
 
-    /// The same id with another value or of another day.
-    pub fn contradiction(&mut self, old: &Line) -> Line {
-        let Ok(Row::Prediction {
-            id,
-            version,
-            content,
-        }) = &old.meant
-        else {
-            return old.clone();
-        };
-        let mut content = content.clone();
-        if self.rng.random_range(0..2) == 0 && content.error.is_none() {
-            content.value = content.value.map(|value| value + 100.0);
-        } else {
-            content.predicted_at += TimeDelta::minutes(5);
+    /// Rows that were sent before, as of another time of the day.
+    pub fn contradictions(&mut self, rows: i64) -> Batch {
+        let lines = (0..rows)
+            .map(|_| {
+                let old = self.rng.random_range(0..self.past.len());
+                changed(&self.past[old], |content| {
+                    content.predicted_at += TimeDelta::minutes(5);
+                })
+            })
+            .collect();
+        Batch {
+            model: FARES,
+            kind: Kind::Predictions,
+            lines,
         }
-        let segments = match content.segments.as_slice() {
-            [segment] => json!({"origin": segment}),
-            _ => Value::Null,
-        };
-        prediction(id.clone(), version, content, &segments)
     }
 
     fn bad(&mut self) -> Line {
@@ -320,6 +320,25 @@ impl Traffic {
             .collect();
         rows.join("\n")
     }
+}
+
+/// The same id with another content.
+fn changed(old: &Line, change: impl FnOnce(&mut Prediction)) -> Line {
+    let Ok(Row::Prediction {
+        id,
+        version,
+        content,
+    }) = &old.meant
+    else {
+        return old.clone();
+    };
+    let mut content = content.clone();
+    change(&mut content);
+    let segments = match content.segments.as_slice() {
+        [segment] => json!({"origin": segment}),
+        _ => Value::Null,
+    };
+    prediction(id.clone(), version, content, &segments)
 }
 
 /// A prediction and the line that says it.
