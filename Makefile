@@ -11,7 +11,7 @@ demo: ## Live through a year of a real model in about a minute, then stay up to 
 test: ## Run every test, the browser's included, beside a throw-away Postgres
 	@scripts/test $(ARGS)
 
-test-crash: ## Kill the service some thousand times, with ROUNDS=8 in an hour or less, and check what is stored
+test-crash: ## Kill the service a thousand times (ROUNDS=8, half an hour) and check what is stored
 	@scripts/setup test
 	BELLWETHER_CRASH_ROUNDS=$(or $(ROUNDS),8) cargo test --test crash killed -- --nocapture
 
