@@ -345,7 +345,7 @@ fn batches_known(name: &str, model: &StoredModel, kind: Kind, ledger: &Ledger) -
         } else {
             found.push(format!("{name} batch {id} of {got:?} rows was never sent"));
         }
-        if landed.state != "settled" {
+        if landed.state != "settled" || landed.attempts > 0 {
             found.push(format!(
                 "{name} batch {id} is {}: {:?}",
                 landed.state, landed.cause

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::Value;
 use uuid::Uuid;
@@ -33,18 +34,17 @@ impl Client {
     }
 
     /// The answer, if one came from a service that was well: a killed one gives none, and one without its
-    /// database says that it is not available. A conflict is an answer as well: to something that is under way.
+    /// database says that it is not available, which is not a fault of its own. A conflict is an answer as well: to
+    /// something that is under way.
     pub async fn post(&self, url: &str, content_type: &str, body: String) -> Option<Value> {
         let request = self.http.post(url).bearer_auth(&self.token);
         let request = request.header(CONTENT_TYPE, content_type).body(body);
         let answer = request.send().await.ok()?;
         let status = answer.status();
         let text = answer.text().await.ok()?;
-        let is_answer = status.is_success() || status == reqwest::StatusCode::CONFLICT;
-        assert!(
-            is_answer || status.is_server_error(),
-            "{url}: {status}: {text}"
-        );
+        let is_answer = status.is_success() || status == StatusCode::CONFLICT;
+        let is_away = status == StatusCode::SERVICE_UNAVAILABLE;
+        assert!(is_answer || is_away, "{url}: {status}: {text}");
         is_answer.then(|| serde_json::from_str(&text).unwrap_or_default())
     }
 

@@ -64,6 +64,8 @@ pub struct LandedBatch {
     pub rejected: i64,
     /// Accepted, duplicate, conflicting.
     pub settled: [Option<i64>; 3],
+    /// How often settling it failed; a crash is no failure of the batch.
+    pub attempts: i32,
     pub cause: Option<String>,
 }
 
@@ -573,12 +575,13 @@ impl Stored {
             accepted_rows: Option<i64>,
             duplicate_rows: Option<i64>,
             conflicting_rows: Option<i64>,
+            attempts: i32,
             cause: Option<String>,
         }
         let found: Vec<Found> = self
             .rows(
                 "SELECT batch_id, kind, state, received_rows, rejected_rows, accepted_rows, duplicate_rows,
-                        conflicting_rows, cause
+                        conflicting_rows, attempts, cause
                  FROM landed_batches WHERE model_id = $1",
                 model_id,
             )
@@ -590,6 +593,7 @@ impl Stored {
             received: row.received_rows,
             rejected: row.rejected_rows,
             settled: [row.accepted_rows, row.duplicate_rows, row.conflicting_rows],
+            attempts: row.attempts,
             cause: row.cause,
         });
         batches.collect()
