@@ -2,7 +2,7 @@
 # ARGS passes arguments on: make demo ARGS=--hands-on, make test ARGS=alerting.
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint bench bench-ingest assets sqlx help
+.PHONY: demo test test-crash lint bench bench-ingest assets sqlx help
 
 demo: ## Live through a year of a real model in about a minute, then stay up to look around
 	@scripts/setup demo
@@ -10,6 +10,10 @@ demo: ## Live through a year of a real model in about a minute, then stay up to 
 
 test: ## Run every test, the browser's included, beside a throw-away Postgres
 	@scripts/test $(ARGS)
+
+test-crash: ## Kill the service a thousand times (ROUNDS=8, half an hour) and check what is stored
+	@scripts/setup test
+	BELLWETHER_CRASH_ROUNDS=$(or $(ROUNDS),8) cargo test --test crash killed -- --nocapture
 
 lint: ## Check the format and run clippy, with warnings as errors
 	cargo fmt --check

@@ -256,6 +256,14 @@ CROSS JOIN LATERAL unnest(CASE WHEN c.value_type IN ('number', 'integer', 'boole
     WITH ORDINALITY AS r (number, text, position)
 WHERE c.kind = 'feature';
 
+-- The segments sent with predictions, row by row, null where a row was sent without.
+CREATE VIEW segment_values AS
+SELECT c.project_id, c.model_id, c.model_version_id, c.day, c.chunk, (r.position - 1)::integer AS position,
+       c.name AS segment, r.text AS value
+FROM chunk_columns c
+CROSS JOIN LATERAL unnest(column_texts(c)) WITH ORDINALITY AS r (text, position)
+WHERE c.kind = 'segment';
+
 -- Arrays are compressed by lz4 where this Postgres has it, which is several times faster than its own method.
 DO $$
 DECLARE

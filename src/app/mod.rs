@@ -141,6 +141,7 @@ impl Service {
             .run(&pool)
             .await
             .context("bring the database's schema up to date")?;
+        crate::faults::crash_point("start.migrated");
         let not_durable = durability(&pool).await?;
         let wall: Arc<dyn Clock> = Arc::new(SystemClock);
         let replay = replay_clock(&pool, mode).await?;
@@ -179,6 +180,7 @@ impl Service {
         });
         let edge = tokio::spawn(serve(listener, router, stopping));
         let supervision = tokio::spawn(supervise(cluster.clone()));
+        crate::faults::crash_point("start.before_ready");
         tracing::info!(%public_url, "ready");
         Ok(Self {
             services,
@@ -213,6 +215,7 @@ impl Service {
     /// Stops in order: no new requests, finish what is under way, then Postgres.
     pub async fn stop(self) {
         self.stop.send_replace(true);
+        crate::faults::crash_point("shutdown.draining");
         if !self.edge.is_finished() && tokio::time::timeout(DRAIN, self.edge).await.is_err() {
             tracing::warn!("some requests were cut off");
         }
@@ -221,6 +224,7 @@ impl Service {
                 "some background work was cut off; it will be taken up at the next start"
             );
         }
+        crate::faults::crash_point("shutdown.drained");
         self.services.pool.close().await;
         self.supervision.abort();
         if let Some(cluster) = self.cluster

@@ -82,6 +82,7 @@ impl<S: Send + Sync> FromRequest<S> for Upload {
             .await
             .map_err(|error| unreadable(error.as_ref()))?
             .to_bytes();
+        crate::faults::crash_point("intake.body_read");
         Ok(Self { format, body })
     }
 }

@@ -70,6 +70,7 @@ async fn step_rule(
     if transition.state == state && transition.change == Change::None {
         return Ok(false);
     }
+    crate::faults::crash_point("alert.decided");
     let open = follow(
         services, &mut tx, model, rule, &reading, transition, alert_id, now,
     )
@@ -79,7 +80,9 @@ async fn step_rule(
         // Another replica stepped the rule first; what it wrote is read at the next activation.
         return Ok(false);
     }
+    crate::faults::crash_point("alert.before_commit");
     tx.commit().await?;
+    crate::faults::crash_point("alert.after_commit");
     if matches!(
         transition.change,
         Change::Opened { .. } | Change::Resolved { .. }
@@ -218,6 +221,7 @@ async fn open(
         runbook: rule.runbook.clone(),
     };
     alerts::insert(conn, &alert).await?;
+    crate::faults::crash_point("alert.inserted");
     note(
         conn,
         alert.alert_id,

@@ -89,7 +89,9 @@ pub async fn fit_file(
     let reference = reference_of_file(&model, rows);
     let mut tx = services.pool.begin().await?;
     models::lock(&mut tx, model.model_id).await?;
+    crate::faults::crash_point("baseline.before_swap");
     baselines::put(&mut tx, model.project_id, &baseline).await?;
+    crate::faults::crash_point("baseline.swapped");
     fit(&mut tx, &model, &baseline, &reference, now).await?;
     let object = format!("{}/{}", model.name, file.name);
     registry::record(
@@ -101,7 +103,9 @@ pub async fn fit_file(
         now,
     )
     .await?;
+    crate::faults::crash_point("baseline.before_commit");
     tx.commit().await?;
+    crate::faults::crash_point("baseline.after_commit");
     Ok(baseline)
 }
 
@@ -193,6 +197,7 @@ pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, E
         let mut tx = services.pool.begin().await?;
         models::lock(&mut tx, baseline.model_id).await?;
         fit_window(&mut tx, baseline, now).await?;
+        crate::faults::crash_point("baseline.window_fitted");
         tx.commit().await?;
     }
     Ok(!waiting.is_empty())
@@ -321,6 +326,7 @@ async fn fit(
     )
     .await?;
     baselines::put_qualities(conn, baseline.baseline_id, &qualities_of(model, reference)).await?;
+    crate::faults::crash_point("baseline.profiled");
     if schema_changed || grid_changed {
         recount::count_again(conn, model, now).await?;
     } else {
@@ -474,6 +480,7 @@ async fn fit_grid(
         features,
     };
     baselines::put_grid(conn, model.project_id, model.model_id, &grid, now).await?;
+    crate::faults::crash_point("baseline.grid_swapped");
     Ok(true)
 }
 

@@ -259,6 +259,7 @@ pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, E
     let Some(leased) = leased else {
         return Ok(false);
     };
+    crate::faults::crash_point("delivery.claimed");
     let outcome = match send(services, &leased).await {
         Ok(receipt) => AttemptOutcome::Delivered {
             detail: receipt.detail,
@@ -269,9 +270,12 @@ pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, E
             not_before: now + pause(leased.attempts, after),
         },
     };
+    crate::faults::crash_point("delivery.sent");
     let mut tx = services.pool.begin().await?;
     finish(&mut tx, &leased, lease_token, &outcome, now).await?;
+    crate::faults::crash_point("delivery.before_mark");
     tx.commit().await?;
+    crate::faults::crash_point("delivery.marked");
     Ok(true)
 }
 
@@ -305,6 +309,7 @@ async fn send(services: &Services, leased: &Leased) -> Result<Receipt, SendError
     let key = leased.delivery_id.to_string();
     // A signature's time is checked against the receiver's clock, so it is the machine's, not the replayed one.
     let now = services.wall.now();
+    crate::faults::crash_point("delivery.before_send");
     match channel {
         Channel::Email { to } => {
             let mailer = services

@@ -62,6 +62,7 @@ async fn evaluate_model(
     let starts: Vec<DateTime<Utc>> = due.iter().map(|(_, window, _)| window.start).collect();
     partitions::ensure(&mut conn, Grain::Month, &starts).await?;
     drop(conn);
+    crate::faults::crash_point("evaluate.read");
 
     let mut measured = 0;
     for (version_id, window, monitor) in due {
@@ -70,9 +71,12 @@ async fn evaluate_model(
         if measure_window(&mut tx, &model, version_id, &monitors[monitor], window, now).await? {
             measured += 1;
         }
+        crate::faults::crash_point("evaluate.before_commit");
         tx.commit().await?;
+        crate::faults::crash_point("evaluate.after_commit");
     }
     let mut conn = services.pool.acquire().await?;
+    crate::faults::crash_point("evaluate.before_clear");
     for base in pending {
         let all_over = monitors
             .iter()
@@ -224,6 +228,7 @@ async fn measure_window(
         MonitorKind::Quality => quality_monitor::measure(conn, &subject).await?,
         MonitorKind::Traffic => traffic::measure(&subject, &subject.profiles(conn).await?),
     };
+    crate::faults::crash_point("evaluate.computed");
     let place = (version_id, monitor.name.as_str(), window);
     measurements::replace(conn, model.project_id, model.model_id, place, &values, now).await?;
     let measured = MeasuredWindow {

@@ -166,6 +166,7 @@ pub async fn predictions(services: &Services, upload: Upload<'_>) -> Result<Rece
         formats::decode_predictions(format, &body, &expect)
     })
     .await?;
+    crate::faults::crash_point("intake.decoded");
     refuse_unknown_versions(services, &target, &mut decoded, now).await?;
     land(
         services,
@@ -299,6 +300,7 @@ async fn land<B>(
     };
     let batch_id = services.intake.lander.land(arrival).await?;
     services.nudges.settle.notify_one();
+    crate::faults::crash_point("intake.nudged");
     Ok(Receipt {
         batch_id,
         received,

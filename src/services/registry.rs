@@ -165,7 +165,9 @@ pub async fn register_version(
 ) -> Result<VersionId, Error> {
     let mut tx = services.pool.begin().await?;
     let (version_id, _) = add_version(&mut tx, model, name, lineage, actor, now).await?;
+    crate::faults::crash_point("version.before_commit");
     tx.commit().await?;
+    crate::faults::crash_point("version.after_commit");
     Ok(version_id)
 }
 

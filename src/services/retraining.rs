@@ -57,6 +57,7 @@ pub(super) async fn request(
         finished_at: None,
     };
     runs::insert_pipeline_run(conn, &pipeline_run).await?;
+    crate::faults::crash_point("pipeline.requested");
     services.nudges.respond.notify_one();
     Ok(run_key)
 }
@@ -136,9 +137,11 @@ async fn start(
             token,
         },
     };
+    crate::faults::crash_point("pipeline.before_trigger");
     let progress = adapter(services)
         .start(definition, &request, services.wall.now())
         .await;
+    crate::faults::crash_point("pipeline.triggered");
     let mut tx = services.pool.begin().await?;
     match progress {
         Ok(started) => {
@@ -169,6 +172,7 @@ async fn start(
         }
     }
     tx.commit().await?;
+    crate::faults::crash_point("pipeline.recorded");
     services.nudges.respond.notify_one();
     Ok(())
 }
@@ -344,6 +348,7 @@ async fn finish(
     }
     let state = if succeeded { "succeeded" } else { "failed" };
     let detail = one_line(&status.detail, LONGEST_DETAIL);
+    crate::faults::crash_point("pipeline.before_finish");
     settle(conn, &run, state, &detail, now).await
 }
 

@@ -350,7 +350,9 @@ async fn advance(services: &Services, run_id: RunId, now: DateTime<Utc>) -> Resu
     };
     let result = look.at(&mut tx, &definition.action).await?;
     let moved = apply(&mut tx, &run, step, result, now).await?;
+    crate::faults::crash_point("runbook.before_commit");
     tx.commit().await?;
+    crate::faults::crash_point("runbook.after_commit");
     Ok(moved)
 }
 

@@ -48,6 +48,7 @@ pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, E
     let Some(model_id) = intake::claim_model(&mut tx, now).await? else {
         return Ok(false);
     };
+    crate::faults::crash_point("settle.claimed");
     let model = models::get(&mut tx, model_id)
         .await?
         .ok_or_else(|| Error::not_found(format!("model {model_id}")))?;
@@ -62,6 +63,7 @@ pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, E
         let due = due.clone();
         compute(move || Ok(unpack(&due, model_id))).await?
     };
+    crate::faults::crash_point("settle.decoded");
     match settle(services, &model, unpacked, now).await {
         Ok(()) => Ok(true),
         Err(error @ Error::Unavailable { .. }) => Err(error),
@@ -161,8 +163,10 @@ async fn settle(
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     make_partitions(services, unpacked.predictions.rows()).await?;
+    crate::faults::crash_point("settle.partitions_made");
     let mut tx = services.pool.begin().await?;
     models::lock(&mut tx, model.model_id).await?;
+    crate::faults::crash_point("settle.locked");
     // Its segments may have been declared anew before the lock was had.
     let model = &models::get(&mut tx, model.model_id)
         .await?
@@ -179,6 +183,7 @@ async fn settle(
     for batch in &unpacked.labels {
         let of = labels::settle(&mut tx, model, batch, now).await?;
         settled.push((batch.batch_id, BatchKind::Labels, of));
+        crate::faults::crash_point("settle.between_batches");
     }
     for (batch_id, damage) in &unpacked.damaged {
         tracing::error!(batch = %batch_id, error = %damage, "a landed batch is damaged; it is set aside");
@@ -191,7 +196,9 @@ async fn settle(
         .flat_map(|(_, kind, of)| additions(model, *kind, *of))
         .collect();
     intake::add_counts(&mut tx, &counts).await?;
+    crate::faults::crash_point("settle.before_commit");
     tx.commit().await?;
+    crate::faults::crash_point("settle.after_commit");
     Ok(())
 }
 
@@ -293,6 +300,7 @@ async fn settle_predictions(
     let numbers = models::version_numbers(conn, model.model_id).await?;
     let versions = versions_of(pack.rows(), &numbers)?;
     let admission = admission::admit(conn, &pack, &versions, &numbers).await?;
+    crate::faults::crash_point("settle.ids_admitted");
     let settled = admission.settled;
     let rows = Arc::new(admission.rows);
     if rows.is_empty() {
@@ -309,13 +317,16 @@ async fn settle_predictions(
         compute(move || count(&model, &yardstick, &sorted, &rows))
     });
     chunks::store(conn, model, &sorted, &rows).await?;
+    crate::faults::crash_point("settle.rows_stored");
     let counted = counting.await.map_err(Error::internal)??;
     profiling::merge(conn, model, grid_id, counted).await?;
+    crate::faults::crash_point("settle.profiles_merged");
 
     let mut additions = window_additions(model, &sorted, &rows);
     for joined in outcomes::of_new_predictions(conn, model, &sorted, &rows).await? {
         outcomes::note_label(&mut additions, model, &joined);
     }
+    crate::faults::crash_point("settle.labels_joined");
     for addition in additions.values() {
         windows::add(conn, model.project_id, model.model_id, addition, now).await?;
     }

@@ -60,6 +60,7 @@ async fn ensure_window(
     sqlx::raw_sql(AssertSqlSafe(statements))
         .execute(&mut *tx)
         .await?;
+    crate::faults::crash_point("partitions.before_commit");
     tx.commit().await
 }
 

@@ -130,8 +130,15 @@ async fn land_groups(pool: PgPool, waiting: Arc<Mutex<mpsc::Receiver<Waiter>>>) 
             // Encoding has panicked and the waiters with it: each is told to send again.
             continue;
         };
-        let (landings, waiters): (Vec<_>, Vec<_>) = batches.into_iter().unzip();
+        let (landings, mut waiters): (Vec<Landing>, Vec<Waiters>) = batches.into_iter().unzip();
+        if crate::faults::defect("acknowledge_before_commit") {
+            for (landing, waiters) in landings.iter().zip(&mut waiters) {
+                let acknowledge = |done: oneshot::Sender<_>| drop(done.send(Ok(landing.batch_id)));
+                waiters.drain(..).for_each(acknowledge);
+            }
+        }
         let outcome = land_group(&pool, &landings).await;
+        crate::faults::crash_point("intake.after_commit");
         for (landing, waiters) in landings.iter().zip(waiters) {
             let answer = match &outcome {
                 Ok(()) => Ok(landing.batch_id),
@@ -199,7 +206,9 @@ fn gather(arrived: Vec<Waiter>) -> Vec<(Landing, Waiters)> {
 async fn land_group(pool: &PgPool, landings: &[Landing]) -> Result<(), Error> {
     let written = async {
         let mut tx = pool.begin().await?;
+        crate::faults::crash_point("intake.before_insert");
         intake::land(&mut tx, landings).await?;
+        crate::faults::crash_point("intake.before_commit");
         tx.commit().await
     };
     written.await.map_err(|cause| Error::Unavailable {

@@ -47,8 +47,10 @@ pub(super) async fn store(
         compute(move || Ok(places.iter().map(|place| pack(&sorted, place)).collect()))
     });
     predictions::insert_keys(conn, &keys(sorted, &places)).await?;
+    crate::faults::crash_point("settle.keys_stored");
     for place in places.iter().filter(|place| place.present.is_some()) {
         predictions::remove_chunk(conn, place.version_id, place.day, place.key.chunk).await?;
+        crate::faults::crash_point("settle.chunk_removed");
     }
     let chunks: Vec<NewChunk> = packing.await.map_err(Error::internal)??;
     predictions::insert_chunks(conn, model.project_id, model.model_id, &chunks).await?;

@@ -81,6 +81,7 @@ pub(super) async fn settle(
         received_at,
     )
     .await?;
+    crate::faults::crash_point("labels.revisions_kept");
     if changed.is_empty() {
         return Ok(settled);
     }
@@ -93,11 +94,13 @@ pub(super) async fn settle(
         received_at,
     )
     .await?;
+    crate::faults::crash_point("labels.put");
 
     let mut additions = WindowAdditions::new();
     for joined in outcomes::of_labels(conn, model, &changed).await? {
         outcomes::note_label(&mut additions, model, &joined);
     }
+    crate::faults::crash_point("labels.joined");
     for addition in additions.values() {
         windows::add(conn, model.project_id, model.model_id, addition, now).await?;
     }
