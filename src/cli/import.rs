@@ -144,6 +144,7 @@ pub fn content_type(format: Format) -> &'static str {
         Format::Ndjson => "application/x-ndjson",
         Format::Csv => "text/csv",
         Format::Parquet => "application/vnd.apache.parquet",
+        Format::Arrow => "application/vnd.apache.arrow.stream",
     }
 }
 

@@ -1,5 +1,5 @@
 //! A file of rows, cut into bodies that the server takes. NDJSON is cut at its lines and CSV at its records,
-//! each part with the header; JSON and Parquet are sent whole, because they cannot be cut without being read.
+//! each part with the header; JSON, Parquet and Arrow are sent whole, because they cannot be cut without being read.
 
 use std::ops::Range;
 
@@ -29,7 +29,7 @@ fn cut(format: Format, body: &Bytes, most_bytes: usize, most_rows: usize) -> Vec
     let records = match format {
         Format::Ndjson => records(body, false),
         Format::Csv => records(body, true),
-        Format::Json | Format::Parquet => Vec::new(),
+        Format::Json | Format::Parquet | Format::Arrow => Vec::new(),
     };
     let (header, rows) = match (format, records.as_slice()) {
         (Format::Csv, [header, rows @ ..]) => (header.clone(), rows),

@@ -1,6 +1,6 @@
 //! From bytes to batches: one decoder per wire format, and one builder that judges rows.
 //!
-//! A decoder (`json`, `csv`, `parquet`) knows its syntax and nothing else: it hands over rows of named
+//! A decoder (`json`, `csv`, `parquet`, `arrow`) knows its syntax and nothing else: it hands over rows of named
 //! [`raw::Raw`] values. What a name means is in `names`, what a value may be is in `raw`, and what makes
 //! a row of predictions or labels whole is in `predictions` and `labels`. So a rule is written once, and a
 //! row means the same however it was sent.
@@ -9,6 +9,7 @@
 //! of which no row can be trusted. Decoders are pure and hold the whole batch; how large one may become is
 //! bounded by [`Limits`], because a compressed or sparse body can unfold to many times its size.
 
+mod arrow;
 mod csv;
 mod json;
 mod labels;
@@ -24,6 +25,7 @@ use chrono::{DateTime, Utc};
 use crate::domain::batch::{Decoded, LabelBatch, LabelValue, Output, PredictionBatch, Reject};
 use crate::domain::columns::Column;
 use crate::domain::model::Task;
+use arrow::Cells;
 use names::Field;
 use raw::{Fault, Raw};
 
@@ -38,6 +40,8 @@ pub enum Format {
     Csv,
     /// Apache Parquet with flat columns.
     Parquet,
+    /// Apache Arrow IPC, stream or file, with flat columns.
+    Arrow,
 }
 
 impl Format {
@@ -52,6 +56,9 @@ impl Format {
             }
             "text/csv" => Some(Self::Csv),
             "application/vnd.apache.parquet" | "application/x-parquet" => Some(Self::Parquet),
+            "application/vnd.apache.arrow.stream" | "application/vnd.apache.arrow.file" => {
+                Some(Self::Arrow)
+            }
             _ => None,
         }
     }
@@ -65,6 +72,7 @@ impl Format {
             "ndjson" | "jsonl" => Some(Self::Ndjson),
             "csv" => Some(Self::Csv),
             "parquet" => Some(Self::Parquet),
+            "arrow" | "arrows" | "feather" => Some(Self::Arrow),
             _ => None,
         }
     }
@@ -77,6 +85,7 @@ impl Format {
             Self::Ndjson => "ndjson",
             Self::Csv => "csv",
             Self::Parquet => "parquet",
+            Self::Arrow => "arrow",
         }
     }
 }
@@ -92,7 +101,7 @@ pub struct Limits {
     pub max_cells: usize,
     /// Bytes of text kept, over all rows.
     pub max_text_bytes: usize,
-    /// Bytes a Parquet file says it holds when unpacked.
+    /// Bytes a Parquet file or an Arrow body says it holds when unpacked.
     pub max_unpacked_bytes: u64,
 }
 
@@ -135,6 +144,9 @@ pub enum FormatError {
     /// Not a Parquet file, or a damaged one.
     #[error("read the body as Parquet: {cause}")]
     Parquet { cause: String },
+    /// Not Arrow IPC, or damaged.
+    #[error("read the body as Arrow: {cause}")]
+    Arrow { cause: String },
     /// A column that cannot be taken, whatever its rows hold.
     #[error("read column \"{column}\": {cause}")]
     Column { column: String, cause: String },
@@ -249,6 +261,7 @@ fn read(
         Format::Ndjson => json::read_lines(body, rows),
         Format::Csv => csv::read(body, rows),
         Format::Parquet => parquet::read(body, limits, rows),
+        Format::Arrow => arrow::read(body, limits, rows),
     }
 }
 
@@ -263,6 +276,13 @@ trait Rows {
         line: u64,
         cells: impl Iterator<Item = (Field, Raw<'a>)>,
     ) -> Result<(), FormatError>;
+
+    /// Takes or refuses the rows of a batch, numbered from `first`.
+    fn append_batch(&mut self, first: u64, cells: &Cells<'_>) -> Result<(), FormatError> {
+        (first..)
+            .zip(0..cells.rows())
+            .try_for_each(|(line, row)| self.append(line, cells.row(row)))
+    }
 
     /// Takes or refuses a row that brings its own names.
     fn append_named<'a>(&mut self, line: u64, row: raw::Entries<'a>) -> Result<(), FormatError>;

@@ -1,6 +1,7 @@
 //! Builds a batch of predictions: judges each row as a whole and adds the good ones column by column.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
@@ -8,6 +9,7 @@ use crate::domain::batch::{Decoded, LabelValue, Output, PredictionBatch};
 use crate::domain::columns::{Column, Kind, Value};
 use crate::domain::model::Task;
 
+use super::arrow::{CellColumn, Cells};
 use super::labels::into_label;
 use super::names::{Field, Fixed, Meaning, Positions};
 use super::raw::{Entries, Fault, Raw, check_name};
@@ -39,6 +41,47 @@ enum Purpose {
     /// Rows that a baseline is fitted on: only their features must be there; they may carry labels, kept here
     /// by row.
     Reference(Vec<Option<LabelValue>>),
+}
+
+/// A feature's values in all rows of a batch, and which rows are at fault.
+struct FeatureCells {
+    position: usize,
+    column: Column,
+    faults: Vec<(usize, Fault)>,
+}
+
+impl FeatureCells {
+    fn read(position: usize, name: &str, cells: &CellColumn<'_>, rows: usize) -> Self {
+        let mut read = Self {
+            position,
+            column: Column::new(name),
+            faults: Vec::new(),
+        };
+        if let Some(doubles) = cells.plain_doubles() {
+            // As `Raw::into_feature` does: there is one zero.
+            let values = doubles.iter().map(|double| Value::Number(double + 0.0));
+            read.column = Column::of(name, values);
+            return read;
+        }
+        for row in 0..rows {
+            let value = cells.cell(row).into_feature().unwrap_or_else(|fault| {
+                read.faults.push((row, fault.in_field(name)));
+                Value::Absent
+            });
+            read.column.push(&value);
+        }
+        read
+    }
+
+    fn text_bytes(&self, row: usize) -> usize {
+        match self.column.kinds()[row] {
+            Kind::Text => match self.column.get(row) {
+                Value::Text(text) => text.len(),
+                _ => 0,
+            },
+            _ => 0,
+        }
+    }
 }
 
 /// The cells of one row, each where it belongs.
@@ -129,22 +172,20 @@ impl<'e> PredictionRows<'e> {
 
     fn settle(&mut self, line: u64, judged: Result<Row<'_>, Fault>) -> Result<(), FormatError> {
         match judged {
-            Ok(row) => self.keep(line, row),
+            Ok(row) => self.keep(line, row, 0),
             Err(fault) => self.ledger.refuse(line, fault),
         }
     }
 
-    fn keep(&mut self, line: u64, row: Row<'_>) -> Result<(), FormatError> {
-        self.ledger.accept(row.text_bytes())?;
+    /// `more_text` counts bytes of texts that are kept beside the row's own.
+    fn keep(&mut self, line: u64, row: Row<'_>, more_text: usize) -> Result<(), FormatError> {
+        self.ledger.accept(row.text_bytes() + more_text)?;
         let at = self.batch.len();
         let limit = self.expect.limits.max_cells;
         if (at + 1).saturating_mul(self.features.len()) > limit {
             return Err(FormatError::TooManyCells { limit });
         }
-        for position in self.batch.features.len()..self.features.len() {
-            let name = self.features.name(position);
-            self.batch.features.push(Column::new(name));
-        }
+        self.name_columns();
         for (position, value) in row.features {
             let column = &mut self.batch.features[position];
             column.resize(at);
@@ -163,6 +204,14 @@ impl<'e> PredictionRows<'e> {
         self.batch.errors.push(row.error.as_deref());
         self.batch.deployments.push(row.deployment.as_deref());
         Ok(())
+    }
+
+    /// Makes a column of each feature that has been named since.
+    fn name_columns(&mut self) {
+        for position in self.batch.features.len()..self.features.len() {
+            let name = self.features.name(position);
+            self.batch.features.push(Column::new(name));
+        }
     }
 
     fn gather<'a>(
@@ -421,6 +470,54 @@ impl Rows for PredictionRows<'_> {
         self.serial += 1;
         let judged = self.gather(cells).and_then(|row| self.judge(row));
         self.settle(line, judged)
+    }
+
+    /// Features column by column, which is several times faster than row by row; what a row is refused for is the
+    /// same.
+    fn append_batch(&mut self, first: u64, cells: &Cells<'_>) -> Result<(), FormatError> {
+        let (features, fixed): (Vec<&CellColumn>, Vec<&CellColumn>) =
+            (cells.columns().iter()).partition(|column| matches!(column.field, Field::Feature(_)));
+        let read: Vec<FeatureCells> = features
+            .iter()
+            .filter_map(|column| match column.field {
+                Field::Feature(position) => Some((position, column)),
+                Field::Fixed(_) | Field::Probability(_) => None,
+            })
+            .map(|(position, column)| {
+                FeatureCells::read(position, self.features.name(position), column, cells.rows())
+            })
+            .collect();
+        let mut faults: BTreeMap<usize, Fault> = BTreeMap::new();
+        for (row, fault) in read.iter().flat_map(|cells| &cells.faults) {
+            faults.entry(*row).or_insert_with(|| fault.clone());
+        }
+        let start = self.batch.len();
+        let mut kept = Vec::with_capacity(cells.rows());
+        for row in 0..cells.rows() {
+            let line = first + row as u64;
+            self.serial += 1;
+            let of_row = fixed.iter().map(|column| (column.field, column.cell(row)));
+            let judged = self.gather(of_row).and_then(|row| self.judge(row));
+            match (judged, faults.remove(&row)) {
+                (Ok(judged), None) => {
+                    let texts = read.iter().map(|cells| cells.text_bytes(row)).sum();
+                    self.keep(line, judged, texts)?;
+                    kept.push(row);
+                }
+                (Err(fault), _) | (Ok(_), Some(fault)) => self.ledger.refuse(line, fault)?,
+            }
+        }
+        self.name_columns();
+        for cells in read {
+            let column = &mut self.batch.features[cells.position];
+            column.resize(start);
+            if kept.len() == cells.column.len() {
+                column.append(&cells.column);
+            } else {
+                column.append(&cells.column.select(&kept));
+            }
+        }
+        Ok(())
     }
 
     fn append_named<'a>(&mut self, line: u64, row: Entries<'a>) -> Result<(), FormatError> {

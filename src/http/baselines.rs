@@ -149,7 +149,8 @@ pub struct FileQuery {
         FileQuery,
     ),
     request_body(description = "The rows, with predictions and labels where there are some", content(
-        ("application/json"), ("application/x-ndjson"), ("text/csv"), ("application/vnd.apache.parquet")
+        ("application/json"), ("application/x-ndjson"), ("text/csv"), ("application/vnd.apache.parquet"),
+        ("application/vnd.apache.arrow.stream")
     )),
     responses((status = 200, description = "The baseline", body = BaselineView))
 )]

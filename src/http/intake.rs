@@ -32,7 +32,8 @@ pub struct PredictionsQuery {
     post, path = "/models/{model}/predictions", tag = "intake", security(("token" = ["ingest"])),
     params(("model" = String, Path, description = "Name of the model"), PredictionsQuery),
     request_body(description = "Rows, see docs/formats.md; may be gzip", content(
-        ("application/json"), ("application/x-ndjson"), ("text/csv"), ("application/vnd.apache.parquet")
+        ("application/json"), ("application/x-ndjson"), ("text/csv"), ("application/vnd.apache.parquet"),
+        ("application/vnd.apache.arrow.stream")
     )),
     responses((status = 200, description = "What was kept and what was refused", body = Receipt))
 )]
@@ -61,7 +62,8 @@ pub async fn send_predictions(
     post, path = "/models/{model}/labels", tag = "intake", security(("token" = ["ingest"])),
     params(("model" = String, Path, description = "Name of the model")),
     request_body(description = "Rows, see docs/formats.md; may be gzip", content(
-        ("application/json"), ("application/x-ndjson"), ("text/csv"), ("application/vnd.apache.parquet")
+        ("application/json"), ("application/x-ndjson"), ("text/csv"), ("application/vnd.apache.parquet"),
+        ("application/vnd.apache.arrow.stream")
     )),
     responses((status = 200, description = "What was kept and what was refused", body = Receipt))
 )]

@@ -14,6 +14,7 @@ fn content_types_and_extensions_name_the_format() {
         ("Application/X-NDJSON", Some(Format::Ndjson)),
         ("text/csv;header=present", Some(Format::Csv)),
         ("application/vnd.apache.parquet", Some(Format::Parquet)),
+        ("application/vnd.apache.arrow.stream", Some(Format::Arrow)),
         ("text/html", None),
         ("", None),
     ];

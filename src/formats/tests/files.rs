@@ -1,10 +1,12 @@
-//! Parquet: real files, and every column type.
+//! Parquet and Arrow: real files, and every column type.
 
 use std::sync::Arc;
 
 use ::parquet::arrow::ArrowWriter;
 use arrow_array::types::Int8Type;
 use arrow_array::*;
+use arrow_ipc::CompressionType;
+use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use arrow_schema::{Field, Schema};
 
 use super::RejectReason::*;
@@ -151,6 +153,107 @@ fn every_flat_type_is_read() {
         );
         assert_eq!(decoded.batch.outputs[0].value, Some(0.5));
     }
+}
+
+fn arrow_stream(arrays: Vec<(&str, ArrayRef)>, options: IpcWriteOptions) -> Vec<u8> {
+    let batch = RecordBatch::try_from_iter(arrays).expect("columns fit");
+    let mut writer =
+        StreamWriter::try_new_with_options(Vec::new(), &batch.schema(), options).expect("a writer");
+    writer.write(&batch).expect("written");
+    writer.into_inner().expect("finished")
+}
+
+fn arrow_rows(rows: i64) -> Vec<(&'static str, ArrayRef)> {
+    let texts: Vec<Option<&str>> = (0..rows)
+        .map(|row| [Some("a"), None, Some("b\0")][(row % 3) as usize])
+        .collect();
+    let codes: DictionaryArray<types::Int8Type> = (0..rows)
+        .map(|row| [Some("JFK"), None, Some("EWR")][(row % 3) as usize])
+        .collect();
+    let times = (0..rows).map(|row| 1_362_132_000_000 + row);
+    vec![
+        (
+            "prediction_id",
+            Arc::new(Int64Array::from_iter_values(0..rows)),
+        ),
+        (
+            "timestamp",
+            Arc::new(TimestampMillisecondArray::from_iter_values(times)),
+        ),
+        (
+            "prediction",
+            Arc::new(Float32Array::from_iter_values(
+                (0..rows).map(|row| row as f32),
+            )),
+        ),
+        ("text", Arc::new(StringArray::from(texts))),
+        ("code", Arc::new(codes)),
+        (
+            "number",
+            Arc::new(Float64Array::from_iter_values(
+                (0..rows).map(|row| -0.0 * row as f64),
+            )),
+        ),
+    ]
+}
+
+#[test]
+fn arrow_streams_and_files_mean_what_parquet_means() {
+    let compressed = |codec| {
+        let options = IpcWriteOptions::default().try_with_compression(Some(codec));
+        options.expect("an option")
+    };
+    let expected = predictions(
+        Format::Parquet,
+        &parquet_file(arrow_rows(100)),
+        Task::Regression,
+    );
+    assert_eq!((expected.received, expected.batch.len()), (100, 67));
+    assert_eq!(
+        expected.rejects[0],
+        reject(3, "text", NulByte, "holds a NUL character at byte 1")
+    );
+    let mut bodies: Vec<Vec<u8>> = [
+        IpcWriteOptions::default(),
+        compressed(CompressionType::LZ4_FRAME),
+        compressed(CompressionType::ZSTD),
+    ]
+    .into_iter()
+    .map(|options| arrow_stream(arrow_rows(100), options))
+    .collect();
+    let batch = RecordBatch::try_from_iter(arrow_rows(100)).expect("columns fit");
+    let mut writer = FileWriter::try_new(Vec::new(), &batch.schema()).expect("a writer");
+    writer.write(&batch).expect("written");
+    bodies.push(writer.into_inner().expect("finished"));
+    for body in bodies {
+        assert_eq!(
+            predictions(Format::Arrow, &body, Task::Regression),
+            expected
+        );
+        // Wherever it is cut, it is an answer and no panic.
+        for length in 0..body.len() {
+            let cut = decode_predictions(Format::Arrow, &body[..length], &expect(Task::Regression));
+            assert!(
+                cut.is_err() || cut.is_ok_and(|decoded| decoded == expected),
+                "{length}"
+            );
+        }
+    }
+}
+
+#[test]
+fn arrow_buffers_that_say_they_are_huge_are_refused_before_they_are_unpacked() {
+    let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::ZSTD));
+    let mut body = arrow_stream(arrow_rows(1_000), options.expect("an option"));
+    // The stated length of a compressed buffer is eight bytes before Zstandard's magic number.
+    let magic = body
+        .windows(4)
+        .position(|bytes| bytes == [0x28, 0xb5, 0x2f, 0xfd]);
+    let stated = magic.expect("a compressed buffer") - 8;
+    body[stated..stated + 8].copy_from_slice(&(1_i64 << 40).to_le_bytes());
+    let refused = decode_predictions(Format::Arrow, &body, &expect(Task::Regression));
+    let cause = refused.expect_err("is too large").to_string();
+    assert!(cause.contains("at most 536870912 are taken"), "{cause}");
 }
 
 #[test]

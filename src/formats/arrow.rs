@@ -1,0 +1,305 @@
+//! Arrow: columns of record batches as cells, and the IPC stream and file formats.
+//!
+//! The library trusts the lengths that compressed buffers state and would allocate them, so they are summed up
+//! before anything is unpacked.
+
+use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    ArrowPrimitiveType, ArrowTimestampType, Date32Type, Float16Type, Float32Type, Float64Type,
+    Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use arrow_array::{Array, ArrayRef, Float64Array};
+use arrow_ipc::reader::StreamReader;
+use arrow_ipc::{MessageHeader, RecordBatch as IpcBatch, root_as_message};
+use arrow_schema::{DataType, Schema, TimeUnit};
+use chrono::DateTime;
+
+use super::names::Field;
+use super::raw::Raw;
+use super::{FormatError, Limits, Rows};
+
+const SECONDS_PER_DAY: i64 = 86_400;
+/// What a file begins with; a stream, padded to eight bytes, and a footer follow.
+const FILE_MAGIC: &[u8] = b"ARROW1\0\0";
+/// What precedes the length of a message.
+const CONTINUATION: [u8; 4] = [0xff; 4];
+
+/// Reads the value of a row that is not null.
+type ReadCell = for<'a> fn(&'a dyn Array, usize) -> Raw<'a>;
+
+/// A wanted column: its index in the file, the field it fills and how it is read.
+pub(super) struct Column {
+    pub(super) index: usize,
+    field: Field,
+    read: ReadCell,
+}
+
+/// Cells of a record batch, by column.
+pub(super) struct Cells<'a> {
+    rows: usize,
+    columns: Vec<CellColumn<'a>>,
+}
+
+/// One column's cells.
+pub(super) struct CellColumn<'a> {
+    pub(super) field: Field,
+    array: &'a dyn Array,
+    read: ReadCell,
+    /// Of a dictionary: where each row's value is among its values.
+    places: Option<Vec<usize>>,
+}
+
+impl<'a> Cells<'a> {
+    pub(super) fn of(
+        rows: usize,
+        columns: impl Iterator<Item = (&'a Column, &'a ArrayRef)>,
+    ) -> Self {
+        let columns = columns.map(|(column, array)| CellColumn {
+            field: column.field,
+            array: array.as_ref(),
+            read: column.read,
+            places: places(array.as_ref()),
+        });
+        Self {
+            rows,
+            columns: columns.collect(),
+        }
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(super) fn columns(&self) -> &[CellColumn<'a>] {
+        &self.columns
+    }
+
+    /// The cells of one row.
+    pub(super) fn row(&self, row: usize) -> impl Iterator<Item = (Field, Raw<'a>)> {
+        let columns = self.columns.iter();
+        columns.map(move |column| (column.field, column.cell(row)))
+    }
+}
+
+impl<'a> CellColumn<'a> {
+    pub(super) fn cell(&self, row: usize) -> Raw<'a> {
+        if self.array.is_null(row) {
+            return Raw::Null;
+        }
+        let Some(places) = &self.places else {
+            return (self.read)(self.array, row);
+        };
+        // A dictionary may hold nulls of its own.
+        let values = self.array.as_any_dictionary().values().as_ref();
+        match places.get(row) {
+            Some(place) if values.is_valid(*place) => (self.read)(values, *place),
+            _ => Raw::Null,
+        }
+    }
+
+    /// The column as doubles without nulls, if it is one.
+    pub(super) fn plain_doubles(&self) -> Option<&'a [f64]> {
+        let doubles: &Float64Array = self.array.as_primitive_opt()?;
+        (doubles.null_count() == 0).then(|| &**doubles.values())
+    }
+}
+
+fn places(array: &dyn Array) -> Option<Vec<usize>> {
+    let dictionary = array.as_any_dictionary_opt()?;
+    // Without values, every row is null.
+    let is_empty = dictionary.values().is_empty();
+    Some(if is_empty {
+        Vec::new()
+    } else {
+        dictionary.normalized_keys()
+    })
+}
+
+/// Reads the stream format, or the file format, which is a stream with a frame around it.
+pub(super) fn read(body: &[u8], limits: &Limits, rows: &mut impl Rows) -> Result<(), FormatError> {
+    let stream = body.strip_prefix(FILE_MAGIC).unwrap_or(body);
+    let unpacked = guarded(|| unpacked_bytes(stream), unreadable)?;
+    let limit = limits.max_unpacked_bytes;
+    if unpacked > u128::from(limit) {
+        return Err(unreadable(&format!(
+            "it unpacks to {unpacked} bytes; at most {limit} are taken from one body"
+        )));
+    }
+    let failed = |error: arrow_schema::ArrowError| unreadable(&error.to_string());
+    let open = || StreamReader::try_new(Cursor::new(stream), None).map_err(failed);
+    let mut reader = guarded(open, unreadable)?;
+    let columns = locate_columns(&reader.schema(), rows)?;
+    let mut line = 1;
+    while let Some(batch) = guarded(|| reader.next().transpose().map_err(failed), unreadable)? {
+        let wanted = columns
+            .iter()
+            .map(|column| (column, batch.column(column.index)));
+        rows.append_batch(line, &Cells::of(batch.num_rows(), wanted))?;
+        line += batch.num_rows() as u64;
+    }
+    Ok(())
+}
+
+fn unreadable(cause: &str) -> FormatError {
+    let cause = cause.to_owned();
+    FormatError::Arrow { cause }
+}
+
+/// The library asserts what a damaged file breaks: a panic in it is an answer about the file. Whatever it
+/// was working on is dropped with the error, so nothing half-done is seen.
+pub(super) fn guarded<T>(
+    work: impl FnOnce() -> Result<T, FormatError>,
+    unreadable: fn(&str) -> FormatError,
+) -> Result<T, FormatError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(unreadable(
+            "the file is damaged: its parts contradict each other",
+        ))
+    })
+}
+
+/// What the compressed buffers of a stream say they unpack to, and the sizes of the others.
+fn unpacked_bytes(mut stream: &[u8]) -> Result<u128, FormatError> {
+    let cut = || unreadable("it ends in the middle of a message");
+    let mut unpacked = 0;
+    while let Some((length, rest)) = stream.split_first_chunk::<4>() {
+        let (length, rest) = if *length == CONTINUATION {
+            rest.split_first_chunk::<4>().ok_or_else(cut)?
+        } else {
+            (length, rest)
+        };
+        let length = usize::try_from(i32::from_le_bytes(*length)).map_err(|_| cut())?;
+        if length == 0 {
+            break;
+        }
+        let (metadata, rest) = rest.split_at_checked(length).ok_or_else(cut)?;
+        let message = root_as_message(metadata).map_err(|error| unreadable(&error.to_string()))?;
+        let body_length = usize::try_from(message.bodyLength()).map_err(|_| cut())?;
+        let (body, rest) = rest.split_at_checked(body_length).ok_or_else(cut)?;
+        let batch = match message.header_type() {
+            MessageHeader::DictionaryBatch => message
+                .header_as_dictionary_batch()
+                .and_then(|dictionary| dictionary.data()),
+            MessageHeader::RecordBatch => message.header_as_record_batch(),
+            _ => None,
+        };
+        unpacked += batch.map_or(0, |batch| unpacked_batch(&batch, body));
+        stream = rest;
+    }
+    Ok(unpacked)
+}
+
+fn unpacked_batch(batch: &IpcBatch, body: &[u8]) -> u128 {
+    if batch.compression().is_none() {
+        return body.len() as u128;
+    }
+    let buffers = batch.buffers().into_iter().flatten();
+    buffers
+        .map(|buffer| {
+            let start = usize::try_from(buffer.offset()).unwrap_or(usize::MAX);
+            let stated = body.get(start..).and_then(<[u8]>::first_chunk::<8>);
+            let stated = stated.map_or(0, |stated| i64::from_le_bytes(*stated));
+            // Less than nothing says that this buffer is not compressed.
+            u128::try_from(stated).unwrap_or_else(|_| body.len() as u128)
+        })
+        .sum()
+}
+
+/// The columns of a file that fields want.
+pub(super) fn locate_columns(
+    schema: &Schema,
+    rows: &mut impl Rows,
+) -> Result<Vec<Column>, FormatError> {
+    let mut columns: Vec<Column> = Vec::new();
+    for (index, arrow) in schema.fields().iter().enumerate() {
+        let refuse = |cause: String| FormatError::Column {
+            column: arrow.name().clone(),
+            cause,
+        };
+        let located = rows.locate(arrow.name());
+        let Some(field) = located.map_err(|fault| refuse(fault.cause))? else {
+            continue;
+        };
+        if columns.iter().any(|column| column.field == field) {
+            return Err(refuse("occurs twice".to_owned()));
+        }
+        let read = reader_of(arrow.data_type()).ok_or_else(|| {
+            let data_type = arrow.data_type();
+            refuse(format!(
+                "is of type {data_type}; taken are numbers, booleans, texts, timestamps and dates"
+            ))
+        })?;
+        columns.push(Column { index, field, read });
+    }
+    Ok(columns)
+}
+
+fn reader_of(data_type: &DataType) -> Option<ReadCell> {
+    Some(match data_type {
+        DataType::Null => |_, _| Raw::Null,
+        DataType::Boolean => |array, row| Raw::Boolean(array.as_boolean().value(row)),
+        DataType::Int8 => integer::<Int8Type>,
+        DataType::Int16 => integer::<Int16Type>,
+        DataType::Int32 => integer::<Int32Type>,
+        DataType::Int64 => integer::<Int64Type>,
+        DataType::UInt8 => integer::<UInt8Type>,
+        DataType::UInt16 => integer::<UInt16Type>,
+        DataType::UInt32 => integer::<UInt32Type>,
+        DataType::UInt64 => large_integer,
+        DataType::Float16 => number::<Float16Type>,
+        DataType::Float32 => number::<Float32Type>,
+        DataType::Float64 => number::<Float64Type>,
+        DataType::Utf8 => |array, row| Raw::Text(array.as_string::<i32>().value(row).into()),
+        DataType::LargeUtf8 => |array, row| Raw::Text(array.as_string::<i64>().value(row).into()),
+        DataType::Utf8View => |array, row| Raw::Text(array.as_string_view().value(row).into()),
+        DataType::Date32 => date,
+        DataType::Timestamp(TimeUnit::Second, _) => timestamp::<TimestampSecondType>,
+        DataType::Timestamp(TimeUnit::Millisecond, _) => timestamp::<TimestampMillisecondType>,
+        DataType::Timestamp(TimeUnit::Microsecond, _) => timestamp::<TimestampMicrosecondType>,
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => timestamp::<TimestampNanosecondType>,
+        DataType::Dictionary(_, values) if is_text(values) => return reader_of(values),
+        _ => return None,
+    })
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    )
+}
+
+fn integer<T: ArrowPrimitiveType<Native: Into<i64>>>(array: &dyn Array, row: usize) -> Raw<'_> {
+    Raw::Integer(array.as_primitive::<T>().value(row).into())
+}
+
+fn large_integer(array: &dyn Array, row: usize) -> Raw<'_> {
+    let integer = array.as_primitive::<UInt64Type>().value(row);
+    i64::try_from(integer).map_or_else(|_| Raw::BigNumber(integer.to_string().into()), Raw::Integer)
+}
+
+fn number<T: ArrowPrimitiveType<Native: Into<f64>>>(array: &dyn Array, row: usize) -> Raw<'_> {
+    Raw::Number(array.as_primitive::<T>().value(row).into())
+}
+
+fn date(array: &dyn Array, row: usize) -> Raw<'_> {
+    let days = i64::from(array.as_primitive::<Date32Type>().value(row));
+    DateTime::from_timestamp(days * SECONDS_PER_DAY, 0)
+        .map_or(Raw::EndlessTimestamp, Raw::Timestamp)
+}
+
+/// A timestamp without a zone is taken as UTC.
+fn timestamp<T: ArrowTimestampType>(array: &dyn Array, row: usize) -> Raw<'_> {
+    let value = array.as_primitive::<T>().value(row);
+    let instant = match T::UNIT {
+        TimeUnit::Second => DateTime::from_timestamp(value, 0),
+        TimeUnit::Millisecond => DateTime::from_timestamp_millis(value),
+        TimeUnit::Microsecond => DateTime::from_timestamp_micros(value),
+        TimeUnit::Nanosecond => Some(DateTime::from_timestamp_nanos(value)),
+    };
+    instant.map_or(Raw::EndlessTimestamp, Raw::Timestamp)
+}
