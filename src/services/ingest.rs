@@ -1,37 +1,26 @@
 //! Taking in predictions and labels: decode, refuse row by row, land. The answer is given after the commit,
-//! so what is acknowledged is durable.
-//!
-//! Requests that arrive while a commit is under way are landed together by the next one: under load a commit
-//! serves many requests, without load a request waits for nobody. The queue is bounded; when it is full the
-//! caller is told to come back, and nothing was kept.
+//! so what is acknowledged is durable. How batches of many requests land together is in [`super::landing`];
+//! how long the database may take, in [`super::patience`].
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::PgPool;
-use tokio::sync::{mpsc, oneshot};
 
+pub use super::landing::Lander;
+use super::patience::answered;
 use super::{Error, Services, registry};
 use crate::domain::batch::{Decoded, LabelBatch, PredictionBatch, Reject, RejectReason};
 use crate::domain::ids::{BatchId, ProjectId};
 use crate::formats::{self, Expectations, Format, FormatError, Limits};
-use crate::storage::intake::{self, BatchKind, Landing};
+use crate::storage::intake::{BatchKind, Landing};
 use crate::storage::models::{self, Model};
 
 /// How far back event times may lie.
 const OLDEST_EVENT: TimeDelta = TimeDelta::days(2 * 366);
 /// How far ahead event times may lie: senders' clocks differ, and a replay sends a step ahead.
 const NEWEST_EVENT: TimeDelta = TimeDelta::days(1);
-/// How many requests may wait for the next commit.
-const QUEUE: usize = 1_024;
-/// How many requests one commit lands at most.
-const GROUP: usize = 256;
-/// When a caller who met a full queue should try again.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The answer to a sender: what was kept is durable, what was refused is listed.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
@@ -68,15 +57,8 @@ pub struct Upload<'a> {
 /// database is out of reach or the queue is full.
 pub async fn predictions(services: &Services, upload: Upload<'_>) -> Result<Receipt, Error> {
     let now = services.clock.now();
-    let mut conn = services.pool.acquire().await?;
-    let model = registry::model_for_intake(&mut conn, upload.project_id, upload.model, now).await?;
-    let default_version = match upload.version.clone() {
-        Some(version) => Some(version),
-        None => registry::champion(&mut conn, &model)
-            .await?
-            .map(|champion| champion.version),
-    };
-    drop(conn);
+    let (model, default_version) =
+        answered(&services.pool, addressed(services, &upload, now)).await??;
     let (format, body, task) = (upload.format, upload.body, model.task);
     let mut decoded = blocking(move || {
         formats::decode_predictions(
@@ -86,7 +68,8 @@ pub async fn predictions(services: &Services, upload: Upload<'_>) -> Result<Rece
         )
     })
     .await?;
-    refuse_unknown_versions(services, &model, &mut decoded, now).await?;
+    let refusing = refuse_unknown_versions(services, &model, &mut decoded, now);
+    answered(&services.pool, refusing).await??;
     land(
         services,
         &model,
@@ -105,9 +88,7 @@ pub async fn predictions(services: &Services, upload: Upload<'_>) -> Result<Rece
 /// As for [`predictions`].
 pub async fn labels(services: &Services, upload: Upload<'_>) -> Result<Receipt, Error> {
     let now = services.clock.now();
-    let mut conn = services.pool.acquire().await?;
-    let model = registry::model_for_intake(&mut conn, upload.project_id, upload.model, now).await?;
-    drop(conn);
+    let (model, _) = answered(&services.pool, addressed(services, &upload, now)).await??;
     let (format, body, task) = (upload.format, upload.body, model.task);
     let decoded =
         blocking(move || formats::decode_labels(format, &body, &expectations(task, None, now)))
@@ -122,6 +103,23 @@ pub async fn labels(services: &Services, upload: Upload<'_>) -> Result<Receipt, 
         now,
     )
     .await
+}
+
+/// The model that is sent to, and the version of predictions that do not name one.
+async fn addressed(
+    services: &Services,
+    upload: &Upload<'_>,
+    now: DateTime<Utc>,
+) -> Result<(Model, Option<String>), Error> {
+    let mut conn = services.pool.acquire().await?;
+    let model = registry::model_for_intake(&mut conn, upload.project_id, upload.model, now).await?;
+    let version = match upload.version.clone() {
+        Some(version) => Some(version),
+        None => registry::champion(&mut conn, &model)
+            .await?
+            .map(|champion| champion.version),
+    };
+    Ok((model, version))
 }
 
 fn expectations(
@@ -318,70 +316,6 @@ pub fn decode_body<B: DeserializeOwned>(body: &[u8]) -> Result<B, BodyError> {
     }
     let rows = zstd::decode_all(compressed).map_err(BodyError::Decompress)?;
     postcard::from_bytes(&rows).map_err(BodyError::Decode)
-}
-
-/// Lands batches of concurrent requests together.
-#[derive(Debug, Clone)]
-pub struct Lander {
-    queue: mpsc::Sender<Waiter>,
-}
-
-#[derive(Debug)]
-struct Waiter {
-    landing: Landing,
-    done: oneshot::Sender<Result<(), Arc<sqlx::Error>>>,
-}
-
-impl Lander {
-    /// Starts landing; ends when the last handle is dropped.
-    #[must_use]
-    pub fn start(pool: PgPool) -> Self {
-        let (queue, waiting) = mpsc::channel(QUEUE);
-        tokio::spawn(land_groups(pool, waiting));
-        Self { queue }
-    }
-
-    async fn land(&self, landing: Landing) -> Result<(), Error> {
-        let (done, landed) = oneshot::channel();
-        self.queue.try_send(Waiter { landing, done }).map_err(|_| {
-            Error::unavailable(
-                RETRY_AFTER,
-                "too many batches are waiting to be written; send it again",
-            )
-        })?;
-        match landed.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(cause)) => Err(Error::Unavailable {
-                retry_after: RETRY_AFTER,
-                message: "the batch could not be written; nothing of it was kept, send it again"
-                    .to_owned(),
-                source: Some(Box::new(cause)),
-            }),
-            Err(_) => Err(Error::unavailable(
-                RETRY_AFTER,
-                "the service is stopping; send the batch again",
-            )),
-        }
-    }
-}
-
-async fn land_groups(pool: PgPool, mut waiting: mpsc::Receiver<Waiter>) {
-    let mut group = Vec::with_capacity(GROUP);
-    while waiting.recv_many(&mut group, GROUP).await > 0 {
-        let (landings, done): (Vec<_>, Vec<_>) =
-            group.drain(..).map(|w| (w.landing, w.done)).unzip();
-        let outcome = land_group(&pool, &landings).await.map_err(Arc::new);
-        for done in done {
-            // A sender that has gone away does not hear that its batch is durable; it will send it again.
-            let _ = done.send(outcome.clone());
-        }
-    }
-}
-
-async fn land_group(pool: &PgPool, landings: &[Landing]) -> sqlx::Result<()> {
-    let mut tx = pool.begin().await?;
-    intake::land(&mut tx, landings).await?;
-    tx.commit().await
 }
 
 #[cfg(test)]
