@@ -189,7 +189,7 @@ pub struct IntakeConfig {
     pub max_inflation_ratio: u64,
     /// How long a body may take to arrive.
     pub body_seconds: u64,
-    /// What all bodies of open requests together may take of the memory; what is made of them takes about as much again.
+    /// What all bodies of open requests together may take of the memory; what is made of them comes on top.
     pub memory_budget: u64,
     /// How long a sender waits for the database before it is sent away.
     pub database_wait_ms: u64,

@@ -29,6 +29,12 @@ use crate::formats::Format;
 pub const MOST_BYTES_OF_A_DOCUMENT: usize = 16 << 20;
 /// Up to here a body may unpack to any multiple of what was sent: columns that say little pack very well.
 const FREE_OF_RATIO: usize = 1 << 20;
+/// How many bytes of bodies are turned into rows at a time. Rows take up to four times as much as the text they
+/// are written in, so this decides more than the budget how much memory a flood takes.
+const DECODED_AT_ONCE: u64 = 32 << 20;
+/// How long a request waits for room, and for its turn to be decoded.
+const WAIT_FOR_ROOM: Duration = Duration::from_millis(250);
+const WAIT_FOR_TURN: Duration = Duration::from_secs(2);
 /// How long a sender may say nothing in the middle of a body.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How long a sender may be slower than [`LEAST_RATE`], so that a connection can get going.
@@ -47,6 +53,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub struct Bodies {
     limits: Limits,
     budget: Budget,
+    turns: Budget,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +74,11 @@ impl Bodies {
             .with_unit("By")
             .with_description("Memory reserved for bodies of requests under way")
             .build();
+        let decoded = meter
+            .i64_up_down_counter("bellwether_intake_decoding")
+            .with_unit("By")
+            .with_description("Bodies that are being turned into rows")
+            .build();
         Self {
             limits: Limits {
                 sent: size(config.max_body_bytes),
@@ -74,7 +86,8 @@ impl Bodies {
                 ratio: size(config.max_inflation_ratio),
                 time: Duration::from_secs(config.body_seconds),
             },
-            budget: Budget::new(config.memory_budget, held),
+            budget: Budget::new(config.memory_budget, WAIT_FOR_ROOM, held),
+            turns: Budget::new(DECODED_AT_ONCE, WAIT_FOR_TURN, decoded),
         }
     }
 
@@ -348,7 +361,10 @@ pub struct Upload {
 
 /// Room in memory, free when it is dropped.
 #[derive(Debug)]
-pub struct Room(#[expect(dead_code, reason = "held, not looked at")] Arc<Reservation>);
+pub struct Room(
+    #[expect(dead_code, reason = "held, not looked at")] Arc<Reservation>,
+    #[expect(dead_code, reason = "held, not looked at")] Reservation,
+);
 
 impl<S: Send + Sync> FromRequest<S> for Upload
 where
@@ -367,10 +383,11 @@ where
             .ok_or_else(|| unknown_format(content_type))?;
         let bodies = Bodies::from_ref(state);
         let held = bodies.read(&head.headers, body, usize::MAX).await?;
+        let turn = bodies.turns.reserve_at_most_all(held.bytes.len()).await?;
         Ok(Self {
             format,
             body: held.bytes,
-            room: Room(held.reservation),
+            room: Room(held.reservation, turn),
         })
     }
 }

@@ -8,8 +8,6 @@ use std::time::Duration;
 use opentelemetry::metrics::UpDownCounter;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How long a request waits for room.
-const WAIT: Duration = Duration::from_millis(250);
 /// A semaphore's permits are counted in pieces of this size, so that all sizes fit its numbers.
 const PIECE: usize = 1 << 10;
 
@@ -21,15 +19,21 @@ pub(super) struct Full;
 #[derive(Debug, Clone)]
 pub(super) struct Budget {
     free: Arc<Semaphore>,
+    pieces: usize,
+    /// How long a request waits for room.
+    wait: Duration,
     held: UpDownCounter<i64>,
 }
 
 impl Budget {
-    pub(super) fn new(bytes: u64, held: UpDownCounter<i64>) -> Self {
+    pub(super) fn new(bytes: u64, wait: Duration, held: UpDownCounter<i64>) -> Self {
         let pieces = usize::try_from(bytes).unwrap_or(usize::MAX) / PIECE;
+        let pieces = pieces.min(Semaphore::MAX_PERMITS);
         held.add(0, &[]);
         Self {
-            free: Arc::new(Semaphore::new(pieces.min(Semaphore::MAX_PERMITS))),
+            free: Arc::new(Semaphore::new(pieces)),
+            pieces,
+            wait,
             held,
         }
     }
@@ -43,10 +47,15 @@ impl Budget {
         })
     }
 
+    /// Room for this many bytes, or all there is.
+    pub(super) async fn reserve_at_most_all(&self, bytes: usize) -> Result<Reservation, Full> {
+        self.reserve(bytes.min(self.pieces * PIECE)).await
+    }
+
     async fn take(&self, pieces: usize) -> Result<OwnedSemaphorePermit, Full> {
         let wanted = u32::try_from(pieces).map_err(|_| Full)?;
         let taking = self.free.clone().acquire_many_owned(wanted);
-        let Ok(Ok(permit)) = tokio::time::timeout(WAIT, taking).await else {
+        let Ok(Ok(permit)) = tokio::time::timeout(self.wait, taking).await else {
             return Err(Full);
         };
         self.held.add(bytes_of(&permit), &[]);
@@ -96,7 +105,8 @@ mod tests {
 
     fn budget(bytes: u64) -> Budget {
         let meter = NoopMeterProvider::new().meter("test");
-        Budget::new(bytes, meter.i64_up_down_counter("held").build())
+        let wait = Duration::from_millis(50);
+        Budget::new(bytes, wait, meter.i64_up_down_counter("held").build())
     }
 
     #[tokio::test]
@@ -107,6 +117,14 @@ mod tests {
         assert_eq!(budget.reserve(1).await.expect_err("no room"), Full);
         drop(first);
         budget.reserve(10 << 10).await.expect("room again");
+    }
+
+    #[tokio::test]
+    async fn what_is_larger_than_all_takes_all() {
+        let budget = budget(10 << 10);
+        let all = budget.reserve_at_most_all(1 << 30).await.expect("room");
+        assert_eq!(all.bytes(), 10 << 10);
+        budget.reserve(1).await.expect_err("no room");
     }
 
     #[tokio::test]
