@@ -26,8 +26,21 @@ pub const DEFAULT_FILE: &str = "bellwether.toml";
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8420);
 const DEFAULT_DATA_DIR: &str = "./bellwether-data";
 const DEFAULT_LOG_FILTER: &str = "info";
+const DEFAULT_MAX_CONNECTIONS: u64 = 1_024;
+const MAX_CONNECTIONS_RANGE: (u64, u64) = (16, 65_536);
+const DEFAULT_DATABASE_CONNECTIONS: u64 = 24;
+const DATABASE_CONNECTIONS_RANGE: (u64, u64) = (12, 1_000);
 const DEFAULT_MAX_BODY_BYTES: u64 = 16 * 1024 * 1024;
 const MAX_BODY_BYTES_RANGE: (u64, u64) = (1024, 1024 * 1024 * 1024);
+const DEFAULT_MAX_INFLATED_BYTES: u64 = 64 * 1024 * 1024;
+const DEFAULT_MAX_INFLATION_RATIO: u64 = 200;
+const MAX_INFLATION_RATIO_RANGE: (u64, u64) = (2, 100_000);
+const DEFAULT_BODY_SECONDS: u64 = 30;
+const BODY_SECONDS_RANGE: (u64, u64) = (1, 3_600);
+const DEFAULT_MEMORY_BUDGET: u64 = 96 * 1024 * 1024;
+const MEMORY_BUDGET_RANGE: (u64, u64) = (1024 * 1024, 1024 * 1024 * 1024 * 1024);
+const DEFAULT_DATABASE_WAIT_MS: u64 = 250;
+const DATABASE_WAIT_MS_RANGE: (u64, u64) = (20, 60_000);
 const DEFAULT_MAX_ROWS: u64 = 100_000;
 const MAX_ROWS_RANGE: (u64, u64) = (1, 10_000_000);
 
@@ -59,6 +72,8 @@ pub struct ServerConfig {
     pub public_url: Option<Url>,
     /// Host names that requests may carry, without ports and in lower case.
     pub trusted_hosts: Vec<String>,
+    /// The most connections of clients, and the most open requests.
+    pub max_connections: u64,
 }
 
 /// `[storage]`
@@ -72,6 +87,8 @@ pub struct StorageConfig {
     pub run_as: Option<String>,
     /// The folder with `postgres` and `initdb`, when they are not found by themselves.
     pub postgres_bin_dir: Option<PathBuf>,
+    /// The most connections to Postgres, over all that they are for.
+    pub connections: u64,
 }
 
 /// `[mail]`
@@ -164,10 +181,34 @@ pub enum LogFormat {
 /// `[intake]`
 #[derive(Debug, Clone, Copy)]
 pub struct IntakeConfig {
-    /// The largest request body taken in, after decompression.
+    /// The largest request body, as sent.
     pub max_body_bytes: u64,
+    /// The largest request body, once unpacked.
+    pub max_inflated_bytes: u64,
+    /// How many times as large as what was sent a body may become that unpacks to more than 1 MiB.
+    pub max_inflation_ratio: u64,
+    /// How long a body may take to arrive.
+    pub body_seconds: u64,
+    /// What all bodies of open requests together may take of the memory; what is made of them comes on top.
+    pub memory_budget: u64,
+    /// How long a sender waits for the database before it is sent away.
+    pub database_wait_ms: u64,
     /// The most rows taken in by one request.
     pub max_rows: u64,
+}
+
+impl Default for IntakeConfig {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+            max_inflated_bytes: DEFAULT_MAX_INFLATED_BYTES,
+            max_inflation_ratio: DEFAULT_MAX_INFLATION_RATIO,
+            body_seconds: DEFAULT_BODY_SECONDS,
+            memory_budget: DEFAULT_MEMORY_BUDGET,
+            database_wait_ms: DEFAULT_DATABASE_WAIT_MS,
+            max_rows: DEFAULT_MAX_ROWS,
+        }
+    }
 }
 
 /// The configuration cannot be used; lists everything that is wrong with it.
@@ -287,6 +328,12 @@ fn server(source: &mut Source<'_>) -> ServerConfig {
         listen,
         public_url,
         trusted_hosts,
+        max_connections: number(
+            source,
+            "server.max_connections",
+            DEFAULT_MAX_CONNECTIONS,
+            MAX_CONNECTIONS_RANGE,
+        ),
     }
 }
 
@@ -368,6 +415,12 @@ fn storage(source: &mut Source<'_>) -> StorageConfig {
         postgres_bin_dir: source
             .path("storage.postgres_bin_dir")
             .map(|given| given.value),
+        connections: number(
+            source,
+            "storage.connections",
+            DEFAULT_DATABASE_CONNECTIONS,
+            DATABASE_CONNECTIONS_RANGE,
+        ),
     }
 }
 
@@ -574,14 +627,59 @@ impl FromStr for LogFormat {
 }
 
 fn intake(source: &mut Source<'_>) -> IntakeConfig {
-    IntakeConfig {
-        max_body_bytes: number(
-            source,
+    let default = IntakeConfig::default();
+    let mut of = |key, default, range| number(source, key, default, range);
+    let config = IntakeConfig {
+        max_body_bytes: of(
             "intake.max_body_bytes",
-            DEFAULT_MAX_BODY_BYTES,
+            default.max_body_bytes,
             MAX_BODY_BYTES_RANGE,
         ),
-        max_rows: number(source, "intake.max_rows", DEFAULT_MAX_ROWS, MAX_ROWS_RANGE),
+        max_inflated_bytes: of(
+            "intake.max_inflated_bytes",
+            default.max_inflated_bytes,
+            MAX_BODY_BYTES_RANGE,
+        ),
+        max_inflation_ratio: of(
+            "intake.max_inflation_ratio",
+            default.max_inflation_ratio,
+            MAX_INFLATION_RATIO_RANGE,
+        ),
+        body_seconds: of(
+            "intake.body_seconds",
+            default.body_seconds,
+            BODY_SECONDS_RANGE,
+        ),
+        memory_budget: of(
+            "intake.memory_budget",
+            default.memory_budget,
+            MEMORY_BUDGET_RANGE,
+        ),
+        database_wait_ms: of(
+            "intake.database_wait_ms",
+            default.database_wait_ms,
+            DATABASE_WAIT_MS_RANGE,
+        ),
+        max_rows: of("intake.max_rows", default.max_rows, MAX_ROWS_RANGE),
+    };
+    if let Some(cause) = config.contradiction() {
+        source.problem(Origin::Missing, "intake.memory_budget", cause);
+    }
+    config
+}
+
+impl IntakeConfig {
+    /// Why the sizes do not go together: the largest body of all must find room, or it could never be sent.
+    fn contradiction(&self) -> Option<String> {
+        let largest = self.max_body_bytes.max(self.max_inflated_bytes);
+        // zstd keeps the last 8 MiB for itself.
+        let needed = largest + largest.min(8 * 1024 * 1024);
+        (self.memory_budget < needed).then(|| {
+            format!(
+                "{} does not hold the largest body: max_body_bytes and max_inflated_bytes need {needed}",
+                self.memory_budget
+            )
+        })
     }
 }
 

@@ -1,6 +1,8 @@
 //! Wiring: from a configuration to a running service, and its orderly end.
 
 pub mod demo;
+mod edge;
+mod pools;
 mod replay_route;
 
 use std::net::SocketAddr;
@@ -11,17 +13,20 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use self::pools::Pools;
 use crate::cli::{self, Cli, Command, ServeOptions};
 use crate::config::{Config, Environment, MailConfig, MailTransport, SmtpSecurity};
 use crate::domain::clock::{Clock, ReplayClock, SystemClock};
 use crate::domain::pipeline::SecretName;
+use crate::formats::Limits;
 use crate::http::headers::{self, AllowedHosts};
 use crate::http::{self, ApiState};
 use crate::notify::email::{Encryption, Mailer, SmtpSettings};
@@ -36,10 +41,6 @@ use crate::storage::{MIGRATOR, replay};
 use crate::telemetry::Telemetry;
 use crate::web;
 
-/// Connections to Postgres.
-const CONNECTIONS: u32 = 20;
-/// How long a request waits for one of them before the caller is told to come back.
-const ACQUIRE_TIME_OUT: Duration = Duration::from_secs(5);
 /// How long open requests may take once the service is told to stop.
 const DRAIN: Duration = Duration::from_secs(20);
 /// How long an SMTP server may take.
@@ -116,6 +117,7 @@ pub struct Service {
     pub services: Services,
     pub address: SocketAddr,
     pub first_sign_in: FirstSignIn,
+    pools: Pools,
     cluster: Option<Arc<PrivateCluster>>,
     telemetry: Telemetry,
     stop: watch::Sender<bool>,
@@ -136,7 +138,8 @@ impl Service {
             tracing::warn!(variable, "this environment variable is not a setting");
         }
         let cluster = private_cluster(config).await?;
-        let pool = connect(config, cluster.as_deref()).await?;
+        let pools = connect(config, cluster.as_deref()).await?;
+        let pool = pools.front.clone();
         MIGRATOR
             .run(&pool)
             .await
@@ -162,7 +165,7 @@ impl Service {
             .context("ask for the address that is listened on")?;
         let public_url = config.server.base_url(address).to_string();
         let services = Services {
-            intake: Intake::start(pool.clone()),
+            intake: Intake::start(pools.intake.clone(), pools.landing.clone(), limits(config)),
             pool,
             clock,
             wall,
@@ -171,14 +174,31 @@ impl Service {
             outward: outward(config)?,
             nudges: Nudges::default(),
         };
-        let scheduler = Scheduler::new(services.clone(), &telemetry.meter());
-        let router = router(config, &services, &scheduler, &telemetry, not_durable)?;
+        let in_background = Services {
+            pool: pools.background.clone(),
+            ..services.clone()
+        };
+        let scheduler = Scheduler::new(in_background, &telemetry.meter());
+        let router = router(
+            config,
+            &services,
+            &pools,
+            &scheduler,
+            &telemetry,
+            not_durable,
+        )?;
         let (stop, stopping) = watch::channel(false);
         let background = tokio::spawn({
             let stopping = stopping.clone();
             async move { scheduler.run(stopping).await }
         });
-        let edge = tokio::spawn(serve(listener, router, stopping));
+        let edge = tokio::spawn(edge::serve(
+            listener,
+            router,
+            most_open(config),
+            edge::Instruments::new(&telemetry.meter()),
+            stopping,
+        ));
         let supervision = tokio::spawn(supervise(cluster.clone()));
         crate::faults::crash_point("start.before_ready");
         tracing::info!(%public_url, "ready");
@@ -186,6 +206,7 @@ impl Service {
             services,
             address,
             first_sign_in,
+            pools,
             cluster,
             telemetry,
             stop,
@@ -216,7 +237,9 @@ impl Service {
     pub async fn stop(self) {
         self.stop.send_replace(true);
         crate::faults::crash_point("shutdown.draining");
+        let cut_off = self.edge.abort_handle();
         if !self.edge.is_finished() && tokio::time::timeout(DRAIN, self.edge).await.is_err() {
+            cut_off.abort();
             tracing::warn!("some requests were cut off");
         }
         if tokio::time::timeout(DRAIN, self.background).await.is_err() {
@@ -225,7 +248,7 @@ impl Service {
             );
         }
         crate::faults::crash_point("shutdown.drained");
-        self.services.pool.close().await;
+        self.pools.close().await;
         self.supervision.abort();
         if let Some(cluster) = self.cluster
             && let Err(error) = cluster.stop().await
@@ -261,22 +284,27 @@ async fn supervise(cluster: Option<Arc<PrivateCluster>>) -> anyhow::Result<()> {
     }
 }
 
-async fn connect(config: &Config, cluster: Option<&PrivateCluster>) -> anyhow::Result<PgPool> {
+async fn connect(config: &Config, cluster: Option<&PrivateCluster>) -> anyhow::Result<Pools> {
     let options: PgConnectOptions = match (&config.storage.database_url, cluster) {
         (Some(url), _) => url.expose().parse().context("read DATABASE_URL")?,
         (None, Some(cluster)) => cluster.connect_options(),
         (None, None) => anyhow::bail!("there is neither a DATABASE_URL nor a private Postgres"),
     };
-    // Plans made for any day would lock the partitions of every day.
-    let options = options
-        .application_name("bellwether")
-        .options([("plan_cache_mode", "force_custom_plan")]);
-    PgPoolOptions::new()
-        .max_connections(CONNECTIONS)
-        .acquire_timeout(ACQUIRE_TIME_OUT)
-        .connect_with(options)
-        .await
-        .context("connect to Postgres")
+    let wait = Duration::from_millis(config.intake.database_wait_ms);
+    Pools::connect(options, config.storage.connections, wait).await
+}
+
+/// How much one body may bring.
+fn limits(config: &Config) -> Limits {
+    Limits {
+        max_rows: config.intake.max_rows,
+        ..Limits::default()
+    }
+}
+
+/// How many connections of clients there may be, and how many requests.
+fn most_open(config: &Config) -> usize {
+    usize::try_from(config.server.max_connections).unwrap_or(usize::MAX)
 }
 
 async fn durability(pool: &PgPool) -> anyhow::Result<Vec<&'static str>> {
@@ -376,17 +404,22 @@ async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
 fn router(
     config: &Config,
     services: &Services,
+    pools: &Pools,
     scheduler: &Scheduler,
     telemetry: &Telemetry,
     not_durable: Vec<&'static str>,
 ) -> anyhow::Result<Router> {
     let metrics = telemetry.clone();
+    let instruments = http::Instruments::new(&telemetry.meter());
+    let open = http::OpenRequests::new(most_open(config), instruments.clone());
     let state = ApiState {
         services: services.clone(),
         site: Site::at(&services.public_url)?,
         metrics: Arc::new(move || metrics.render()),
         not_durable: Arc::new(not_durable),
-        instruments: http::Instruments::new(&telemetry.meter()),
+        instruments,
+        intake_pool: pools.intake.clone(),
+        bodies: http::Bodies::new(&config.intake, &telemetry.meter()),
     };
     let mut api = http::router(state.clone());
     if services.replay.is_some() {
@@ -397,23 +430,18 @@ fn router(
         config.server.trusted_hosts.iter().map(String::as_str),
     );
     Ok(api
-        .merge(web::router().with_state(services.clone()))
+        .merge(web_router(services))
         .fallback(web::not_found)
-        .layer(axum::middleware::from_fn_with_state(hosts, headers::guard)))
+        .layer(from_fn_with_state(open, http::bound_requests))
+        .layer(from_fn_with_state(hosts, headers::guard)))
 }
 
-async fn serve(
-    listener: TcpListener,
-    router: Router,
-    mut stopping: watch::Receiver<bool>,
-) -> std::io::Result<()> {
-    let stopped = async move {
-        // An error means that the sender is gone, which also ends the service.
-        let _ = stopping.wait_for(|stopping| *stopping).await;
-    };
-    axum::serve(listener, router)
-        .with_graceful_shutdown(stopped)
-        .await
+/// The pages; their forms are small, and sent by a browser in one go.
+fn web_router(services: &Services) -> Router {
+    web::router()
+        .layer(from_fn(http::bound_reads))
+        .layer(from_fn(http::bound_forms))
+        .with_state(services.clone())
 }
 
 async fn stop_signal() {

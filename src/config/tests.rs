@@ -78,7 +78,7 @@ fn all_problems_are_listed_with_line_key_and_cause() {
             "conf/bellwether.toml:7: intake.max_body_bytes: must be a whole number from 1024 to 1073741824, not true or false",
             "conf/bellwether.toml:6: intake.max_rows: 0 is not a whole number from 1 to 10000000",
             "conf/bellwether.toml:10: nonsense.a: unknown key; there is no such section",
-            "conf/bellwether.toml:3: server.lisen: unknown key; [server] has listen, public_url, trusted_hosts",
+            "conf/bellwether.toml:3: server.lisen: unknown key; [server] has listen, public_url, trusted_hosts, max_connections",
         ]
     );
 }
@@ -288,6 +288,22 @@ fn private_targets_need_a_host_and_a_port() {
             "{wrong}: {found:?}"
         );
     }
+}
+
+#[test]
+fn the_largest_body_must_find_room() {
+    let found = problems("[intake]\nmemory_budget = 16777216\n");
+    assert!(
+        found[0].contains("does not hold the largest body"),
+        "{found:?}"
+    );
+    let config = from_file(
+        "[intake]\nmemory_budget = 16777216\nmax_body_bytes = 8388608\nmax_inflated_bytes = 8388608\n",
+    );
+    assert_eq!(
+        config.expect("they go together").intake.memory_budget,
+        16 << 20
+    );
 }
 
 #[test]

@@ -159,18 +159,22 @@ pub async fn fit(
     State(services): State<Services>,
     Path((model, name)): Path<(String, String)>,
     Query(query): Query<FileQuery>,
-    upload: Upload,
+    Upload {
+        format,
+        body,
+        room: _room,
+    }: Upload,
 ) -> Result<Json<BaselineView>, Problem> {
     let file_name = query
         .file_name
-        .unwrap_or_else(|| format!("{name}.{}", upload.format.as_str()));
+        .unwrap_or_else(|| format!("{name}.{}", format.as_str()));
     let file = ReferenceFile {
         project_id: caller.principal.project_id,
         model: &model,
         name: &name,
         file_name: &file_name,
-        format: upload.format,
-        body: upload.body,
+        format,
+        body,
     };
     let baseline = baselines::fit_file(&services, file, &caller.principal.actor).await?;
     Ok(Json(BaselineView::new(baseline, &[])))

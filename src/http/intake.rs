@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::ApiState;
 use super::auth::{Authorised, Ingest, Read};
 use super::bodies::{Path, Query, Upload};
+use super::overload::Timely;
 use super::problem::Problem;
 use crate::domain::batch::Reject;
 use crate::domain::ids::BatchId;
@@ -31,24 +32,28 @@ pub struct PredictionsQuery {
 #[utoipa::path(
     post, path = "/models/{model}/predictions", tag = "intake", security(("token" = ["ingest"])),
     params(("model" = String, Path, description = "Name of the model"), PredictionsQuery),
-    request_body(description = "Rows, see docs/formats.md; may be gzip", content(
+    request_body(description = "Rows, see docs/formats.md; may be packed with gzip or zstd", content(
         ("application/json"), ("application/x-ndjson"), ("text/csv"), ("application/vnd.apache.parquet"),
         ("application/vnd.apache.arrow.stream")
     )),
     responses((status = 200, description = "What was kept and what was refused", body = Receipt))
 )]
 pub async fn send_predictions(
-    caller: Authorised<Ingest>,
+    Timely(caller): Timely<Authorised<Ingest>>,
     State(state): State<ApiState>,
     Path(model): Path<String>,
     Query(query): Query<PredictionsQuery>,
-    upload: Upload,
+    Upload {
+        format,
+        body,
+        room: _room,
+    }: Upload,
 ) -> Result<Json<Receipt>, Problem> {
     let upload = ingest::Upload {
         project_id: caller.principal.project_id,
         model: &model,
-        format: upload.format,
-        body: upload.body,
+        format,
+        body,
         version: query.version,
     };
     let receipt = ingest::predictions(&state.services, upload).await?;
@@ -61,23 +66,27 @@ pub async fn send_predictions(
 #[utoipa::path(
     post, path = "/models/{model}/labels", tag = "intake", security(("token" = ["ingest"])),
     params(("model" = String, Path, description = "Name of the model")),
-    request_body(description = "Rows, see docs/formats.md; may be gzip", content(
+    request_body(description = "Rows, see docs/formats.md; may be packed with gzip or zstd", content(
         ("application/json"), ("application/x-ndjson"), ("text/csv"), ("application/vnd.apache.parquet"),
         ("application/vnd.apache.arrow.stream")
     )),
     responses((status = 200, description = "What was kept and what was refused", body = Receipt))
 )]
 pub async fn send_labels(
-    caller: Authorised<Ingest>,
+    Timely(caller): Timely<Authorised<Ingest>>,
     State(state): State<ApiState>,
     Path(model): Path<String>,
-    upload: Upload,
+    Upload {
+        format,
+        body,
+        room: _room,
+    }: Upload,
 ) -> Result<Json<Receipt>, Problem> {
     let upload = ingest::Upload {
         project_id: caller.principal.project_id,
         model: &model,
-        format: upload.format,
-        body: upload.body,
+        format,
+        body,
         version: None,
     };
     let receipt = ingest::labels(&state.services, upload).await?;

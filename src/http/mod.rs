@@ -9,7 +9,7 @@
 mod alerts;
 pub mod auth;
 mod baselines;
-mod bodies;
+pub mod bodies;
 mod candidates;
 mod definitions;
 mod description;
@@ -21,6 +21,7 @@ mod models;
 mod moments;
 mod names;
 mod observe;
+mod overload;
 mod pipeline_runs;
 pub mod problem;
 mod runs;
@@ -33,11 +34,12 @@ use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::middleware::{from_fn, from_fn_with_state};
 use sqlx::PgPool;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::decompression::RequestDecompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use bodies::Bodies;
 pub use observe::Instruments;
+pub use overload::{OpenRequests, bound_forms, bound_reads, bound_requests};
 
 use crate::services::Services;
 use crate::services::access::{Site, WallClock};
@@ -56,6 +58,18 @@ pub struct ApiState {
     /// Settings of the database with which an acknowledged batch could be lost.
     pub not_durable: Arc<Vec<&'static str>>,
     pub instruments: Instruments,
+    /// Connections that taking data in has for itself, and must do with.
+    pub intake_pool: PgPool,
+    pub bodies: Bodies,
+}
+
+impl ApiState {
+    /// The same for the routes that take data in.
+    fn for_intake(&self) -> Self {
+        let mut state = self.clone();
+        state.services.pool = self.intake_pool.clone();
+        state
+    }
 }
 
 impl FromRef<ApiState> for Services {
@@ -88,17 +102,23 @@ impl FromRef<ApiState> for Site {
     }
 }
 
+impl FromRef<ApiState> for Bodies {
+    fn from_ref(state: &ApiState) -> Self {
+        state.bodies.clone()
+    }
+}
+
 /// Everything the API answers. Paths below `/api/` that are no route get a problem document; other paths are
 /// left to the router this one is merged into.
 pub fn router(state: ApiState) -> Router {
     let observed = state.instruments.clone();
-    let (described, _) = described().split_for_parts();
-    described
+    let intake = intake().with_state(state.for_intake());
+    let (routes, _) = described().merge(intake).split_for_parts();
+    routes
         .route("/api/{*rest}", axum::routing::any(problem::no_such_route))
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(RequestDecompressionLayer::new())
-        .layer(from_fn(bodies::limit))
-        .layer(DefaultBodyLimit::max(bodies::MOST_BYTES_SENT))
+        .layer(DefaultBodyLimit::max(bodies::MOST_BYTES_OF_A_DOCUMENT))
+        .layer(from_fn(overload::bound_reads))
         .layer(CatchPanicLayer::custom(problem::of_panic))
         .layer(from_fn_with_state(observed, observe::request))
         .with_state(state)
@@ -107,7 +127,7 @@ pub fn router(state: ApiState) -> Router {
 /// The description of the API, as `bellwether openapi` prints it.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    description::complete(described().into_openapi())
+    description::complete(described().merge(intake()).into_openapi())
 }
 
 fn described() -> OpenApiRouter<ApiState> {
@@ -118,10 +138,17 @@ fn described() -> OpenApiRouter<ApiState> {
         .nest("/api/v1", api())
 }
 
+/// The routes that take data in. They have connections of their own: however many senders there are, they
+/// cannot take those that pages and background tasks work with, nor be held up by them.
+fn intake() -> OpenApiRouter<ApiState> {
+    let routes = OpenApiRouter::new()
+        .routes(routes!(intake::send_predictions))
+        .routes(routes!(intake::send_labels));
+    OpenApiRouter::new().nest("/api/v1", routes)
+}
+
 fn api() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
-        .routes(routes!(intake::send_predictions))
-        .routes(routes!(intake::send_labels))
         .routes(routes!(intake::batch))
         .routes(routes!(intake::counts))
         .routes(routes!(models::list, models::register))

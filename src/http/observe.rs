@@ -10,6 +10,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
 use tracing::Instrument;
 
+use super::problem::Shed;
 use crate::services::ingest::Receipt;
 use crate::services::request_id;
 
@@ -19,6 +20,7 @@ pub struct Instruments {
     requests: Counter<u64>,
     duration: Histogram<f64>,
     intake_rows: Counter<u64>,
+    shed: Counter<u64>,
 }
 
 impl Instruments {
@@ -39,7 +41,14 @@ impl Instruments {
                 .u64_counter("bellwether_intake_rows")
                 .with_description("Rows that were sent, by what became of them")
                 .build(),
+            shed: meter
+                .u64_counter("bellwether_shed_requests")
+                .with_description("Requests sent away for now, by reason")
+                .build(),
         };
+        for reason in Shed::ALL {
+            instruments.shed(reason, 0);
+        }
         for kind in ["predictions", "labels"] {
             instruments.count_rows(kind, 0, 0);
         }
@@ -49,6 +58,11 @@ impl Instruments {
     /// Counts what a batch brought.
     pub fn batch(&self, kind: &'static str, receipt: &Receipt) {
         self.count_rows(kind, receipt.kept, receipt.rejected);
+    }
+
+    pub(super) fn shed(&self, reason: Shed, requests: u64) {
+        let reason = KeyValue::new("reason", reason.as_str());
+        self.shed.add(requests, &[reason]);
     }
 
     fn count_rows(&self, kind: &'static str, kept: u64, rejected: u64) {
@@ -83,6 +97,9 @@ pub async fn request(
     );
     let response = next.run(request).instrument(span.clone()).await;
     span.record("status", response.status().as_u16());
+    if let Some(reason) = response.extensions().get::<Shed>() {
+        instruments.shed(*reason, 1);
+    }
     let labels = [
         KeyValue::new("route", route),
         KeyValue::new("method", method),

@@ -37,6 +37,48 @@ pub struct Problem {
     #[serde(skip)]
     #[schema(ignore)]
     retry_after: Option<Duration>,
+    #[serde(skip)]
+    #[schema(ignore)]
+    shed: Option<Shed>,
+}
+
+/// Why a request that was right was sent away for now. It goes with the answer as an extension, so that it can
+/// be counted in one place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shed {
+    /// There was no room for its body.
+    Memory,
+    /// The database or a queue in front of it could not take it.
+    Unavailable,
+    /// Its caller has asked too often.
+    TooOften,
+    /// It took too long to read what was asked for.
+    Slow,
+    /// Too many requests were open.
+    Requests,
+}
+
+impl Shed {
+    /// All reasons.
+    pub const ALL: [Self; 5] = [
+        Self::Memory,
+        Self::Unavailable,
+        Self::TooOften,
+        Self::Slow,
+        Self::Requests,
+    ];
+
+    /// The word used in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Unavailable => "unavailable",
+            Self::TooOften => "too_often",
+            Self::Slow => "slow",
+            Self::Requests => "requests",
+        }
+    }
 }
 
 impl Problem {
@@ -50,16 +92,26 @@ impl Problem {
             errors: Vec::new(),
             request_id: None,
             retry_after: None,
+            shed: None,
+        }
+    }
+
+    /// A request is sent away for now.
+    pub fn shed(
+        status: StatusCode,
+        shed: Shed,
+        retry_after: Duration,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self {
+            retry_after: Some(retry_after),
+            shed: Some(shed),
+            ..Self::new(status, detail)
         }
     }
 
     fn with_errors(mut self, errors: Vec<FieldProblem>) -> Self {
         self.errors = errors;
-        self
-    }
-
-    fn with_retry_after(mut self, wait: Duration) -> Self {
-        self.retry_after = Some(wait);
         self
     }
 
@@ -92,7 +144,8 @@ impl From<Error> for Problem {
             Error::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, told),
             Error::Unauthenticated(_) => Self::new(StatusCode::UNAUTHORIZED, told),
             Error::TooManyRequests { retry_after, .. } => {
-                Self::new(StatusCode::TOO_MANY_REQUESTS, told).with_retry_after(retry_after)
+                let status = StatusCode::TOO_MANY_REQUESTS;
+                Self::shed(status, Shed::TooOften, retry_after, told)
             }
             Error::Unavailable {
                 retry_after,
@@ -103,7 +156,8 @@ impl From<Error> for Problem {
                     let cause: &(dyn std::error::Error + 'static) = cause.as_ref();
                     tracing::warn!(error = cause, "request not answered for now");
                 }
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, told).with_retry_after(retry_after)
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Self::shed(status, Shed::Unavailable, retry_after, told)
             }
             Error::Internal(_) => Self::internal(&error),
         }
@@ -145,8 +199,11 @@ pub fn of_panic(panic: Box<dyn Any + Send>) -> Response {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let retry_after = self.retry_after;
+        let (retry_after, shed) = (self.retry_after, self.shed);
         let mut response = (status, axum::Json(self)).into_response();
+        if let Some(shed) = shed {
+            response.extensions_mut().insert(shed);
+        }
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         if status == StatusCode::UNAUTHORIZED {

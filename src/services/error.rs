@@ -145,22 +145,27 @@ impl From<sqlx::Error> for Error {
     }
 }
 
-fn passes_by_itself(error: &sqlx::Error) -> bool {
+/// Whether what failed may succeed when it is tried again.
+pub(super) fn passes_by_itself(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
+        sqlx::Error::Io(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
         sqlx::Error::Database(cause) => cause.code().is_some_and(|code| is_transient(&code)),
         _ => false,
     }
 }
 
 /// Whether an SQLSTATE tells of the server's or the moment's condition rather than of the statement:
-/// connection (08), resources (53), shutdown and restart (57P), serialisation and deadlock (40), and a
-/// standby that cannot write (25006).
+/// connection (08), resources (53), shutdown and restart (57P), serialisation and deadlock (40), a standby
+/// that cannot write (25006), a disk that fails (58), and what was given up because it took too long: a
+/// statement (57014), the wait for a lock (55P03), a transaction (25P03, 25P04).
 fn is_transient(sqlstate: &str) -> bool {
-    ["08", "40", "53", "57P"]
+    ["08", "40", "53", "57P", "58"]
         .iter()
         .any(|class| sqlstate.starts_with(class))
-        || sqlstate == "25006"
+        || ["25006", "25P03", "25P04", "55P03", "57014"].contains(&sqlstate)
 }
 
 /// Whether `error` is the violation of the constraint of that name.
@@ -199,10 +204,15 @@ mod tests {
             ("08006", true),
             ("40P01", true),
             ("53100", true),
+            ("53200", true),
             ("53300", true),
             ("57P01", true),
+            ("57P03", true),
+            ("58030", true),
             ("25006", true),
-            ("57014", false),
+            ("25P03", true),
+            ("55P03", true),
+            ("57014", true),
             ("23505", false),
             ("42P01", false),
         ] {

@@ -8,7 +8,6 @@ mod body;
 mod landing;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
@@ -16,11 +15,13 @@ use sqlx::PgPool;
 
 use super::access::{Principal, authenticate_token};
 use super::coalescing::Coalescing;
+use super::patience::answered;
 use super::{Error, Services, registry};
 use crate::domain::batch::{Decoded, LabelBatch, PredictionBatch, Reject, RejectReason};
 use crate::domain::ids::{BatchId, ProjectId};
 use crate::domain::model::Task;
 use crate::formats::{self, Expectations, Format, FormatError, Limits};
+use crate::storage::intake::BatchKind;
 use crate::storage::models::{self, Model};
 
 pub use body::{BodyError, decode as decode_body};
@@ -30,27 +31,31 @@ use landing::{Arrival, Lander, Rows};
 const OLDEST_EVENT: TimeDelta = TimeDelta::days(2 * 366);
 /// How far ahead event times may lie: senders' clocks differ, and a replay sends a step ahead.
 const NEWEST_EVENT: TimeDelta = TimeDelta::days(1);
-/// When a caller who met a full queue should try again.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Bodies up to this size are decoded where they arrive: handing them to another thread costs more.
 const SMALL_BODY: usize = 16 << 10;
+
+/// Batches up to this many rows are encoded where they are.
+const SMALL_BATCH: u64 = 100;
 
 /// What concurrent requests share.
 #[derive(Debug, Clone)]
 pub struct Intake {
     pool: PgPool,
     lander: Lander,
+    limits: Limits,
     callers: Coalescing<String, Principal>,
     targets: Coalescing<(ProjectId, String), Target>,
 }
 
 impl Intake {
-    /// Starts landing what comes in; ends when the last handle is dropped.
+    /// Starts landing what comes in; ends when the last handle is dropped. `pool` is for look-ups, `landing` for
+    /// what is landed, `limits` for each body.
     #[must_use]
-    pub fn start(pool: PgPool) -> Self {
+    pub fn start(pool: PgPool, landing: PgPool, limits: Limits) -> Self {
         Self {
-            lander: Lander::start(&pool),
+            lander: Lander::start(landing),
             pool,
+            limits,
             callers: Coalescing::default(),
             targets: Coalescing::default(),
         }
@@ -73,6 +78,7 @@ impl Intake {
         self.callers.get(presented.to_owned(), look_up).await
     }
 
+    /// As long as the database answers in time.
     async fn target(
         &self,
         project_id: ProjectId,
@@ -84,9 +90,8 @@ impl Intake {
             let (pool, name) = (pool.clone(), name.clone());
             async move { Target::look_up(&pool, project_id, &name, now).await }
         };
-        self.targets
-            .get((project_id, model.to_owned()), look_up)
-            .await
+        let looking_up = self.targets.get((project_id, model.to_owned()), look_up);
+        answered(&self.pool, looking_up).await?
     }
 }
 
@@ -161,19 +166,21 @@ pub async fn predictions(services: &Services, upload: Upload<'_>) -> Result<Rece
         .await?;
     let version = upload.version.clone().or_else(|| target.champion.clone());
     let (format, body, task) = (upload.format, upload.body, target.model.task);
+    let limits = services.intake.limits;
     let mut decoded = decode(body.len(), move || {
-        let expect = expectations(task, version.as_deref(), now);
+        let expect = expectations(task, version.as_deref(), now, limits);
         formats::decode_predictions(format, &body, &expect)
     })
     .await?;
     crate::faults::crash_point("intake.decoded");
-    refuse_unknown_versions(services, &target, &mut decoded, now).await?;
+    let refusing = refuse_unknown_versions(services, &target, &mut decoded, now);
+    answered(&services.intake.pool, refusing).await??;
     land(
         services,
         &target.model,
-        format,
+        (BatchKind::Predictions, format),
         decoded,
-        Rows::Predictions,
+        Rows::of_predictions,
         now,
     )
     .await
@@ -190,21 +197,35 @@ pub async fn labels(services: &Services, upload: Upload<'_>) -> Result<Receipt, 
         .target(upload.project_id, upload.model, now)
         .await?;
     let (format, body, task) = (upload.format, upload.body, target.model.task);
+    let limits = services.intake.limits;
     let decoded: Decoded<LabelBatch> = decode(body.len(), move || {
-        formats::decode_labels(format, &body, &expectations(task, None, now))
+        formats::decode_labels(format, &body, &expectations(task, None, now, limits))
     })
     .await?;
-    land(services, &target.model, format, decoded, Rows::Labels, now).await
+    land(
+        services,
+        &target.model,
+        (BatchKind::Labels, format),
+        decoded,
+        Rows::of_labels,
+        now,
+    )
+    .await
 }
 
-fn expectations(task: Task, version: Option<&str>, now: DateTime<Utc>) -> Expectations<'_> {
+fn expectations(
+    task: Task,
+    version: Option<&str>,
+    now: DateTime<Utc>,
+    limits: Limits,
+) -> Expectations<'_> {
     Expectations {
         task,
         default_version: version,
         earliest: now - OLDEST_EVENT,
         latest: now + NEWEST_EVENT,
         received_at: now,
-        limits: Limits::default(),
+        limits,
     }
 }
 
@@ -267,12 +288,12 @@ async fn refuse_unknown_versions(
     Ok(())
 }
 
-async fn land<B>(
+async fn land<B: Send + 'static>(
     services: &Services,
     model: &Model,
-    format: Format,
+    (kind, format): (BatchKind, Format),
     decoded: Decoded<B>,
-    rows: fn(B) -> Rows,
+    rows: fn(B, bool) -> Result<Rows, Error>,
     now: DateTime<Utc>,
 ) -> Result<Receipt, Error> {
     let Decoded {
@@ -281,6 +302,14 @@ async fn land<B>(
         received,
         ..
     } = decoded;
+    let refused = !rejects.is_empty();
+    let rows = if received <= SMALL_BATCH {
+        rows(batch, refused)?
+    } else {
+        tokio::task::spawn_blocking(move || rows(batch, refused))
+            .await
+            .map_err(Error::internal)??
+    };
     let mut rejected_by_reason = BTreeMap::new();
     for reject in &rejects {
         *rejected_by_reason
@@ -292,8 +321,9 @@ async fn land<B>(
     let arrival = Arrival {
         project_id: model.project_id,
         model_id: model.model_id,
+        kind,
         format: format.as_str(),
-        rows: rows(batch),
+        rows,
         received,
         rejects,
         received_at: now,

@@ -13,6 +13,7 @@ pub mod evaluate;
 pub mod explain;
 pub mod gate;
 pub mod ingest;
+pub mod patience;
 pub mod profiling;
 pub mod promotion;
 pub mod quality;
@@ -36,6 +37,8 @@ use crate::domain::clock::{Clock, ReplayClock};
 /// What every service and edge needs.
 #[derive(Debug, Clone)]
 pub struct Services {
+    /// Connections for whoever holds this: taking in, background work and people each have their own, so that
+    /// none of them can take all.
     pub pool: PgPool,
     /// The clock that data, windows, alerts and runs live by; may be replayed.
     pub clock: Arc<dyn Clock>,

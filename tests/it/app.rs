@@ -11,7 +11,7 @@ use bellwether::domain::clock::{Clock, ReplayClock};
 use bellwether::domain::definitions::SourceFile;
 use bellwether::domain::ids::{PersonId, ProjectId, RunId, VersionId};
 use bellwether::domain::measurement::Status;
-use bellwether::formats::Format;
+use bellwether::formats::{Format, Limits};
 use bellwether::notify::email::Mailer;
 use bellwether::outbound::{HostPort, Outbound};
 use bellwether::services::access::MemberRole;
@@ -85,7 +85,7 @@ impl TestApp {
             wall: Arc::new(wall.clone()),
             public_url: "http://bellwether.example".to_owned(),
             replay: Some(clock.clone()),
-            intake: Intake::start(pool),
+            intake: Intake::start(pool.clone(), pool, Limits::default()),
             outward: Outward {
                 mailer: Some(Arc::new(mailer.expect("a sender"))),
                 outbound: Outbound::new(allow).expect("TLS works"),

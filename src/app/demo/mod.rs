@@ -158,6 +158,8 @@ fn config(options: &DemoOptions, dir: &Path, pipeline: &PipelineProcess) -> anyh
     let environment = Environment::of_process()
         .with("BELLWETHER_SERVER_LISTEN", listen)
         .with("BELLWETHER_STORAGE_DATA_DIR", dir.display().to_string())
+        // The year is told once; a machine that is slow for a moment must not cost it a day.
+        .with("BELLWETHER_INTAKE_DATABASE_WAIT_MS", "30000")
         .with(
             "BELLWETHER_TELEMETRY_LOG_FILTER",
             std::env::var("RUST_LOG").unwrap_or_else(|_| level.to_owned()),

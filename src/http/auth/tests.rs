@@ -1,4 +1,5 @@
 use super::*;
+use crate::formats::Limits;
 use std::sync::Arc;
 
 use axum::Router;
@@ -81,7 +82,7 @@ impl TestEdge {
         Self {
             admin: admin.expect("answered").expect("live"),
             state: TestState {
-                intake: Intake::start(pool.clone()),
+                intake: Intake::start(pool.clone(), pool.clone(), Limits::default()),
                 pool,
                 clock,
                 site,

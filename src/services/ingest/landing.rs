@@ -1,29 +1,49 @@
-//! Landing: what concurrent requests bring is written together and committed once, then all are answered.
+//! Making batches durable before their senders hear of it.
 //!
-//! While a commit is under way the next group gathers, so without load a request waits for nobody, and under
-//! load a commit serves many. Small requests for one model even become one batch: a request of one prediction
-//! costs its share of a row, not a row of its own. The queue is bounded; when it is full the caller is told to
-//! come back, and nothing was kept.
+//! Requests that arrive while a commit is under way are landed together by the next one: under load a commit
+//! serves many requests, without load a request waits for nobody. Small requests for one model even become one
+//! batch: a request of one prediction costs its share of a row, not a row of its own.
+//!
+//! The queue is bounded in number, and what
+//! waits in it in time. A commit that takes longer than the pool's patience (with an allowance for its size)
+//! is taken for stuck: everybody behind it is sent away at once and their batches are dropped, so a database
+//! that stalls costs neither memory nor anybody's time. Those in the commit itself are told that the outcome is
+//! unknown; nobody can know it, and sending again is harmless because rows have ids.
+//!
+//! The commit itself is given more time than its senders: it may yet succeed, and then most of what is sent
+//! again counts as duplicate. After that its connection is dropped, since it may be one that never answers again.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use sqlx::{Connection, PgConnection, PgPool};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use super::body::encode;
-use super::{Error, RETRY_AFTER};
 use crate::domain::batch::{LabelBatch, PredictionBatch, Reject};
 use crate::domain::ids::{BatchId, ModelId, ProjectId};
+use crate::services::Error;
+use crate::services::error::passes_by_itself;
+use crate::services::patience::{discard_idle, patience};
 use crate::storage::intake::{self, BatchKind, Landing};
 
 /// How many requests may wait for the next commit.
 const QUEUE: usize = 1_024;
-/// How many requests one commit lands at most.
+/// How many requests one commit lands at most, and how many bytes before it takes no more of them.
 const GROUP: usize = 256;
-/// How many commits may be under way at once: while one waits for the disk, another sends its rows.
-const LANDERS: usize = 2;
+const GROUP_BYTES: usize = 8 << 20;
+/// Bytes a second that any database writes; a large batch is given its time.
+const LEAST_RATE: usize = 8 << 20;
+/// How many times as long as its senders' patience a commit is waited for.
+const PERSEVERANCE: u32 = 12;
+/// How many times its patience a request stays in a queue that moves.
+const LONGEST_QUEUE: u32 = 8;
+/// When a sender whose batch was not landed should try again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
 /// Requests of up to this many rows, of which none was refused, share a batch.
 const SMALL: usize = 100;
 
@@ -32,6 +52,7 @@ const SMALL: usize = 100;
 pub(super) struct Arrival {
     pub project_id: ProjectId,
     pub model_id: ModelId,
+    pub kind: BatchKind,
     pub format: &'static str,
     pub rows: Rows,
     pub received: u64,
@@ -42,43 +63,56 @@ pub(super) struct Arrival {
 /// The rows that are kept.
 #[derive(Debug)]
 pub(super) enum Rows {
+    /// Few enough to share a batch with those of other requests.
     Predictions(PredictionBatch),
     Labels(LabelBatch),
+    /// Nothing when every row was refused.
+    Encoded(Option<Vec<u8>>),
 }
 
 impl Rows {
-    fn len(&self) -> usize {
-        match self {
-            Self::Predictions(rows) => rows.len(),
-            Self::Labels(rows) => rows.len(),
+    /// Encodes rows unless they are few.
+    ///
+    /// # Errors
+    /// Only for faults of ours.
+    pub(super) fn of_predictions(rows: PredictionBatch, refused: bool) -> Result<Self, Error> {
+        match rows.len() {
+            0 => Ok(Self::Encoded(None)),
+            1..=SMALL if !refused => Ok(Self::Predictions(rows)),
+            _ => Ok(Self::Encoded(Some(encode(&rows)?))),
         }
     }
 
-    fn kind(&self) -> BatchKind {
-        match self {
-            Self::Predictions(_) => BatchKind::Predictions,
-            Self::Labels(_) => BatchKind::Labels,
+    /// As [`Self::of_predictions`].
+    ///
+    /// # Errors
+    /// Only for faults of ours.
+    pub(super) fn of_labels(rows: LabelBatch, refused: bool) -> Result<Self, Error> {
+        match rows.len() {
+            0 => Ok(Self::Encoded(None)),
+            1..=SMALL if !refused => Ok(Self::Labels(rows)),
+            _ => Ok(Self::Encoded(Some(encode(&rows)?))),
         }
+    }
+
+    fn is_encoded(&self) -> bool {
+        matches!(self, Self::Encoded(_))
     }
 
     fn append(&mut self, other: Self) {
         match (self, other) {
             (Self::Predictions(mine), Self::Predictions(theirs)) => mine.append(&theirs),
             (Self::Labels(mine), Self::Labels(theirs)) => mine.append(theirs),
-            // Arrivals are gathered by kind.
-            (Self::Predictions(_), Self::Labels(_)) | (Self::Labels(_), Self::Predictions(_)) => {}
+            _ => unreachable!("arrivals are gathered by kind, and only rows that are not encoded"),
         }
     }
 
-    fn encode(&self) -> Result<Option<Vec<u8>>, Error> {
-        if self.len() == 0 {
-            return Ok(None);
-        }
+    fn into_body(self) -> Result<Option<Vec<u8>>, Error> {
         match self {
-            Self::Predictions(rows) => encode(rows),
-            Self::Labels(rows) => encode(rows),
+            Self::Predictions(rows) => encode(&rows).map(Some),
+            Self::Labels(rows) => encode(&rows).map(Some),
+            Self::Encoded(body) => Ok(body),
         }
-        .map(Some)
     }
 }
 
@@ -86,134 +120,304 @@ impl Rows {
 #[derive(Debug, Clone)]
 pub(super) struct Lander {
     queue: mpsc::Sender<Waiter>,
+    /// When the commit under way is overdue.
+    due: watch::Receiver<Option<Instant>>,
+    patience: Duration,
 }
+
+/// An arrival that waits; whoever takes it out decides what becomes of it.
+type Slot = Arc<Mutex<Option<Arrival>>>;
+/// Hears which batch an arrival became, or became a part of.
+type Sender = oneshot::Sender<Result<BatchId, Failure>>;
 
 #[derive(Debug)]
 struct Waiter {
-    arrival: Arrival,
-    done: oneshot::Sender<Result<BatchId, Error>>,
+    slot: Slot,
+    done: Sender,
+}
+
+/// Why a batch did not land.
+#[derive(Debug, Clone)]
+enum Failure {
+    /// It is not stored.
+    NotKept(Arc<sqlx::Error>),
+    /// It may be stored.
+    Unknown(Option<Arc<sqlx::Error>>),
+}
+
+impl Failure {
+    fn not_kept(error: sqlx::Error) -> Self {
+        Self::NotKept(Arc::new(error))
+    }
+
+    fn unknown(error: sqlx::Error) -> Self {
+        Self::Unknown(Some(Arc::new(error)))
+    }
+
+    /// Whether one of several batches may be the cause.
+    fn may_be_of_one(&self) -> bool {
+        matches!(self, Self::NotKept(cause) if !passes_by_itself(cause))
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        let (message, source) = match failure {
+            Failure::NotKept(cause) if !passes_by_itself(&cause) => {
+                return Self::Internal(cause);
+            }
+            Failure::NotKept(cause) => (
+                "the batch could not be written; nothing of it was kept, send it again",
+                Some(cause),
+            ),
+            Failure::Unknown(cause) => (
+                "the batch was being written and its outcome is unknown; send it again: rows that are \
+                 stored already count as duplicates",
+                cause,
+            ),
+        };
+        Self::Unavailable {
+            retry_after: RETRY_AFTER,
+            message: message.to_owned(),
+            source: source.map(|cause| cause as _),
+        }
+    }
+}
+
+fn take(slot: &Slot) -> Option<Arrival> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 impl Lander {
-    pub(super) fn start(pool: &PgPool) -> Self {
+    /// Starts landing with one connection of the pool at a time; ends when the last handle is dropped.
+    pub(super) fn start(pool: PgPool) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        let waiting = Arc::new(Mutex::new(waiting));
-        for _ in 0..LANDERS {
-            tokio::spawn(land_groups(pool.clone(), waiting.clone()));
+        let (says_due, due) = watch::channel(None);
+        let patience = patience(&pool);
+        tokio::spawn(land_groups(pool, waiting, says_due));
+        Self {
+            queue,
+            due,
+            patience,
         }
-        Self { queue }
     }
 
     /// Returns the batch that the arrival became, or became a part of, once it is durable.
+    ///
+    /// # Errors
+    /// Unavailable when it is not, or when nobody knows.
     pub(super) async fn land(&self, arrival: Arrival) -> Result<BatchId, Error> {
-        let (done, landed) = oneshot::channel();
-        self.queue.try_send(Waiter { arrival, done }).map_err(|_| {
-            Error::unavailable(
-                RETRY_AFTER,
-                "too many batches are waiting to be written; send it again",
-            )
-        })?;
-        landed.await.unwrap_or_else(|_| {
-            Err(Error::unavailable(
-                RETRY_AFTER,
-                "the service is stopping; send the batch again",
-            ))
-        })
+        if self.is_stuck() {
+            return Err(overloaded());
+        }
+        let slot = Arc::new(Mutex::new(Some(arrival)));
+        let (done, mut landed) = oneshot::channel();
+        let waiter = Waiter {
+            slot: slot.clone(),
+            done,
+        };
+        self.queue.try_send(waiter).map_err(|_| overloaded())?;
+        // Also when the request is cancelled its batch must not stay behind.
+        let _withdrawn = WithdrawOnDrop(slot.clone());
+        let longest = Instant::now() + self.patience * LONGEST_QUEUE;
+        loop {
+            let soon = Instant::now() + self.patience;
+            let until = self.due.borrow().unwrap_or(soon);
+            match tokio::time::timeout_at(until, &mut landed).await {
+                Ok(Ok(outcome)) => return outcome.map_err(Error::from),
+                Ok(Err(_)) => {
+                    return Err(Error::unavailable(
+                        RETRY_AFTER,
+                        "the service is stopping; send the batch again",
+                    ));
+                }
+                Err(_) if self.is_stuck() => {
+                    return Err(match take(&slot) {
+                        Some(_) => overloaded(),
+                        None => Failure::Unknown(None).into(),
+                    });
+                }
+                Err(_) => {
+                    if Instant::now() >= longest && take(&slot).is_some() {
+                        return Err(overloaded());
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_stuck(&self) -> bool {
+        self.due.borrow().is_some_and(|due| due <= Instant::now())
     }
 }
 
-async fn land_groups(pool: PgPool, waiting: Arc<Mutex<mpsc::Receiver<Waiter>>>) {
-    let mut group = Vec::with_capacity(GROUP);
-    while waiting.lock().await.recv_many(&mut group, GROUP).await > 0 {
-        let arrived = std::mem::take(&mut group);
+struct WithdrawOnDrop(Slot);
+
+impl Drop for WithdrawOnDrop {
+    fn drop(&mut self) {
+        take(&self.0);
+    }
+}
+
+fn overloaded() -> Error {
+    Error::unavailable(
+        RETRY_AFTER,
+        "batches are not written fast enough at present; nothing of this one was kept, send it again",
+    )
+}
+
+async fn land_groups(
+    pool: PgPool,
+    mut waiting: mpsc::Receiver<Waiter>,
+    due: watch::Sender<Option<Instant>>,
+) {
+    while let Some(first) = waiting.recv().await {
+        let arrived = group(first, &mut waiting);
         let Ok(batches) = tokio::task::spawn_blocking(|| gather(arrived)).await else {
-            // Encoding has panicked and the waiters with it: each is told to send again.
+            // Encoding has panicked, and with it went the senders, who hear that they may send again.
             continue;
         };
-        let (landings, mut waiters): (Vec<Landing>, Vec<Waiters>) = batches.into_iter().unzip();
+        if batches.is_empty() {
+            continue;
+        }
+        let (landings, mut senders): (Vec<Landing>, Vec<Vec<Sender>>) = batches.into_iter().unzip();
         if crate::faults::defect("acknowledge_before_commit") {
-            for (landing, waiters) in landings.iter().zip(&mut waiters) {
-                let acknowledge = |done: oneshot::Sender<_>| drop(done.send(Ok(landing.batch_id)));
-                waiters.drain(..).for_each(acknowledge);
+            for (landing, senders) in landings.iter().zip(&mut senders) {
+                let acknowledge = |done: Sender| drop(done.send(Ok(landing.batch_id)));
+                senders.drain(..).for_each(acknowledge);
             }
         }
-        let outcome = land_group(&pool, &landings).await;
+        let outcomes = land_group(&pool, &landings, &due).await;
+        due.send_replace(None);
         crate::faults::crash_point("intake.after_commit");
-        for (landing, waiters) in landings.iter().zip(waiters) {
-            let answer = match &outcome {
-                Ok(()) => Ok(landing.batch_id),
-                Err(error) => Err(error.clone()),
-            };
-            for done in waiters {
+        for ((landing, senders), outcome) in landings.iter().zip(senders).zip(outcomes) {
+            for done in senders {
                 // A sender that has gone away does not hear that its batch is durable; it will send it again.
-                let _ = done.send(answer.clone());
+                let _ = done.send(outcome.clone().map(|()| landing.batch_id));
             }
         }
     }
 }
 
-type Waiters = Vec<oneshot::Sender<Result<BatchId, Error>>>;
+/// What is landed next: all that waits and was not withdrawn, up to the size of a group.
+fn group(first: Waiter, waiting: &mut mpsc::Receiver<Waiter>) -> Vec<(Arrival, Sender)> {
+    let mut arrived = Vec::new();
+    let mut bytes = 0;
+    let mut next = Some(first);
+    while let Some(waiter) = next {
+        if let Some(arrival) = take(&waiter.slot) {
+            if let Rows::Encoded(Some(body)) = &arrival.rows {
+                bytes += body.len();
+            }
+            arrived.push((arrival, waiter.done));
+        }
+        let full = arrived.len() == GROUP || bytes >= GROUP_BYTES;
+        next = if full { None } else { waiting.try_recv().ok() };
+    }
+    arrived
+}
 
 /// Makes batches of arrivals, each with those who wait for it.
-fn gather(arrived: Vec<Waiter>) -> Vec<(Landing, Waiters)> {
-    let mut gathered: Vec<(Arrival, Waiters)> = Vec::with_capacity(arrived.len());
-    let mut open: HashMap<(ModelId, BatchKind, &'static str), usize> = HashMap::new();
-    for Waiter { arrival, done } in arrived {
-        let key = (arrival.model_id, arrival.rows.kind(), arrival.format);
-        let is_small = arrival.rows.len() <= SMALL && arrival.rejects.is_empty();
-        match open.get(&key).filter(|_| is_small) {
-            Some(&place) => {
-                let (batch, waiters) = &mut gathered[place];
+fn gather(arrived: Vec<(Arrival, Sender)>) -> Vec<(Landing, Vec<Sender>)> {
+    let mut gathered: Vec<(Arrival, Vec<Sender>)> = Vec::with_capacity(arrived.len());
+    let mut shared: HashMap<(ModelId, BatchKind, &'static str), usize> = HashMap::new();
+    for (arrival, done) in arrived {
+        if arrival.rows.is_encoded() {
+            gathered.push((arrival, vec![done]));
+            continue;
+        }
+        let key = (arrival.model_id, arrival.kind, arrival.format);
+        let place = *shared.entry(key).or_insert(gathered.len());
+        match gathered.get_mut(place) {
+            Some((batch, senders)) => {
                 batch.received += arrival.received;
                 batch.rows.append(arrival.rows);
-                waiters.push(done);
+                senders.push(done);
             }
-            None => {
-                if is_small {
-                    open.insert(key, gathered.len());
-                }
-                gathered.push((arrival, vec![done]));
-            }
+            None => gathered.push((arrival, vec![done])),
         }
     }
     let mut batches = Vec::with_capacity(gathered.len());
-    for (arrival, waiters) in gathered {
-        match arrival.rows.encode() {
-            Ok(body) => batches.push((
-                Landing {
-                    batch_id: BatchId::new(arrival.received_at),
-                    project_id: arrival.project_id,
-                    model_id: arrival.model_id,
-                    kind: arrival.rows.kind(),
-                    format: arrival.format,
-                    body,
-                    received: arrival.received,
-                    rejects: arrival.rejects,
-                    received_at: arrival.received_at,
-                },
-                waiters,
-            )),
-            Err(error) => {
-                for done in waiters {
-                    let _ = done.send(Err(error.clone()));
-                }
-            }
-        }
+    for (arrival, senders) in gathered {
+        let Ok(body) = arrival.rows.into_body() else {
+            // The senders are dropped and hear that they may send again.
+            tracing::error!(model = %arrival.model_id, "could not encode a batch");
+            continue;
+        };
+        let landing = Landing {
+            batch_id: BatchId::new(arrival.received_at),
+            project_id: arrival.project_id,
+            model_id: arrival.model_id,
+            kind: arrival.kind,
+            format: arrival.format,
+            body,
+            received: arrival.received,
+            rejects: arrival.rejects,
+            received_at: arrival.received_at,
+        };
+        batches.push((landing, senders));
     }
     batches
 }
 
-async fn land_group(pool: &PgPool, landings: &[Landing]) -> Result<(), Error> {
-    let written = async {
-        let mut tx = pool.begin().await?;
-        crate::faults::crash_point("intake.before_insert");
-        intake::land(&mut tx, landings).await?;
-        crate::faults::crash_point("intake.before_commit");
-        tx.commit().await
+fn size(landing: &Landing) -> usize {
+    landing.body.as_ref().map_or(0, Vec::len)
+}
+
+/// Lands a group, or its batches one by one when one of them may be what the database objects to.
+async fn land_group(
+    pool: &PgPool,
+    landings: &[Landing],
+    due: &watch::Sender<Option<Instant>>,
+) -> Vec<Result<(), Failure>> {
+    let outcome = land_together(pool, landings, due).await;
+    match outcome {
+        Err(failure) if landings.len() > 1 && failure.may_be_of_one() => {
+            let mut outcomes = Vec::with_capacity(landings.len());
+            for landing in landings {
+                outcomes.push(land_together(pool, std::slice::from_ref(landing), due).await);
+            }
+            outcomes
+        }
+        outcome => vec![outcome; landings.len()],
+    }
+}
+
+async fn land_together(
+    pool: &PgPool,
+    landings: &[Landing],
+    due: &watch::Sender<Option<Instant>>,
+) -> Result<(), Failure> {
+    let bytes: usize = landings.iter().map(size).sum();
+    let allowance = Duration::from_secs(1).mul_f64(bytes as f64 / LEAST_RATE as f64);
+    let patience = patience(pool);
+    due.send_replace(Some(Instant::now() + patience + allowance));
+    let outcome = async {
+        let mut conn = pool.acquire().await.map_err(Failure::not_kept)?;
+        let writing = write(&mut conn, landings);
+        let longest = patience * PERSEVERANCE + allowance * 4;
+        let Ok(outcome) = tokio::time::timeout(longest, writing).await else {
+            // Whatever it waits for, nothing is said to it any more: it would not be heard.
+            drop(conn.detach());
+            tracing::warn!(batches = landings.len(), "gave up landing batches");
+            return Err(Failure::Unknown(None));
+        };
+        outcome
     };
-    written.await.map_err(|cause| Error::Unavailable {
-        retry_after: RETRY_AFTER,
-        message: "the batch could not be written; send it again, its ids make that safe".to_owned(),
-        source: Some(Arc::new(cause)),
-    })
+    let outcome = outcome.await;
+    if outcome.is_err() {
+        discard_idle(pool);
+    }
+    outcome
+}
+
+async fn write(conn: &mut PgConnection, landings: &[Landing]) -> Result<(), Failure> {
+    let mut tx = conn.begin().await.map_err(Failure::not_kept)?;
+    crate::faults::crash_point("intake.before_insert");
+    intake::land(&mut tx, landings)
+        .await
+        .map_err(Failure::not_kept)?;
+    crate::faults::crash_point("intake.before_commit");
+    // From here on, an error does not say that nothing happened.
+    tx.commit().await.map_err(Failure::unknown)
 }

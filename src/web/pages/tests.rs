@@ -15,6 +15,7 @@ use askama::Template;
 
 use crate::domain::clock::ReplayClock;
 use crate::domain::ids::{AlertId, ApprovalId, ModelId, RunId};
+use crate::formats::Limits;
 use crate::outbound::Outbound;
 use crate::services::access::{self, FirstAdmin, Site};
 use crate::services::delivery::Outward;
@@ -272,7 +273,7 @@ impl Browser {
     async fn signed_in(pool: PgPool) -> Self {
         let clock = Arc::new(ReplayClock::starting_at(at("2013-05-13T09:00:00Z")));
         let services = Services {
-            intake: Intake::start(pool.clone()),
+            intake: Intake::start(pool.clone(), pool.clone(), Limits::default()),
             pool,
             clock: clock.clone(),
             wall: clock,
