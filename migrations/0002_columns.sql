@@ -173,7 +173,8 @@ DROP TABLE prediction_keys;
 DROP TABLE predictions;
 DROP TABLE feature_chunks;
 ALTER TABLE new_prediction_keys RENAME TO prediction_keys;
-CREATE INDEX prediction_keys_by_id ON prediction_keys (id_hash);
+-- Hashes hardly ever repeat, so looking for repetitions in full pages is in vain.
+CREATE INDEX prediction_keys_by_id ON prediction_keys (id_hash) WITH (deduplicate_items = off);
 
 -- ── the same in plain SQL ────────────────────────────────────────────────────────────────────────────
 

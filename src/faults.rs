@@ -18,7 +18,7 @@ pub const POINTS: &[&str] = &[
     "intake.before_commit",
     "intake.after_commit",
     "intake.nudged",
-    "settle.claimed",
+    "settle.chosen",
     "settle.decoded",
     "partitions.before_commit",
     "settle.partitions_made",

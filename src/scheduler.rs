@@ -64,6 +64,15 @@ impl Task {
         }
     }
 
+    /// How long it pauses after having worked, however much there is to do. While data pour into a window that
+    /// is over, it changes many times a second; it is measured with what has come together meanwhile.
+    fn rest(self) -> Duration {
+        match self {
+            Self::Evaluate => Duration::from_secs(2),
+            _ => Duration::ZERO,
+        }
+    }
+
     /// Whether what the task does depends on how far event time has come.
     fn follows_event_time(self) -> bool {
         matches!(
@@ -166,14 +175,19 @@ impl Scheduler {
         let nudge = task.nudge(&self.services);
         while !*stopping.borrow() {
             let worked = self.turn(task).await.unwrap_or(false);
-            if worked {
+            let rest = task.rest();
+            if worked && rest.is_zero() {
                 continue;
             }
-            let pause =
-                TimeDelta::from_std(jittered(task.interval())).unwrap_or(TimeDelta::seconds(1));
+            let pause = if worked {
+                rest
+            } else {
+                jittered(task.interval())
+            };
+            let pause = TimeDelta::from_std(pause).unwrap_or(TimeDelta::seconds(1));
             let wake = self.services.wall.now() + pause;
             tokio::select! {
-                () = nudge.notified() => {}
+                () = nudge.notified(), if !worked => {}
                 () = self.services.wall.sleep_until(wake) => {}
                 _ = stopping.changed() => {}
             }

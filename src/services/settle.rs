@@ -23,7 +23,7 @@ use super::profiling::{self, PREDICTION, Yardstick};
 use super::{Error, Services, ingest};
 use crate::domain::batch::{LabelBatch, PredictionBatch};
 use crate::domain::columns::{Column, TextColumn};
-use crate::domain::ids::{BatchId, VersionId};
+use crate::domain::ids::{BatchId, ModelId, VersionId};
 use crate::domain::window::Grain;
 use crate::stats::profile::FeatureProfile;
 use crate::storage::intake::{self, BatchKind, CountAddition, Settled, Waiting};
@@ -35,43 +35,87 @@ use pack::Pack;
 
 /// How many rows one transaction settles, give or take a batch.
 const ROWS: i64 = 20_000;
+/// How many packs one activation settles at most.
+const PACKS: usize = 16;
 /// After how many failures a batch is set aside, kept, for people to look at.
 const ATTEMPTS: i32 = 5;
 
-/// Settles the due batches of one model. Returns whether there was anything to do.
+/// Settles due batches of one model, pack by pack. Returns whether there was anything to do.
 ///
 /// # Errors
 /// When the database is out of reach. A batch that cannot be settled for a reason of its own is tried again
 /// later and then set aside; it holds up nothing else.
 pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, Error> {
-    let mut tx = services.pool.begin().await?;
-    let Some(model_id) = intake::claim_model(&mut tx, now).await? else {
+    let mut conn = services.pool.acquire().await?;
+    let Some(model_id) = intake::due_model(&mut conn, now).await? else {
         return Ok(false);
     };
-    crate::faults::crash_point("settle.claimed");
-    let model = models::get(&mut tx, model_id)
+    crate::faults::crash_point("settle.chosen");
+    let model = models::get(&mut conn, model_id)
         .await?
         .ok_or_else(|| Error::not_found(format!("model {model_id}")))?;
-    let mut due = intake::due(&mut tx, model_id, now, ROWS).await?;
-    drop(tx);
-    // A batch that failed before is settled alone, so that it can fail alone.
-    if let Some(failed) = due.iter().position(|batch| batch.attempts > 0) {
-        due.truncate(failed.max(1));
-    }
-    let due = Arc::new(due);
-    let unpacked = {
-        let due = due.clone();
-        compute(move || Ok(unpack(&due, model_id))).await?
-    };
-    crate::faults::crash_point("settle.decoded");
-    match settle(services, &model, unpacked, now).await {
-        Ok(()) => Ok(true),
-        Err(error @ Error::Unavailable { .. }) => Err(error),
-        Err(error) => {
-            set_back(services, &due, &error, now).await?;
-            Ok(true)
+    drop(conn);
+    let mut due = fetch(services, model_id, None, now).await?;
+    for _ in 0..PACKS {
+        let Some(last) = due.batches.last() else {
+            break;
+        };
+        // The next pack is read and decoded while the database is busy with this one.
+        let following = tokio::spawn({
+            let (services, last) = (services.clone(), last.batch_id);
+            async move { fetch(&services, model_id, Some(last), now).await }
+        });
+        match settle(services, &model, due.unpacked, now).await {
+            Ok(()) => {}
+            Err(error @ Error::Unavailable { .. }) => return Err(error),
+            Err(error) => {
+                set_back(services, &due.batches, &error, now).await?;
+                break;
+            }
         }
+        due = following.await.map_err(Error::internal)??;
     }
+    Ok(true)
+}
+
+/// Batches that are settled together.
+struct Due {
+    batches: Vec<DueBatch>,
+    unpacked: Unpacked,
+}
+
+struct DueBatch {
+    batch_id: BatchId,
+    attempts: i32,
+}
+
+/// Reads and decodes what is due of a model, behind the batch `after`.
+async fn fetch(
+    services: &Services,
+    model_id: ModelId,
+    after: Option<BatchId>,
+    now: DateTime<Utc>,
+) -> Result<Due, Error> {
+    let mut conn = services.pool.acquire().await?;
+    let mut waiting = intake::due(&mut conn, model_id, after, now, ROWS).await?;
+    drop(conn);
+    // A batch that failed before is settled alone, so that it can fail alone.
+    if let Some(failed) = waiting.iter().position(|batch| batch.attempts > 0) {
+        waiting.truncate(failed.max(1));
+    }
+    compute(move || {
+        let batches = waiting.iter().map(|batch| DueBatch {
+            batch_id: batch.batch_id,
+            attempts: batch.attempts,
+        });
+        let due = Due {
+            batches: batches.collect(),
+            unpacked: unpack(&waiting, model_id),
+        };
+        crate::faults::crash_point("settle.decoded");
+        Ok(due)
+    })
+    .await
 }
 
 /// Runs work that keeps a processor busy beside the threads that wait for the network.
@@ -97,7 +141,7 @@ struct LandedLabels {
     rows: LabelBatch,
 }
 
-fn unpack(due: &[Waiting], model_id: crate::domain::ids::ModelId) -> Unpacked {
+fn unpack(due: &[Waiting], model_id: ModelId) -> Unpacked {
     let mut unpacked = Unpacked {
         predictions: Pack::of(model_id),
         ..Unpacked::default()
@@ -131,7 +175,7 @@ fn unpack(due: &[Waiting], model_id: crate::domain::ids::ModelId) -> Unpacked {
 
 async fn set_back(
     services: &Services,
-    due: &[Waiting],
+    due: &[DueBatch],
     error: &Error,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {

@@ -283,12 +283,13 @@ pub struct Waiting {
     pub received_at: DateTime<Utc>,
 }
 
-/// Claims a model that has batches to settle: its row stays locked until the transaction ends.
-pub async fn claim_model(
+/// A model that has batches to settle: one that nobody is working on if there is any, so that several workers
+/// spread over the models.
+pub async fn due_model(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<ModelId>> {
-    sqlx::query_scalar!(
+    let idle = sqlx::query_scalar!(
         r#"
         SELECT model_id AS "model_id: ModelId"
         FROM models
@@ -301,6 +302,21 @@ pub async fn claim_model(
         "#,
         now
     )
+    .fetch_optional(&mut *conn)
+    .await?;
+    if idle.is_some() {
+        return Ok(idle);
+    }
+    sqlx::query_scalar!(
+        r#"
+        SELECT model_id AS "model_id: ModelId"
+        FROM landed_batches
+        WHERE state = 'landed' AND not_before <= $1
+        ORDER BY batch_id
+        LIMIT 1
+        "#,
+        now
+    )
     .fetch_optional(conn)
     .await
 }
@@ -308,11 +324,12 @@ pub async fn claim_model(
 /// How many batches are settled together at most.
 const BATCHES: i64 = 1_000;
 
-/// The oldest batches of a claimed model that are due, in the order they landed: at least one, and as many as
-/// bring `rows` rows together.
+/// The oldest batches of a model that are due, behind `after` in the order they landed: as many as bring `rows`
+/// rows together, and at least one if there is any.
 pub async fn due(
     conn: &mut PgConnection,
     model_id: ModelId,
+    after: Option<BatchId>,
     now: DateTime<Utc>,
     rows: i64,
 ) -> sqlx::Result<Vec<Waiting>> {
@@ -323,6 +340,7 @@ pub async fn due(
             SELECT batch_id, received_rows - rejected_rows AS rows
             FROM landed_batches
             WHERE model_id = $1 AND state = 'landed' AND not_before <= $2
+              AND ($5::uuid IS NULL OR batch_id > $5)
             ORDER BY batch_id
             LIMIT $4
         ), due AS (
@@ -339,7 +357,8 @@ pub async fn due(
         model_id.0,
         now,
         rows,
-        BATCHES
+        BATCHES,
+        after.map(|id| id.0)
     )
     .fetch_all(conn)
     .await

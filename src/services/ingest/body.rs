@@ -14,6 +14,8 @@ const PLAIN: u8 = 3;
 /// Labels were kept like this from the first version on.
 const COMPRESSED_LABELS: u8 = 1;
 const CHECKSUM_BYTES: usize = 4;
+/// What is kept for seconds is compressed as fast as can be.
+const LEVEL: i32 = -3;
 /// Rows of fewer bytes are not compressed.
 const WORTH_COMPRESSING: usize = 4 << 10;
 /// More than any batch within the limits unfolds to: a damaged length must not ask for all memory.
@@ -25,7 +27,7 @@ pub(super) fn encode<B: Serialize>(batch: &B) -> Result<Vec<u8>, Error> {
     let (version, rows) = if rows.len() < WORTH_COMPRESSING {
         (PLAIN, rows)
     } else {
-        let rows = zstd::bulk::compress(&rows, 1).map_err(Error::internal)?;
+        let rows = zstd::bulk::compress(&rows, LEVEL).map_err(Error::internal)?;
         (COMPRESSED, rows)
     };
     let mut body = Vec::with_capacity(FAMILY.len() + 1 + CHECKSUM_BYTES + rows.len());

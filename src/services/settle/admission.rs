@@ -34,8 +34,11 @@ pub(super) async fn admit(
     versions: &[(VersionId, i32)],
     numbers: &[(String, VersionId, i32)],
 ) -> Result<Admission, Error> {
-    let mut verdicts = judge_within(pack, versions);
-    let stored = predictions::keys(conn, pack.id_hashes()).await?;
+    let order = by_hash(pack);
+    let mut verdicts = judge_within(pack, versions, &order);
+    let mut hashes: Vec<i64> = order.iter().map(|row| pack.id_hashes()[*row]).collect();
+    hashes.dedup();
+    let stored = predictions::keys(conn, &hashes).await?;
     if !stored.is_empty() {
         judge_by_stored(conn, pack, versions, numbers, &stored, &mut verdicts).await?;
     }
@@ -57,19 +60,31 @@ pub(super) async fn admit(
     })
 }
 
-fn judge_within(pack: &Pack, versions: &[(VersionId, i32)]) -> Vec<Verdict> {
+/// The rows in the order of their hashes, and of their own among equal ones.
+fn by_hash(pack: &Pack) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..pack.id_hashes().len()).collect();
+    order.sort_unstable_by_key(|row| (pack.id_hashes()[*row], *row));
+    order
+}
+
+fn judge_within(pack: &Pack, versions: &[(VersionId, i32)], order: &[usize]) -> Vec<Verdict> {
     let ids = &pack.rows().prediction_ids;
-    let mut firsts: HashMap<(&str, i32), usize> = HashMap::with_capacity(ids.len());
-    (0..ids.len())
-        .map(|row| {
-            let first = *firsts.entry((&ids[row], versions[row].1)).or_insert(row);
-            if first == row {
-                Verdict::New
-            } else {
-                compare(pack, row, Some(pack.content_hashes()[first]))
+    let mut verdicts = vec![Verdict::New; order.len()];
+    for same_hash in order.chunk_by(|a, b| pack.id_hashes()[*a] == pack.id_hashes()[*b]) {
+        let mut firsts: Vec<usize> = Vec::with_capacity(1);
+        for &row in same_hash {
+            let mut known = firsts.iter();
+            let first = known
+                .find(|first| versions[**first].1 == versions[row].1 && ids[**first] == ids[row]);
+            match first {
+                Some(first) => {
+                    verdicts[row] = compare(pack, row, Some(pack.content_hashes()[*first]))
+                }
+                None => firsts.push(row),
             }
-        })
-        .collect()
+        }
+    }
+    verdicts
 }
 
 /// What a row is whose id is known with this content.

@@ -20,9 +20,10 @@ use crate::storage::predictions::{
 
 /// How many predictions share a chunk at most.
 const CHUNK_ROWS: usize = 4_096;
-/// The last chunk is filled up by new rows only if it has at most this many times as many: every row of it is
-/// written again.
+/// The last chunk is filled up by new rows only if it has at most this many times as many, because every row of it
+/// is written again; and not by so many that they fill most of a chunk of their own.
 const REWRITE: usize = 4;
+const OWN_CHUNK: usize = CHUNK_ROWS / 2;
 
 /// Rows that become one chunk, or are added to one.
 struct Place {
@@ -91,7 +92,8 @@ async fn places(
             present,
         };
         let room = CHUNK_ROWS.saturating_sub(filled);
-        if room > 0 && filled <= rows.len().saturating_mul(REWRITE) {
+        let is_worth_it = rows.len() < OWN_CHUNK && filled <= rows.len().saturating_mul(REWRITE);
+        if room > 0 && is_worth_it {
             let present = predictions::chunk(conn, version_id, day, last, Read::All).await?;
             let rest = rows.split_off(room.min(rows.len()));
             places.push(place(
@@ -100,7 +102,9 @@ async fn places(
                 Some(present),
             ));
         }
-        for (chunk, rows) in (last + 1..).zip(rows.chunks(CHUNK_ROWS)) {
+        // Chunks of one size, instead of full ones and a remainder.
+        let size = rows.len().div_ceil(rows.len().div_ceil(CHUNK_ROWS).max(1));
+        for (chunk, rows) in (last + 1..).zip(rows.chunks(size.max(1))) {
             places.push(place(chunk, rows.to_vec(), None));
         }
     }
