@@ -152,6 +152,13 @@ impl Service {
             Some(replay) => Arc::new(replay.clone()),
             None => wall.clone(),
         };
+        // Whatever may keep the service from starting comes before the first password, which is told only once.
+        let listener = listen(config).await?;
+        let address = listener
+            .local_addr()
+            .context("ask for the address that is listened on")?;
+        let public_url = config.server.base_url(address).to_string();
+        let outward = outward(config)?;
         let first = FirstAdmin {
             project_name: project,
             auto_register: false,
@@ -159,11 +166,6 @@ impl Service {
         };
         let first_sign_in = FirstSignIn(ensure_first_admin(&pool, wall.now(), &first).await?);
 
-        let listener = listen(config).await?;
-        let address = listener
-            .local_addr()
-            .context("ask for the address that is listened on")?;
-        let public_url = config.server.base_url(address).to_string();
         let services = Services {
             intake: Intake::start(pools.intake.clone(), pools.landing.clone(), limits(config)),
             pool,
@@ -171,7 +173,7 @@ impl Service {
             wall,
             public_url: public_url.clone(),
             replay,
-            outward: outward(config)?,
+            outward,
             nudges: Nudges::default(),
         };
         let in_background = Services {

@@ -22,6 +22,7 @@ pub struct Output {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 pub struct PredictionBatch {
     pub prediction_ids: Texts,
+    #[serde(with = "micros")]
     pub predicted_at: Vec<DateTime<Utc>>,
     /// Every row has one.
     pub versions: TextColumn,
@@ -117,6 +118,31 @@ impl PredictionBatch {
         for column in &mut self.features {
             column.resize(rows);
         }
+    }
+}
+
+/// Times as whole microseconds, which is what is kept of them; as texts they would take most of the time that
+/// keeping a batch takes.
+mod micros {
+    use chrono::{DateTime, Utc};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(
+        times: &[DateTime<Utc>],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(times.iter().map(DateTime::timestamp_micros))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<DateTime<Utc>>, D::Error> {
+        let micros: Vec<i64> = Vec::deserialize(deserializer)?;
+        let time = |micros| {
+            DateTime::from_timestamp_micros(micros)
+                .ok_or_else(|| serde::de::Error::custom("a time beyond the calendar"))
+        };
+        micros.into_iter().map(time).collect()
     }
 }
 

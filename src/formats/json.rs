@@ -5,6 +5,8 @@
 //! comma) costs that row and no other, in an array just as with one row per line. Within a row, the text of each value is
 //! kept until its field is known: large integers keep their digits, and nesting is skipped, never descended.
 
+mod plain;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
@@ -247,6 +249,11 @@ fn read_row(
 
 /// `offset` is where the row starts in the body, for messages.
 fn parse_row(row: &[u8], offset: usize) -> Result<Entries<'_>, Fault> {
+    let plain = std::str::from_utf8(row).ok().and_then(plain::read);
+    plain.map_or_else(|| parse_any_row(row, offset), Ok)
+}
+
+fn parse_any_row(row: &[u8], offset: usize) -> Result<Entries<'_>, Fault> {
     let text = std::str::from_utf8(row).map_err(|error| {
         let at = offset + error.valid_up_to();
         malformed(format!("byte {at} of the body is not UTF-8"))

@@ -114,6 +114,8 @@ pub(super) struct Positions {
     positions: HashMap<String, usize>,
     /// The last row, by its serial number, that had the name.
     last_seen: Vec<u64>,
+    /// The position behind the one that was asked for last: rows name their features in one order.
+    expected: usize,
     limit: usize,
     noun: &'static str,
 }
@@ -125,6 +127,7 @@ impl Positions {
             names: Vec::new(),
             positions: HashMap::new(),
             last_seen: Vec::new(),
+            expected: 0,
             limit,
             noun,
         }
@@ -132,8 +135,14 @@ impl Positions {
 
     /// The position of a name, new or known.
     pub fn of(&mut self, name: &str) -> Result<usize, Fault> {
-        if let Some(position) = self.positions.get(name) {
-            return Ok(*position);
+        let expected = self.names.get(self.expected);
+        let known = match expected {
+            Some(expected) if expected == name => Some(self.expected),
+            _ => self.positions.get(name).copied(),
+        };
+        if let Some(position) = known {
+            self.expected = position + 1;
+            return Ok(position);
         }
         check_name(name).map_err(|fault| Fault {
             cause: format!("the name {}", fault.cause),

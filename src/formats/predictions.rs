@@ -227,9 +227,7 @@ impl<'e> PredictionRows<'e> {
     }
 
     fn gather_named<'a>(&mut self, row: Entries<'a>) -> Result<Gathered<'a>, Fault> {
-        let nested = row
-            .iter()
-            .any(|(name, _)| Meaning::of(name) == Meaning::Fixed(Fixed::Features));
+        let nested = row.iter().any(|(name, _)| name == Fixed::Features.name());
         let mut gathered = Gathered::default();
         for (name, raw) in row {
             let meaning = Meaning::of(&name);

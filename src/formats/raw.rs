@@ -266,7 +266,7 @@ pub(super) fn number(text: &str) -> Raw<'_> {
 }
 
 /// Whether a text is a number as JSON writes it. Leading zeros make a code, not a number.
-fn is_number(text: &str) -> bool {
+pub(super) fn is_number(text: &str) -> bool {
     let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
     let rest = text.strip_prefix('-').unwrap_or(text);
     let whole = digits(rest);
@@ -333,6 +333,9 @@ pub(super) fn check_name(name: &str) -> Result<(), Fault> {
 }
 
 fn check_characters(text: &str) -> Result<(), Fault> {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Ok(());
+    }
     check_nul(text)?;
     match text.char_indices().find(|(_, c)| is_unsafe_to_show(*c)) {
         Some((at, c)) => Err(Fault::wrong(format!(

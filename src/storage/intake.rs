@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::copy::CopyRows;
 use crate::domain::batch::{Reject, RejectReason};
 use crate::domain::ids::{BatchId, ModelId, ProjectId};
 
@@ -50,48 +51,44 @@ const REJECT_SAMPLE: usize = 100;
 
 /// Lands batches in one go: the rows, samples of what was refused, and the counts.
 pub async fn land(conn: &mut PgConnection, landings: &[Landing]) -> sqlx::Result<()> {
-    let batch_ids: Vec<Uuid> = landings.iter().map(|l| l.batch_id.0).collect();
-    let project_ids: Vec<Uuid> = landings.iter().map(|l| l.project_id.0).collect();
-    let model_ids: Vec<Uuid> = landings.iter().map(|l| l.model_id.0).collect();
-    let kinds: Vec<String> = landings
-        .iter()
-        .map(|l| l.kind.as_str().to_owned())
-        .collect();
-    let formats: Vec<String> = landings.iter().map(|l| l.format.to_owned()).collect();
-    let bodies: Vec<Option<&[u8]>> = landings.iter().map(|l| l.body.as_deref()).collect();
-    let received: Vec<i64> = landings.iter().map(|l| count(l.received)).collect();
-    let rejected: Vec<i64> = landings
-        .iter()
-        .map(|l| count(l.rejects.len() as u64))
-        .collect();
-    let received_at: Vec<DateTime<Utc>> = landings.iter().map(|l| l.received_at).collect();
-    sqlx::query!(
-        r#"
-        INSERT INTO landed_batches (batch_id, project_id, model_id, kind, format, state, body, received_rows,
-                                    rejected_rows, accepted_rows, duplicate_rows, conflicting_rows,
-                                    received_at, settled_at, attempts, not_before)
-        SELECT batch_id, project_id, model_id, kind, format,
-               CASE WHEN body IS NULL THEN 'settled' ELSE 'landed' END, body, received_rows, rejected_rows,
-               CASE WHEN body IS NULL THEN 0 END, CASE WHEN body IS NULL THEN 0 END,
-               CASE WHEN body IS NULL THEN 0 END, received_at, CASE WHEN body IS NULL THEN received_at END,
-               0, received_at
-        FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::bytea[], $7::bigint[],
-                    $8::bigint[], $9::timestamptz[])
-            AS landing (batch_id, project_id, model_id, kind, format, body, received_rows, rejected_rows,
-                        received_at)
-        "#,
-        &batch_ids,
-        &project_ids,
-        &model_ids,
-        &kinds,
-        &formats,
-        &bodies as &[Option<&[u8]>],
-        &received,
-        &rejected,
-        &received_at
-    )
-    .execute(&mut *conn)
-    .await?;
+    let mut rows = CopyRows::new();
+    for landing in landings {
+        rows.row(16);
+        for id in [landing.batch_id.0, landing.project_id.0, landing.model_id.0] {
+            rows.uuid(id);
+        }
+        rows.text(landing.kind.as_str());
+        rows.text(landing.format);
+        let to_settle = landing.body.is_some();
+        rows.text(if to_settle { "landed" } else { "settled" });
+        match &landing.body {
+            Some(body) => rows.bytea(body),
+            None => rows.null(),
+        }
+        rows.bigint(count(landing.received));
+        rows.bigint(count(landing.rejects.len() as u64));
+        // Accepted, duplicate, conflicting.
+        for _ in 0..3 {
+            if to_settle {
+                rows.null();
+            } else {
+                rows.bigint(0);
+            }
+        }
+        rows.timestamp(landing.received_at);
+        if to_settle {
+            rows.null();
+        } else {
+            rows.timestamp(landing.received_at);
+        }
+        rows.integer(0);
+        rows.timestamp(landing.received_at);
+    }
+    let statement = "COPY landed_batches (batch_id, project_id, model_id, kind, format, state, body, received_rows,
+                                          rejected_rows, accepted_rows, duplicate_rows, conflicting_rows,
+                                          received_at, settled_at, attempts, not_before)
+                     FROM STDIN (FORMAT binary)";
+    rows.copy(conn, statement).await?;
     for landing in landings {
         keep_reject_sample(conn, landing).await?;
     }
