@@ -3,7 +3,7 @@
 //! It is not a cache: whoever asks gets an answer that was looked up after the asking, so a revoked token or a
 //! new champion counts from the next request on, in every replica. But while one look-up is under way, all
 //! further callers wait for the next one together: however many requests there are, each thing is looked up by
-//! one query at a time.
+//! one query at a time. So a look-up has to end by itself, whatever the database does: everybody waits for it.
 
 use std::collections::HashMap;
 use std::hash::Hash;

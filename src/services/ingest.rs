@@ -73,7 +73,7 @@ impl Intake {
         let (pool, token) = (self.pool.clone(), presented.to_owned());
         let look_up = move || {
             let (pool, token) = (pool.clone(), token.clone());
-            async move { authenticate_token(&pool, now, &token).await }
+            async move { answered(&pool, authenticate_token(&pool, now, &token)).await? }
         };
         self.callers.get(presented.to_owned(), look_up).await
     }
@@ -88,7 +88,7 @@ impl Intake {
         let (pool, name) = (self.pool.clone(), model.to_owned());
         let look_up = move || {
             let (pool, name) = (pool.clone(), name.clone());
-            async move { Target::look_up(&pool, project_id, &name, now).await }
+            async move { answered(&pool, Target::look_up(&pool, project_id, &name, now)).await? }
         };
         let looking_up = self.targets.get((project_id, model.to_owned()), look_up);
         answered(&self.pool, looking_up).await?
