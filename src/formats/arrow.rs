@@ -174,7 +174,7 @@ fn unpacked_bytes(mut stream: &[u8]) -> Result<u128, FormatError> {
         };
         let length = usize::try_from(i32::from_le_bytes(*length)).map_err(|_| cut())?;
         if length == 0 {
-            break;
+            return Ok(unpacked);
         }
         let (metadata, rest) = rest.split_at_checked(length).ok_or_else(cut)?;
         let message = root_as_message(metadata).map_err(|error| unreadable(&error.to_string()))?;
@@ -190,7 +190,8 @@ fn unpacked_bytes(mut stream: &[u8]) -> Result<u128, FormatError> {
         unpacked += batch.map_or(0, |batch| unpacked_batch(&batch, body));
         stream = rest;
     }
-    Ok(unpacked)
+    // A part, cut between two messages, would pass for the whole.
+    Err(unreadable("it ends without the mark of its end"))
 }
 
 fn unpacked_batch(batch: &IpcBatch, body: &[u8]) -> u128 {
