@@ -13,6 +13,7 @@ pub mod ids;
 pub mod measurement;
 pub mod message;
 pub mod model;
+pub mod names;
 pub mod packing;
 pub mod pipeline;
 pub mod rule;

@@ -166,7 +166,6 @@ pub(super) fn guarded<T>(
 fn unpacked_bytes(mut stream: &[u8]) -> Result<u128, FormatError> {
     let cut = || unreadable("it ends in the middle of a message");
     let mut unpacked = 0;
-    let mut is_whole = false;
     while let Some((length, rest)) = stream.split_first_chunk::<4>() {
         let (length, rest) = if *length == CONTINUATION {
             rest.split_first_chunk::<4>().ok_or_else(cut)?
@@ -175,8 +174,7 @@ fn unpacked_bytes(mut stream: &[u8]) -> Result<u128, FormatError> {
         };
         let length = usize::try_from(i32::from_le_bytes(*length)).map_err(|_| cut())?;
         if length == 0 {
-            is_whole = true;
-            break;
+            return Ok(unpacked);
         }
         let (metadata, rest) = rest.split_at_checked(length).ok_or_else(cut)?;
         let message = root_as_message(metadata).map_err(|error| unreadable(&error.to_string()))?;
@@ -192,11 +190,8 @@ fn unpacked_bytes(mut stream: &[u8]) -> Result<u128, FormatError> {
         unpacked += batch.map_or(0, |batch| unpacked_batch(&batch, body));
         stream = rest;
     }
-    // Without it, the rows that are missing would never be missed.
-    if !is_whole {
-        return Err(unreadable("it ends without the marker of its end"));
-    }
-    Ok(unpacked)
+    // A part, cut between two messages, would pass for the whole.
+    Err(unreadable("it ends without the mark of its end"))
 }
 
 fn unpacked_batch(batch: &IpcBatch, body: &[u8]) -> u128 {

@@ -306,7 +306,8 @@ fn read_field<'a>(name: &str, text: &'a str) -> Result<Raw<'a>, Fault> {
                 .into_iter()
                 .map(|(key, value)| match read_single(value.get()) {
                     Ok(raw) => Ok((key, raw)),
-                    Err(fault) => Err(fault.in_field(&key)),
+                    Err(fault) if name == OBJECTS[0] => Err(fault.in_field(&key)),
+                    Err(fault) => Err(fault.in_field(&format!("{name}.{key}"))),
                 })
                 .collect();
             entries.map(Raw::Object)

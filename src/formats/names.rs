@@ -1,8 +1,9 @@
 //! Which name fills which field. The names of flat rows are the same in every format.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::raw::{Fault, check_name};
+use super::raw::{Fault, canonical_name, check_name};
 
 /// Fields with a name of their own. The order is that in which faults are looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -107,6 +108,24 @@ impl<'n> Meaning<'n> {
     }
 }
 
+/// Whose names they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Noun {
+    /// Kept in their canonical form.
+    Features,
+    /// Kept as they are: a class is also sent as a value, of predictions and of labels, and must meet itself there.
+    Classes,
+}
+
+impl Noun {
+    fn plural(self) -> &'static str {
+        match self {
+            Self::Features => "features",
+            Self::Classes => "classes",
+        }
+    }
+}
+
 /// Names in order of their first sight, so that a column is found by position and its name is kept once.
 #[derive(Debug)]
 pub(super) struct Positions {
@@ -117,12 +136,11 @@ pub(super) struct Positions {
     /// The position behind the one that was asked for last: rows name their features in one order.
     expected: usize,
     limit: usize,
-    noun: &'static str,
+    noun: Noun,
 }
 
 impl Positions {
-    /// `noun` is the plural used in messages.
-    pub fn new(noun: &'static str, limit: usize) -> Self {
+    pub fn new(noun: Noun, limit: usize) -> Self {
         Self {
             names: Vec::new(),
             positions: HashMap::new(),
@@ -144,19 +162,26 @@ impl Positions {
             self.expected = position + 1;
             return Ok(position);
         }
-        check_name(name).map_err(|fault| Fault {
+        let kept = match self.noun {
+            Noun::Features => canonical_name(name),
+            Noun::Classes => check_name(name).map(|()| Cow::Borrowed(name)),
+        };
+        let kept = kept.map_err(|fault| Fault {
             cause: format!("the name {}", fault.cause),
             ..fault.in_field(name)
         })?;
+        if let Some(position) = self.positions.get(kept.as_ref()) {
+            return Ok(*position);
+        }
         if self.names.len() == self.limit {
-            let (limit, noun) = (self.limit, self.noun);
+            let (limit, noun) = (self.limit, self.noun.plural());
             return Err(
                 Fault::too_large(format!("one body names at most {limit} {noun}")).in_field(name),
             );
         }
         let position = self.names.len();
-        self.names.push(name.to_owned());
-        self.positions.insert(name.to_owned(), position);
+        self.names.push(kept.clone().into_owned());
+        self.positions.insert(kept.into_owned(), position);
         self.last_seen.push(0);
         Ok(position)
     }

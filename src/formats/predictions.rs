@@ -11,8 +11,8 @@ use crate::domain::model::Task;
 
 use super::arrow::{CellColumn, Cells};
 use super::labels::into_label;
-use super::names::{Field, Fixed, Meaning, Positions};
-use super::raw::{Entries, Fault, Raw, check_name};
+use super::names::{Field, Fixed, Meaning, Noun, Positions};
+use super::raw::{Entries, Fault, Raw, canonical_name};
 use super::{Expectations, FormatError, Ledger, ReferenceRows, Rows};
 
 /// Different classes over all rows of a body.
@@ -121,8 +121,8 @@ impl<'e> PredictionRows<'e> {
             purpose,
             expect,
             ledger: Ledger::new(expect.limits),
-            features: Positions::new("features", expect.limits.max_features),
-            classes: Positions::new("classes", MAX_CLASSES),
+            features: Positions::new(Noun::Features, expect.limits.max_features),
+            classes: Positions::new(Noun::Classes, MAX_CLASSES),
             batch: PredictionBatch::default(),
             serial: 0,
         }
@@ -682,16 +682,16 @@ impl Segments {
                 "holds more than {MAX_SEGMENTS} segments"
             )));
         }
-        if self.0.iter().any(|(known, _)| known == name) {
-            return Err(Fault::duplicate(&format!("segments.{name}")));
-        }
         let in_segment = |fault: Fault| fault.in_field(&format!("segments.{name}"));
-        check_name(name).map_err(|fault| Fault {
+        let canonical = canonical_name(name).map_err(|fault| Fault {
             cause: format!("the name {}", fault.cause),
             ..in_segment(fault)
         })?;
+        if self.0.iter().any(|(known, _)| *known == canonical) {
+            return Err(Fault::duplicate(&format!("segments.{name}")));
+        }
         let value = value.into_segment_value().map_err(in_segment)?;
-        self.0.push((name.to_owned(), value));
+        self.0.push((canonical.into_owned(), value));
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 
 use crate::domain::batch::RejectReason;
 use crate::domain::columns::Value;
+use crate::domain::names;
 
 /// The longest id, version, deployment, segment, feature name.
 pub(super) const MAX_NAME_BYTES: usize = 200;
@@ -164,7 +165,7 @@ impl<'a> Raw<'a> {
     /// The value of a segment: whatever a person can read.
     pub fn into_segment_value(self) -> Result<String, Fault> {
         let value = match self {
-            Raw::Number(number) => number.to_string(),
+            Raw::Number(number) => positive_zero(number).to_string(),
             Raw::BigNumber(digits) => digits.into_owned(),
             Raw::Integer(integer) => integer.to_string(),
             Raw::Boolean(boolean) => boolean.to_string(),
@@ -332,12 +333,27 @@ pub(super) fn check_name(name: &str) -> Result<(), Fault> {
     check_characters(name)
 }
 
+/// A name of a feature or segment as it is kept. Those of ids, versions and deployments are compared byte by byte.
+pub(super) fn canonical_name(name: &str) -> Result<Cow<'_, str>, Fault> {
+    check_name(name)?;
+    if let Some((at, c)) = name.char_indices().find(|(_, c)| names::is_invisible(*c)) {
+        return Err(Fault::wrong(format!(
+            "holds the invisible character U+{:04X} at byte {at}",
+            u32::from(c)
+        )));
+    }
+    let canonical = names::canonical(name);
+    // A few characters have a longer form.
+    check_length(&canonical, MAX_NAME_BYTES)?;
+    Ok(canonical)
+}
+
 fn check_characters(text: &str) -> Result<(), Fault> {
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return Ok(());
     }
     check_nul(text)?;
-    match text.char_indices().find(|(_, c)| is_unsafe_to_show(*c)) {
+    match (text.char_indices()).find(|(_, c)| c.is_control() || names::turns_direction(*c)) {
         Some((at, c)) => Err(Fault::wrong(format!(
             "holds the control character U+{:04X} at byte {at}",
             u32::from(c)
@@ -346,9 +362,9 @@ fn check_characters(text: &str) -> Result<(), Fault> {
     }
 }
 
-/// Control characters, and those that turn the direction of the text around them.
+/// Control characters, those that turn the direction of the text around them, those that nobody sees.
 fn is_unsafe_to_show(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+    c.is_control() || names::turns_direction(c) || names::is_invisible(c)
 }
 
 fn check_text(text: &str) -> Result<(), Fault> {

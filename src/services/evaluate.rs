@@ -16,7 +16,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::profiling::Yardstick;
-use super::{Error, Services, configuration};
+use super::{Error, Services, configuration, recount};
 use crate::domain::definitions::{MonitorDef, MonitorKind};
 use crate::domain::ids::{BaselineId, ModelId, VersionId};
 use crate::domain::measurement::{Measure, Measurement, Recipe, Segment, Status};
@@ -25,6 +25,7 @@ use crate::domain::window::{Grain, Window};
 use crate::stats::profile::FeatureProfile;
 use crate::storage::baselines::{self, Baseline, BaselineQuality};
 use crate::storage::models::{self, Deployment, Model};
+use crate::storage::profiles::ProfileKey;
 use crate::storage::windows::{self, MeasuredWindow, Pending, WindowTotals};
 use crate::storage::{measurements, partitions, profiles};
 
@@ -165,23 +166,42 @@ impl Subject<'_> {
         }
     }
 
-    /// The window's profiles, base windows merged, by segment and feature. A damaged profile is reported in the
-    /// log and left out: one bad blob never hides the others.
-    async fn profiles(&self, conn: &mut PgConnection) -> Result<Profiles, Error> {
+    /// The window's profiles, base windows merged, by segment and feature. A base window with a damaged profile is
+    /// counted again; what cannot be, because its rows are gone, is unknown.
+    async fn profiles(&self, conn: &mut PgConnection) -> Result<Current, Error> {
+        let current = self.stored_profiles(conn).await?;
+        let mut mended = false;
+        for start in &current.damaged {
+            let window = (self.version_id, *start);
+            mended |= recount::rebuild(conn, self.model, window, 0, "evaluate", self.now).await?;
+        }
+        if mended {
+            self.stored_profiles(conn).await
+        } else {
+            Ok(current)
+        }
+    }
+
+    async fn stored_profiles(&self, conn: &mut PgConnection) -> Result<Current, Error> {
         let (from, to) = (self.window.start, self.window.end);
-        let mut merged = Profiles::new();
+        let mut current = Current::default();
         for stored in
             profiles::between(conn, self.version_id, from, to, self.yardstick.grid_id).await?
         {
+            let ProfileKey {
+                segment, feature, ..
+            } = stored.key;
             let profile = match FeatureProfile::decode(&stored.profile) {
                 Ok(profile) => profile,
                 Err(error) => {
-                    tracing::error!(key = ?stored.key, %error, "a stored profile is damaged; it is left out");
+                    tracing::error!(?segment, feature, %error, "a stored profile is damaged");
+                    current.damaged.insert(stored.key.window_start);
+                    current.unknown.insert((segment, feature));
                     continue;
                 }
             };
-            let features = merged.entry(stored.key.segment).or_default();
-            match features.entry(stored.key.feature) {
+            let features = current.profiles.entry(segment).or_default();
+            match features.entry(feature) {
                 std::collections::btree_map::Entry::Vacant(entry) => {
                     entry.insert(profile);
                 }
@@ -192,7 +212,48 @@ impl Subject<'_> {
                 }
             }
         }
-        Ok(merged)
+        for (segment, feature) in &current.unknown {
+            if let Some(features) = current.profiles.get_mut(segment) {
+                features.remove(feature);
+            }
+        }
+        Ok(current)
+    }
+
+    /// What is said about a profile that is damaged and could not be counted again.
+    fn unknown(&self, segment: &Segment, feature: &str, measure: Measure) -> Measurement {
+        Measurement {
+            status: Status::Error,
+            baseline_id: self.baseline_id(),
+            recipe: Recipe {
+                method: "from the profiles of the window".to_owned(),
+                cause: Some("a stored profile is damaged, and its rows are gone".to_owned()),
+                ..Recipe::default()
+            },
+            ..self.blank(segment, feature, measure)
+        }
+    }
+}
+
+/// What is known of a window.
+#[derive(Default)]
+struct Current {
+    profiles: Profiles,
+    /// Segments and features of which a part is damaged; they are not in `profiles`, which would pass for all.
+    unknown: BTreeSet<(Segment, String)>,
+    /// Base windows with a damaged profile.
+    damaged: BTreeSet<DateTime<Utc>>,
+}
+
+impl Current {
+    /// Whether the window has rows of the segment.
+    fn knows(&self, segment: &Segment) -> bool {
+        self.profiles.contains_key(segment) || self.unknown.iter().any(|(of, _)| of == segment)
+    }
+
+    fn is_unknown(&self, segment: &Segment, feature: &str) -> bool {
+        self.unknown
+            .contains(&(segment.clone(), feature.to_owned()))
     }
 }
 

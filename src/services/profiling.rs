@@ -3,7 +3,7 @@
 //! value counts the same wherever it comes from.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -463,7 +463,7 @@ pub fn count(
 /// Adds counted profiles to others in memory.
 ///
 /// # Errors
-/// As for [`merge`].
+/// When they do not fit together.
 pub fn gather(
     gathered: &mut BTreeMap<ProfileKey, FeatureProfile>,
     counted: Vec<(ProfileKey, FeatureProfile)>,
@@ -477,32 +477,59 @@ pub fn gather(
     Ok(())
 }
 
-/// Merges profiles into those stored. The caller holds the model's lock.
+/// Merges profiles into those stored. The caller holds the model's lock. Returns the windows of which a stored
+/// profile is damaged: it stays as it is, so that nobody takes the new rows for all rows, until the caller has the
+/// window counted again (`recount::rebuild`).
 ///
 /// # Errors
-/// When a stored profile is damaged or counts something of another kind.
+/// When the database fails.
 pub async fn merge(
     conn: &mut PgConnection,
     model: &Model,
     grid_id: Option<GridId>,
     counted: impl IntoIterator<Item = (ProfileKey, FeatureProfile)>,
-) -> Result<(), Error> {
+) -> Result<BTreeSet<(VersionId, DateTime<Utc>)>, Error> {
     let mut merged: BTreeMap<ProfileKey, FeatureProfile> = counted.into_iter().collect();
     let mut windows: Vec<(VersionId, DateTime<Utc>)> = merged
         .keys()
         .map(|key| (key.version_id, key.window_start))
         .collect();
     windows.dedup();
+    let mut damaged = BTreeSet::new();
     for (version_id, start) in windows {
         let end = start + chrono::TimeDelta::microseconds(1);
         for stored in profiles::between(conn, version_id, start, end, grid_id).await? {
-            if let Some(profile) = merged.get_mut(&stored.key) {
-                let sum = FeatureProfile::decode(&stored.profile).map_err(Error::internal)?;
-                *profile = merged_profile(sum, profile)?;
+            let Some(profile) = merged.get_mut(&stored.key) else {
+                continue;
+            };
+            let sum = FeatureProfile::decode(&stored.profile)
+                .map_err(Error::internal)
+                .and_then(|sum| merged_profile(sum, profile));
+            match sum {
+                Ok(sum) => *profile = sum,
+                Err(error) => {
+                    tracing::error!(key = ?stored.key, error = &error as &dyn std::error::Error, "a stored profile is damaged");
+                    merged.remove(&stored.key);
+                    damaged.insert((version_id, start));
+                }
             }
         }
     }
-    let rows: Vec<StoredProfile> = merged
+    store(conn, model, grid_id, merged).await?;
+    Ok(damaged)
+}
+
+/// Stores profiles in the place of those of the same key. The caller holds the model's lock.
+///
+/// # Errors
+/// When the database fails.
+pub async fn store(
+    conn: &mut PgConnection,
+    model: &Model,
+    grid_id: Option<GridId>,
+    counted: BTreeMap<ProfileKey, FeatureProfile>,
+) -> Result<(), Error> {
+    let rows: Vec<StoredProfile> = counted
         .into_iter()
         .map(|(key, profile)| StoredProfile {
             key,

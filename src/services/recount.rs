@@ -14,6 +14,7 @@ use crate::domain::columns::{Column, TextColumn, Value};
 use crate::domain::ids::VersionId;
 use crate::domain::window::Window;
 use crate::stats::profile::FeatureProfile;
+use crate::storage::audit::{self, AuditEvent};
 use crate::storage::models::{self, Model};
 use crate::storage::predictions::{self, Chunk, ColumnKind, Read, row_column};
 use crate::storage::profiles::{self, ProfileKey};
@@ -34,10 +35,60 @@ pub async fn count_again(
         let span = model.base_window.window_at(window.window_start);
         let counted = count_window(conn, model, &yardstick, window.version_id, span).await?;
         profiles::clear(conn, window.version_id, span.start).await?;
-        profiling::merge(conn, model, yardstick.grid_id, counted).await?;
+        profiling::store(conn, model, yardstick.grid_id, counted).await?;
     }
     windows::touch_all(conn, model.model_id, now).await?;
     Ok(())
+}
+
+/// Replaces all profiles of one base window by a count of its stored rows, because one of them is damaged. The
+/// caller holds the model's lock; `added` rows are being settled: stored already, and not yet known to the window.
+/// Returns whether that was possible: profiles that say less than the window has seen would be believed, so where
+/// rows are gone everything stays as it is. Either way it is recorded.
+///
+/// # Errors
+/// When the database fails or a stored value cannot be counted.
+pub async fn rebuild(
+    conn: &mut PgConnection,
+    model: &Model,
+    (version_id, window_start): (VersionId, DateTime<Utc>),
+    added: u64,
+    actor: &str,
+    now: DateTime<Utc>,
+) -> Result<bool, Error> {
+    let yardstick = Yardstick::load(conn, model.model_id).await?;
+    let span = model.base_window.window_at(window_start);
+    let counted = count_window(conn, model, &yardstick, version_id, span).await?;
+    let found: u64 = (counted.iter())
+        .filter(|(key, _)| key.feature == PREDICTION && key.segment.is_overall())
+        .map(|(_, profile)| profile.counts().rows)
+        .sum();
+    let totals = windows::totals(conn, version_id, span.start, span.end).await?;
+    let known = u64::try_from(totals.predictions).unwrap_or(0) + added;
+    let rebuilt = found >= known;
+    if rebuilt {
+        profiles::clear(conn, version_id, span.start).await?;
+        profiling::store(conn, model, yardstick.grid_id, counted).await?;
+    }
+    tracing::error!(
+        model = model.name, version = %version_id, window = %span.start, found, known, rebuilt,
+        "a profile of this window is damaged; the window was counted again from its rows"
+    );
+    let event = AuditEvent {
+        project_id: Some(model.project_id),
+        at: now,
+        actor,
+        action: if rebuilt {
+            "profiles.rebuild"
+        } else {
+            "profiles.rebuild_failed"
+        },
+        object_kind: "window",
+        object_id: &format!("{}/{version_id}/{}", model.name, span.start.to_rfc3339()),
+        detail: json!({ "rows": found, "known_rows": known }),
+    };
+    audit::record(conn, &event).await?;
+    Ok(rebuilt)
 }
 
 async fn count_window(

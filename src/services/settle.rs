@@ -20,7 +20,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
 use super::profiling::{self, PREDICTION, Yardstick};
-use super::{Error, Services, ingest};
+use super::{Error, Services, ingest, recount};
 use crate::domain::batch::{LabelBatch, PredictionBatch};
 use crate::domain::columns::{Column, TextColumn};
 use crate::domain::ids::{BatchId, ModelId, VersionId};
@@ -363,10 +363,13 @@ async fn settle_predictions(
     chunks::store(conn, model, &sorted, &rows).await?;
     crate::faults::crash_point("settle.rows_stored");
     let counted = counting.await.map_err(Error::internal)??;
-    profiling::merge(conn, model, grid_id, counted).await?;
+    let mut additions = window_additions(model, &sorted, &rows);
+    for window in profiling::merge(conn, model, grid_id, counted).await? {
+        let added = additions.get(&window).map_or(0, |of| of.predictions);
+        recount::rebuild(conn, model, window, added, "settle", now).await?;
+    }
     crate::faults::crash_point("settle.profiles_merged");
 
-    let mut additions = window_additions(model, &sorted, &rows);
     for joined in outcomes::of_new_predictions(conn, model, &sorted, &rows).await? {
         outcomes::note_label(&mut additions, model, &joined);
     }

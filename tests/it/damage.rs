@@ -1,6 +1,7 @@
 //! What happens to a batch that cannot be settled, and to those behind it.
 
 use bellwether::domain::batch::{LabelBatch, LabelValue, PredictionBatch};
+use bellwether::domain::measurement::Status;
 use bellwether::storage::intake;
 use chrono::TimeDelta;
 use serde::Serialize;
@@ -9,6 +10,7 @@ use sqlx::PgPool;
 
 use crate::app::{TestApp, at};
 use crate::fares;
+use crate::snapshot::{assert_profiles_equal_a_recount, snapshot};
 
 /// A batch as it lands, but of rows that the intake would never let pass.
 fn body<B: Serialize>(batch: &B) -> Vec<u8> {
@@ -130,39 +132,162 @@ async fn rows_that_the_database_refuses_hold_up_nothing_and_are_given_up_in_the_
     assert_eq!(status(&app, later).await.state, "settled");
 }
 
+/// Damages the profiles of a feature in every segment, each in its own way: a bit, an end cut off, other bytes.
+async fn damage_profiles(app: &TestApp, feature: &str) {
+    let damaged = sqlx::query(
+        "UPDATE profiles
+         SET profile = CASE segment_value
+             WHEN '' THEN set_byte(profile, length(profile) / 2, get_byte(profile, length(profile) / 2) # 4)
+             WHEN 'EWR' THEN substring(profile FOR length(profile) - 3)
+             ELSE '\\x00' END
+         WHERE feature = $1",
+    )
+    .bind(feature)
+    .execute(&app.services.pool)
+    .await
+    .expect("is damaged");
+    assert!(damaged.rows_affected() >= 3);
+}
+
+async fn rebuilt(app: &TestApp, action: &'static str) -> Vec<String> {
+    sqlx::query_scalar("SELECT actor FROM audit_events WHERE action = $1 ORDER BY at, actor")
+        .bind(action)
+        .fetch_all(&app.services.pool)
+        .await
+        .expect("audit events")
+}
+
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
-async fn a_damaged_profile_is_an_error_of_its_batch_and_can_be_counted_again(pool: PgPool) {
+async fn settling_counts_a_window_again_whose_profiles_are_damaged(pool: PgPool) {
     let app = TestApp::start(pool, "2026-03-03").await;
     app.with_fares("").await;
-    let day = at("2026-03-02");
+    let (day, other) = (at("2026-03-02"), at("2026-03-01"));
     app.predict("fares", &fares::day(day, 20)).await;
+    app.predict("fares", &fares::day(other, 20)).await;
     app.settle().await;
-    sqlx::query("UPDATE profiles SET profile = '\\x00' WHERE feature = 'distance'")
+    damage_profiles(&app, "distance").await;
+    damage_profiles(&app, "latency()").await;
+    // Rows of both days come in with rows of a day that is sound, all in one transaction.
+    let mut more = Vec::new();
+    for day in [day, other, at("2026-02-28")] {
+        more.extend((30..40).map(|i| fares::prediction(day, i)));
+    }
+    let batch = app.predict("fares", &more).await.batch_id;
+    app.settle().await;
+    assert_eq!(status(&app, batch).await.state, "settled");
+    app.assert_conserved("fares").await;
+    assert_eq!(rebuilt(&app, "profiles.rebuild").await, ["settle"; 2]);
+    assert_profiles_equal_a_recount(&app, "fares").await;
+    app.tick("2026-03-03T01:00:00Z").await;
+    for (day, rows) in [("2026-03-02", 30), ("2026-03-01", 30), ("2026-02-28", 10)] {
+        let value = app.value("fares", "wrong_type", "distance", day).await;
+        assert_eq!(value.expect("is measured").2, rows, "{day}");
+    }
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn measuring_counts_a_window_again_whose_profiles_are_damaged(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-03").await;
+    app.with_fares("").await;
+    for model in ["fares", "damaged"] {
+        if model == "damaged" {
+            app.apply(&format!(
+                "models:\n{}{}",
+                fares::declared("fares"),
+                fares::declared(model)
+            ))
+            .await;
+            app.version(model, "v1").await;
+            app.fit(model, "training", &fares::training()).await;
+        }
+        app.predict(model, &fares::day(at("2026-03-02"), 40)).await;
+    }
+    app.settle().await;
+    let sound = snapshot(&app, "fares").await.profiles;
+    sqlx::query(
+        "UPDATE profiles SET profile = '\\x00' FROM models
+         WHERE models.model_id = profiles.model_id AND models.name = 'damaged' AND feature <> 'carrier'",
+    )
+    .execute(&app.services.pool)
+    .await
+    .expect("is damaged");
+    app.tick("2026-03-03T01:00:00Z").await;
+    assert_eq!(rebuilt(&app, "profiles.rebuild").await, ["evaluate"]);
+    let (sound_now, mended) = (
+        snapshot(&app, "fares").await,
+        snapshot(&app, "damaged").await,
+    );
+    assert_eq!(sound_now.profiles, sound);
+    mended.assert_equals(&sound_now, "measured after damage");
+    assert!(!mended.measurements.is_empty());
+    assert_profiles_equal_a_recount(&app, "damaged").await;
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn what_is_damaged_and_cannot_be_counted_again_is_an_error_and_never_left_out(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-03").await;
+    app.with_fares("").await;
+    app.predict("fares", &fares::day(at("2026-03-02"), 40))
+        .await;
+    app.settle().await;
+    damage_profiles(&app, "distance").await;
+    damage_profiles(&app, "prediction()").await;
+    // The rows are gone: a count of what is left would pass for all.
+    for table in ["DELETE FROM prediction_chunks", "DELETE FROM chunk_columns"] {
+        sqlx::query(table)
+            .execute(&app.services.pool)
+            .await
+            .expect("is deleted");
+    }
+    app.tick("2026-03-03T01:00:00Z").await;
+    assert!(rebuilt(&app, "profiles.rebuild").await.is_empty());
+    assert!(!rebuilt(&app, "profiles.rebuild_failed").await.is_empty());
+    for (measure, feature) in [
+        ("wrong_type", "distance"),
+        ("missing_feature", "distance"),
+        ("out_of_range", "distance"),
+        ("psi", "distance"),
+        ("kolmogorov_smirnov", "distance"),
+        ("psi", "prediction()"),
+        ("traffic", ""),
+    ] {
+        let (value, status, rows) = app
+            .value("fares", measure, feature, "2026-03-02")
+            .await
+            .unwrap_or_else(|| panic!("{measure} of {feature} is left out"));
+        assert_eq!(
+            (value, status, rows),
+            (None, Status::Error, 0),
+            "{measure} of {feature}"
+        );
+    }
+    let sound = app.value("fares", "psi", "carrier", "2026-03-02").await;
+    assert!(sound.is_some_and(|(value, _, rows)| value.is_some() && rows == 40));
+    // What comes in later is counted, and the window stays what it is: not known.
+    let batch = app
+        .predict("fares", &[fares::prediction(at("2026-03-02"), 50)])
+        .await;
+    app.tick("2026-03-03T02:00:00Z").await;
+    assert_eq!(status(&app, batch.batch_id).await.state, "settled");
+    let value = app.value("fares", "psi", "distance", "2026-03-02").await;
+    assert!(value.is_some_and(|(_, status, _)| status == Status::Error));
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_damaged_profile_of_a_baseline_is_an_error(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-03").await;
+    app.with_fares("").await;
+    sqlx::query("UPDATE baseline_profiles SET profile = '\\x00' WHERE feature = 'distance'")
         .execute(&app.services.pool)
         .await
         .expect("is damaged");
-    // What is measured leaves the damaged feature out and has all others.
-    app.tick("2026-03-03T01:00:00Z").await;
-    let measured = app.measured("fares").await;
-    let has = |feature: &str, monitor: &str| {
-        measured
-            .iter()
-            .any(|m| m.feature == feature && m.monitor == monitor && m.value.is_some())
-    };
-    assert!(has("carrier", "drift") && has("carrier", "schema"));
-    assert!(!has("distance", "schema"));
-    let model = app.model("fares").await;
-    let mut tx = app.services.pool.begin().await.expect("begins");
-    bellwether::services::recount::count_again(&mut tx, &model, at("2026-03-03"))
-        .await
-        .expect("counts again");
-    tx.commit().await.expect("commits");
-    app.predict("fares", &[fares::prediction(day, 30)]).await;
-    app.tick("2026-03-03T02:00:00Z").await;
-    let value = app
-        .value("fares", "wrong_type", "distance", "2026-03-02")
+    app.predict("fares", &fares::day(at("2026-03-02"), 40))
         .await;
-    assert_eq!(value.expect("is measured").2, 21);
+    app.tick("2026-03-03T01:00:00Z").await;
+    let value = app.value("fares", "psi", "distance", "2026-03-02").await;
+    assert!(value.is_some_and(|(_, status, _)| status == Status::Error));
+    let sound = app.value("fares", "psi", "carrier", "2026-03-02").await;
+    assert!(sound.is_some_and(|(value, _, _)| value.is_some()));
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]

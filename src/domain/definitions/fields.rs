@@ -6,6 +6,7 @@ use url::Url;
 
 use super::problem::{Place, Sink, did_you_mean};
 use super::yaml::{Content, Node};
+use crate::domain::names;
 use crate::domain::pipeline::SecretName;
 
 /// A value and where it stands.
@@ -182,6 +183,14 @@ pub(super) fn located_text(node: &Node, sink: &mut Sink) -> Option<Located<Strin
     text(node, sink).map(|value| Located {
         place: node.place,
         value,
+    })
+}
+
+/// The name of a feature or segment, in the form in which rows have it.
+pub(super) fn name_in_rows(node: &Node, sink: &mut Sink) -> Option<Located<String>> {
+    located_text(node, sink).map(|name| Located {
+        value: names::canonical(&name.value).into_owned(),
+        ..name
     })
 }
 

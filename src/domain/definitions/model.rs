@@ -10,6 +10,7 @@ use super::problem::{Sink, did_you_mean};
 use super::yaml::{Content, Node};
 use crate::domain::measurement::Measure;
 use crate::domain::model::Task;
+use crate::domain::names;
 use crate::domain::schema::{FeatureOverride, FeatureType, Limit};
 use crate::domain::window::Grain;
 
@@ -264,7 +265,7 @@ pub(super) fn read(node: &Node, sink: &mut Sink) -> (Option<Located<String>>, Op
             fields::word(n, s, "a base window", &GRAINS[..2])
         })
         .unwrap_or(Grain::Day);
-    let segments = unique_items(&f, "segments", "segment", sink, fields::located_text);
+    let segments = unique_items(&f, "segments", "segment", sink, fields::name_in_rows);
     let baselines = baselines(&f, sink);
     let baseline_names: Vec<&str> = baselines.names.iter().map(String::as_str).collect();
     let schema = f.get("schema").map(|n| schema(n, &baseline_names, sink));
@@ -518,7 +519,7 @@ fn feature(name: String, node: &Node, typed: bool, sink: &mut Sink) -> Option<Fe
         }
     }
     Some(FeatureOverride {
-        feature: name,
+        feature: names::canonical(&name).into_owned(),
         feature_type,
         required,
         minimum,

@@ -126,7 +126,7 @@ fn condition(node: &Node, rule: &Fields, sink: &mut Sink) -> Option<ConditionDra
 fn measured(when: &Fields, rule: &Fields, sink: &mut Sink) -> Option<MeasuredDraft> {
     let monitor = when.required("monitor", sink, fields::located_text);
     let measures = measures(when, sink);
-    let feature = when.optional("feature", sink, fields::located_text);
+    let feature = when.optional("feature", sink, fields::name_in_rows);
     let segments = when.optional("segments", sink, fields::flag);
     let threshold = threshold(when, sink);
     let at_least = when

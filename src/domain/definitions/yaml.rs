@@ -82,6 +82,8 @@ fn read(
         non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
         strict_booleans: true,
         with_snippet: false,
+        // Aliases of aliases unfold to any size; nobody repeats this much by hand.
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 20_000 },
     };
     serde_saphyr::from_str_with_options::<Option<Node>>(text, options)
 }

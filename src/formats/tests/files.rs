@@ -155,7 +155,7 @@ fn every_flat_type_is_read() {
     }
 }
 
-fn arrow_stream(arrays: Vec<(&str, ArrayRef)>, options: IpcWriteOptions) -> Vec<u8> {
+pub(super) fn arrow_stream(arrays: Vec<(&str, ArrayRef)>, options: IpcWriteOptions) -> Vec<u8> {
     let batch = RecordBatch::try_from_iter(arrays).expect("columns fit");
     let mut writer =
         StreamWriter::try_new_with_options(Vec::new(), &batch.schema(), options).expect("a writer");

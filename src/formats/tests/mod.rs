@@ -2,6 +2,7 @@
 
 mod bodies;
 mod files;
+mod matrix;
 mod poison;
 mod properties;
 mod rows;

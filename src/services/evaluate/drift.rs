@@ -27,14 +27,23 @@ pub(super) async fn measure(
         return Ok(Vec::new());
     };
     let current = subject.profiles(conn).await?;
-    let reference = decode(baselines::profiles(conn, baseline.baseline_id).await?);
-    let mut values = Vec::new();
+    let (reference, damaged) = decode(baselines::profiles(conn, baseline.baseline_id).await?);
+    let mut values: Vec<Measurement> = (damaged.iter())
+        .filter(|(segment, _)| current.knows(segment))
+        .flat_map(|(segment, feature)| damaged_reference(subject, segment, feature))
+        .collect();
     for (segment, features) in &reference {
-        let Some(present) = current.get(segment) else {
+        if !current.knows(segment) {
             continue;
-        };
+        }
+        let present = current.profiles.get(segment);
         for (feature, reference) in features.iter().filter(|(feature, _)| *feature != LATENCY) {
-            match present.get(feature) {
+            if current.is_unknown(segment, feature) {
+                let unknown = |measure| subject.unknown(segment, feature, measure);
+                values.extend(measures_of(reference).map(unknown));
+                continue;
+            }
+            match present.and_then(|present| present.get(feature)) {
                 Some(current) => {
                     values.extend(of_feature(subject, segment, feature, reference, current));
                 }
@@ -50,8 +59,10 @@ pub(super) async fn measure(
     Ok(values)
 }
 
-fn decode(stored: Vec<baselines::BaselineProfile>) -> Profiles {
+/// The baseline's profiles, and those of them that are damaged.
+fn decode(stored: Vec<baselines::BaselineProfile>) -> (Profiles, Vec<(Segment, String)>) {
     let mut profiles: Profiles = BTreeMap::new();
+    let mut damaged = Vec::new();
     for stored in stored {
         match FeatureProfile::decode(&stored.profile) {
             Ok(profile) => {
@@ -62,10 +73,37 @@ fn decode(stored: Vec<baselines::BaselineProfile>) -> Profiles {
             }
             Err(error) => {
                 tracing::error!(feature = stored.feature, %error, "a baseline's profile is damaged");
+                if stored.feature != LATENCY {
+                    damaged.push((stored.segment, stored.feature));
+                }
             }
         }
     }
-    profiles
+    (profiles, damaged)
+}
+
+/// A baseline is fitted again from its file or window by whoever operates the service; until then nothing can be
+/// said. Whether the feature is numeric is not known either.
+fn damaged_reference(
+    subject: &Subject<'_>,
+    segment: &Segment,
+    feature: &str,
+) -> [Measurement; MEASURES.len()] {
+    MEASURES.map(|measure| Measurement {
+        recipe: Recipe {
+            method: "compared with the baseline".to_owned(),
+            cause: Some("the baseline's profile is damaged; fit the baseline again".to_owned()),
+            ..Recipe::default()
+        },
+        ..subject.unknown(segment, feature, measure)
+    })
+}
+
+fn measures_of(reference: &FeatureProfile) -> impl Iterator<Item = Measure> {
+    let numeric = reference.kind() == ProfileKind::Numeric;
+    MEASURES
+        .into_iter()
+        .filter(move |measure| numeric || *measure != Measure::KolmogorovSmirnov)
 }
 
 fn of_feature(
@@ -80,9 +118,7 @@ fn of_feature(
         Err(cause) => return vec![insufficient(subject, segment, feature, &cause.to_string())],
     };
     let numeric = reference.kind() == ProfileKind::Numeric;
-    MEASURES
-        .into_iter()
-        .filter(|measure| numeric || *measure != Measure::KolmogorovSmirnov)
+    measures_of(reference)
         .map(|measure| compared(subject, segment, feature, measure, &comparison, numeric))
         .collect()
 }

@@ -1,18 +1,18 @@
 //! Schema skew: what came in against what is expected of the features.
 
-use super::{Profiles, Subject, share};
+use super::{Current, Subject, share};
 use crate::domain::measurement::{Measure, Measurement, Recipe, Segment, Status};
 use crate::domain::schema::FeatureExpectation;
 use crate::services::profiling::{LATENCY, PREDICTION};
 use crate::stats::profile::FeatureProfile;
 
 /// Every finding measure of every feature in every segment.
-pub(super) fn measure(subject: &Subject<'_>, profiles: &Profiles) -> Vec<Measurement> {
+pub(super) fn measure(subject: &Subject<'_>, current: &Current) -> Vec<Measurement> {
     let mut values = Vec::new();
     if subject.yardstick.expectations().next().is_none() {
         return values;
     }
-    for (segment, features) in profiles {
+    for (segment, features) in &current.profiles {
         let rows = features.get(PREDICTION).map_or(0, |p| p.counts().rows);
         for (feature, profile) in features {
             if feature == PREDICTION || feature == LATENCY {
@@ -20,11 +20,39 @@ pub(super) fn measure(subject: &Subject<'_>, profiles: &Profiles) -> Vec<Measure
             }
             match subject.yardstick.expectation(feature) {
                 Some(expected) => values.extend(of_expected(subject, segment, expected, profile)),
+                // A share of rows, and how many rows there are is not known.
+                None if current.is_unknown(segment, PREDICTION) => {
+                    values.push(subject.unknown(segment, feature, Measure::UnexpectedFeature));
+                }
                 None => values.push(of_unexpected(subject, segment, feature, profile, rows)),
             }
         }
     }
+    for (segment, feature) in &current.unknown {
+        if feature != PREDICTION && feature != LATENCY {
+            let measures = measures_of(subject.yardstick.expectation(feature));
+            values.extend((measures.iter()).map(|m| subject.unknown(segment, feature, *m)));
+        }
+    }
     values
+}
+
+/// What [`of_expected`] and [`of_unexpected`] find out.
+fn measures_of(expected: Option<&FeatureExpectation>) -> Vec<Measure> {
+    let Some(expected) = expected else {
+        return vec![Measure::UnexpectedFeature];
+    };
+    let mut measures = vec![Measure::WrongType, Measure::NullShare];
+    if expected.required {
+        measures.push(Measure::MissingFeature);
+    }
+    if expected.minimum.is_some() || expected.maximum.is_some() {
+        measures.push(Measure::OutOfRange);
+    }
+    if expected.categories.is_some() {
+        measures.push(Measure::UnseenCategory);
+    }
+    measures
 }
 
 fn of_expected(

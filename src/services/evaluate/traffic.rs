@@ -1,6 +1,6 @@
 //! Traffic: how many predictions, how many of them failed, how long they took.
 
-use super::{Profiles, Subject, share};
+use super::{Current, Subject, share};
 use crate::domain::measurement::{Measure, Measurement, Recipe, Segment, Status};
 use crate::services::profiling::{LATENCY, PREDICTION};
 
@@ -12,9 +12,17 @@ const QUANTILES: [(Measure, f64); 3] = [
 
 /// Traffic per segment, error rate overall, latency quantiles per segment that reports latencies.
 #[expect(clippy::cast_precision_loss, reason = "a count of rows as a value")]
-pub(super) fn measure(subject: &Subject<'_>, profiles: &Profiles) -> Vec<Measurement> {
+pub(super) fn measure(subject: &Subject<'_>, current: &Current) -> Vec<Measurement> {
     let mut values = vec![error_rate(subject)];
-    for (segment, features) in profiles {
+    for (segment, feature) in &current.unknown {
+        let measures: Vec<Measure> = match feature.as_str() {
+            PREDICTION => vec![Measure::Traffic],
+            LATENCY => QUANTILES.map(|(measure, _)| measure).to_vec(),
+            _ => continue,
+        };
+        values.extend((measures.iter()).map(|measure| subject.unknown(segment, "", *measure)));
+    }
+    for (segment, features) in &current.profiles {
         if let Some(predictions) = features.get(PREDICTION) {
             let rows = predictions.counts().rows;
             values.push(Measurement {

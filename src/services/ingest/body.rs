@@ -88,9 +88,15 @@ pub fn decode<B: DeserializeOwned>(body: &[u8]) -> Result<B, BodyError> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::domain::batch::{LabelBatch, LabelValue};
+    use std::collections::BTreeSet;
+
     use chrono::DateTime;
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+    use crate::domain::batch::{LabelBatch, LabelValue, Output, PredictionBatch};
+    use crate::domain::columns::{Column, Value};
 
     fn batch(rows: usize) -> LabelBatch {
         LabelBatch {
@@ -131,13 +137,85 @@ mod tests {
         }
     }
 
+    fn predictions(rows: usize) -> PredictionBatch {
+        let mut batch = PredictionBatch::default();
+        let mut distance = Column::new("distance");
+        let mut carrier = Column::new("carrier");
+        for row in 0..rows {
+            batch.prediction_ids.push(&format!("id {row}"));
+            batch.predicted_at.push(DateTime::UNIX_EPOCH);
+            batch.versions.push(Some("v1"));
+            batch.outputs.push(Output {
+                value: Some(row as f64),
+                ..Output::default()
+            });
+            batch.segments.push(vec![("origin".into(), "EWR".into())]);
+            batch.latency_ms.push((row % 2 == 0).then_some(1.5));
+            batch.errors.push((row % 7 == 0).then_some("time-out"));
+            batch.deployments.push(None);
+            distance.push(&Value::Number(row as f64 * 1.25));
+            carrier.push(&Value::Text(["UA", "AA", ""][row % 3].into()));
+        }
+        batch.features = vec![distance, carrier];
+        batch
+    }
+
     #[test]
-    fn labels_landed_by_the_first_version_are_read() {
+    fn ten_thousand_random_bit_flips_are_all_found() {
+        fn is_found<B: DeserializeOwned>(body: &[u8]) -> bool {
+            decode::<B>(body).is_err()
+        }
+        type IsFound = fn(&[u8]) -> bool;
+        let [labels, more_labels] = [2, 1_000].map(|rows| encode(&batch(rows)).expect("encodes"));
+        let [rows, more_rows] = [3, 1_000].map(|rows| encode(&predictions(rows)).expect("encodes"));
+        let seeds: [(Vec<u8>, IsFound, u8); 5] = [
+            (labels, is_found::<LabelBatch>, PLAIN),
+            (more_labels, is_found::<LabelBatch>, COMPRESSED),
+            (rows, is_found::<PredictionBatch>, PLAIN),
+            (more_rows, is_found::<PredictionBatch>, COMPRESSED),
+            (
+                landed_by_the_first_version(),
+                is_found::<LabelBatch>,
+                COMPRESSED_LABELS,
+            ),
+        ];
+        for (body, is_found, version) in &seeds {
+            assert_eq!(body[FAMILY.len()], *version);
+            assert!(!is_found(body));
+        }
+        let mut rng = StdRng::seed_from_u64(24);
+        for flip in 0..10_000 {
+            let (body, is_found, _) = &seeds[flip % seeds.len()];
+            let mut damaged = body.clone();
+            // Most damage is one bit; some is more.
+            let bits = if flip % 4 == 0 {
+                rng.random_range(2..=32)
+            } else {
+                1
+            };
+            let mut flipped = BTreeSet::new();
+            while flipped.len() < bits {
+                flipped.insert((rng.random_range(0..damaged.len()), rng.random_range(0..8)));
+            }
+            for (byte, bit) in &flipped {
+                damaged[*byte] ^= 1 << bit;
+            }
+            assert!(is_found(&damaged), "flip {flip}: {flipped:?}");
+        }
+    }
+
+    fn landed_by_the_first_version() -> Vec<u8> {
         let rows = postcard::to_allocvec(&batch(3)).expect("serialises");
         let rows = zstd::encode_all(rows.as_slice(), 1).expect("compresses");
         let mut body = b"BWB\x01".to_vec();
         body.extend_from_slice(&crc32c::crc32c(&rows).to_le_bytes());
         body.extend_from_slice(&rows);
+        body
+    }
+
+    #[test]
+    fn labels_landed_by_the_first_version_are_read() {
+        let body = landed_by_the_first_version();
         assert_eq!(decode::<LabelBatch>(&body).expect("decodes"), batch(3));
     }
 }

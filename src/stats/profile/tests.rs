@@ -1,8 +1,11 @@
 //! Tests of profiles: what they count, that merging has no order, and that bytes are not trusted.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 use super::*;
 
@@ -320,6 +323,42 @@ static SEEDS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
         categorical(&names).encode(),
     ]
 });
+
+#[test]
+fn ten_thousand_random_bit_flips_are_all_found() {
+    let grid = Grid::fit(&(0..500).map(f64::from).collect::<Vec<_>>(), 64);
+    let many: Vec<f64> = (0..900).map(f64::from).collect();
+    let plain = [
+        numeric(&[], None).encode(),
+        numeric(&many[..50], None).encode(),
+        numeric(&many, None).encode(),
+    ];
+    let with_grid = numeric(&many[..5], Some(&grid)).encode();
+    let seeds: Vec<&Vec<u8>> = plain
+        .iter()
+        .chain([&with_grid])
+        .chain(SEEDS.iter())
+        .collect();
+    let mut rng = StdRng::seed_from_u64(24);
+    for flip in 0..10_000 {
+        let mut damaged = seeds[flip % seeds.len()].clone();
+        // Most damage is one bit; some is more.
+        let bits = if flip % 4 == 0 {
+            rng.random_range(2..=32)
+        } else {
+            1
+        };
+        let mut flipped = BTreeSet::new();
+        while flipped.len() < bits {
+            flipped.insert((rng.random_range(0..damaged.len()), rng.random_range(0..8)));
+        }
+        for (byte, bit) in &flipped {
+            damaged[*byte] ^= 1 << bit;
+        }
+        let read = FeatureProfile::decode(&damaged);
+        assert!(read.is_err(), "flip {flip}: {flipped:?}");
+    }
+}
 
 proptest! {
     #[test]

@@ -1,0 +1,279 @@
+//! What each fuzz target does with its input, as plain functions. They are included twice: by the targets, for
+//! cargo-fuzz, and by `tests/it/fuzz.rs`, which runs them over the corpus and over mutations of it in every test.
+//!
+//! An input may be refused in any way but by a panic. What is accepted has to keep what the decoders promise:
+//! bounded by [`LIMITS`], nothing lost between rows received, kept and refused, and nothing in it that the
+//! database cannot keep or that deceives a reader.
+
+use bellwether::domain::batch::{Decoded, LabelBatch, PredictionBatch, Reject};
+use bellwether::domain::columns::{Column, Value};
+use bellwether::domain::definitions::{self, SourceFile};
+use bellwether::domain::model::Task;
+use bellwether::domain::names;
+use bellwether::formats::{
+    Expectations, Format, Limits, decode_labels, decode_predictions, decode_reference,
+};
+use bellwether::services::ingest::decode_body;
+use bellwether::stats::profile::FeatureProfile;
+use chrono::{DateTime, Utc};
+
+/// A target by its name, which is also that of its folder in the corpus.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: [Target; 8] = [
+    ("json", json),
+    ("ndjson", ndjson),
+    ("csv", csv),
+    ("parquet", parquet),
+    ("arrow", arrow),
+    ("landed", landed),
+    ("profile", profile),
+    ("definitions", definitions),
+];
+
+/// Every format of rows.
+pub const FORMATS: [Format; 5] = [
+    Format::Json,
+    Format::Ndjson,
+    Format::Csv,
+    Format::Parquet,
+    Format::Arrow,
+];
+
+/// The target of a format. A new format does not compile before it has one.
+pub fn target_of(format: Format) -> &'static str {
+    match format {
+        Format::Json => "json",
+        Format::Ndjson => "ndjson",
+        Format::Csv => "csv",
+        Format::Parquet => "parquet",
+        Format::Arrow => "arrow",
+    }
+}
+
+/// Small, so that what is out of proportion shows with small inputs.
+const LIMITS: Limits = Limits {
+    max_rows: 5_000,
+    max_features: 100,
+    max_cells: 50_000,
+    max_text_bytes: 1 << 20,
+    max_unpacked_bytes: 8 << 20,
+};
+const TASKS: [Task; 3] = [Task::Regression, Task::Binary, Task::Multiclass];
+/// A cause names a place and repeats a little of what was sent, never all of it.
+const MOST_CAUSE_BYTES: usize = 4_000;
+
+/// Rows as a JSON document.
+pub fn json(data: &[u8]) {
+    rows(Format::Json, data);
+}
+
+/// Rows as one JSON object a line.
+pub fn ndjson(data: &[u8]) {
+    rows(Format::Ndjson, data);
+}
+
+/// Rows as CSV.
+pub fn csv(data: &[u8]) {
+    rows(Format::Csv, data);
+}
+
+/// Rows as Parquet.
+pub fn parquet(data: &[u8]) {
+    rows(Format::Parquet, data);
+}
+
+/// Rows as Arrow IPC.
+pub fn arrow(data: &[u8]) {
+    rows(Format::Arrow, data);
+}
+
+/// As predictions, labels and the rows of a baseline, of every task.
+fn rows(format: Format, data: &[u8]) {
+    let instant = |seconds| DateTime::<Utc>::from_timestamp(seconds, 0).expect("in the calendar");
+    for task in TASKS {
+        let expect = Expectations {
+            task,
+            default_version: Some("v1"),
+            earliest: instant(1_300_000_000),
+            latest: instant(1_800_000_000),
+            received_at: instant(1_700_000_000),
+            limits: LIMITS,
+        };
+        if let Ok(decoded) = decode_predictions(format, data, &expect) {
+            check_predictions(&decoded, &expect);
+        }
+        if let Ok(decoded) = decode_labels(format, data, &expect) {
+            check_labels(&decoded, &expect);
+        }
+        if let Ok(rows) = decode_reference(format, data, task) {
+            assert_eq!(rows.labels.len(), rows.len());
+            check_columns(&rows.features, rows.len());
+        }
+    }
+}
+
+fn check_predictions(decoded: &Decoded<PredictionBatch>, expect: &Expectations<'_>) {
+    let batch = &decoded.batch;
+    check_counts(decoded, batch.len());
+    let lengths = [
+        batch.predicted_at.len(),
+        batch.versions.codes().len(),
+        batch.outputs.len(),
+        batch.segments.len(),
+        batch.latency_ms.len(),
+        batch.errors.codes().len(),
+        batch.deployments.codes().len(),
+    ];
+    assert_eq!(lengths, [batch.len(); 7]);
+    check_columns(&batch.features, batch.len());
+    assert!(batch.features.len() <= LIMITS.max_features);
+    assert!(batch.len() * batch.features.len() <= LIMITS.max_cells);
+    let mut bytes = 0;
+    let mut keep = |text: &str| {
+        assert!(!text.contains('\0'));
+        bytes += text.len();
+    };
+    batch.prediction_ids.iter().for_each(&mut keep);
+    for texts in [&batch.versions, &batch.errors, &batch.deployments] {
+        texts.iter().flatten().for_each(&mut keep);
+    }
+    for (name, value) in batch.segments.iter().flatten() {
+        assert_eq!(names::canonical(name), *name);
+        keep(name);
+        keep(value);
+    }
+    for output in &batch.outputs {
+        output.class.as_deref().into_iter().for_each(&mut keep);
+        for (class, probability) in &output.probabilities {
+            keep(class);
+            assert!((0.0..=1.0).contains(probability));
+        }
+        assert!(output.value.is_none_or(f64::is_finite));
+        assert!(
+            output
+                .score
+                .is_none_or(|score| (0.0..=1.0).contains(&score))
+        );
+    }
+    for column in &batch.features {
+        for value in column.iter() {
+            if let Value::Text(text) = value {
+                keep(&text);
+            }
+        }
+    }
+    assert!(bytes <= LIMITS.max_text_bytes, "{bytes} bytes of text");
+    let times = expect.earliest..=expect.latest;
+    assert!(batch.predicted_at.iter().all(|at| times.contains(at)));
+}
+
+fn check_labels(decoded: &Decoded<LabelBatch>, expect: &Expectations<'_>) {
+    let batch = &decoded.batch;
+    check_counts(decoded, batch.len());
+    assert_eq!(
+        [batch.labels.len(), batch.observed_at.len()],
+        [batch.len(); 2]
+    );
+    assert!(batch.prediction_ids.iter().all(|id| !id.contains('\0')));
+    let times = expect.earliest..=expect.latest;
+    assert!(batch.observed_at.iter().all(|at| times.contains(at)));
+}
+
+fn check_counts<B>(decoded: &Decoded<B>, kept: usize) {
+    assert!(decoded.received <= LIMITS.max_rows);
+    assert_eq!(decoded.received, (kept + decoded.rejects.len()) as u64);
+    assert_eq!(decoded.lines.len(), kept);
+    for Reject { field, cause, .. } in &decoded.rejects {
+        for text in [field, cause] {
+            assert!(text.len() <= MOST_CAUSE_BYTES, "{} bytes", text.len());
+            assert!(!text.contains(is_deceptive), "{text:?}");
+        }
+    }
+}
+
+fn check_columns(columns: &[Column], rows: usize) {
+    for column in columns {
+        assert_eq!(column.len(), rows);
+        assert_eq!(names::canonical(&column.name), column.name);
+        let deceptive = |c| is_deceptive(c) || names::is_invisible(c);
+        assert!(!column.name.contains(deceptive), "{:?}", column.name);
+    }
+}
+
+fn is_deceptive(c: char) -> bool {
+    c.is_control() || names::turns_direction(c)
+}
+
+/// A landed body, and behind a checksum that fits, the rows in it.
+pub fn landed(data: &[u8]) {
+    read_landed(data);
+    for version in 1..=3 {
+        let checksum = match version {
+            1 => crc32c::crc32c(data),
+            _ => crc32c::crc32c_append(version.into(), data),
+        };
+        let mut body = b"BWB".to_vec();
+        body.push(version);
+        body.extend(checksum.to_le_bytes());
+        body.extend(data);
+        read_landed(&body);
+    }
+}
+
+fn read_landed(body: &[u8]) {
+    if let Ok(batch) = decode_body::<PredictionBatch>(body) {
+        assert_eq!(batch.prediction_ids.iter().count(), batch.len());
+        for column in &batch.features {
+            assert_eq!(column.iter().count(), column.len());
+            let rows: Vec<usize> = (0..column.len()).rev().collect();
+            assert_eq!(column.select(&rows).len(), column.len());
+        }
+        let _ = batch.versions.iter().flatten().count();
+    }
+    if let Ok(batch) = decode_body::<LabelBatch>(body) {
+        assert_eq!(batch.is_empty(), batch.prediction_ids.is_empty());
+    }
+}
+
+/// A stored profile, and behind a checksum that fits, what is in it.
+pub fn profile(data: &[u8]) {
+    read_profile(data);
+    let mut signed = b"BW\x01\x01".to_vec();
+    signed.extend(data);
+    signed.extend(crc32c::crc32c(&signed).to_le_bytes());
+    read_profile(&signed);
+}
+
+fn read_profile(data: &[u8]) {
+    if let Ok(profile) = FeatureProfile::decode(data) {
+        let mut twice = profile.clone();
+        twice.merge(&profile).expect("a profile fits itself");
+        assert_eq!(twice.counts().rows, 2 * profile.counts().rows);
+        let _ = (
+            twice.quantile(0.5),
+            twice.standard_deviation(),
+            twice.distinct(),
+            twice.categories().count(),
+        );
+        FeatureProfile::decode(&profile.encode()).expect("what was read can be written");
+    }
+}
+
+/// Configuration and a runbook.
+pub fn definitions(data: &[u8]) {
+    let text = String::from_utf8_lossy(data).into_owned();
+    for path in ["fuzz.yaml", "fuzz.md"] {
+        let file = SourceFile {
+            path: path.to_owned(),
+            text: text.clone(),
+        };
+        if let Err(problems) = definitions::parse(&[file]) {
+            assert!(!problems.is_empty());
+            let report = definitions::check_report(&problems);
+            // Each problem repeats a little of the file.
+            assert!(report.len() <= 10_000 + 200 * text.len());
+        }
+    }
+}
