@@ -42,6 +42,14 @@ const MEMORY_BUDGET_RANGE: (u64, u64) = (1024 * 1024, 1024 * 1024 * 1024 * 1024)
 const DEFAULT_DATABASE_WAIT_MS: u64 = 250;
 const DATABASE_WAIT_MS_RANGE: (u64, u64) = (20, 60_000);
 const DEFAULT_MAX_ROWS: u64 = 100_000;
+const DEFAULT_ORPHAN_LABEL_DAYS: u64 = 30;
+const ORPHAN_LABEL_DAYS_RANGE: (u64, u64) = (1, 3_650);
+const DEFAULT_MAX_FEATURES: u64 = 2_000;
+const MAX_FEATURES_RANGE: (u64, u64) = (1, 20_000);
+const DEFAULT_MAX_SEGMENT_VALUES: u64 = 200;
+const MAX_SEGMENT_VALUES_RANGE: (u64, u64) = (1, 10_000);
+const DEFAULT_ANNOTATE_AFTER_HOURS: u64 = 24;
+const ANNOTATE_AFTER_HOURS_RANGE: (u64, u64) = (1, 8_784);
 const MAX_ROWS_RANGE: (u64, u64) = (1, 10_000_000);
 
 /// Everything that can be set.
@@ -59,6 +67,8 @@ pub struct Config {
     pub telemetry: TelemetryConfig,
     /// Limits on what is taken in.
     pub intake: IntakeConfig,
+    /// When people are told of alerts.
+    pub alerting: AlertingConfig,
     /// Environment variables that begin like a setting but are none: worth a warning once logging runs.
     pub unknown_variables: Vec<String>,
 }
@@ -195,6 +205,19 @@ pub struct IntakeConfig {
     pub database_wait_ms: u64,
     /// The most rows taken in by one request.
     pub max_rows: u64,
+    /// The most features of a model.
+    pub max_features: u64,
+    /// The most values of one segment in one base window.
+    pub max_segment_values: u64,
+    /// How long a label waits for its prediction.
+    pub orphan_label_days: u64,
+}
+
+/// `[alerting]`
+#[derive(Debug, Clone, Copy)]
+pub struct AlertingConfig {
+    /// How long ago a window may have ended for people to be told of an alert about it.
+    pub annotate_after_hours: u64,
 }
 
 impl Default for IntakeConfig {
@@ -207,6 +230,9 @@ impl Default for IntakeConfig {
             memory_budget: DEFAULT_MEMORY_BUDGET,
             database_wait_ms: DEFAULT_DATABASE_WAIT_MS,
             max_rows: DEFAULT_MAX_ROWS,
+            max_features: DEFAULT_MAX_FEATURES,
+            max_segment_values: DEFAULT_MAX_SEGMENT_VALUES,
+            orphan_label_days: DEFAULT_ORPHAN_LABEL_DAYS,
         }
     }
 }
@@ -271,6 +297,7 @@ impl Config {
         let outbound = outbound(&mut source);
         let telemetry = telemetry(&mut source);
         let intake = intake(&mut source);
+        let alerting = alerting(&mut source);
         let (problems, unknown_variables) = source.finish();
         if !problems.is_empty() {
             return Err(ConfigError { problems });
@@ -282,6 +309,7 @@ impl Config {
             outbound,
             telemetry,
             intake,
+            alerting,
             unknown_variables,
         })
     }
@@ -661,11 +689,37 @@ fn intake(source: &mut Source<'_>) -> IntakeConfig {
             DATABASE_WAIT_MS_RANGE,
         ),
         max_rows: of("intake.max_rows", default.max_rows, MAX_ROWS_RANGE),
+        max_features: of(
+            "intake.max_features",
+            default.max_features,
+            MAX_FEATURES_RANGE,
+        ),
+        max_segment_values: of(
+            "intake.max_segment_values",
+            default.max_segment_values,
+            MAX_SEGMENT_VALUES_RANGE,
+        ),
+        orphan_label_days: of(
+            "intake.orphan_label_days",
+            default.orphan_label_days,
+            ORPHAN_LABEL_DAYS_RANGE,
+        ),
     };
     if let Some(cause) = config.contradiction() {
         source.problem(Origin::Missing, "intake.memory_budget", cause);
     }
     config
+}
+
+fn alerting(source: &mut Source<'_>) -> AlertingConfig {
+    AlertingConfig {
+        annotate_after_hours: number(
+            source,
+            "alerting.annotate_after_hours",
+            DEFAULT_ANNOTATE_AFTER_HOURS,
+            ANNOTATE_AFTER_HOURS_RANGE,
+        ),
+    }
 }
 
 impl IntakeConfig {

@@ -15,7 +15,8 @@ use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::services::{
-    Error, Services, alerting, baselines, delivery, evaluate, retraining, runbooks, settle,
+    Error, Services, alerting, baselines, delivery, evaluate, orphans, overflow, retraining,
+    runbooks, settle,
 };
 
 /// The background tasks, in the order of the data's way.
@@ -28,11 +29,12 @@ pub enum Task {
     Respond,
     Retrain,
     Deliver,
+    GiveUpLabels,
 }
 
 impl Task {
     /// All tasks, in order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Settle,
         Self::FitBaselines,
         Self::Evaluate,
@@ -40,6 +42,7 @@ impl Task {
         Self::Respond,
         Self::Retrain,
         Self::Deliver,
+        Self::GiveUpLabels,
     ];
 
     /// The word used in metrics and logs.
@@ -53,6 +56,7 @@ impl Task {
             Self::Respond => "respond",
             Self::Retrain => "retrain",
             Self::Deliver => "deliver",
+            Self::GiveUpLabels => "give_up_labels",
         }
     }
 
@@ -61,6 +65,7 @@ impl Task {
         match self {
             Self::Settle | Self::Respond | Self::Retrain | Self::Deliver => Duration::from_secs(1),
             Self::FitBaselines | Self::Evaluate | Self::Alert => Duration::from_secs(5),
+            Self::GiveUpLabels => Duration::from_secs(300),
         }
     }
 
@@ -77,7 +82,7 @@ impl Task {
     fn follows_event_time(self) -> bool {
         matches!(
             self,
-            Self::Settle | Self::FitBaselines | Self::Evaluate | Self::Alert
+            Self::Settle | Self::FitBaselines | Self::Evaluate | Self::Alert | Self::GiveUpLabels
         )
     }
 
@@ -88,6 +93,8 @@ impl Task {
             Self::Respond | Self::Retrain => services.nudges.respond.clone(),
             Self::Deliver => services.nudges.deliver.clone(),
             Self::FitBaselines | Self::Evaluate | Self::Alert => services.nudges.evaluate.clone(),
+            // Nothing hurries it.
+            Self::GiveUpLabels => Arc::new(Notify::new()),
         }
     }
 
@@ -106,6 +113,7 @@ impl Task {
             Self::Respond => runbooks::activate(services, now).await,
             Self::Retrain => retraining::activate(services, now).await,
             Self::Deliver => delivery::activate(services, now).await,
+            Self::GiveUpLabels => orphans::activate(services, now).await,
         }
     }
 }
@@ -118,6 +126,17 @@ struct Instruments {
 
 impl Instruments {
     fn new(meter: &Meter) -> Self {
+        meter
+            .u64_observable_counter("bellwether_intake_overflow")
+            .with_description(
+                "What went over a cap: models and rows refused, values dropped, rows without a segment value.",
+            )
+            .with_callback(|observer| {
+                for (kind, counted) in overflow::counted() {
+                    observer.observe(counted, &[KeyValue::new("kind", kind.as_str())]);
+                }
+            })
+            .build();
         Self {
             activations: meter
                 .u64_counter("bellwether_task_activations")

@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
@@ -35,7 +35,7 @@ use crate::scheduler::Scheduler;
 use crate::services::access::{FirstAdmin, OneTimePassword, Site, ensure_first_admin};
 use crate::services::delivery::Outward;
 use crate::services::ingest::Intake;
-use crate::services::{Nudges, Services};
+use crate::services::{Bounds, Nudges, Services};
 use crate::storage::cluster::{ClusterSettings, Durability, PrivateCluster};
 use crate::storage::{MIGRATOR, replay};
 use crate::telemetry::Telemetry;
@@ -167,6 +167,7 @@ impl Service {
         let first_sign_in = FirstSignIn(ensure_first_admin(&pool, wall.now(), &first).await?);
 
         let services = Services {
+            bounds: bounds(config),
             intake: Intake::start(pools.intake.clone(), pools.landing.clone(), limits(config)),
             pool,
             clock,
@@ -301,6 +302,18 @@ fn limits(config: &Config) -> Limits {
     Limits {
         max_rows: config.intake.max_rows,
         ..Limits::default()
+    }
+}
+
+fn bounds(config: &Config) -> Bounds {
+    let days = i64::try_from(config.intake.orphan_label_days).unwrap_or(i64::MAX);
+    let hours = i64::try_from(config.alerting.annotate_after_hours).unwrap_or(i64::MAX);
+    let most = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    Bounds {
+        orphan_label_age: TimeDelta::days(days),
+        annotate_after: TimeDelta::hours(hours),
+        features: most(config.intake.max_features),
+        segment_values: most(config.intake.max_segment_values),
     }
 }
 

@@ -51,6 +51,8 @@ pub struct AlertView {
     pub value: Option<f64>,
     pub threshold: Option<f64>,
     pub runbook: Option<String>,
+    /// Whether it opened because of a window that had ended long before, so that nobody has been told of it.
+    pub late: bool,
 }
 
 impl AlertView {
@@ -70,6 +72,7 @@ impl AlertView {
             value: alert.value,
             threshold: alert.threshold,
             runbook: alert.runbook,
+            late: alert.late,
         }
     }
 }

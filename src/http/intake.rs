@@ -17,6 +17,7 @@ use crate::domain::ids::BatchId;
 use crate::services::ingest::{self, Receipt};
 use crate::services::{Error, Services, registry};
 use crate::storage::intake::{self, BatchKind, BatchStatus, IntakeCount};
+use crate::storage::labels;
 
 /// How predictions are sent.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -167,18 +168,29 @@ pub struct IntakeCounts {
     pub rejected_by_reason: BTreeMap<String, i64>,
 }
 
+/// What came in as labels. `waiting` and `expired` are shares of `accepted`, counted by prediction id.
+#[derive(Debug, Default, Serialize, utoipa::ToSchema)]
+pub struct LabelCounts {
+    #[serde(flatten)]
+    pub rows: IntakeCounts,
+    /// Labels whose prediction has not come yet.
+    pub waiting: i64,
+    /// Labels whose prediction did not come within `intake.orphan_label_days`. They still join should it come.
+    pub expired: i64,
+}
+
 /// The counts of both kinds.
 #[derive(Debug, Default, Serialize, utoipa::ToSchema)]
 pub struct Intake {
     pub predictions: IntakeCounts,
-    pub labels: IntakeCounts,
+    pub labels: LabelCounts,
 }
 
 impl Intake {
     fn add(&mut self, count: IntakeCount) {
         let counts = match count.kind {
             BatchKind::Predictions => &mut self.predictions,
-            BatchKind::Labels => &mut self.labels,
+            BatchKind::Labels => &mut self.labels.rows,
         };
         match count.outcome.as_str() {
             "received" => counts.received += count.rows,
@@ -207,9 +219,12 @@ pub async fn counts(
     let mut conn = services.pool.acquire().await?;
     let model = registry::model(&mut conn, caller.principal.project_id, &model).await?;
     let counts = intake::counts(&mut conn, model.model_id).await?;
+    let orphans = labels::orphans(&mut conn, model.model_id).await?;
     let mut intake = Intake::default();
     for count in counts {
         intake.add(count);
     }
+    intake.labels.waiting = orphans.waiting;
+    intake.labels.expired = orphans.expired;
     Ok(Json(intake))
 }

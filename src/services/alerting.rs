@@ -3,6 +3,8 @@
 //! What should happen is decided by `domain::alert::step` alone. This module reads what the windows say,
 //! stores the result, and writes down everything that follows from it.
 
+pub(in crate::services) mod late;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
@@ -50,6 +52,8 @@ struct Reading {
     evidence: Vec<serde_json::Value>,
     version_id: Option<VersionId>,
     patience: Patience,
+    /// The newest window that says something, where the condition is about windows.
+    newest: Option<Window>,
 }
 
 async fn step_rule(
@@ -134,6 +138,8 @@ async fn follow(
                 condition_text(model, rule, value, threshold)
             );
             note(conn, alert_id, "seen", &text, now).await?;
+            tell_of_what_goes_on(services, conn, model, rule, reading, alert_id, &text, now)
+                .await?;
             Ok(Some(alert_id))
         }
         (Change::Resolved { value, threshold }, Some(alert_id)) => {
@@ -143,7 +149,9 @@ async fn follow(
                 condition_text(model, rule, value, threshold)
             );
             note(conn, alert_id, "resolved", &text, now).await?;
-            if let Some(alert) = alerts::find(conn, model.project_id, alert_id).await? {
+            let alert = alerts::find(conn, model.project_id, alert_id).await?;
+            // Who was not told that it opened need not be told that it is over.
+            if let Some(alert) = alert.filter(|alert| !alert.late) {
                 delivery::announce(
                     services,
                     conn,
@@ -219,6 +227,7 @@ async fn open(
         evidence: serde_json::json!(reading.evidence),
         explanation: serde_json::to_value(&explanation).map_err(Error::internal)?,
         runbook: rule.runbook.clone(),
+        late: late::is_late(services, conn, rule, reading, now).await?,
     };
     alerts::insert(conn, &alert).await?;
     crate::faults::crash_point("alert.inserted");
@@ -230,21 +239,67 @@ async fn open(
         now,
     )
     .await?;
+    if alert.late {
+        let text = "the data came late: the newest window that says so ended too long ago to tell anybody, or to \
+                    start a runbook";
+        note(conn, alert.alert_id, "late", text, now).await?;
+    } else {
+        tell(services, conn, model, rule, &alert, &condition, now).await?;
+    }
+    Ok(alert.alert_id)
+}
+
+/// Tells the receivers that an alert has opened, and starts its runbook.
+async fn tell(
+    services: &Services,
+    conn: &mut PgConnection,
+    model: &Model,
+    rule: &Rule,
+    alert: &Alert,
+    what: &str,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
     delivery::announce(
         services,
         conn,
         model,
         &rule.receivers,
-        &alert,
+        alert,
         NotifyReason::AlertOpened,
-        &condition,
+        what,
         now,
     )
     .await?;
-    if let Some(runbook) = runbook {
-        runbooks::start_for_alert(services, conn, model, &alert, runbook, now).await?;
+    if let Some(name) = &rule.runbook
+        && let Some(runbook) = configuration::runbook(conn, model.project_id, name).await?
+    {
+        runbooks::start_for_alert(services, conn, model, alert, runbook, now).await?;
     }
-    Ok(alert.alert_id)
+    Ok(())
+}
+
+/// An alert that opened late and is confirmed by a window of the present is news after all.
+#[expect(clippy::too_many_arguments, reason = "as above")]
+async fn tell_of_what_goes_on(
+    services: &Services,
+    conn: &mut PgConnection,
+    model: &Model,
+    rule: &Rule,
+    reading: &Reading,
+    alert_id: AlertId,
+    what: &str,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let alert = alerts::find(conn, model.project_id, alert_id).await?;
+    let Some(mut alert) = alert.filter(|alert| alert.late) else {
+        return Ok(());
+    };
+    if late::is_late(services, conn, rule, reading, now).await? {
+        return Ok(());
+    }
+    alert.late = false;
+    alerts::mark_told(conn, alert_id).await?;
+    tell(services, conn, model, rule, &alert, what, now).await
 }
 
 async fn note(
@@ -389,6 +444,7 @@ async fn read_silence(
             windows: 1,
             resolve_windows: 1,
         },
+        newest: None,
     }))
 }
 
@@ -400,12 +456,7 @@ async fn read_measured(
     now: DateTime<Utc>,
 ) -> Result<Reading, Error> {
     let windows = recent_windows(condition, now);
-    let mut measures: Vec<String> = condition
-        .measures
-        .iter()
-        .map(|m| m.as_str().to_owned())
-        .collect();
-    measures.push(Measure::LabelCoverage.as_str().to_owned());
+    let measures = late::measures_read(condition);
     let selection = Selection {
         version_id: Some(version_id),
         monitor: Some(&condition.monitor),
@@ -416,6 +467,7 @@ async fn read_measured(
     };
     let values = measurements::in_force(conn, model.model_id, selection, VALUES).await?;
     let mut evidence = Vec::new();
+    let mut newest = None;
     let mut observations = Vec::with_capacity(windows.len());
     for window in windows {
         let of_window: Vec<&StoredMeasurement> = values
@@ -425,6 +477,7 @@ async fn read_measured(
         let (verdict, beyond) = judge(condition, &of_window);
         if !matches!(verdict, Verdict::Insufficient) {
             evidence = beyond;
+            newest = Some(window);
         }
         observations.push(Observation {
             start: window.start,
@@ -440,6 +493,7 @@ async fn read_measured(
             windows: condition.windows,
             resolve_windows: condition.resolve_windows,
         },
+        newest,
     })
 }
 

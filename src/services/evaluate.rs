@@ -16,7 +16,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::profiling::Yardstick;
-use super::{Error, Services, configuration, recount};
+use super::{Error, Services, alerting, configuration, recount};
 use crate::domain::definitions::{MonitorDef, MonitorKind};
 use crate::domain::ids::{BaselineId, ModelId, VersionId};
 use crate::domain::measurement::{Measure, Measurement, Recipe, Segment, Status};
@@ -292,6 +292,9 @@ async fn measure_window(
     crate::faults::crash_point("evaluate.computed");
     let place = (version_id, monitor.name.as_str(), window);
     measurements::replace(conn, model.project_id, model.model_id, place, &values, now).await?;
+    if measured.is_some() {
+        alerting::late::annotate_resolved(conn, model, place, now).await?;
+    }
     let measured = MeasuredWindow {
         project_id: model.project_id,
         model_id: model.model_id,

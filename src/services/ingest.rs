@@ -7,7 +7,7 @@
 mod body;
 mod landing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
@@ -16,13 +16,14 @@ use sqlx::PgPool;
 use super::access::{Principal, authenticate_token};
 use super::coalescing::Coalescing;
 use super::patience::answered;
-use super::{Error, Services, registry};
+use super::{Error, Services, overflow, registry};
 use crate::domain::batch::{Decoded, LabelBatch, PredictionBatch, Reject, RejectReason};
 use crate::domain::ids::{BatchId, ProjectId};
 use crate::domain::model::Task;
 use crate::formats::{self, Expectations, Format, FormatError, Limits};
 use crate::storage::intake::BatchKind;
 use crate::storage::models::{self, Model};
+use crate::storage::overflow::OverflowKind;
 
 pub use body::{BodyError, decode as decode_body};
 use landing::{Arrival, Lander, Rows};
@@ -259,24 +260,45 @@ async fn refuse_unknown_versions(
         return Ok(());
     }
     let model = &target.model;
+    let mut no_room: HashMap<&str, String> = HashMap::new();
     if target.auto_registers {
         for version in &unknown {
             let lineage = serde_json::json!({});
-            registry::register_version(services, model, version, lineage, "intake", now).await?;
+            let registered =
+                registry::register_version(services, model, version, lineage, "intake", now).await;
+            match registered {
+                Ok(_) => {}
+                Err(Error::Conflict(cause)) => {
+                    no_room.insert(version, cause);
+                }
+                Err(error) => return Err(error),
+            }
         }
-        return Ok(());
+        if no_room.is_empty() {
+            return Ok(());
+        }
     }
     let rows = 0..decoded.batch.len();
     let keep: Vec<bool> = rows
-        .map(|row| is_known(decoded.batch.version(row)))
+        .map(|row| {
+            let version = decoded.batch.version(row);
+            is_known(version) || (target.auto_registers && !no_room.contains_key(version))
+        })
         .collect();
+    if target.auto_registers {
+        let refused = keep.iter().filter(|keep| !**keep).count() as u64;
+        let mut conn = services.intake.pool.acquire().await?;
+        overflow::note(&mut conn, model, OverflowKind::Versions, refused, now).await?;
+    }
     for row in (0..keep.len()).filter(|row| !keep[*row]) {
         let version = decoded.batch.version(row);
-        let cause = format!(
-            "version {version:?} of model {:?} is not registered; register it with \
-             `bellwether version add {} {version}`",
-            model.name, model.name
-        );
+        let cause = no_room.get(version).cloned().unwrap_or_else(|| {
+            format!(
+                "version {version:?} of model {:?} is not registered; register it with \
+                 `bellwether version add {} {version}`",
+                model.name, model.name
+            )
+        });
         decoded.rejects.push(Reject {
             line: decoded.lines[row],
             field: "version".to_owned(),

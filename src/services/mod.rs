@@ -5,6 +5,7 @@
 pub mod access;
 pub mod alerting;
 pub mod baselines;
+pub mod bounds;
 mod coalescing;
 pub mod configuration;
 pub mod delivery;
@@ -13,6 +14,8 @@ pub mod evaluate;
 pub mod explain;
 pub mod gate;
 pub mod ingest;
+pub mod orphans;
+pub mod overflow;
 pub mod patience;
 pub mod profiling;
 pub mod promotion;
@@ -22,6 +25,7 @@ pub mod registry;
 pub mod request_id;
 pub mod retraining;
 pub mod runbooks;
+pub mod segment_values;
 pub mod settle;
 pub mod watch;
 
@@ -30,6 +34,7 @@ use std::sync::Arc;
 use sqlx::PgPool;
 use tokio::sync::Notify;
 
+pub use bounds::Bounds;
 pub use error::Error;
 
 use crate::domain::clock::{Clock, ReplayClock};
@@ -49,6 +54,7 @@ pub struct Services {
     /// The clock again when it is a replayed one, so that it can be advanced.
     pub replay: Option<ReplayClock>,
     pub intake: ingest::Intake,
+    pub bounds: bounds::Bounds,
     pub outward: delivery::Outward,
     pub nudges: Nudges,
 }

@@ -7,8 +7,9 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::PgConnection;
 
-use super::Error;
 use super::profiling::{self, PREDICTION, Yardstick};
+use super::segment_values::SegmentValues;
+use super::{Bounds, Error};
 use crate::domain::batch::Output;
 use crate::domain::columns::{Column, TextColumn, Value};
 use crate::domain::ids::VersionId;
@@ -33,7 +34,11 @@ pub async fn count_again(
     let yardstick = Yardstick::load(conn, model.model_id).await?;
     for window in windows::all(conn, model.model_id).await? {
         let span = model.base_window.window_at(window.window_start);
-        let counted = count_window(conn, model, &yardstick, window.version_id, span).await?;
+        let mut values = SegmentValues::none(Bounds::default().segment_values);
+        values.load(conn, window.version_id, span.start).await?;
+        values.close();
+        let counted =
+            count_window(conn, model, &yardstick, window.version_id, span, values).await?;
         profiles::clear(conn, window.version_id, span.start).await?;
         profiling::store(conn, model, yardstick.grid_id, counted).await?;
     }
@@ -58,7 +63,9 @@ pub async fn rebuild(
 ) -> Result<bool, Error> {
     let yardstick = Yardstick::load(conn, model.model_id).await?;
     let span = model.base_window.window_at(window_start);
-    let counted = count_window(conn, model, &yardstick, version_id, span).await?;
+    let mut values = SegmentValues::none(Bounds::default().segment_values);
+    values.load(conn, version_id, span.start).await?;
+    let counted = count_window(conn, model, &yardstick, version_id, span, values).await?;
     let found: u64 = (counted.iter())
         .filter(|(key, _)| key.feature == PREDICTION && key.segment.is_overall())
         .map(|(_, profile)| profile.counts().rows)
@@ -97,6 +104,7 @@ async fn count_window(
     yardstick: &Yardstick,
     version_id: VersionId,
     span: Window,
+    mut values: SegmentValues,
 ) -> Result<BTreeMap<ProfileKey, FeatureProfile>, Error> {
     let mut counted = BTreeMap::new();
     let chunks = predictions::chunks_between(conn, version_id, span.start, span.end).await?;
@@ -105,7 +113,8 @@ async fn count_window(
         let rows = StoredRows::of(chunk, model);
         let chosen = rows.between(span.start, span.end);
         let at = |row: usize| rows.predicted_at[row];
-        let groups = profiling::group(model, &chosen, |_| version_id, at, &rows.segments);
+        let mut groups = profiling::group(model, &chosen, |_| version_id, at, &rows.segments);
+        values.limit(&mut groups);
         let lacking = yardstick.lacking(&rows.columns, rows.len());
         let columns: Vec<&Column> = rows.columns.iter().chain(&lacking).collect();
         profiling::gather(

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{Error, Services};
+use super::{Error, Services, overflow};
 use crate::domain::ids::{ModelId, ProjectId, VersionId};
 use crate::domain::model::{Role, Task};
 use crate::domain::window::Grain;
@@ -12,6 +12,11 @@ use crate::storage::models::{self, Deployment, Model, Version};
 
 /// The environment of deployments that do not name one.
 pub const PRODUCTION: &str = "production";
+
+/// How many models a project may have, give or take those that are registered at the same moment.
+pub const MAX_MODELS: i64 = 1_000;
+/// How many versions a model may have.
+pub const MAX_VERSIONS: usize = 1_000;
 
 /// What a model is registered with.
 #[derive(Debug, Clone)]
@@ -47,7 +52,7 @@ impl NewModel {
 ///
 /// # Errors
 /// Invalid for a name that cannot be used in an address; conflict when the model exists with another task or
-/// base window, which decide how its rows were counted.
+/// base window, which decide how its rows were counted, or when the project has [`MAX_MODELS`] models.
 pub async fn register_model(
     conn: &mut PgConnection,
     project_id: ProjectId,
@@ -80,6 +85,12 @@ pub async fn register_model(
         if model == existing {
             return Ok(existing);
         }
+    } else if models::count(conn, project_id).await? >= MAX_MODELS {
+        return Err(Error::Conflict(format!(
+            "model {:?} is one too many: a project may have {MAX_MODELS} models; put it into a project of its own, \
+             or send what differs within a model as a segment",
+            new.name
+        )));
     }
     model.model_id = models::upsert(conn, &model, now).await?;
     record(
@@ -120,14 +131,12 @@ pub(super) async fn model_for_intake(
         return Ok(model);
     }
     if models::auto_registers(conn, project_id).await? {
-        return register_model(
-            conn,
-            project_id,
-            &NewModel::named(name, Task::Regression),
-            "intake",
-            now,
-        )
-        .await;
+        let new = NewModel::named(name, Task::Regression);
+        let registered = register_model(conn, project_id, &new, "intake", now).await;
+        if matches!(registered, Err(Error::Conflict(_))) {
+            overflow::note_model(conn, project_id, name, now).await?;
+        }
+        return registered;
     }
     Err(Error::not_found(format!(
         "model {name:?} (register it with `bellwether model add {name} --task regression|binary|multiclass`, \
@@ -154,7 +163,7 @@ pub async fn deployed(conn: &mut PgConnection, model: &Model) -> Result<Vec<Depl
 /// challenger: so that what is sent is measured from the first row on.
 ///
 /// # Errors
-/// Invalid for a name that cannot be used.
+/// Invalid for a name that cannot be used; conflict when the model has [`MAX_VERSIONS`] versions.
 pub async fn register_version(
     services: &Services,
     model: &Model,
@@ -182,6 +191,13 @@ pub(super) async fn add_version(
 ) -> Result<(VersionId, bool), Error> {
     check_name("version", name)?;
     models::lock(conn, model.model_id).await?;
+    let known = models::version_numbers(conn, model.model_id).await?;
+    if known.len() >= MAX_VERSIONS && !known.iter().any(|(known, _, _)| known == name) {
+        return Err(Error::Conflict(format!(
+            "version {name:?} is one too many: a model may have {MAX_VERSIONS} versions; {:?} has, so register another model",
+            model.name
+        )));
+    }
     let champion = champion(conn, model).await?;
     let version = Version {
         version_id: VersionId::new(now),

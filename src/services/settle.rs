@@ -9,18 +9,20 @@
 
 mod admission;
 mod chunks;
+mod features;
 mod labels;
 mod outcomes;
 mod pack;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
 use super::profiling::{self, PREDICTION, Yardstick};
-use super::{Error, Services, ingest, recount};
+use super::segment_values::SegmentValues;
+use super::{Bounds, Error, Services, ingest, overflow, recount};
 use crate::domain::batch::{LabelBatch, PredictionBatch};
 use crate::domain::columns::{Column, TextColumn};
 use crate::domain::ids::{BatchId, ModelId, VersionId};
@@ -28,6 +30,7 @@ use crate::domain::window::Grain;
 use crate::stats::profile::FeatureProfile;
 use crate::storage::intake::{self, BatchKind, CountAddition, Settled, Waiting};
 use crate::storage::models::{self, Model};
+use crate::storage::overflow::OverflowKind;
 use crate::storage::partitions;
 use crate::storage::profiles::ProfileKey;
 use crate::storage::windows::{self, WindowAddition};
@@ -218,7 +221,8 @@ async fn settle(
     leave_settled_out(&mut tx, &mut unpacked).await?;
     let mut settled: Vec<(BatchId, BatchKind, Settled)> = Vec::new();
 
-    let outcomes = settle_predictions(&mut tx, model, unpacked.predictions, now).await?;
+    let outcomes =
+        settle_predictions(&mut tx, model, unpacked.predictions, services.bounds, now).await?;
     settled.extend(
         outcomes
             .into_iter()
@@ -335,7 +339,8 @@ impl Sorted {
 async fn settle_predictions(
     conn: &mut PgConnection,
     model: &Model,
-    pack: Pack,
+    mut pack: Pack,
+    bounds: Bounds,
     now: DateTime<Utc>,
 ) -> Result<Vec<(BatchId, Settled)>, Error> {
     if pack.rows().is_empty() {
@@ -352,22 +357,30 @@ async fn settle_predictions(
     }
     let yardstick = Yardstick::load(conn, model.model_id).await?;
     let grid_id = yardstick.grid_id;
+    features::keep_known(conn, model, &mut pack, &rows, (&yardstick, bounds), now).await?;
+    let mut segment_values = SegmentValues::none(bounds.segment_values);
+    if !model.segments.is_empty() {
+        for (version_id, start) in windows_of(model, &pack, &versions, &rows) {
+            segment_values.load(conn, version_id, start).await?;
+        }
+    }
     let of_model = model.clone();
     let sorted = Arc::new(compute(move || Ok(Sorted::new(&of_model, pack, versions))).await?);
 
     // Profiles are counted while the rows travel to the database.
     let counting = tokio::spawn({
         let (model, sorted, rows) = (model.clone(), sorted.clone(), rows.clone());
-        compute(move || count(&model, &yardstick, &sorted, &rows))
+        compute(move || count(&model, &yardstick, &sorted, &rows, segment_values))
     });
     chunks::store(conn, model, &sorted, &rows).await?;
     crate::faults::crash_point("settle.rows_stored");
-    let counted = counting.await.map_err(Error::internal)??;
+    let (counted, beyond) = counting.await.map_err(Error::internal)??;
     let mut additions = window_additions(model, &sorted, &rows);
     for window in profiling::merge(conn, model, grid_id, counted).await? {
         let added = additions.get(&window).map_or(0, |of| of.predictions);
         recount::rebuild(conn, model, window, added, "settle", now).await?;
     }
+    overflow::note(conn, model, OverflowKind::SegmentValues, beyond, now).await?;
     crate::faults::crash_point("settle.profiles_merged");
 
     for joined in outcomes::of_new_predictions(conn, model, &sorted, &rows).await? {
@@ -402,21 +415,43 @@ fn versions_of(
         .collect()
 }
 
-/// The batch's features, those the schema requires and the batch lacks altogether, the prediction, the latency.
+/// The versions and base windows that rows fall into.
+fn windows_of(
+    model: &Model,
+    pack: &Pack,
+    versions: &[(VersionId, i32)],
+    rows: &[usize],
+) -> BTreeSet<(VersionId, DateTime<Utc>)> {
+    let start = |row: usize| {
+        model
+            .base_window
+            .window_at(pack.rows().predicted_at[row])
+            .start
+    };
+    rows.iter()
+        .map(|row| (versions[*row].0, start(*row)))
+        .collect()
+}
+
+/// The batch's features, those the schema requires and the batch lacks altogether, the prediction, the latency;
+/// and how many rows had a value of a segment that there was no room for.
+#[expect(clippy::type_complexity, reason = "profiles, and one number")]
 fn count(
     model: &Model,
     yardstick: &Yardstick,
     sorted: &Sorted,
     rows: &[usize],
-) -> Result<Vec<(ProfileKey, FeatureProfile)>, Error> {
+    mut segment_values: SegmentValues,
+) -> Result<(Vec<(ProfileKey, FeatureProfile)>, u64), Error> {
     let batch = sorted.pack.rows();
-    let groups = profiling::group(
+    let mut groups = profiling::group(
         model,
         rows,
         |row| sorted.versions[row].0,
         |row| batch.predicted_at[row],
         &sorted.segments,
     );
+    let beyond = segment_values.limit(&mut groups);
     let lacking = yardstick.lacking(&batch.features, batch.len());
     let outputs = batch.outputs.iter();
     let prediction = Column::of(
@@ -428,7 +463,7 @@ fn count(
         .chain(&lacking)
         .chain([&prediction, &latency])
         .collect();
-    profiling::count(yardstick, &groups, &columns)
+    Ok((profiling::count(yardstick, &groups, &columns)?, beyond))
 }
 
 type WindowAdditions = BTreeMap<(VersionId, DateTime<Utc>), WindowAddition>;

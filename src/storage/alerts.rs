@@ -7,6 +7,7 @@ use sqlx::types::Json;
 use crate::domain::alert::RuleState;
 use crate::domain::ids::{AlertId, ModelId, ProjectId, RunId, VersionId};
 use crate::domain::rule::Severity;
+use crate::domain::window::Window;
 
 /// Where a rule stands, with the open alert.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,6 +93,8 @@ pub struct Alert {
     pub evidence: serde_json::Value,
     pub explanation: serde_json::Value,
     pub runbook: Option<String>,
+    /// It opened because of a window that had ended long before, and nobody has been told of it.
+    pub late: bool,
 }
 
 /// Stores a new alert.
@@ -100,8 +103,8 @@ pub async fn insert(conn: &mut PgConnection, alert: &Alert) -> sqlx::Result<()> 
         r#"
         INSERT INTO alerts (alert_id, project_id, model_id, model_version_id, rule, severity, summary, condition,
                             since, fired_at, last_seen_at, value, threshold, evidence, explanation, runbook,
-                            version)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 1)
+                            late, version)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, 1)
         "#,
         alert.alert_id.0,
         alert.project_id.0,
@@ -118,7 +121,8 @@ pub async fn insert(conn: &mut PgConnection, alert: &Alert) -> sqlx::Result<()> 
         alert.threshold,
         alert.evidence,
         alert.explanation,
-        alert.runbook
+        alert.runbook,
+        alert.late
     )
     .execute(conn)
     .await?;
@@ -169,6 +173,39 @@ pub async fn mark_resolved(
     Ok(())
 }
 
+/// Records that people are told of an alert that opened late.
+pub async fn mark_told(conn: &mut PgConnection, alert_id: AlertId) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE alerts SET late = false, version = version + 1 WHERE alert_id = $1",
+        alert_id.0
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The resolved alerts of a version that were open about a window, each with its rule.
+pub async fn resolved_about(
+    conn: &mut PgConnection,
+    version_id: VersionId,
+    window: Window,
+) -> sqlx::Result<Vec<(AlertId, String)>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT alert_id AS "alert_id: AlertId", rule
+        FROM alerts
+        WHERE model_version_id = $1 AND since <= $2 AND resolved_at >= $3
+        ORDER BY alert_id
+        "#,
+        version_id.0,
+        window.start,
+        window.end
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|r| (r.alert_id, r.rule)).collect())
+}
+
 /// One step of an alert's life.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlertEvent<'a> {
@@ -215,7 +252,7 @@ pub async fn find(
         SELECT alert_id AS "alert_id: AlertId", project_id AS "project_id: ProjectId",
                model_id AS "model_id: ModelId", model_version_id AS "version_id: VersionId", rule,
                severity AS "severity: Severity", summary, condition, since, fired_at, last_seen_at, resolved_at,
-               value, threshold, evidence, explanation, runbook
+               value, threshold, evidence, explanation, runbook, late
         FROM alerts
         WHERE project_id = $1 AND alert_id = $2
         "#,
@@ -239,7 +276,7 @@ pub async fn list(
         SELECT alert_id AS "alert_id: AlertId", project_id AS "project_id: ProjectId",
                model_id AS "model_id: ModelId", model_version_id AS "version_id: VersionId", rule,
                severity AS "severity: Severity", summary, condition, since, fired_at, last_seen_at, resolved_at,
-               value, threshold, evidence, explanation, runbook
+               value, threshold, evidence, explanation, runbook, late
         FROM alerts
         WHERE project_id = $1 AND (NOT $2 OR resolved_at IS NULL)
         ORDER BY fired_at DESC, alert_id DESC

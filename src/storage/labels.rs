@@ -96,7 +96,7 @@ pub async fn put(
             AS n (prediction_id, value, class, observed_at, batch_id)
         ON CONFLICT (model_id, prediction_id) DO UPDATE
         SET value = EXCLUDED.value, class = EXCLUDED.class, observed_at = EXCLUDED.observed_at,
-            received_at = EXCLUDED.received_at, batch_id = EXCLUDED.batch_id
+            received_at = EXCLUDED.received_at, batch_id = EXCLUDED.batch_id, expired_at = NULL
         "#,
         project_id.0,
         model_id.0,
@@ -270,7 +270,7 @@ pub async fn mark_joined(
     sqlx::query!(
         r#"
         UPDATE labels
-        SET joined = true
+        SET joined = true, expired_at = NULL
         WHERE model_id = $1 AND prediction_id = ANY($2) AND NOT joined
         "#,
         model_id.0,
@@ -279,6 +279,60 @@ pub async fn mark_joined(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Labels of a model whose prediction is unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Orphans {
+    pub waiting: i64,
+    /// Those that have waited for so long that they were given up.
+    pub expired: i64,
+}
+
+/// Counts the labels in force whose prediction is unknown.
+pub async fn orphans(conn: &mut PgConnection, model_id: ModelId) -> sqlx::Result<Orphans> {
+    sqlx::query_as!(
+        Orphans,
+        r#"
+        SELECT COUNT(*) FILTER (WHERE expired_at IS NULL) AS "waiting!", COUNT(expired_at) AS "expired!"
+        FROM labels
+        WHERE model_id = $1 AND NOT joined
+        "#,
+        model_id.0
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Marks labels as given up that came before `received_before` and have no prediction yet, the oldest first and
+/// `limit` at most; returns how many. Labels that somebody is just joining are left to them.
+pub async fn expire(
+    conn: &mut PgConnection,
+    received_before: DateTime<Utc>,
+    limit: i64,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let result = sqlx::query!(
+        r#"
+        UPDATE labels l
+        SET expired_at = $3
+        FROM (
+            SELECT model_id, prediction_id
+            FROM labels
+            WHERE NOT joined AND expired_at IS NULL AND received_at < $1
+            ORDER BY received_at
+            LIMIT $2
+            FOR UPDATE SKIP LOCKED
+        ) AS old
+        WHERE l.model_id = old.model_id AND l.prediction_id = old.prediction_id
+        "#,
+        received_before,
+        limit,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected())
 }
 
 /// One outcome, as quality is computed from it.

@@ -148,6 +148,69 @@ pub struct StoredMeasurement {
     pub measured_at: DateTime<Utc>,
 }
 
+/// Values of a window that were in force once, each with when it ceased to be; oldest first.
+pub async fn superseded(
+    conn: &mut PgConnection,
+    version_id: VersionId,
+    monitor: &str,
+    window_start: DateTime<Utc>,
+    measures: &[String],
+    overall_only: bool,
+    limit: i64,
+) -> sqlx::Result<Vec<(DateTime<Utc>, StoredMeasurement)>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT model_version_id AS "version_id: VersionId", monitor, grain AS "grain: Grain", window_start,
+               window_end, segment_name, segment_value, feature, measure, value, low, high, p_value, reference,
+               status AS "status: Status", current_rows, reference_rows, recipe, measured_at,
+               superseded_at AS "superseded_at!"
+        FROM measurements
+        WHERE model_version_id = $1 AND monitor = $2 AND window_start = $3 AND superseded_at IS NOT NULL
+          AND measure = ANY($4) AND (NOT $5 OR segment_name = '')
+        ORDER BY superseded_at, measured_at, segment_name, segment_value, feature, measure
+        LIMIT $6
+        "#,
+        version_id.0,
+        monitor,
+        window_start,
+        measures,
+        overall_only,
+        limit
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| {
+            let value = StoredMeasurement {
+                version_id: r.version_id,
+                monitor: r.monitor,
+                window: Window {
+                    start: r.window_start,
+                    end: r.window_end,
+                    grain: r.grain,
+                },
+                segment: Segment {
+                    name: r.segment_name,
+                    value: r.segment_value,
+                },
+                feature: r.feature,
+                measure: r.measure,
+                value: r.value,
+                interval: r.low.zip(r.high),
+                p_value: r.p_value,
+                reference: r.reference,
+                status: r.status,
+                current_rows: u64::try_from(r.current_rows).unwrap_or(0),
+                reference_rows: u64::try_from(r.reference_rows).unwrap_or(0),
+                recipe: r.recipe,
+                measured_at: r.measured_at,
+            };
+            (r.superseded_at, value)
+        })
+        .collect())
+}
+
 /// Which values are asked for; `None` means any.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Selection<'a> {

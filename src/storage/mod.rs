@@ -15,6 +15,7 @@ pub mod intake;
 pub mod labels;
 pub mod measurements;
 pub mod models;
+pub mod overflow;
 pub mod pages;
 pub mod partitions;
 pub mod predictions;

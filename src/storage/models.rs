@@ -189,6 +189,16 @@ pub async fn upsert(
     .await
 }
 
+/// How many models a project has.
+pub async fn count(conn: &mut PgConnection, project_id: ProjectId) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"SELECT COUNT(*) AS "count!" FROM models WHERE project_id = $1"#,
+        project_id.0
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// Serialises everything that settles, counts again or re-roles a model: held until the transaction ends.
 pub async fn lock(conn: &mut PgConnection, model_id: ModelId) -> sqlx::Result<()> {
     sqlx::query!(

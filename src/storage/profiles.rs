@@ -65,6 +65,32 @@ pub async fn between(
         .collect())
 }
 
+/// The values of segments that are counted in a version's base windows starting in `[from, to)`, known by the
+/// profiles of a feature that every row has.
+pub async fn segments(
+    conn: &mut PgConnection,
+    version_id: VersionId,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+    feature: &str,
+) -> sqlx::Result<Vec<Segment>> {
+    sqlx::query_as!(
+        Segment,
+        r#"
+        SELECT DISTINCT segment_name AS name, segment_value AS value
+        FROM profiles
+        WHERE model_version_id = $1 AND window_start >= $2 AND window_start < $3 AND feature = $4
+          AND segment_name <> ''
+        "#,
+        version_id.0,
+        from,
+        to,
+        feature
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// Stores profiles, replacing those of the same key. The caller holds the model's lock and has merged what
 /// was there.
 pub async fn put(

@@ -20,8 +20,8 @@ use bellwether::services::delivery::Outward;
 use bellwether::services::ingest::{self, Intake, Receipt, Upload};
 use bellwether::services::runbooks::Answer;
 use bellwether::services::{
-    Error, Nudges, Services, alerting, baselines, configuration, delivery, evaluate, registry,
-    retraining, runbooks, settle,
+    Bounds, Error, Nudges, Services, alerting, baselines, configuration, delivery, evaluate,
+    orphans, registry, retraining, runbooks, settle,
 };
 use bellwether::storage::access::{self, PersonToAdd};
 use bellwether::storage::alerts::Alert;
@@ -35,6 +35,7 @@ use bellwether::storage::{self, deliveries, intake, measurements, runs};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::pool::PoolConnection;
+use sqlx::postgres::PgPoolOptions;
 use sqlx::{PgPool, Postgres};
 
 /// The secret that webhooks and pipelines of the stories are signed with.
@@ -85,6 +86,7 @@ impl TestApp {
             wall: Arc::new(wall.clone()),
             public_url: "http://bellwether.example".to_owned(),
             replay: Some(clock.clone()),
+            bounds: Bounds::default(),
             intake: Intake::start(pool.clone(), pool, Limits::default()),
             outward: Outward {
                 mailer: Some(Arc::new(mailer.expect("a sender"))),
@@ -110,6 +112,23 @@ impl TestApp {
             wall,
             project,
             mails,
+        }
+    }
+
+    /// A second replica of the service on the same database: connections and a lander of its own. Close its pool in
+    /// the end.
+    pub async fn replica(&self) -> Services {
+        let options = self.services.pool.connect_options().as_ref().clone();
+        let pool = PgPoolOptions::new()
+            .max_connections(4)
+            .connect_with(options)
+            .await
+            .expect("connects");
+        Services {
+            pool: pool.clone(),
+            intake: Intake::start(pool.clone(), pool, Limits::default()),
+            nudges: Nudges::default(),
+            ..self.services.clone()
         }
     }
 
@@ -246,6 +265,9 @@ impl TestApp {
             {
                 moved = true;
             }
+            moved |= orphans::activate(&self.services, now)
+                .await
+                .expect("orphans");
             if !moved {
                 return;
             }

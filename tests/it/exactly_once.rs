@@ -1,15 +1,24 @@
 //! However often, in whatever order and in whatever parts the same rows arrive, and whoever settles them: what
 //! is stored and measured is what one delivery gives.
 
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow_ipc::writer::StreamWriter;
+use bellwether::formats::Format;
+use bellwether::services::Services;
+use bellwether::services::ingest::{self, Upload};
 use bellwether::storage::intake::BatchKind;
+use bytes::Bytes;
 use chrono::TimeDelta;
+use parquet::arrow::ArrowWriter;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::app::{TestApp, at, settle_all};
+use crate::app::{TestApp, at, lines, settle_all};
 use crate::fares;
 use crate::snapshot::{assert_profiles_equal_a_recount, snapshot};
 
@@ -78,11 +87,134 @@ fn cut(mut rows: Vec<Value>, rng: &mut StdRng) -> Vec<Vec<Value>> {
     batches
 }
 
-async fn deliver(app: &TestApp, model: &str, kind: BatchKind, batch: &[Value]) {
-    match kind {
-        BatchKind::Predictions => app.predict(model, batch).await,
-        BatchKind::Labels => app.label(model, batch).await,
+/// One delivery.
+struct Parcel {
+    kind: BatchKind,
+    format: Format,
+    rows: Vec<Value>,
+}
+
+async fn deliver(services: &Services, app: &TestApp, model: &str, parcel: &Parcel) {
+    let upload = Upload {
+        project_id: app.project,
+        model,
+        format: parcel.format,
+        body: written(parcel.format, parcel.kind, &parcel.rows),
+        version: None,
     };
+    match parcel.kind {
+        BatchKind::Predictions => ingest::predictions(services, upload).await,
+        BatchKind::Labels => ingest::labels(services, upload).await,
+    }
+    .expect("the batch is taken");
+}
+
+/// Lands one after the other, and settles in between: what a replica does.
+async fn receive(services: &Services, app: &TestApp, model: &str, parcels: &[Parcel]) {
+    for group in parcels.chunks(4) {
+        for parcel in group {
+            deliver(services, app, model, parcel).await;
+        }
+        settle_all(services).await;
+    }
+}
+
+/// Rows as a body. CSV and the formats of columns take only rows that all have the same fields.
+fn written(format: Format, kind: BatchKind, rows: &[Value]) -> Bytes {
+    match format {
+        Format::Ndjson => lines(rows),
+        Format::Json => json!(rows).to_string().into(),
+        Format::Csv => csv(rows),
+        Format::Parquet => {
+            let batch = columns(kind, rows);
+            let mut file = Vec::new();
+            let mut writer =
+                ArrowWriter::try_new(&mut file, batch.schema(), None).expect("a writer");
+            writer.write(&batch).expect("written");
+            writer.close().expect("closed");
+            file.into()
+        }
+        Format::Arrow => {
+            let batch = columns(kind, rows);
+            let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).expect("a writer");
+            writer.write(&batch).expect("written");
+            writer.into_inner().expect("finished").into()
+        }
+    }
+}
+
+fn csv(rows: &[Value]) -> Bytes {
+    let row = |row: &Value, of: fn(&String, &Value) -> String| {
+        let fields = row.as_object().expect("a row").iter();
+        let cells: Vec<String> = fields.map(|(name, value)| of(name, value)).collect();
+        cells.join(",")
+    };
+    let cell = |_: &String, value: &Value| match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let header = rows
+        .iter()
+        .take(1)
+        .map(|first| row(first, |name, _| name.clone()));
+    let lines: Vec<String> = header.chain(rows.iter().map(|r| row(r, cell))).collect();
+    lines.join("\n").into()
+}
+
+fn columns(kind: BatchKind, rows: &[Value]) -> RecordBatch {
+    let texts = |name: &'static str| -> (&'static str, ArrayRef) {
+        let texts = rows.iter().map(|row| row[name].as_str());
+        (name, Arc::new(texts.collect::<StringArray>()))
+    };
+    let numbers = |name: &'static str| -> (&'static str, ArrayRef) {
+        let numbers = rows.iter().map(|row| row[name].as_f64());
+        (name, Arc::new(numbers.collect::<Float64Array>()))
+    };
+    let integers = |name: &'static str| -> (&'static str, ArrayRef) {
+        let integers = rows.iter().map(|row| row[name].as_i64());
+        (name, Arc::new(integers.collect::<Int64Array>()))
+    };
+    let columns = match kind {
+        BatchKind::Predictions => vec![
+            texts("prediction_id"),
+            texts("timestamp"),
+            numbers("prediction"),
+            numbers("latency_ms"),
+            numbers("distance"),
+            integers("seats"),
+            texts("carrier"),
+            texts("origin"),
+        ],
+        BatchKind::Labels => vec![
+            texts("prediction_id"),
+            numbers("label"),
+            texts("observed_at"),
+        ],
+    };
+    RecordBatch::try_from_iter(columns).expect("columns fit")
+}
+
+/// Everything once and then up to five times more, each time in other parts; all in any order.
+fn repeated(
+    predictions: &[Value],
+    labels: &[Value],
+    formats: &[Format],
+    rng: &mut StdRng,
+) -> Vec<Parcel> {
+    let mut parcels = Vec::new();
+    for (kind, rows) in [
+        (BatchKind::Predictions, predictions),
+        (BatchKind::Labels, labels),
+    ] {
+        for _ in 0..=rng.random_range(0..=5) {
+            for rows in cut(rows.to_vec(), rng) {
+                let format = formats[rng.random_range(0..formats.len())];
+                parcels.push(Parcel { kind, format, rows });
+            }
+        }
+    }
+    parcels.shuffle(rng);
+    parcels
 }
 
 async fn set_up(app: &TestApp, model: &str) {
@@ -100,6 +232,7 @@ async fn repeated_shuffled_and_split_deliveries_leave_what_one_delivery_leaves(p
         declared.push_str(&fares::declared(&format!("often-{seed}")));
     }
     app.apply(&declared).await;
+    let replica = app.replica().await;
     for seed in 0..SEEDS {
         let mut rng = StdRng::seed_from_u64(seed);
         let (once, often) = (format!("once-{seed}"), format!("often-{seed}"));
@@ -112,27 +245,15 @@ async fn repeated_shuffled_and_split_deliveries_leave_what_one_delivery_leaves(p
         app.label(&once, &labels).await;
         app.settle().await;
 
-        let mut batches = Vec::new();
-        for (kind, rows) in [
-            (BatchKind::Predictions, &rows),
-            (BatchKind::Labels, &labels),
-        ] {
-            for batch in cut(rows.clone(), &mut rng) {
-                for _ in 0..=rng.random_range(0..5) {
-                    batches.push((kind, batch.clone()));
-                }
-            }
-        }
-        batches.shuffle(&mut rng);
-        let twin = app.services.clone();
-        for group in batches.chunks(7) {
-            for (kind, batch) in group {
-                deliver(&app, &often, *kind, batch).await;
-            }
-            // Two workers at once.
-            tokio::join!(settle_all(&app.services), settle_all(&twin));
-        }
+        let formats = [Format::Ndjson, Format::Json];
+        let parcels = repeated(&rows, &labels, &formats, &mut rng);
+        let (first, second) = parcels.split_at(parcels.len() / 2);
+        tokio::join!(
+            receive(&app.services, &app, &often, first),
+            receive(&replica, &app, &often, second)
+        );
     }
+    replica.pool.close().await;
     app.tick("2026-03-07").await;
     for seed in 0..SEEDS {
         let (once, often) = (format!("once-{seed}"), format!("often-{seed}"));
@@ -159,6 +280,59 @@ async fn repeated_shuffled_and_split_deliveries_leave_what_one_delivery_leaves(p
         );
         assert_profiles_equal_a_recount(&app, &often).await;
     }
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn the_same_rows_are_the_same_in_every_format(pool: PgPool) {
+    const FORMATS: [Format; 5] = [
+        Format::Json,
+        Format::Ndjson,
+        Format::Csv,
+        Format::Parquet,
+        Format::Arrow,
+    ];
+    let app = TestApp::start(pool, "2026-03-04T12:00:00Z").await;
+    let names = ["once", "often"];
+    let declared: String = names.iter().map(|name| fares::declared(name)).collect();
+    app.apply(&format!("models:\n{declared}")).await;
+    let mut rng = StdRng::seed_from_u64(7);
+    let (mut rows, mut labels) = (Vec::new(), Vec::new());
+    for day in ["2026-03-02", "2026-03-03"] {
+        rows.extend(fares::day(at(day), 60));
+        labels.extend(fares::labels(at(day), 50, 1.5));
+    }
+    for name in names {
+        app.version(name, "v1").await;
+        app.fit(name, "training", &fares::training()).await;
+    }
+    app.predict("once", &rows).await;
+    app.label("once", &labels).await;
+    app.settle().await;
+    let replica = app.replica().await;
+    let mut parcels = Vec::new();
+    for format in FORMATS {
+        parcels.extend(repeated(&rows, &labels, &[format], &mut rng));
+    }
+    parcels.shuffle(&mut rng);
+    let (first, second) = parcels.split_at(parcels.len() / 2);
+    tokio::join!(
+        receive(&app.services, &app, "often", first),
+        receive(&replica, &app, "often", second)
+    );
+    replica.pool.close().await;
+    app.tick("2026-03-05").await;
+    let expected = snapshot(&app, "once").await;
+    assert_eq!(
+        (expected.predictions.len(), expected.outcomes.len()),
+        (120, 100)
+    );
+    let got = snapshot(&app, "often").await;
+    got.assert_equals(&expected, "every format");
+    for kind in [BatchKind::Predictions, BatchKind::Labels] {
+        assert_eq!(app.count("often", kind, "conflicting").await, 0);
+        assert_eq!(app.count("often", kind, "rejected").await, 0);
+    }
+    app.assert_conserved("often").await;
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]

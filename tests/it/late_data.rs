@@ -3,6 +3,7 @@
 
 use bellwether::domain::measurement::Status;
 use bellwether::storage::intake::BatchKind;
+use bellwether::storage::labels;
 use chrono::TimeDelta;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -188,4 +189,178 @@ async fn predictions_that_failed_have_no_outcome_and_do_not_lower_the_coverage(p
         Some((Some(0.25), Status::Ok, 20))
     );
     assert_eq!(value("mae").await, Some((Some(2.0), Status::Ok, 15)));
+}
+
+async fn orphans(app: &TestApp) -> (i64, i64) {
+    let model = app.model("fares").await;
+    let orphans = labels::orphans(&mut *app.conn().await, model.model_id).await;
+    let orphans = orphans.expect("counts");
+    (orphans.waiting, orphans.expired)
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn labels_of_unknown_predictions_wait_are_given_up_and_still_join(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    app.with_fares("").await;
+    let day = at("2026-03-02");
+    app.predict("fares", &fares::day(day, 5)).await;
+    app.label("fares", &fares::labels(day, 8, 2.0)).await;
+    app.settle().await;
+    assert_eq!(orphans(&app).await, (3, 0));
+    app.tick("2026-04-01").await;
+    assert_eq!(orphans(&app).await, (3, 0), "thirty days are not over");
+    app.tick("2026-04-01T00:00:01Z").await;
+    assert_eq!(orphans(&app).await, (0, 3));
+    app.assert_conserved("fares").await;
+    let accepted = app.count("fares", BatchKind::Labels, "accepted").await;
+    assert_eq!(accepted, 8, "they were accepted, and stay so");
+
+    // One is corrected and waits anew; the prediction of another comes after all.
+    let mut correction = fares::label(day, 6, 3.0);
+    correction["observed_at"] = json!(at("2026-03-31"));
+    app.label("fares", &[correction]).await;
+    app.predict("fares", &[fares::prediction(day, 7)]).await;
+    app.work().await;
+    assert_eq!(orphans(&app).await, (1, 1));
+    assert_eq!(app.number("SELECT COUNT(*) FROM outcomes").await, 6);
+    app.assert_conserved("fares").await;
+}
+
+/// A rule that a single window opens and a single one resolves, told by mail.
+fn told(measure: &str, needs: &str) -> String {
+    format!(
+        "rules:
+  - name: watched
+    model: fares
+    title: Fares are off
+    severity: critical
+    runbook: feature-drift
+    receivers: [on-call]
+    when: {{{measure}}}
+    {needs}
+receivers:
+  - {{name: on-call, email: {{to: [ada@example.org]}}}}
+"
+    )
+}
+
+const ERRORS: &str = "monitor: traffic, measure: error_rate, above: 0.2";
+const QUALITY: &str = "monitor: quality, measure: mae, above: 2.0";
+const NEEDS: &str = "needs: {rows: 10, coverage: 0.5}";
+
+fn failed(day: &str, rows: std::ops::Range<i32>) -> Vec<Value> {
+    rows.map(|i| {
+        let mut row = fares::prediction(at(day), i);
+        row["error"] = json!("time-out");
+        row
+    })
+    .collect()
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn an_alert_about_a_window_long_over_is_recorded_and_told_to_nobody(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    app.with_fares(&told(ERRORS, "")).await;
+    app.predict("fares", &fares::day(at("2026-03-02"), 20))
+        .await;
+    app.tick("2026-03-03").await;
+    app.tick("2026-03-05T12:00:00Z").await;
+    app.predict("fares", &failed("2026-03-02", 20..40)).await;
+    app.work().await;
+    let alerts = app.alerts().await;
+    assert_eq!(alerts.len(), 1);
+    assert!(alerts[0].late);
+    assert_eq!(app.history(&alerts[0]).await, ["opened", "late"]);
+
+    // More late rows mend the window, and others break it again.
+    let mended: Vec<Value> = (40..120)
+        .map(|i| fares::prediction(at("2026-03-02"), i))
+        .collect();
+    app.predict("fares", &mended).await;
+    app.work().await;
+    assert_eq!(app.open_rules().await, Vec::<String>::new());
+    assert_eq!(
+        app.history(&alerts[0]).await,
+        ["opened", "late", "resolved"]
+    );
+    app.tick("2026-03-05T13:00:00Z").await;
+    app.predict("fares", &failed("2026-03-02", 120..170)).await;
+    app.work().await;
+    assert_eq!(
+        app.history(&alerts[0]).await,
+        ["opened", "late", "resolved", "late_data"]
+    );
+    let alerts = app.alerts().await;
+    assert_eq!(alerts.len(), 2);
+    assert!(alerts[1].late);
+    assert_eq!(app.deliveries().await.len(), 0);
+    assert_eq!(app.runs().await.len(), 0);
+
+    // The present confirms it: now people are told.
+    let mut today = fares::day(at("2026-03-05"), 20);
+    today.extend(failed("2026-03-05", 20..40));
+    app.predict("fares", &today).await;
+    app.tick("2026-03-06").await;
+    let alerts = app.alerts().await;
+    assert_eq!(alerts.len(), 2);
+    assert!(!alerts[1].late);
+    let reasons = app.deliveries().await.into_iter().map(|d| d.reason);
+    assert_eq!(reasons.collect::<Vec<_>>(), ["alert_opened"]);
+    let history = app.history(&alerts[1]).await;
+    assert_eq!(history[..3], ["opened", "late", "seen"]);
+    assert!(
+        history.contains(&"runbook_started".to_owned()),
+        "{history:?}"
+    );
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn labels_that_take_days_are_news_the_first_time_and_late_when_they_are_corrected(
+    pool: PgPool,
+) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    app.with_fares(&told(QUALITY, NEEDS)).await;
+    let day = at("2026-03-02");
+    let labels = |error: f64, observed: &str| -> Vec<Value> {
+        let labels = fares::labels(day, 40, error).into_iter().map(|mut label| {
+            label["observed_at"] = json!(at(observed));
+            label
+        });
+        labels.collect()
+    };
+    let reasons = async || {
+        let mut reasons: Vec<String> = app
+            .deliveries()
+            .await
+            .into_iter()
+            .map(|d| d.reason)
+            .collect();
+        reasons.reverse();
+        reasons
+    };
+    app.predict("fares", &fares::day(day, 40)).await;
+    app.tick("2026-03-05").await;
+    app.label("fares", &labels(3.0, "2026-03-05")).await;
+    app.work().await;
+    assert_eq!(app.open_rules().await, ["watched"]);
+    assert_eq!(reasons().await, ["alert_opened"]);
+
+    // Whoever was told that it opened is told that it is over, and not that it opens once more.
+    app.tick("2026-03-05T10:00:00Z").await;
+    app.label("fares", &labels(1.0, "2026-03-05T09:00:00Z"))
+        .await;
+    app.work().await;
+    assert_eq!(reasons().await, ["alert_opened", "alert_resolved"]);
+    app.tick("2026-03-05T12:00:00Z").await;
+    app.label("fares", &labels(4.0, "2026-03-05T11:00:00Z"))
+        .await;
+    app.work().await;
+    assert_eq!(app.open_rules().await, ["watched"]);
+    assert_eq!(reasons().await, ["alert_opened", "alert_resolved"]);
+    let alerts = app.alerts().await;
+    assert_eq!((alerts[0].late, alerts[1].late), (false, true));
+    assert_eq!(
+        app.history(&alerts[0]).await.last().map(String::as_str),
+        Some("late_data")
+    );
 }

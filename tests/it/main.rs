@@ -7,6 +7,7 @@ mod architecture;
 mod backpressure;
 mod baselines;
 mod browser;
+mod caps;
 mod damage;
 mod demo;
 mod exactly_once;

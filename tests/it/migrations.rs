@@ -9,6 +9,7 @@ use sqlx::{Executor, PgPool, Row};
 const SAMPLES: &[(i64, &str)] = &[
     (1, include_str!("../data/after_0001.sql")),
     (2, include_str!("../data/after_0002.sql")),
+    (3, include_str!("../data/after_0003.sql")),
 ];
 
 /// Tables that hold no rows of ours.

@@ -1,14 +1,15 @@
 //! Realised quality, with label coverage beside it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use sqlx::PgConnection;
 
 use super::{Subject, quality_reference, share};
 use crate::domain::measurement::{Measure, Measurement, Recipe, Segment, Status};
 use crate::services::Error;
+use crate::services::profiling::PREDICTION;
 use crate::services::quality::{self, QualityOutcome, QualityValue};
-use crate::storage::{baselines, labels};
+use crate::storage::{baselines, labels, profiles};
 
 /// Every measure of quality of the model's task, overall and per segment.
 pub(super) async fn measure(
@@ -34,6 +35,18 @@ pub(super) async fn measure(
     };
     let mut by_segment: BTreeMap<Segment, Vec<QualityValue>> =
         quality::by_segment(subject.model, &outcomes);
+    // Values of segments beyond the cap have no profiles, and are not measured either.
+    let counted: HashSet<Segment> = profiles::segments(
+        conn,
+        subject.version_id,
+        subject.window.start,
+        subject.window.end,
+        PREDICTION,
+    )
+    .await?
+    .into_iter()
+    .collect();
+    by_segment.retain(|segment, _| segment.is_overall() || counted.contains(segment));
     by_segment.entry(Segment::overall()).or_default();
     let mut values = vec![coverage(subject, outcomes.len() as u64)];
     for (segment, qualities) in by_segment {

@@ -1,5 +1,6 @@
 //! A pack: the rows of the batches that are settled together, and the hashes by which they are known again.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use crate::domain::batch::PredictionBatch;
@@ -66,6 +67,13 @@ impl Pack {
     /// The hash of everything in each row but its id and version.
     pub(super) fn content_hashes(&self) -> &[i32] {
         &self.content_hashes
+    }
+
+    /// Forgets features. The rows are still known by what they were sent with.
+    pub(super) fn drop_features(&mut self, names: &HashSet<String>) {
+        self.rows
+            .features
+            .retain(|column| !names.contains(&column.name));
     }
 
     /// Forgets the batches that are not to be kept, with their rows.

@@ -4,6 +4,7 @@ pub mod alert;
 pub mod alerts;
 pub mod deliveries;
 pub mod fleet;
+pub mod intake;
 pub mod model;
 pub mod runs;
 pub mod settings;

@@ -26,6 +26,7 @@ use crate::web::visitor::Visitor;
 use crate::web::wording;
 
 use super::alerts::{AlertLine, line};
+use super::intake::IntakeView;
 
 /// The page of a model.
 #[derive(Debug, Template)]
@@ -40,6 +41,7 @@ pub struct ModelPage {
     pub ranges: Vec<Choosable>,
     pub panels: Vec<PanelView>,
     pub measured: bool,
+    pub intake: IntakeView,
     pub runs_action: String,
     pub runbooks: Vec<(String, String)>,
     pub may_operate: bool,
@@ -194,6 +196,7 @@ pub async fn show(
         panels.push(reader.panel(&mut conn, position, panel).await?);
     }
     let runbooks = pages::runbooks(&mut conn, session.project_id).await?;
+    let intake = IntakeView::load(&mut conn, session.project_id, reader.model.model_id).await?;
     page(&ModelPage {
         shell,
         health: reader.health(),
@@ -202,6 +205,7 @@ pub async fn show(
         ranges: reader.ranges(),
         panels,
         measured: !reader.measured.is_empty(),
+        intake,
         runs_action: format!("{}/runs", reader.base),
         runbooks,
         may_operate: may_operate(session),

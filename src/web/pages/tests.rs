@@ -20,7 +20,7 @@ use crate::outbound::Outbound;
 use crate::services::access::{self, FirstAdmin, Site};
 use crate::services::delivery::Outward;
 use crate::services::ingest::Intake;
-use crate::services::{Error, Nudges, Services};
+use crate::services::{Bounds, Error, Nudges, Services};
 use crate::storage::pages::{
     AlertEvent, AlertRow, ApprovalRow, FeatureCount, FleetModel, RunRow, ServedValue, StepRow,
 };
@@ -273,6 +273,7 @@ impl Browser {
     async fn signed_in(pool: PgPool) -> Self {
         let clock = Arc::new(ReplayClock::starting_at(at("2013-05-13T09:00:00Z")));
         let services = Services {
+            bounds: Bounds::default(),
             intake: Intake::start(pool.clone(), pool.clone(), Limits::default()),
             pool,
             clock: clock.clone(),

@@ -1,0 +1,236 @@
+//! Caps: what a sender makes up beyond them is counted and told once, and no other project notices.
+
+use bellwether::domain::ids::ProjectId;
+use bellwether::formats::Format;
+use bellwether::services::Error;
+use bellwether::services::ingest::{self, Upload};
+use bellwether::storage::access;
+use bellwether::storage::intake::BatchKind;
+use bellwether::storage::overflow::{self, OverflowKind};
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use crate::app::{TestApp, at, lines};
+use crate::fares;
+use crate::snapshot::{assert_profiles_equal_a_recount, profiles};
+
+const DAY: &str = "2026-03-02";
+
+async fn over(app: &TestApp, model: &str) -> Vec<(OverflowKind, i64)> {
+    let model = app.model(model).await;
+    let counts = overflow::of_model(&mut *app.conn().await, model.project_id, model.model_id).await;
+    let counts = counts.expect("counts").into_iter();
+    counts.map(|count| (count.kind, count.rows)).collect()
+}
+
+async fn told(app: &TestApp) -> i64 {
+    app.number("SELECT COUNT(*) FROM audit_events WHERE action = 'intake.overflowed'")
+        .await
+}
+
+/// A day's predictions, in which each row brings a feature that no other has.
+fn inventive(day: &str, rows: std::ops::Range<i32>) -> Vec<Value> {
+    rows.map(|i| {
+        let mut row = fares::prediction(at(day), i);
+        row[format!("invented_{i:03}")] = json!(i);
+        row
+    })
+    .collect()
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn features_beyond_the_cap_are_dropped_counted_and_told_once_a_day(pool: PgPool) {
+    let mut app = TestApp::start(pool, "2026-03-03").await;
+    app.services.bounds.features = 10;
+    let two = ["fares", "calm"].map(fares::declared).concat();
+    app.apply(&format!("models:\n{two}")).await;
+    for model in ["fares", "calm"] {
+        app.version(model, "v1").await;
+        app.fit(model, "training", &fares::training()).await;
+        app.predict(model, &fares::day(at(DAY), 20)).await;
+        app.settle().await;
+    }
+    let calm = profiles(&app, "calm").await;
+
+    // Four features are known; six of the hundred find room.
+    app.predict("fares", &inventive(DAY, 100..200)).await;
+    app.settle().await;
+    assert_eq!(over(&app, "fares").await, [(OverflowKind::Features, 94)]);
+    assert_eq!(told(&app).await, 1);
+    let features = app
+        .number("SELECT COUNT(DISTINCT feature) FROM feature_values WHERE feature LIKE 'invented%'")
+        .await;
+    assert_eq!(features, 6);
+    let distance = app
+        .number("SELECT COUNT(*) FROM feature_values WHERE feature = 'distance'")
+        .await;
+    assert_eq!(
+        distance,
+        20 + 20 + 100,
+        "rows keep the features that are known"
+    );
+    app.assert_conserved("fares").await;
+    let accepted = app.count("fares", BatchKind::Predictions, "accepted").await;
+    assert_eq!(accepted, 120);
+
+    // The same again are duplicates; others count on, and are not told again on that day.
+    app.predict("fares", &inventive(DAY, 100..200)).await;
+    app.predict("fares", &inventive(DAY, 200..210)).await;
+    app.settle().await;
+    let duplicate = app
+        .count("fares", BatchKind::Predictions, "duplicate")
+        .await;
+    assert_eq!(duplicate, 100);
+    assert_eq!(over(&app, "fares").await, [(OverflowKind::Features, 104)]);
+    assert_eq!(told(&app).await, 1);
+    app.clock.advance_to(at("2026-03-04"));
+    app.predict("fares", &inventive(DAY, 210..211)).await;
+    app.settle().await;
+    assert_eq!(told(&app).await, 2);
+
+    assert_eq!(over(&app, "calm").await, []);
+    assert_eq!(profiles(&app, "calm").await, calm);
+    assert_profiles_equal_a_recount(&app, "fares").await;
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn values_of_a_segment_beyond_the_cap_count_under_no_value_of_their_own(pool: PgPool) {
+    let mut app = TestApp::start(pool, DAY).await;
+    app.services.bounds.segment_values = 3;
+    app.with_fares("").await;
+    let rows = |day: &str, values: std::ops::Range<i32>| -> Vec<Value> {
+        values
+            .map(|i| {
+                let mut row = fares::prediction(at(day), i);
+                row["segments"] = json!({"origin": format!("A{i:02}")});
+                row
+            })
+            .collect()
+    };
+    app.predict("fares", &rows(DAY, 0..2)).await;
+    app.settle().await;
+    app.predict("fares", &rows(DAY, 2..12)).await;
+    let labels: Vec<Value> = (0..12).map(|i| fares::label(at(DAY), i, 2.0)).collect();
+    app.label("fares", &labels).await;
+    app.settle().await;
+    // Each window has room of its own.
+    app.predict("fares", &rows("2026-03-01", 20..23)).await;
+    app.tick("2026-03-04").await;
+    assert_eq!(
+        over(&app, "fares").await,
+        [(OverflowKind::SegmentValues, 9)]
+    );
+    assert_eq!(told(&app).await, 1);
+    let values: Vec<String> = sqlx::query_scalar(
+        "SELECT DISTINCT segment_value FROM profiles WHERE segment_name = 'origin' ORDER BY 1",
+    )
+    .fetch_all(&app.services.pool)
+    .await
+    .expect("values");
+    assert_eq!(values, ["A00", "A01", "A02", "A20", "A21", "A22"]);
+    let measured = app
+        .number(
+            "SELECT COUNT(DISTINCT segment_value) FROM measurements
+             WHERE measure = 'mae' AND segment_name = 'origin' AND window_start = '2026-03-02'",
+        )
+        .await;
+    assert_eq!(measured, 3);
+    let traffic = app
+        .value("fares", "traffic", "", DAY)
+        .await
+        .expect("is measured");
+    assert_eq!(traffic.2, 12, "overall, every row counts");
+    let kept = app
+        .number("SELECT COUNT(DISTINCT value) FROM segment_values WHERE segment = 'origin'")
+        .await;
+    assert_eq!(kept, 15, "rows keep their value");
+    assert_profiles_equal_a_recount(&app, "fares").await;
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_full_project_takes_no_further_model_and_another_project_does(pool: PgPool) {
+    let app = TestApp::start(pool, DAY).await;
+    let other = registering(&app, "other").await;
+    let full = registering(&app, "full").await;
+    let filled = sqlx::query(
+        "INSERT INTO models
+         SELECT gen_random_uuid(), $1, 'model-' || n, 'regression', '', '', '', NULL, 'day', '{}', '2026-03-02'
+         FROM generate_series(1, 1000) AS n",
+    );
+    filled
+        .bind(full.0)
+        .execute(&app.services.pool)
+        .await
+        .expect("models");
+    for _ in 0..2 {
+        let refused = send(&app, full, "one-more", "v1").await;
+        assert!(
+            matches!(&refused, Err(Error::Conflict(cause)) if cause.contains("1000 models")),
+            "{refused:?}"
+        );
+    }
+    send(&app, full, "model-7", "v1")
+        .await
+        .expect("it is known");
+    send(&app, other, "one-more", "v1")
+        .await
+        .expect("there is room");
+    let counted = app
+        .number("SELECT SUM(rows)::bigint FROM overflow_counts WHERE kind = 'models'")
+        .await;
+    assert_eq!((counted, told(&app).await), (2, 1));
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_model_with_too_many_versions_refuses_rows_of_further_ones_alone(pool: PgPool) {
+    let app = TestApp::start(pool, DAY).await;
+    let project = registering(&app, "versions").await;
+    send(&app, project, "fares", "v1").await.expect("registers");
+    let filled = sqlx::query(
+        "INSERT INTO model_versions (model_version_id, project_id, model_id, name, lineage, created_at, created_by)
+         SELECT gen_random_uuid(), project_id, model_id, 'w' || n, '{}', '2026-03-02', 'tests'
+         FROM models, generate_series(2, 1000) AS n WHERE name = 'fares'",
+    );
+    filled.execute(&app.services.pool).await.expect("versions");
+    app.clock.advance_to(at(DAY) + TimeDelta::minutes(5));
+    let receipt = send(&app, project, "fares", "x1")
+        .await
+        .expect("is answered");
+    assert_eq!((receipt.kept, receipt.rejected), (1, 1));
+    assert!(receipt.rejects[0].cause.contains("1000 versions"));
+    let receipt = send(&app, project, "fares", "w7")
+        .await
+        .expect("is answered");
+    assert_eq!((receipt.kept, receipt.rejected), (2, 0));
+    assert_eq!(told(&app).await, 1);
+}
+
+async fn registering(app: &TestApp, name: &str) -> ProjectId {
+    let (now, mut conn) = (at(DAY), app.conn().await);
+    access::project_named(&mut conn, ProjectId::new(now), name, true, now)
+        .await
+        .expect("the project is made")
+}
+
+/// A row of version v1 and one of `version`.
+async fn send(
+    app: &TestApp,
+    project_id: ProjectId,
+    model: &str,
+    version: &str,
+) -> Result<ingest::Receipt, Error> {
+    let rows = [(1, "v1"), (2, version)].map(|(i, version)| {
+        let mut row = fares::prediction(at(DAY), i);
+        row["version"] = json!(version);
+        row
+    });
+    let upload = Upload {
+        project_id,
+        model,
+        format: Format::Ndjson,
+        body: lines(&rows),
+        version: None,
+    };
+    ingest::predictions(&app.services, upload).await
+}
