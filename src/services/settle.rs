@@ -435,7 +435,6 @@ fn windows_of(
 
 /// The batch's features, those the schema requires and the batch lacks altogether, the prediction, the latency;
 /// and how many rows had a value of a segment that there was no room for.
-#[expect(clippy::type_complexity, reason = "profiles, and one number")]
 fn count(
     model: &Model,
     yardstick: &Yardstick,
