@@ -23,7 +23,7 @@ use super::raw::Raw;
 use super::{FormatError, Limits, Rows};
 
 const SECONDS_PER_DAY: i64 = 86_400;
-/// What a file begins with; a stream, padded to eight bytes, and a footer follow.
+/// What a file begins with; more padding (writers align to 8 or to 64 bytes), a stream and a footer follow.
 const FILE_MAGIC: &[u8] = b"ARROW1\0\0";
 /// What precedes the length of a message.
 const CONTINUATION: [u8; 4] = [0xff; 4];
@@ -121,7 +121,7 @@ fn places(array: &dyn Array) -> Option<Vec<usize>> {
 
 /// Reads the stream format, or the file format, which is a stream with a frame around it.
 pub(super) fn read(body: &[u8], limits: &Limits, rows: &mut impl Rows) -> Result<(), FormatError> {
-    let stream = body.strip_prefix(FILE_MAGIC).unwrap_or(body);
+    let stream = body.strip_prefix(FILE_MAGIC).map_or(body, unpadded);
     let unpacked = guarded(|| unpacked_bytes(stream), unreadable)?;
     let limit = limits.max_unpacked_bytes;
     if unpacked > u128::from(limit) {
@@ -142,6 +142,13 @@ pub(super) fn read(body: &[u8], limits: &Limits, rows: &mut impl Rows) -> Result
         line += batch.num_rows() as u64;
     }
     Ok(())
+}
+
+fn unpadded(mut file: &[u8]) -> &[u8] {
+    while let Some(rest) = file.strip_prefix(&[0; 8]) {
+        file = rest;
+    }
+    file
 }
 
 fn unreadable(cause: &str) -> FormatError {
