@@ -212,7 +212,7 @@ fn unpacked_batch(batch: &IpcBatch, body: &[u8]) -> u128 {
             let stated = body.get(start..).and_then(<[u8]>::first_chunk::<8>);
             let stated = stated.map_or(0, |stated| i64::from_le_bytes(*stated));
             // Less than nothing says that this buffer is not compressed.
-            u128::try_from(stated).unwrap_or_else(|_| body.len() as u128)
+            u128::try_from(stated).unwrap_or(body.len() as u128)
         })
         .sum()
 }

@@ -219,7 +219,7 @@ impl Dataset {
                     None => profile.observe_null(1),
                 },
                 (None, Some(category)) => {
-                    profile.observe_category(&category, 1).expect("categorical")
+                    profile.observe_category(&category, 1).expect("categorical");
                 }
                 (None, None) => profile.observe_null(1),
             }

@@ -64,7 +64,7 @@ pub(super) struct Arrival {
 #[derive(Debug)]
 pub(super) enum Rows {
     /// Few enough to share a batch with those of other requests.
-    Predictions(PredictionBatch),
+    Predictions(Box<PredictionBatch>),
     Labels(LabelBatch),
     /// Nothing when every row was refused.
     Encoded(Option<Vec<u8>>),
@@ -78,7 +78,7 @@ impl Rows {
     pub(super) fn of_predictions(rows: PredictionBatch, refused: bool) -> Result<Self, Error> {
         match rows.len() {
             0 => Ok(Self::Encoded(None)),
-            1..=SMALL if !refused => Ok(Self::Predictions(rows)),
+            1..=SMALL if !refused => Ok(Self::Predictions(Box::new(rows))),
             _ => Ok(Self::Encoded(Some(encode(&rows)?))),
         }
     }

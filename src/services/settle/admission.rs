@@ -1,6 +1,7 @@
 //! Which rows of a pack are new, and what the others are: sent again, or at odds with what came first.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use sqlx::PgConnection;
 
@@ -78,7 +79,7 @@ fn judge_within(pack: &Pack, versions: &[(VersionId, i32)], order: &[usize]) -> 
                 .find(|first| versions[**first].1 == versions[row].1 && ids[**first] == ids[row]);
             match first {
                 Some(first) => {
-                    verdicts[row] = compare(pack, row, Some(pack.content_hashes()[*first]))
+                    verdicts[row] = compare(pack, row, Some(pack.content_hashes()[*first]));
                 }
                 None => firsts.push(row),
             }
@@ -141,12 +142,16 @@ impl StoredIds {
         let Some((_, version_id, _)) = version else {
             return Ok(None);
         };
-        if !self.chunks.contains_key(&key.chunk) {
-            let day = predictions::day_of_chunk(key.chunk);
-            let chunk = predictions::chunk(conn, *version_id, day, key.chunk.chunk, Read::Ids);
-            self.chunks.insert(key.chunk, chunk.await?);
-        }
-        let ids = self.chunks[&key.chunk].column(ColumnKind::Row, row_column::PREDICTION_ID);
+        let chunk = match self.chunks.entry(key.chunk) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let day = predictions::day_of_chunk(key.chunk);
+                let ids = Read::Ids;
+                let read = predictions::chunk(conn, *version_id, day, key.chunk.chunk, ids);
+                place.insert(read.await?)
+            }
+        };
+        let ids = chunk.column(ColumnKind::Row, row_column::PREDICTION_ID);
         let position = usize::try_from(key.position).unwrap_or(usize::MAX);
         Ok(ids.and_then(|ids| match ids.get(position) {
             Value::Text(id) => Some(id.into_owned()),

@@ -163,10 +163,6 @@ fn content_hashes(rows: &PredictionBatch) -> Vec<i32> {
     }
     add_texts(&mut hashes, 9, &rows.errors);
     add_texts(&mut hashes, 10, &rows.deployments);
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "half of the hash is enough"
-    )]
     let short = |hash: u64| (mix(11, hash) >> 32) as u32;
     hashes
         .into_iter()
@@ -241,7 +237,7 @@ mod tests {
             plain,
             hash(&row(&[a.clone(), ("c", Value::Absent), b.clone()]))
         );
-        let mut segments = row(&[a.clone()]);
+        let mut segments = row(std::slice::from_ref(&a));
         segments.segments[0] = vec![("x".into(), "1".into()), ("y".into(), "2".into())];
         let mut turned = segments.clone();
         turned.segments[0].reverse();
