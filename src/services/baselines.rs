@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 
 use super::profiling::{self, PREDICTION, Yardstick};
 use super::quality::{self, QualityOutcome};
-use super::{Error, Services, recount, registry};
+use super::{Bounds, Error, Services, recount, registry};
 use crate::domain::columns::{Column, TextColumn, Value};
 use crate::domain::definitions::{BaselineSource, ModelDef};
 use crate::domain::ids::{BaselineId, GridId, ProjectId, VersionId};
@@ -92,7 +92,7 @@ pub async fn fit_file(
     crate::faults::crash_point("baseline.before_swap");
     baselines::put(&mut tx, model.project_id, &baseline).await?;
     crate::faults::crash_point("baseline.swapped");
-    fit(&mut tx, &model, &baseline, &reference, now).await?;
+    fit(&mut tx, &model, &baseline, &reference, services.bounds, now).await?;
     let object = format!("{}/{}", model.name, file.name);
     registry::record(
         &mut tx,
@@ -196,7 +196,7 @@ pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, E
     for baseline in &waiting {
         let mut tx = services.pool.begin().await?;
         models::lock(&mut tx, baseline.model_id).await?;
-        fit_window(&mut tx, baseline, now).await?;
+        fit_window(&mut tx, baseline, services.bounds, now).await?;
         crate::faults::crash_point("baseline.window_fitted");
         tx.commit().await?;
     }
@@ -206,6 +206,7 @@ pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, E
 async fn fit_window(
     conn: &mut PgConnection,
     baseline: &Baseline,
+    bounds: Bounds,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     let Some(model) = models::get(conn, baseline.model_id).await? else {
@@ -224,13 +225,13 @@ async fn fit_window(
         Some(version_id) => reference_of_window(conn, &model, version_id, from, to).await?,
         None => Reference::default(),
     };
-    let rows = reference.segments.len() as u64;
+    let rows = reference.rows() as u64;
     if rows == 0 {
         let cause = "the window has no predictions of this version";
         baselines::mark_fitted(conn, baseline.baseline_id, 0, Some(cause), now).await?;
         return Ok(());
     }
-    fit(conn, &model, baseline, &reference, now).await?;
+    fit(conn, &model, baseline, &reference, bounds, now).await?;
     baselines::mark_version(conn, baseline.baseline_id, version_id).await?;
     baselines::mark_fitted(conn, baseline.baseline_id, rows, None, now).await?;
     Ok(())
@@ -245,6 +246,12 @@ struct Reference {
     segments: Vec<TextColumn>,
     /// Predictions with labels, with their segment values.
     outcomes: Vec<(QualityOutcome, Vec<String>)>,
+}
+
+impl Reference {
+    fn rows(&self) -> usize {
+        self.columns.first().map_or(0, Column::len)
+    }
 }
 
 fn reference_of_file(model: &Model, rows: ReferenceRows) -> Reference {
@@ -308,6 +315,7 @@ async fn fit(
     model: &Model,
     baseline: &Baseline,
     reference: &Reference,
+    bounds: Bounds,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     let features: Vec<Column> = reference
@@ -328,7 +336,7 @@ async fn fit(
     baselines::put_qualities(conn, baseline.baseline_id, &qualities_of(model, reference)).await?;
     crate::faults::crash_point("baseline.profiled");
     if schema_changed || grid_changed {
-        recount::count_again(conn, model, now).await?;
+        recount::count_again(conn, model, bounds, now).await?;
     } else {
         windows::touch_all(conn, model.model_id, now).await?;
     }
@@ -500,8 +508,8 @@ fn profiles_of(
     yardstick: &Yardstick,
     reference: &Reference,
 ) -> Result<Vec<BaselineProfile>, Error> {
-    let rows = reference.columns.first().map_or(0, Column::len);
-    let groups = profiling::by_segment(model, &reference.segments, (0..rows).collect());
+    let rows = (0..reference.rows()).collect();
+    let groups = profiling::by_segment(model, &reference.segments, rows);
     let mut profiles = Vec::new();
     for (segment, rows) in &groups {
         for column in &reference.columns {

@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use super::baselines::{adopt_schema, declare_all, with_overrides};
 use super::error::FieldProblem;
 use super::registry::{self, NewModel};
-use super::{Error, Services, recount};
+use super::{Bounds, Error, Services, recount};
 use crate::domain::definitions::{
     self, Defined, Definitions, ModelDef, MonitorDef, ReceiverDef, SourceFile, shipped_runbooks,
 };
@@ -107,7 +107,8 @@ pub async fn apply(
         let changed = applied
             .changed
             .contains(&format!("model/{}", model.value.name));
-        put_model(&mut tx, project_id, &model.value, changed, actor, now).await?;
+        let model = (&model.value, changed);
+        put_model(&mut tx, project_id, model, services.bounds, actor, now).await?;
     }
     registry::record(
         &mut tx,
@@ -206,8 +207,8 @@ fn baseline_files(parsed: &Definitions) -> Vec<BaselineFile> {
 async fn put_model(
     conn: &mut PgConnection,
     project_id: ProjectId,
-    definition: &ModelDef,
-    changed: bool,
+    (definition, changed): (&ModelDef, bool),
+    bounds: Bounds,
     actor: &str,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
@@ -232,7 +233,7 @@ async fn put_model(
         recount::sort_outcomes_again(conn, &model).await?;
     }
     if schema_changed || segments_changed {
-        recount::count_again(conn, &model, now).await?;
+        recount::count_again(conn, &model, bounds, now).await?;
     } else if changed {
         windows::touch_all(conn, model.model_id, now).await?;
     }

@@ -16,7 +16,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::profiling::Yardstick;
-use super::{Error, Services, alerting, configuration, recount};
+use super::{Bounds, Error, Services, alerting, configuration, recount};
 use crate::domain::definitions::{MonitorDef, MonitorKind};
 use crate::domain::ids::{BaselineId, ModelId, VersionId};
 use crate::domain::measurement::{Measure, Measurement, Recipe, Segment, Status};
@@ -69,7 +69,8 @@ async fn evaluate_model(
     for (version_id, window, monitor) in due {
         let mut tx = services.pool.begin().await?;
         models::lock(&mut tx, model_id).await?;
-        if measure_window(&mut tx, &model, version_id, &monitors[monitor], window, now).await? {
+        let of = (&monitors[monitor], window);
+        if measure_window(&mut tx, &model, version_id, of, services.bounds, now).await? {
             measured += 1;
         }
         crate::faults::crash_point("evaluate.before_commit");
@@ -136,6 +137,7 @@ struct Subject<'a> {
     totals: WindowTotals,
     yardstick: Yardstick,
     baseline: Option<Baseline>,
+    bounds: Bounds,
     now: DateTime<Utc>,
 }
 
@@ -173,7 +175,15 @@ impl Subject<'_> {
         let mut mended = false;
         for start in &current.damaged {
             let window = (self.version_id, *start);
-            mended |= recount::rebuild(conn, self.model, window, 0, "evaluate", self.now).await?;
+            mended |= recount::rebuild(
+                conn,
+                self.model,
+                window,
+                0,
+                self.bounds,
+                ("evaluate", self.now),
+            )
+            .await?;
         }
         if mended {
             self.stored_profiles(conn).await
@@ -263,8 +273,8 @@ async fn measure_window(
     conn: &mut PgConnection,
     model: &Model,
     version_id: VersionId,
-    monitor: &MonitorDef,
-    window: Window,
+    (monitor, window): (&MonitorDef, Window),
+    bounds: Bounds,
     now: DateTime<Utc>,
 ) -> Result<bool, Error> {
     let totals = windows::totals(conn, version_id, window.start, window.end).await?;
@@ -281,6 +291,7 @@ async fn measure_window(
         totals,
         yardstick: Yardstick::load(conn, model.model_id).await?,
         baseline: fitted_baseline(conn, model, monitor).await?,
+        bounds,
         now,
     };
     let values = match monitor.kind {

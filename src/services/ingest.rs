@@ -26,7 +26,7 @@ use crate::storage::models::{self, Model};
 use crate::storage::overflow::OverflowKind;
 
 pub use body::{BodyError, decode as decode_body};
-use landing::{Arrival, Lander, Rows};
+use landing::{Arrival, Lander, Rows, SMALL};
 
 /// How far back event times may lie.
 const OLDEST_EVENT: TimeDelta = TimeDelta::days(2 * 366);
@@ -34,9 +34,6 @@ const OLDEST_EVENT: TimeDelta = TimeDelta::days(2 * 366);
 const NEWEST_EVENT: TimeDelta = TimeDelta::days(1);
 /// Bodies up to this size are decoded where they arrive: handing them to another thread costs more.
 const SMALL_BODY: usize = 16 << 10;
-
-/// Batches up to this many rows are encoded where they are.
-const SMALL_BATCH: u64 = 100;
 
 /// What concurrent requests share.
 #[derive(Debug, Clone)]
@@ -325,7 +322,8 @@ async fn land<B: Send + 'static>(
         ..
     } = decoded;
     let refused = !rejects.is_empty();
-    let rows = if received <= SMALL_BATCH {
+    // Few rows are not worth another thread either.
+    let rows = if received <= SMALL as u64 {
         rows(batch, refused)?
     } else {
         tokio::task::spawn_blocking(move || rows(batch, refused))

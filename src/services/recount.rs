@@ -28,13 +28,14 @@ use crate::storage::{labels, windows};
 pub async fn count_again(
     conn: &mut PgConnection,
     model: &Model,
+    bounds: Bounds,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     models::lock(conn, model.model_id).await?;
     let yardstick = Yardstick::load(conn, model.model_id).await?;
     for window in windows::all(conn, model.model_id).await? {
         let span = model.base_window.window_at(window.window_start);
-        let mut values = SegmentValues::none(Bounds::default().segment_values);
+        let mut values = SegmentValues::none(bounds.segment_values);
         values.load(conn, window.version_id, span.start).await?;
         values.close();
         let counted =
@@ -58,12 +59,12 @@ pub async fn rebuild(
     model: &Model,
     (version_id, window_start): (VersionId, DateTime<Utc>),
     added: u64,
-    actor: &str,
-    now: DateTime<Utc>,
+    bounds: Bounds,
+    (actor, now): (&str, DateTime<Utc>),
 ) -> Result<bool, Error> {
     let yardstick = Yardstick::load(conn, model.model_id).await?;
     let span = model.base_window.window_at(window_start);
-    let mut values = SegmentValues::none(Bounds::default().segment_values);
+    let mut values = SegmentValues::none(bounds.segment_values);
     values.load(conn, version_id, span.start).await?;
     let counted = count_window(conn, model, &yardstick, version_id, span, values).await?;
     let found: u64 = (counted.iter())

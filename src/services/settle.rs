@@ -378,7 +378,7 @@ async fn settle_predictions(
     let mut additions = window_additions(model, &sorted, &rows);
     for window in profiling::merge(conn, model, grid_id, counted).await? {
         let added = additions.get(&window).map_or(0, |of| of.predictions);
-        recount::rebuild(conn, model, window, added, "settle", now).await?;
+        recount::rebuild(conn, model, window, added, bounds, ("settle", now)).await?;
     }
     overflow::note(conn, model, OverflowKind::SegmentValues, beyond, now).await?;
     crate::faults::crash_point("settle.profiles_merged");

@@ -148,6 +148,36 @@ pub struct StoredMeasurement {
     pub measured_at: DateTime<Utc>,
 }
 
+/// A row of whichever query below, each of which has a type of its own.
+macro_rules! stored {
+    ($row:ident) => {
+        StoredMeasurement {
+            version_id: $row.version_id,
+            monitor: $row.monitor,
+            window: Window {
+                start: $row.window_start,
+                end: $row.window_end,
+                grain: $row.grain,
+            },
+            segment: Segment {
+                name: $row.segment_name,
+                value: $row.segment_value,
+            },
+            feature: $row.feature,
+            measure: $row.measure,
+            value: $row.value,
+            interval: $row.low.zip($row.high),
+            p_value: $row.p_value,
+            reference: $row.reference,
+            status: $row.status,
+            current_rows: u64::try_from($row.current_rows).unwrap_or(0),
+            reference_rows: u64::try_from($row.reference_rows).unwrap_or(0),
+            recipe: $row.recipe,
+            measured_at: $row.measured_at,
+        }
+    };
+}
+
 /// Values of a window that were in force once, each with when it ceased to be; oldest first.
 pub async fn superseded(
     conn: &mut PgConnection,
@@ -182,31 +212,8 @@ pub async fn superseded(
     Ok(rows
         .into_iter()
         .map(|r| {
-            let value = StoredMeasurement {
-                version_id: r.version_id,
-                monitor: r.monitor,
-                window: Window {
-                    start: r.window_start,
-                    end: r.window_end,
-                    grain: r.grain,
-                },
-                segment: Segment {
-                    name: r.segment_name,
-                    value: r.segment_value,
-                },
-                feature: r.feature,
-                measure: r.measure,
-                value: r.value,
-                interval: r.low.zip(r.high),
-                p_value: r.p_value,
-                reference: r.reference,
-                status: r.status,
-                current_rows: u64::try_from(r.current_rows).unwrap_or(0),
-                reference_rows: u64::try_from(r.reference_rows).unwrap_or(0),
-                recipe: r.recipe,
-                measured_at: r.measured_at,
-            };
-            (r.superseded_at, value)
+            let superseded_at = r.superseded_at;
+            (superseded_at, stored!(r))
         })
         .collect())
 }
@@ -261,31 +268,5 @@ pub async fn in_force(
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|r| StoredMeasurement {
-            version_id: r.version_id,
-            monitor: r.monitor,
-            window: Window {
-                start: r.window_start,
-                end: r.window_end,
-                grain: r.grain,
-            },
-            segment: Segment {
-                name: r.segment_name,
-                value: r.segment_value,
-            },
-            feature: r.feature,
-            measure: r.measure,
-            value: r.value,
-            interval: r.low.zip(r.high),
-            p_value: r.p_value,
-            reference: r.reference,
-            status: r.status,
-            current_rows: u64::try_from(r.current_rows).unwrap_or(0),
-            reference_rows: u64::try_from(r.reference_rows).unwrap_or(0),
-            recipe: r.recipe,
-            measured_at: r.measured_at,
-        })
-        .collect())
+    Ok(rows.into_iter().map(|r| stored!(r)).collect())
 }

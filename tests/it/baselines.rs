@@ -230,6 +230,38 @@ async fn a_past_window_is_a_baseline_once_it_is_over_and_survives_new_training_d
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_window_of_a_model_without_segments_is_a_baseline_of_all_its_rows(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    app.apply("models: [{name: fares, task: regression}]").await;
+    app.version("fares", "v1").await;
+    app.apply(&WITH_REFERENCE.replace("segments: [origin]", "segments: []"))
+        .await;
+    for _ in 0..4 {
+        app.live_day(1.0).await;
+    }
+    let model = app.model("fares").await;
+    assert!(model.segments.is_empty());
+    let in_force = baselines::in_force(&mut *app.conn().await, model.model_id)
+        .await
+        .expect("baselines");
+    let reference = in_force
+        .iter()
+        .find(|baseline| baseline.name == "reference");
+    let reference = reference.expect("it is declared");
+    assert_eq!(
+        (reference.state.as_str(), &reference.cause),
+        ("fitted", &None)
+    );
+    let rows = app
+        .number(
+            "SELECT SUM(predictions)::bigint FROM window_states WHERE window_start < '2026-03-04'",
+        )
+        .await;
+    assert!(rows > 0);
+    assert_eq!(reference.rows, rows, "every row of the window");
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
 async fn segments_declared_anew_sort_the_rows_that_are_there_too(pool: PgPool) {
     let app = TestApp::start(pool, "2026-03-02").await;
     app.with_fares("").await;

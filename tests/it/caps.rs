@@ -149,6 +149,23 @@ async fn values_of_a_segment_beyond_the_cap_count_under_no_value_of_their_own(po
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_segment_declared_anew_keeps_to_the_cap_that_is_set(pool: PgPool) {
+    let mut app = TestApp::start(pool, DAY).await;
+    app.services.bounds.segment_values = 2;
+    app.with_fares("").await;
+    let rows: Vec<Value> = (0..12).map(|i| fares::prediction(at(DAY), i)).collect();
+    app.predict("fares", &rows).await;
+    app.settle().await;
+    let carriers = "SELECT COUNT(DISTINCT text) FROM feature_values WHERE feature = 'carrier'";
+    assert_eq!(app.number(carriers).await, 3);
+    let declared = fares::configuration("fares").replace("[origin]", "[carrier, origin]");
+    app.apply(&declared).await;
+    let counted =
+        "SELECT COUNT(DISTINCT segment_value) FROM profiles WHERE segment_name = 'carrier'";
+    assert_eq!(app.number(counted).await, 2);
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
 async fn a_full_project_takes_no_further_model_and_another_project_does(pool: PgPool) {
     let app = TestApp::start(pool, DAY).await;
     let other = registering(&app, "other").await;

@@ -150,9 +150,14 @@ pub async fn assert_profiles_equal_a_recount(app: &TestApp, name: &str) {
     assert!(!before.is_empty(), "{name} has no profiles");
     let model = app.model(name).await;
     let mut tx = app.services.pool.begin().await.expect("a transaction");
-    recount::count_again(&mut tx, &model, app.services.clock.now())
-        .await
-        .expect("counts again");
+    recount::count_again(
+        &mut tx,
+        &model,
+        app.services.bounds,
+        app.services.clock.now(),
+    )
+    .await
+    .expect("counts again");
     tx.commit().await.expect("commits");
     let after = profiles(app, name).await;
     assert_same("profiles counted again", &after, &before, name);

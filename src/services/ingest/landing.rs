@@ -45,7 +45,7 @@ const LONGEST_QUEUE: u32 = 8;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Requests of up to this many rows, of which none was refused, share a batch.
-const SMALL: usize = 100;
+pub(super) const SMALL: usize = 100;
 
 /// What a request brings.
 #[derive(Debug)]
