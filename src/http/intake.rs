@@ -56,6 +56,7 @@ pub async fn send_predictions(
         format,
         body,
         version: query.version,
+        generation: caller.principal.generation,
     };
     let receipt = ingest::predictions(&state.services, upload).await?;
     state.instruments.batch("predictions", &receipt);
@@ -89,6 +90,7 @@ pub async fn send_labels(
         format,
         body,
         version: None,
+        generation: caller.principal.generation,
     };
     let receipt = ingest::labels(&state.services, upload).await?;
     state.instruments.batch("labels", &receipt);

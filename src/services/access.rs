@@ -31,6 +31,7 @@ pub use people::{
     ensure_first_admin, list_people, reset_password,
 };
 pub use sessions::{NewSession, Session, session, sign_in, sign_out};
+pub(super) use tokens::{Admission, admit_token};
 pub use tokens::{
     NewToken, Token, TokenRequest, authenticate_token, create_token, list_tokens, revoke_token,
 };
@@ -58,6 +59,8 @@ pub struct Principal {
     pub scopes: Vec<Scope>,
     /// The person, when it is one: approvals need a person.
     pub person_id: Option<PersonId>,
+    /// The project's generation for which this is known, where the intake looked: it need not ask again.
+    pub generation: Option<i64>,
 }
 
 impl Principal {
@@ -96,6 +99,7 @@ mod tests {
             project_id: ProjectId::new(DateTime::UNIX_EPOCH),
             scopes: vec![Scope::Ingest, Scope::Read],
             person_id: None,
+            generation: None,
         };
         assert!(principal.require(Scope::Read).is_ok());
         let refusal = principal

@@ -1,20 +1,24 @@
 //! Taking in predictions and labels: decode, refuse row by row, land. The answer is given after the commit,
 //! so what is acknowledged is durable.
 //!
-//! Whatever requests that arrive together have in common is done once for all of them: their token and model
-//! are looked up together, and they land in one commit ([`landing`]), small ones of a model as one batch.
+//! Whatever requests that arrive together have in common is done once for all of them: what they depend on is
+//! read when it has changed ([`standing`]), and they land in one commit ([`landing`]), small ones of a model as
+//! one batch.
 
 mod body;
 mod landing;
+mod pressure;
+mod standing;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sqlx::PgPool;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::access::{Principal, authenticate_token};
-use super::coalescing::Coalescing;
+use super::access::Principal;
 use super::patience::answered;
 use super::{Error, Services, overflow, registry};
 use crate::domain::batch::{Decoded, LabelBatch, PredictionBatch, Reject, RejectReason};
@@ -22,11 +26,13 @@ use crate::domain::ids::{BatchId, ProjectId};
 use crate::domain::model::Task;
 use crate::formats::{self, Expectations, Format, FormatError, Limits};
 use crate::storage::intake::BatchKind;
-use crate::storage::models::{self, Model};
+use crate::storage::models::Model;
 use crate::storage::overflow::OverflowKind;
 
 pub use body::{BodyError, decode as decode_body};
 use landing::{Arrival, Lander, Rows, SMALL};
+use pressure::Pressure;
+use standing::{Standing, Target};
 
 /// How far back event times may lie.
 const OLDEST_EVENT: TimeDelta = TimeDelta::days(2 * 366);
@@ -41,8 +47,9 @@ pub struct Intake {
     pool: PgPool,
     lander: Lander,
     limits: Limits,
-    callers: Coalescing<String, Principal>,
-    targets: Coalescing<(ProjectId, String), Target>,
+    standing: Standing,
+    pressure: Pressure,
+    decoding: Arc<Semaphore>,
 }
 
 impl Intake {
@@ -52,14 +59,16 @@ impl Intake {
     pub fn start(pool: PgPool, landing: PgPool, limits: Limits) -> Self {
         Self {
             lander: Lander::start(landing),
+            standing: Standing::new(pool.clone()),
+            pressure: Pressure::default(),
+            decoding: Arc::new(Semaphore::new(processors())),
             pool,
             limits,
-            callers: Coalescing::default(),
-            targets: Coalescing::default(),
         }
     }
 
-    /// Who presents this token; as [`authenticate_token`], for many requests at once.
+    /// Who presents this token; as [`authenticate_token`](super::access::authenticate_token), for many requests
+    /// at once.
     ///
     /// # Errors
     /// As there.
@@ -68,58 +77,38 @@ impl Intake {
         now: DateTime<Utc>,
         presented: &str,
     ) -> Result<Principal, Error> {
-        let (pool, token) = (self.pool.clone(), presented.to_owned());
-        let look_up = move || {
-            let (pool, token) = (pool.clone(), token.clone());
-            async move { answered(&pool, authenticate_token(&pool, now, &token)).await? }
-        };
-        self.callers.get(presented.to_owned(), look_up).await
+        self.standing.caller(now, presented).await
+    }
+
+    /// Ends at once, unless so many requests are under way that what can wait should: then when they are
+    /// answered, or after a few seconds.
+    pub(super) async fn eased(&self) {
+        self.pressure.eased().await;
+    }
+
+    /// Leave to decode a body. Decoded rows take several times the memory of the body, and more of them at a time
+    /// than there are processors would be decoded no sooner.
+    async fn turn_to_decode(
+        &self,
+        body_bytes: usize,
+    ) -> Result<Option<OwnedSemaphorePermit>, Error> {
+        if body_bytes <= SMALL_BODY {
+            return Ok(None);
+        }
+        let turn = self.decoding.clone().acquire_owned().await;
+        turn.map(Some).map_err(Error::internal)
     }
 
     /// As long as the database answers in time.
-    async fn target(
-        &self,
-        project_id: ProjectId,
-        model: &str,
-        now: DateTime<Utc>,
-    ) -> Result<Target, Error> {
-        let (pool, name) = (self.pool.clone(), model.to_owned());
-        let look_up = move || {
-            let (pool, name) = (pool.clone(), name.clone());
-            async move { answered(&pool, Target::look_up(&pool, project_id, &name, now)).await? }
-        };
-        let looking_up = self.targets.get((project_id, model.to_owned()), look_up);
+    async fn target(&self, upload: &Upload<'_>, now: DateTime<Utc>) -> Result<Arc<Target>, Error> {
+        let model = (upload.project_id, upload.model);
+        let looking_up = self.standing.target(model, upload.generation, now);
         answered(&self.pool, looking_up).await?
     }
 }
 
-/// What rows are sent to.
-#[derive(Debug, Clone)]
-struct Target {
-    model: Model,
-    champion: Option<String>,
-    versions: Vec<String>,
-    auto_registers: bool,
-}
-
-impl Target {
-    async fn look_up(
-        pool: &PgPool,
-        project_id: ProjectId,
-        name: &str,
-        now: DateTime<Utc>,
-    ) -> Result<Self, Error> {
-        let mut conn = pool.acquire().await?;
-        let model = registry::model_for_intake(&mut conn, project_id, name, now).await?;
-        let champion = registry::champion(&mut conn, &model).await?;
-        let versions = models::versions(&mut conn, model.model_id).await?;
-        Ok(Self {
-            champion: champion.map(|champion| champion.version),
-            versions: versions.into_iter().map(|version| version.name).collect(),
-            auto_registers: models::auto_registers(&mut conn, project_id).await?,
-            model,
-        })
-    }
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// The answer to a sender: what was kept is durable, what was refused is listed.
@@ -149,6 +138,8 @@ pub struct Upload<'a> {
     pub body: bytes::Bytes,
     /// The version of rows that do not name one; the champion when absent.
     pub version: Option<String>,
+    /// The project's generation, if the request has asked for it: see [`Principal::generation`].
+    pub generation: Option<i64>,
 }
 
 /// Takes in predictions.
@@ -157,14 +148,13 @@ pub struct Upload<'a> {
 /// Not found for an unknown model, invalid for a body that cannot be read at all, unavailable when the
 /// database is out of reach or the queue is full.
 pub async fn predictions(services: &Services, upload: Upload<'_>) -> Result<Receipt, Error> {
+    let _under_way = services.intake.pressure.enter();
     let now = services.clock.now();
-    let target = services
-        .intake
-        .target(upload.project_id, upload.model, now)
-        .await?;
+    let target = services.intake.target(&upload, now).await?;
     let version = upload.version.clone().or_else(|| target.champion.clone());
-    let (format, body, task) = (upload.format, upload.body, target.model.task);
+    let (format, body, task) = (upload.format, upload.body, target.task());
     let limits = services.intake.limits;
+    let turn = services.intake.turn_to_decode(body.len()).await?;
     let mut decoded = decode(body.len(), move || {
         let expect = expectations(task, version.as_deref(), now, limits);
         formats::decode_predictions(format, &body, &expect)
@@ -177,7 +167,7 @@ pub async fn predictions(services: &Services, upload: Upload<'_>) -> Result<Rece
         services,
         &target.model,
         (BatchKind::Predictions, format),
-        decoded,
+        (decoded, turn),
         Rows::of_predictions,
         now,
     )
@@ -189,13 +179,12 @@ pub async fn predictions(services: &Services, upload: Upload<'_>) -> Result<Rece
 /// # Errors
 /// As for [`predictions`].
 pub async fn labels(services: &Services, upload: Upload<'_>) -> Result<Receipt, Error> {
+    let _under_way = services.intake.pressure.enter();
     let now = services.clock.now();
-    let target = services
-        .intake
-        .target(upload.project_id, upload.model, now)
-        .await?;
-    let (format, body, task) = (upload.format, upload.body, target.model.task);
+    let target = services.intake.target(&upload, now).await?;
+    let (format, body, task) = (upload.format, upload.body, target.task());
     let limits = services.intake.limits;
+    let turn = services.intake.turn_to_decode(body.len()).await?;
     let decoded: Decoded<LabelBatch> = decode(body.len(), move || {
         formats::decode_labels(format, &body, &expectations(task, None, now, limits))
     })
@@ -204,7 +193,7 @@ pub async fn labels(services: &Services, upload: Upload<'_>) -> Result<Receipt, 
         services,
         &target.model,
         (BatchKind::Labels, format),
-        decoded,
+        (decoded, turn),
         Rows::of_labels,
         now,
     )
@@ -248,9 +237,8 @@ async fn refuse_unknown_versions(
     decoded: &mut Decoded<PredictionBatch>,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    let is_known = |version: &str| target.versions.iter().any(|known| known == version);
     let unknown: Vec<String> = (decoded.batch.versions.texts())
-        .filter(|version| !is_known(version))
+        .filter(|version| !target.has_version(version))
         .map(str::to_owned)
         .collect();
     if unknown.is_empty() {
@@ -279,7 +267,7 @@ async fn refuse_unknown_versions(
     let keep: Vec<bool> = rows
         .map(|row| {
             let version = decoded.batch.version(row);
-            is_known(version) || (target.auto_registers && !no_room.contains_key(version))
+            target.has_version(version) || (target.auto_registers && !no_room.contains_key(version))
         })
         .collect();
     if target.auto_registers {
@@ -311,7 +299,7 @@ async fn land<B: Send + 'static>(
     services: &Services,
     model: &Model,
     (kind, format): (BatchKind, Format),
-    decoded: Decoded<B>,
+    (decoded, turn): (Decoded<B>, Option<OwnedSemaphorePermit>),
     rows: fn(B, bool) -> Result<Rows, Error>,
     now: DateTime<Utc>,
 ) -> Result<Receipt, Error> {
@@ -330,6 +318,7 @@ async fn land<B: Send + 'static>(
             .await
             .map_err(Error::internal)??
     };
+    drop(turn);
     let mut rejected_by_reason = BTreeMap::new();
     for reject in &rejects {
         *rejected_by_reason

@@ -34,6 +34,7 @@ use crate::storage::overflow::OverflowKind;
 use crate::storage::partitions;
 use crate::storage::profiles::ProfileKey;
 use crate::storage::windows::{self, WindowAddition};
+use admission::{Foreseen, Stored};
 use pack::Pack;
 
 /// How many rows one transaction settles, give or take a batch.
@@ -49,6 +50,7 @@ const ATTEMPTS: i32 = 5;
 /// When the database is out of reach. A batch that cannot be settled for a reason of its own is tried again
 /// later and then set aside; it holds up nothing else.
 pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, Error> {
+    services.intake.eased().await;
     let mut conn = services.pool.acquire().await?;
     let Some(model_id) = intake::due_model(&mut conn, now).await? else {
         return Ok(false);
@@ -59,17 +61,18 @@ pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, E
         .ok_or_else(|| Error::not_found(format!("model {model_id}")))?;
     drop(conn);
     let mut due = fetch(services, model_id, None, now).await?;
+    let mut before = Stored::default();
     for _ in 0..PACKS {
         let Some(last) = due.batches.last() else {
             break;
         };
-        // The next pack is read and decoded while the database is busy with this one.
+        // The next pack is read, decoded and looked up while the database stores this one.
         let following = tokio::spawn({
             let (services, last) = (services.clone(), last.batch_id);
             async move { fetch(&services, model_id, Some(last), now).await }
         });
-        match settle(services, &model, due.unpacked, now).await {
-            Ok(()) => {}
+        match settle(services, &model, due.unpacked, &before, now).await {
+            Ok(stored) => before = stored,
             Err(error @ Error::Unavailable { .. }) => return Err(error),
             Err(error) => {
                 set_back(services, &due.batches, &error, now).await?;
@@ -92,7 +95,7 @@ struct DueBatch {
     attempts: i32,
 }
 
-/// Reads and decodes what is due of a model, behind the batch `after`.
+/// Reads and decodes what is due of a model, behind the batch `after`, and looks up what is known of it.
 async fn fetch(
     services: &Services,
     model_id: ModelId,
@@ -106,7 +109,7 @@ async fn fetch(
     if let Some(failed) = waiting.iter().position(|batch| batch.attempts > 0) {
         waiting.truncate(failed.max(1));
     }
-    compute(move || {
+    let mut due = compute(move || {
         let batches = waiting.iter().map(|batch| DueBatch {
             batch_id: batch.batch_id,
             attempts: batch.attempts,
@@ -118,7 +121,12 @@ async fn fetch(
         crate::faults::crash_point("settle.decoded");
         Ok(due)
     })
-    .await
+    .await?;
+    let mut conn = services.pool.acquire().await?;
+    let pack = &due.unpacked.predictions;
+    due.unpacked.foreseen = Foreseen::look_up(&mut conn, model_id, pack).await?;
+    crate::faults::crash_point("settle.looked_up");
+    Ok(due)
 }
 
 /// Runs work that keeps a processor busy beside the threads that wait for the network.
@@ -134,6 +142,7 @@ async fn compute<T: Send + 'static>(
 #[derive(Default)]
 struct Unpacked {
     predictions: Pack,
+    foreseen: Foreseen,
     labels: Vec<LandedLabels>,
     damaged: Vec<(BatchId, ingest::BodyError)>,
 }
@@ -207,8 +216,9 @@ async fn settle(
     services: &Services,
     model: &Model,
     mut unpacked: Unpacked,
+    before: &Stored,
     now: DateTime<Utc>,
-) -> Result<(), Error> {
+) -> Result<Stored, Error> {
     make_partitions(services, unpacked.predictions.rows()).await?;
     crate::faults::crash_point("settle.partitions_made");
     let mut tx = services.pool.begin().await?;
@@ -221,8 +231,9 @@ async fn settle(
     leave_settled_out(&mut tx, &mut unpacked).await?;
     let mut settled: Vec<(BatchId, BatchKind, Settled)> = Vec::new();
 
-    let outcomes =
-        settle_predictions(&mut tx, model, unpacked.predictions, services.bounds, now).await?;
+    let pack = (unpacked.predictions, unpacked.foreseen);
+    let (outcomes, stored) =
+        settle_predictions(&mut tx, model, pack, before, services.bounds, now).await?;
     settled.extend(
         outcomes
             .into_iter()
@@ -247,7 +258,7 @@ async fn settle(
     crate::faults::crash_point("settle.before_commit");
     tx.commit().await?;
     crate::faults::crash_point("settle.after_commit");
-    Ok(())
+    Ok(stored)
 }
 
 /// Leaves out what another worker settled between the claim and the lock.
@@ -339,18 +350,22 @@ impl Sorted {
 async fn settle_predictions(
     conn: &mut PgConnection,
     model: &Model,
-    mut pack: Pack,
+    (mut pack, foreseen): (Pack, Foreseen),
+    before: &Stored,
     bounds: Bounds,
     now: DateTime<Utc>,
-) -> Result<Vec<(BatchId, Settled)>, Error> {
+) -> Result<(Vec<(BatchId, Settled)>, Stored), Error> {
     if pack.rows().is_empty() {
-        return Ok(pack.batches().map(|id| (id, Settled::default())).collect());
+        let settled = pack.batches().map(|id| (id, Settled::default()));
+        return Ok((settled.collect(), Stored::default()));
     }
     let numbers = models::version_numbers(conn, model.model_id).await?;
     let versions = versions_of(pack.rows(), &numbers)?;
-    let admission = admission::admit(conn, &pack, &versions, &numbers).await?;
+    let looked_up = (&pack, foreseen);
+    let admission =
+        admission::admit(conn, model.model_id, looked_up, before, &versions, &numbers).await?;
     crate::faults::crash_point("settle.ids_admitted");
-    let settled = admission.settled;
+    let settled = (admission.settled, admission.stored);
     let rows = Arc::new(admission.rows);
     if rows.is_empty() {
         return Ok(settled);

@@ -568,6 +568,8 @@ pub struct StoredToken {
     pub last_used_at: Option<DateTime<Utc>>,
     /// When it was revoked, if it was.
     pub revoked_at: Option<DateTime<Utc>>,
+    /// Of its project, as of the same moment: see `storage::models::generation`.
+    pub generation: i64,
 }
 
 /// The token of that id, whatever its state.
@@ -577,10 +579,12 @@ pub async fn token(
 ) -> sqlx::Result<Option<StoredToken>> {
     sqlx::query_as!(
         StoredToken,
-        r#"SELECT token_id AS "token_id: TokenId", project_id AS "project_id: ProjectId", name,
-                  secret_hash, scopes, created_by, created_at, expires_at, last_used_at, revoked_at
-           FROM tokens
-           WHERE token_id = $1"#,
+        r#"SELECT t.token_id AS "token_id: TokenId", t.project_id AS "project_id: ProjectId", t.name,
+                  t.secret_hash, t.scopes, t.created_by, t.created_at, t.expires_at, t.last_used_at,
+                  t.revoked_at, p.generation
+           FROM tokens t
+           JOIN projects p USING (project_id)
+           WHERE t.token_id = $1"#,
         token_id.0,
     )
     .fetch_optional(conn)
@@ -594,11 +598,13 @@ pub async fn tokens(
 ) -> sqlx::Result<Vec<StoredToken>> {
     sqlx::query_as!(
         StoredToken,
-        r#"SELECT token_id AS "token_id: TokenId", project_id AS "project_id: ProjectId", name,
-                  secret_hash, scopes, created_by, created_at, expires_at, last_used_at, revoked_at
-           FROM tokens
-           WHERE project_id = $1
-           ORDER BY created_at DESC, token_id DESC"#,
+        r#"SELECT t.token_id AS "token_id: TokenId", t.project_id AS "project_id: ProjectId", t.name,
+                  t.secret_hash, t.scopes, t.created_by, t.created_at, t.expires_at, t.last_used_at,
+                  t.revoked_at, p.generation
+           FROM tokens t
+           JOIN projects p USING (project_id)
+           WHERE t.project_id = $1
+           ORDER BY t.created_at DESC, t.token_id DESC"#,
         project_id.0,
     )
     .fetch_all(conn)

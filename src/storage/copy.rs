@@ -61,10 +61,6 @@ impl CopyRows {
         self.field(value.as_bytes());
     }
 
-    pub(super) fn bytea(&mut self, value: &[u8]) {
-        self.field(value);
-    }
-
     /// An array with one dimension; an element that is none is null.
     pub(super) fn array<T: Element>(&mut self, elements: &[Option<T>]) {
         let length_at = self.bytes.len();

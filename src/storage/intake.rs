@@ -1,13 +1,12 @@
 //! Landed batches: what was acknowledged, until and after it is settled, and the counts of the conservation
 //! law `received = accepted + duplicate + conflicting + rejected`.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::copy::CopyRows;
 use crate::domain::batch::{Reject, RejectReason};
 use crate::domain::ids::{BatchId, ModelId, ProjectId};
 
@@ -49,80 +48,101 @@ pub struct Landing {
 /// How many refused rows are kept per batch for the people who have to mend the sender.
 const REJECT_SAMPLE: usize = 100;
 
-/// Lands batches in one go: the rows, samples of what was refused, and the counts.
+/// Lands batches: the rows, samples of what was refused, and the counts, in one statement, which is a transaction
+/// of its own. It takes one round trip, so that those who wait for the next one wait for little.
 pub async fn land(conn: &mut PgConnection, landings: &[Landing]) -> sqlx::Result<()> {
-    let mut rows = CopyRows::new();
-    for landing in landings {
-        rows.row(16);
-        for id in [landing.batch_id.0, landing.project_id.0, landing.model_id.0] {
-            rows.uuid(id);
-        }
-        rows.text(landing.kind.as_str());
-        rows.text(landing.format);
-        let to_settle = landing.body.is_some();
-        rows.text(if to_settle { "landed" } else { "settled" });
-        match &landing.body {
-            Some(body) => rows.bytea(body),
-            None => rows.null(),
-        }
-        rows.bigint(count(landing.received));
-        rows.bigint(count(landing.rejects.len() as u64));
-        // Accepted, duplicate, conflicting.
-        for _ in 0..3 {
-            if to_settle {
-                rows.null();
-            } else {
-                rows.bigint(0);
-            }
-        }
-        rows.timestamp(landing.received_at);
-        if to_settle {
-            rows.null();
-        } else {
-            rows.timestamp(landing.received_at);
-        }
-        rows.integer(0);
-        rows.timestamp(landing.received_at);
-    }
-    let statement = "COPY landed_batches (batch_id, project_id, model_id, kind, format, state, body, received_rows,
-                                          rejected_rows, accepted_rows, duplicate_rows, conflicting_rows,
-                                          received_at, settled_at, attempts, not_before)
-                     FROM STDIN (FORMAT binary)";
-    rows.copy(conn, statement).await?;
-    for landing in landings {
-        keep_reject_sample(conn, landing).await?;
-    }
-    add_counts(conn, &landing_counts(landings)).await
-}
-
-async fn keep_reject_sample(conn: &mut PgConnection, landing: &Landing) -> sqlx::Result<()> {
-    let sample = &landing.rejects[..landing.rejects.len().min(REJECT_SAMPLE)];
-    if sample.is_empty() {
-        return Ok(());
-    }
-    let lines: Vec<i64> = sample.iter().map(|r| count(r.line)).collect();
-    let fields: Vec<String> = sample.iter().map(|r| without_nul(&r.field)).collect();
-    let reasons: Vec<String> = sample
-        .iter()
-        .map(|r| r.reason.as_str().to_owned())
+    let ids: Vec<Uuid> = landings.iter().map(|l| l.batch_id.0).collect();
+    let projects: Vec<Uuid> = landings.iter().map(|l| l.project_id.0).collect();
+    let models: Vec<Uuid> = landings.iter().map(|l| l.model_id.0).collect();
+    let kinds: Vec<&str> = landings.iter().map(|l| l.kind.as_str()).collect();
+    let formats: Vec<&str> = landings.iter().map(|l| l.format).collect();
+    let bodies: Vec<Option<&[u8]>> = landings.iter().map(|l| l.body.as_deref()).collect();
+    let received: Vec<i64> = landings.iter().map(|l| count(l.received)).collect();
+    let rejected: Vec<i64> = (landings.iter())
+        .map(|l| count(l.rejects.len() as u64))
         .collect();
-    let causes: Vec<String> = sample.iter().map(|r| without_nul(&r.cause)).collect();
+    let received_at: Vec<DateTime<Utc>> = landings.iter().map(|l| l.received_at).collect();
+    let sample = RejectSample::of(landings);
+    let counts = Sums::of(&landing_counts(landings));
     sqlx::query!(
         r#"
-        INSERT INTO rejected_rows (batch_id, line, field, reason, cause)
-        SELECT $1, line, field, reason, cause
-        FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[]) AS sample (line, field, reason, cause)
-        ON CONFLICT DO NOTHING
+        WITH landed AS (
+            INSERT INTO landed_batches (batch_id, project_id, model_id, kind, format, state, body, received_rows,
+                                        rejected_rows, accepted_rows, duplicate_rows, conflicting_rows,
+                                        received_at, settled_at, attempts, not_before)
+            SELECT batch_id, project_id, model_id, kind, format,
+                   CASE WHEN body IS NULL THEN 'settled' ELSE 'landed' END, body, received, rejected,
+                   -- Nothing is left of a batch without a body.
+                   CASE WHEN body IS NULL THEN 0 END, CASE WHEN body IS NULL THEN 0 END,
+                   CASE WHEN body IS NULL THEN 0 END,
+                   received_at, CASE WHEN body IS NULL THEN received_at END, 0, received_at
+            FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::bytea[], $7::bigint[],
+                        $8::bigint[], $9::timestamptz[])
+                AS batch (batch_id, project_id, model_id, kind, format, body, received, rejected, received_at)
+        ), sampled AS (
+            INSERT INTO rejected_rows (batch_id, line, field, reason, cause)
+            SELECT batch_id, line, field, reason, cause
+            FROM unnest($10::uuid[], $11::bigint[], $12::text[], $13::text[], $14::text[])
+                AS sample (batch_id, line, field, reason, cause)
+            ON CONFLICT DO NOTHING
+        )
+        INSERT INTO intake_counts (project_id, model_id, kind, outcome, reason, rows)
+        SELECT project_id, model_id, kind, outcome, reason, rows
+        FROM unnest($15::uuid[], $16::uuid[], $17::text[], $18::text[], $19::text[], $20::bigint[])
+            AS addition (project_id, model_id, kind, outcome, reason, rows)
+        ON CONFLICT (project_id, model_id, kind, outcome, reason) DO UPDATE
+        SET rows = intake_counts.rows + EXCLUDED.rows
         "#,
-        landing.batch_id.0,
-        &lines,
-        &fields,
-        &reasons,
-        &causes
+        &ids,
+        &projects,
+        &models,
+        &kinds as &[&str],
+        &formats as &[&str],
+        &bodies as &[Option<&[u8]>],
+        &received,
+        &rejected,
+        &received_at,
+        &sample.batches,
+        &sample.lines,
+        &sample.fields,
+        &sample.reasons as &[&str],
+        &sample.causes,
+        &counts.projects,
+        &counts.models,
+        &counts.kinds as &[&str],
+        &counts.outcomes as &[&str],
+        &counts.reasons as &[&str],
+        &counts.rows
     )
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// The first refused rows of each batch, column by column.
+#[derive(Default)]
+struct RejectSample {
+    batches: Vec<Uuid>,
+    lines: Vec<i64>,
+    fields: Vec<String>,
+    reasons: Vec<&'static str>,
+    causes: Vec<String>,
+}
+
+impl RejectSample {
+    fn of(landings: &[Landing]) -> Self {
+        let mut sample = Self::default();
+        for landing in landings {
+            for reject in landing.rejects.iter().take(REJECT_SAMPLE) {
+                sample.batches.push(landing.batch_id.0);
+                sample.lines.push(count(reject.line));
+                sample.fields.push(without_nul(&reject.field));
+                sample.reasons.push(reject.reason.as_str());
+                sample.causes.push(without_nul(&reject.cause));
+            }
+        }
+        sample
+    }
 }
 
 /// One addition to the intake counts.
@@ -156,32 +176,75 @@ fn landing_counts(landings: &[Landing]) -> Vec<CountAddition> {
     received.chain(rejected).collect()
 }
 
-/// Adds to the intake counts, summed per key and in key order, so that concurrent writers cannot deadlock.
+/// Additions summed per key, column by column and in key order, so that concurrent writers cannot deadlock.
+#[derive(Default)]
+struct Sums {
+    projects: Vec<Uuid>,
+    models: Vec<Uuid>,
+    kinds: Vec<&'static str>,
+    outcomes: Vec<&'static str>,
+    reasons: Vec<&'static str>,
+    rows: Vec<i64>,
+}
+
+impl Sums {
+    fn of(additions: &[CountAddition]) -> Self {
+        let mut by_key = BTreeMap::new();
+        for a in additions.iter().filter(|a| a.rows > 0) {
+            let key = (a.project_id, a.model_id, a.kind, a.outcome, a.reason);
+            *by_key.entry(key).or_insert(0_u64) += a.rows;
+        }
+        let mut sums = Self::default();
+        for ((project_id, model_id, kind, outcome, reason), rows) in by_key {
+            sums.projects.push(project_id.0);
+            sums.models.push(model_id.0);
+            sums.kinds.push(kind.as_str());
+            sums.outcomes.push(outcome);
+            sums.reasons.push(reason);
+            sums.rows.push(count(rows));
+        }
+        sums
+    }
+}
+
+/// Adds to the intake counts.
 pub async fn add_counts(conn: &mut PgConnection, additions: &[CountAddition]) -> sqlx::Result<()> {
-    let mut sums = std::collections::BTreeMap::new();
-    for a in additions.iter().filter(|a| a.rows > 0) {
-        let key = (a.project_id, a.model_id, a.kind, a.outcome, a.reason);
-        *sums.entry(key).or_insert(0_u64) += a.rows;
-    }
-    for ((project_id, model_id, kind, outcome, reason), rows) in sums {
-        sqlx::query!(
-            r#"
-            INSERT INTO intake_counts (project_id, model_id, kind, outcome, reason, rows)
-            VALUES ($1, $2, $3, $4, $5, $6)
-            ON CONFLICT (project_id, model_id, kind, outcome, reason) DO UPDATE
-            SET rows = intake_counts.rows + EXCLUDED.rows
-            "#,
-            project_id.0,
-            model_id.0,
-            kind.as_str(),
-            outcome,
-            reason,
-            count(rows)
-        )
-        .execute(&mut *conn)
-        .await?;
-    }
+    let sums = Sums::of(additions);
+    sqlx::query!(
+        r#"
+        INSERT INTO intake_counts (project_id, model_id, kind, outcome, reason, rows)
+        SELECT project_id, model_id, kind, outcome, reason, rows
+        FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[])
+            AS addition (project_id, model_id, kind, outcome, reason, rows)
+        ON CONFLICT (project_id, model_id, kind, outcome, reason) DO UPDATE
+        SET rows = intake_counts.rows + EXCLUDED.rows
+        "#,
+        &sums.projects,
+        &sums.models,
+        &sums.kinds as &[&str],
+        &sums.outcomes as &[&str],
+        &sums.reasons as &[&str],
+        &sums.rows
+    )
+    .execute(conn)
+    .await?;
     Ok(())
+}
+
+/// How many rows of a model have been accepted. The count grows in the transaction that settles them.
+pub async fn accepted(
+    conn: &mut PgConnection,
+    model_id: ModelId,
+    kind: BatchKind,
+) -> sqlx::Result<i64> {
+    let rows = sqlx::query_scalar!(
+        r#"SELECT rows FROM intake_counts WHERE model_id = $1 AND kind = $2 AND outcome = 'accepted'"#,
+        model_id.0,
+        kind.as_str()
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(rows.unwrap_or(0))
 }
 
 /// A count as kept.

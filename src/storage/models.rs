@@ -56,6 +56,17 @@ pub async fn auto_registers(conn: &mut PgConnection, project_id: ProjectId) -> s
     .await
 }
 
+/// How many times the project's settings, tokens, models, versions and deployments were changed. As long as it is
+/// the same, so is all that was read of them together with it or after it.
+pub async fn generation(conn: &mut PgConnection, project_id: ProjectId) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        "SELECT generation FROM projects WHERE project_id = $1",
+        project_id.0
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// The oldest project: the one a new database begins with.
 pub async fn any_project(conn: &mut PgConnection) -> sqlx::Result<ProjectId> {
     sqlx::query_scalar!(

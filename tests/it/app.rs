@@ -219,6 +219,7 @@ impl TestApp {
             format: Format::Ndjson,
             body,
             version: None,
+            generation: None,
         }
     }
 

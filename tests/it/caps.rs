@@ -248,6 +248,7 @@ async fn send(
         format: Format::Ndjson,
         body: lines(&rows),
         version: None,
+        generation: None,
     };
     ingest::predictions(&app.services, upload).await
 }

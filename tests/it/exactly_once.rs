@@ -101,6 +101,7 @@ async fn deliver(services: &Services, app: &TestApp, model: &str, parcel: &Parce
         format: parcel.format,
         body: written(parcel.format, parcel.kind, &parcel.rows),
         version: None,
+        generation: None,
     };
     match parcel.kind {
         BatchKind::Predictions => ingest::predictions(services, upload).await,

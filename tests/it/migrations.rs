@@ -10,6 +10,7 @@ const SAMPLES: &[(i64, &str)] = &[
     (1, include_str!("../data/after_0001.sql")),
     (2, include_str!("../data/after_0002.sql")),
     (3, include_str!("../data/after_0003.sql")),
+    (4, include_str!("../data/after_0004.sql")),
 ];
 
 /// Tables that hold no rows of ours.

@@ -190,6 +190,7 @@ async fn send(app: &TestApp, format: Format, body: Vec<u8>) -> Receipt {
         format,
         body: body.into(),
         version: Some("v1".to_owned()),
+        generation: None,
     };
     ingest::predictions(&app.services, upload)
         .await

@@ -68,6 +68,7 @@ impl Session {
             project_id: self.project_id,
             scopes: self.role.scopes().to_vec(),
             person_id: Some(self.person_id),
+            generation: None,
         }
     }
 

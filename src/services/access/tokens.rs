@@ -196,6 +196,16 @@ fn parse_scopes(names: &[String]) -> Result<Vec<Scope>, Error> {
         .collect()
 }
 
+/// Who presents a token, and for how long that is known.
+#[derive(Debug, Clone)]
+pub(in crate::services) struct Admission {
+    pub principal: Principal,
+    /// Of the project: when it changes, the token has to be looked at again.
+    pub generation: i64,
+    /// By this time too: it ends then, or its use has to be noted.
+    pub until: DateTime<Utc>,
+}
+
 /// Who presents this token.
 ///
 /// # Errors
@@ -205,6 +215,15 @@ pub async fn authenticate_token(
     now: DateTime<Utc>,
     presented: &str,
 ) -> Result<Principal, Error> {
+    Ok(admit_token(pool, now, presented).await?.principal)
+}
+
+/// As [`authenticate_token`].
+pub(in crate::services) async fn admit_token(
+    pool: &PgPool,
+    now: DateTime<Utc>,
+    presented: &str,
+) -> Result<Admission, Error> {
     let (token_id, secret) = split(presented).ok_or_else(unknown)?;
     let mut conn = pool.acquire().await?;
     let found = stored::token(&mut conn, token_id).await?;
@@ -215,19 +234,27 @@ pub async fn authenticate_token(
     let token = found.filter(|_| matches).ok_or_else(unknown)?;
     refuse_ended(&token, now)?;
 
-    if token
+    let noted = token
         .last_used_at
-        .is_none_or(|at| now - at >= LAST_USE_PRECISION)
-    {
+        .filter(|at| now - *at < LAST_USE_PRECISION);
+    if noted.is_none() {
         stored::touch_token(&mut conn, token_id, now)
             .await
             .unwrap_or_else(|error| log_unnoted_use(&error));
     }
-    Ok(Principal {
-        actor: format!("token:{}", token.name),
-        project_id: token.project_id,
-        scopes: parse_scopes(&token.scopes)?,
-        person_id: None,
+    let to_be_noted = noted.unwrap_or(now) + LAST_USE_PRECISION;
+    Ok(Admission {
+        principal: Principal {
+            actor: format!("token:{}", token.name),
+            project_id: token.project_id,
+            scopes: parse_scopes(&token.scopes)?,
+            person_id: None,
+            generation: None,
+        },
+        generation: token.generation,
+        until: token
+            .expires_at
+            .map_or(to_be_noted, |end| end.min(to_be_noted)),
     })
 }
 

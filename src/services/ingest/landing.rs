@@ -18,7 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::pool::PoolConnection;
+use sqlx::{PgConnection, PgPool, Postgres};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -251,6 +252,9 @@ impl Lander {
     }
 }
 
+/// The connection that landed the group before.
+type Held = Option<PoolConnection<Postgres>>;
+
 struct WithdrawOnDrop(Slot);
 
 impl Drop for WithdrawOnDrop {
@@ -271,6 +275,8 @@ async fn land_groups(
     mut waiting: mpsc::Receiver<Waiter>,
     due: watch::Sender<Option<Instant>>,
 ) {
+    // Kept while groups follow each other: the pool tests what it is given back, which takes a round trip.
+    let mut held = None;
     while let Some(first) = waiting.recv().await {
         let arrived = group(first, &mut waiting);
         let Ok(batches) = tokio::task::spawn_blocking(|| gather(arrived)).await else {
@@ -287,8 +293,11 @@ async fn land_groups(
                 senders.drain(..).for_each(acknowledge);
             }
         }
-        let outcomes = land_group(&pool, &landings, &due).await;
+        let outcomes = land_group((&pool, &mut held), &landings, &due).await;
         due.send_replace(None);
+        if waiting.is_empty() {
+            held = None;
+        }
         crate::faults::crash_point("intake.after_commit");
         for ((landing, senders), outcome) in landings.iter().zip(senders).zip(outcomes) {
             for done in senders {
@@ -366,16 +375,17 @@ fn size(landing: &Landing) -> usize {
 
 /// Lands a group, or its batches one by one when one of them may be what the database objects to.
 async fn land_group(
-    pool: &PgPool,
+    (pool, held): (&PgPool, &mut Held),
     landings: &[Landing],
     due: &watch::Sender<Option<Instant>>,
 ) -> Vec<Result<(), Failure>> {
-    let outcome = land_together(pool, landings, due).await;
+    let outcome = land_together((pool, held), landings, due).await;
     match outcome {
         Err(failure) if landings.len() > 1 && failure.may_be_of_one() => {
             let mut outcomes = Vec::with_capacity(landings.len());
             for landing in landings {
-                outcomes.push(land_together(pool, std::slice::from_ref(landing), due).await);
+                let alone = std::slice::from_ref(landing);
+                outcomes.push(land_together((pool, held), alone, due).await);
             }
             outcomes
         }
@@ -384,7 +394,7 @@ async fn land_group(
 }
 
 async fn land_together(
-    pool: &PgPool,
+    (pool, held): (&PgPool, &mut Held),
     landings: &[Landing],
     due: &watch::Sender<Option<Instant>>,
 ) -> Result<(), Failure> {
@@ -393,7 +403,10 @@ async fn land_together(
     let patience = patience(pool);
     due.send_replace(Some(Instant::now() + patience + allowance));
     let outcome = async {
-        let mut conn = pool.acquire().await.map_err(Failure::not_kept)?;
+        let mut conn = match held.take() {
+            Some(conn) => conn,
+            None => pool.acquire().await.map_err(Failure::not_kept)?,
+        };
         let writing = write(&mut conn, landings);
         let longest = patience * PERSEVERANCE + allowance * 4;
         let Ok(outcome) = tokio::time::timeout(longest, writing).await else {
@@ -402,7 +415,9 @@ async fn land_together(
             tracing::warn!(batches = landings.len(), "gave up landing batches");
             return Err(Failure::Unknown(None));
         };
-        outcome
+        outcome?;
+        *held = Some(conn);
+        Ok(())
     };
     let outcome = outcome.await;
     if outcome.is_err() {
@@ -412,12 +427,13 @@ async fn land_together(
 }
 
 async fn write(conn: &mut PgConnection, landings: &[Landing]) -> Result<(), Failure> {
-    let mut tx = conn.begin().await.map_err(Failure::not_kept)?;
-    crate::faults::crash_point("intake.before_insert");
-    intake::land(&mut tx, landings)
-        .await
-        .map_err(Failure::not_kept)?;
     crate::faults::crash_point("intake.before_commit");
-    // From here on, an error does not say that nothing happened.
-    tx.commit().await.map_err(Failure::unknown)
+    let landed = intake::land(conn, landings).await;
+    landed.map_err(|error| match &error {
+        // The server says that it did not, unless it was stopped at just that moment (class 57P).
+        sqlx::Error::Database(said) if !said.code().is_some_and(|code| code.starts_with("57P")) => {
+            Failure::not_kept(error)
+        }
+        _ => Failure::unknown(error),
+    })
 }

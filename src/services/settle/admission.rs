@@ -1,15 +1,21 @@
 //! Which rows of a pack are new, and what the others are: sent again, or at odds with what came first.
+//!
+//! The keys of a pack are looked up while the pack before it is being stored, which saves a good part of the time
+//! that packs of a model have to follow each other in. What was found then is relied on only if it can be shown,
+//! under the model's lock, that nobody has stored keys since but the pack before: by the count of accepted
+//! predictions, which grows in the same transaction as the keys.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 
 use super::pack::Pack;
 use crate::domain::columns::Value;
-use crate::domain::ids::{BatchId, VersionId};
+use crate::domain::ids::{BatchId, ModelId, VersionId};
 use crate::services::Error;
-use crate::storage::intake::Settled;
+use crate::storage::intake::{self, BatchKind, Settled};
 use crate::storage::predictions::{
     self, Chunk, ChunkKey, ColumnKind, PredictionKey, Read, row_column,
 };
@@ -18,6 +24,61 @@ pub(super) struct Admission {
     /// The new rows, in their order.
     pub(super) rows: Vec<usize>,
     pub(super) settled: Vec<(BatchId, Settled)>,
+    /// For the pack that follows.
+    pub(super) stored: Stored,
+}
+
+/// What was stored under the hashes of a pack's ids at an earlier time.
+#[derive(Default)]
+pub(super) struct Foreseen {
+    keys: Vec<PredictionKey>,
+    /// How many predictions of the model had been accepted then, or earlier.
+    accepted: i64,
+}
+
+impl Foreseen {
+    pub(super) async fn look_up(
+        conn: &mut PgConnection,
+        model_id: ModelId,
+        pack: &Pack,
+    ) -> Result<Self, Error> {
+        let hashes = pack.sorted_hashes();
+        if hashes.is_empty() {
+            return Ok(Self::default());
+        }
+        // Counted first: what is stored in between shows in the count.
+        let accepted = intake::accepted(conn, model_id, BatchKind::Predictions).await?;
+        let mut tx = conn.begin().await?;
+        let keys = predictions::keys(&mut tx, &hashes).await?;
+        tx.commit().await?;
+        Ok(Self { keys, accepted })
+    }
+}
+
+/// What a pack has stored.
+#[derive(Default)]
+pub(super) struct Stored {
+    /// How many predictions of the model had been accepted before it and with it.
+    accepted: Range<i64>,
+    /// The hashes of its new rows' ids, in their order.
+    hashes: Vec<i64>,
+}
+
+impl Stored {
+    /// Those of `hashes` (in their order) under which something may be stored that was not foreseen; `None` if
+    /// others than this pack have stored keys since.
+    fn unforeseen(&self, hashes: &[i64], foreseen: &Foreseen, accepted: i64) -> Option<Vec<i64>> {
+        if foreseen.accepted == accepted {
+            return Some(Vec::new());
+        }
+        // Looked up while this pack was being stored, and it was the last to store anything.
+        let only_this = self.accepted == (foreseen.accepted..accepted);
+        only_this.then(|| {
+            let stored: HashSet<i64> = self.hashes.iter().copied().collect();
+            let both = hashes.iter().filter(|hash| stored.contains(hash));
+            both.copied().collect()
+        })
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,25 +89,41 @@ enum Verdict {
 }
 
 /// Judges each row by its id and version: first within the pack, where the first row wins, then by the keys that
-/// are stored. The caller holds the model's lock, so no other worker can store the same ids meanwhile.
+/// are stored. The caller holds the model's lock, so no other worker can store the same ids meanwhile. `before` is
+/// what the pack before has stored.
 pub(super) async fn admit(
     conn: &mut PgConnection,
-    pack: &Pack,
+    model_id: ModelId,
+    (pack, foreseen): (&Pack, Foreseen),
+    before: &Stored,
     versions: &[(VersionId, i32)],
     numbers: &[(String, VersionId, i32)],
 ) -> Result<Admission, Error> {
-    let order = by_hash(pack);
-    let mut verdicts = judge_within(pack, versions, &order);
-    let mut hashes: Vec<i64> = order.iter().map(|row| pack.id_hashes()[*row]).collect();
-    hashes.dedup();
-    let stored = predictions::keys(conn, &hashes).await?;
+    let mut verdicts = judge_within(pack, versions);
+    let accepted = intake::accepted(conn, model_id, BatchKind::Predictions).await?;
+    let hashes = pack.sorted_hashes();
+    let stored = match before.unforeseen(&hashes, &foreseen, accepted) {
+        Some(unforeseen) => {
+            let mut stored = foreseen.keys;
+            stored.retain(|key| unforeseen.binary_search(&key.id_hash).is_err());
+            stored.extend(predictions::keys(conn, &unforeseen).await?);
+            stored
+        }
+        None => predictions::keys(conn, &hashes).await?,
+    };
     if !stored.is_empty() {
         judge_by_stored(conn, pack, versions, numbers, &stored, &mut verdicts).await?;
     }
     if crate::faults::defect("skip_deduplication") {
         verdicts.fill(Verdict::New);
     }
-    let rows = (0..verdicts.len()).filter(|row| verdicts[*row] == Verdict::New);
+    let is_new = |row: &usize| verdicts[*row] == Verdict::New;
+    let rows: Vec<usize> = (0..verdicts.len()).filter(is_new).collect();
+    let new_by_hash = pack.by_hash().iter().filter(|row| is_new(row));
+    let stored = Stored {
+        accepted: accepted..accepted + i64::try_from(rows.len()).unwrap_or(i64::MAX),
+        hashes: new_by_hash.map(|row| pack.id_hashes()[*row]).collect(),
+    };
     let count = |verdicts: &[Verdict], of| verdicts.iter().filter(|v| **v == of).count() as u64;
     let settled = |verdicts: &[Verdict]| Settled {
         accepted: count(verdicts, Verdict::New),
@@ -54,24 +131,21 @@ pub(super) async fn admit(
         conflicting: count(verdicts, Verdict::Conflicting),
     };
     Ok(Admission {
-        rows: rows.collect(),
+        rows,
         settled: (pack.ranges().iter())
             .map(|(batch_id, range)| (*batch_id, settled(&verdicts[range.clone()])))
             .collect(),
+        stored,
     })
 }
 
-/// The rows in the order of their hashes, and of their own among equal ones.
-fn by_hash(pack: &Pack) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..pack.id_hashes().len()).collect();
-    order.sort_unstable_by_key(|row| (pack.id_hashes()[*row], *row));
-    order
-}
-
-fn judge_within(pack: &Pack, versions: &[(VersionId, i32)], order: &[usize]) -> Vec<Verdict> {
+fn judge_within(pack: &Pack, versions: &[(VersionId, i32)]) -> Vec<Verdict> {
     let ids = &pack.rows().prediction_ids;
-    let mut verdicts = vec![Verdict::New; order.len()];
-    for same_hash in order.chunk_by(|a, b| pack.id_hashes()[*a] == pack.id_hashes()[*b]) {
+    let mut verdicts = vec![Verdict::New; ids.len()];
+    for same_hash in pack
+        .by_hash()
+        .chunk_by(|a, b| pack.id_hashes()[*a] == pack.id_hashes()[*b])
+    {
         let mut firsts: Vec<usize> = Vec::with_capacity(1);
         for &row in same_hash {
             let mut known = firsts.iter();
@@ -157,5 +231,47 @@ impl StoredIds {
             Value::Text(id) => Some(id.into_owned()),
             _ => None,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_foreseen_counts_unless_others_have_stored_keys_since() {
+        let before = Stored {
+            accepted: 100..103,
+            hashes: vec![-5, 7, 9],
+        };
+        let hashes = [-5, 0, 7, 8];
+        let cases = [
+            ("looked up after it", 103, 103, Some(vec![])),
+            (
+                "looked up while it was being stored",
+                100,
+                103,
+                Some(vec![-5, 7]),
+            ),
+            ("others stored before it", 90, 103, None),
+            ("others stored after it", 100, 110, None),
+            ("others stored as many after it as it had", 103, 106, None),
+        ];
+        for (name, then, now, expected) in cases {
+            let foreseen = Foreseen {
+                keys: Vec::new(),
+                accepted: then,
+            };
+            assert_eq!(
+                before.unforeseen(&hashes, &foreseen, now),
+                expected,
+                "{name}"
+            );
+        }
+        // The first pack of an activation follows none.
+        let first = Stored::default();
+        let foreseen = Foreseen::default();
+        assert_eq!(first.unforeseen(&hashes, &foreseen, 0), Some(vec![]));
+        assert_eq!(first.unforeseen(&hashes, &foreseen, 1), None);
     }
 }

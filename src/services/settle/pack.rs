@@ -16,6 +16,8 @@ pub(super) struct Pack {
     batches: Vec<(BatchId, Range<usize>)>,
     id_hashes: Vec<i64>,
     content_hashes: Vec<i32>,
+    /// The rows in the order of their ids' hashes, and of their own among equal ones.
+    by_hash: Vec<usize>,
 }
 
 impl Pack {
@@ -44,6 +46,9 @@ impl Pack {
             self.id_hashes = ids.map(|id| hasher.hash(id)).collect();
         }
         self.content_hashes = content_hashes(&self.rows);
+        self.by_hash = (0..self.id_hashes.len()).collect();
+        self.by_hash
+            .sort_unstable_by_key(|row| (self.id_hashes[*row], *row));
     }
 
     pub(super) fn rows(&self) -> &PredictionBatch {
@@ -62,6 +67,20 @@ impl Pack {
     /// The hash of each row's id.
     pub(super) fn id_hashes(&self) -> &[i64] {
         &self.id_hashes
+    }
+
+    /// The rows in the order of their ids' hashes, and of their own among equal ones.
+    pub(super) fn by_hash(&self) -> &[usize] {
+        &self.by_hash
+    }
+
+    /// The hashes of the ids, each once, in their order: so the index of keys is read fastest.
+    pub(super) fn sorted_hashes(&self) -> Vec<i64> {
+        let mut hashes: Vec<i64> = (self.by_hash.iter())
+            .map(|row| self.id_hashes[*row])
+            .collect();
+        hashes.dedup();
+        hashes
     }
 
     /// The hash of everything in each row but its id and version.

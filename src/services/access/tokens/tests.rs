@@ -47,6 +47,7 @@ async fn a_token_stands_for_its_project_and_scopes(pool: PgPool) {
             project_id,
             scopes: vec![Ingest, Read],
             person_id: None,
+            generation: None,
         }
     );
 }
