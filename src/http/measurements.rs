@@ -13,10 +13,11 @@ use super::models::version_id;
 use super::moments::{self, Moment};
 use super::names::Names;
 use super::problem::Problem;
-use crate::domain::measurement::{Segment, Status};
+use crate::domain::measurement::{Measure, Segment, Status};
+use crate::domain::model::Task;
 use crate::domain::window::Grain;
-use crate::services::quality::{self, QualityOutcome, QualityValue};
-use crate::services::{Error, Services, registry};
+use crate::services::quality::{self, QualityOutcome, QualityValue, Wanted};
+use crate::services::{Error, Services, configuration, registry};
 use crate::storage::labels;
 use crate::storage::measurements::{self as stored, Selection, StoredMeasurement};
 
@@ -155,6 +156,8 @@ pub struct QualityQuery {
     /// Predictions made before then.
     #[param(value_type = String)]
     to: Moment,
+    /// Measures of the model's task, separated by commas; those of its first quality monitor when absent.
+    measures: Option<String>,
 }
 
 /// Quality over a span.
@@ -177,6 +180,9 @@ pub struct SegmentQuality {
     pub labels: u64,
     /// By measure.
     pub measures: BTreeMap<&'static str, QualityMeasure>,
+    /// Measures that have a value for each class or for each field of groups.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<QualityDetail>,
 }
 
 /// One measure of quality.
@@ -187,26 +193,81 @@ pub struct QualityMeasure {
     /// The 95 % interval, where one is known.
     pub low: Option<f64>,
     pub high: Option<f64>,
+    /// How many outcomes carry the value: for a recall the positives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Why there is no value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undefined: Option<String>,
+    /// What else has to be known to read the value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// One measure of one class, or of the groups of one field.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct QualityDetail {
+    pub measure: &'static str,
+    /// The class or the field.
+    pub of: String,
+    #[serde(flatten)]
+    pub quality: QualityMeasure,
+}
+
+impl QualityMeasure {
+    fn new(value: &QualityValue) -> Self {
+        Self {
+            value: value.value(),
+            low: value.interval().map(|(low, _)| low),
+            high: value.interval().map(|(_, high)| high),
+            size: value.quality.ok().map(|estimate| estimate.size),
+            undefined: value.quality.err().map(|undefined| undefined.to_string()),
+            note: value.note.clone(),
+        }
+    }
 }
 
 impl SegmentQuality {
     fn new((segment, values): (Segment, Vec<QualityValue>)) -> Self {
+        let (details, measures): (Vec<_>, Vec<_>) =
+            values.iter().partition(|value| !value.feature.is_empty());
         Self {
             segment: segment_text(&segment),
             labels: values.first().map_or(0, |value| value.labels),
-            measures: values
+            measures: measures
                 .into_iter()
-                .map(|value| {
-                    let measure = QualityMeasure {
-                        value: value.value,
-                        low: value.interval.map(|(low, _)| low),
-                        high: value.interval.map(|(_, high)| high),
-                    };
-                    (value.measure.as_str(), measure)
+                .map(|value| (value.measure.as_str(), QualityMeasure::new(value)))
+                .collect(),
+            details: details
+                .into_iter()
+                .map(|value| QualityDetail {
+                    measure: value.measure.as_str(),
+                    of: value.feature.clone(),
+                    quality: QualityMeasure::new(value),
                 })
                 .collect(),
         }
     }
+}
+
+/// The measures asked for, each known and of the task.
+fn wanted_measures(given: &str, task: Task) -> Result<Vec<Measure>, Error> {
+    let known = || {
+        Measure::of_quality(task)
+            .iter()
+            .chain(Measure::detailed_quality(task))
+    };
+    let of_name = |name: &str| {
+        known()
+            .copied()
+            .find(|measure| measure.as_str() == name)
+            .ok_or_else(|| {
+                let names: Vec<&str> = known().map(|measure| measure.as_str()).collect();
+                let cause = format!("{name:?} is none of {}", names.join(", "));
+                Error::invalid_field("measures", cause)
+            })
+    };
+    given.split(',').map(|name| of_name(name.trim())).collect()
 }
 
 /// Quality over any span, computed from the predictions whose label is known.
@@ -234,6 +295,10 @@ pub async fn quality(
             .map(|champion| (champion.version_id, champion.version))
             .ok_or_else(|| Error::not_found(format!("a champion of model {:?}", model.name)))?,
     };
+    let mut choice = configuration::quality_choice(&mut conn, &model).await?;
+    if let Some(given) = &query.measures {
+        choice.measures = wanted_measures(given, model.task)?;
+    }
     let outcomes = labels::outcomes(&mut conn, id, from, to).await?;
     drop(conn);
     let name = model.name.clone();
@@ -245,7 +310,11 @@ pub async fn quality(
                 (QualityOutcome::of_stored(outcome), segments)
             })
             .collect();
-        quality::by_segment(&model, &outcomes)
+        let wanted = Wanted {
+            measures: choice.measures(model.task),
+            choice: &choice,
+        };
+        quality::by_segment(&model, wanted, &outcomes)
     });
     let by_segment = computed.await.map_err(Error::internal)?;
     Ok(Json(Quality {

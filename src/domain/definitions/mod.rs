@@ -8,6 +8,7 @@
 mod fields;
 mod model;
 mod problem;
+mod quality;
 mod receiver;
 mod references;
 mod rule;

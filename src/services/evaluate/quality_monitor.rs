@@ -8,10 +8,14 @@ use super::{Subject, quality_reference, share};
 use crate::domain::measurement::{Measure, Measurement, Recipe, Segment, Status};
 use crate::services::Error;
 use crate::services::profiling::PREDICTION;
-use crate::services::quality::{self, QualityOutcome, QualityValue};
+use crate::services::quality::{self, QualityOutcome, QualityValue, Wanted};
 use crate::storage::{baselines, labels, profiles};
 
-/// Every measure of quality of the model's task, overall and per segment.
+/// A value carried by fewer outcomes than this says nothing, however many labels the window has: a recall of three
+/// positives.
+const LEAST_CARRYING: u64 = 20;
+
+/// The monitor's measures of quality, overall and per segment.
 pub(super) async fn measure(
     conn: &mut PgConnection,
     subject: &Subject<'_>,
@@ -33,8 +37,13 @@ pub(super) async fn measure(
         Some(baseline_id) => baselines::qualities(conn, baseline_id).await?,
         None => Vec::new(),
     };
+    let choice = &subject.monitor.quality;
+    let wanted = Wanted {
+        measures: choice.measures(subject.model.task),
+        choice,
+    };
     let mut by_segment: BTreeMap<Segment, Vec<QualityValue>> =
-        quality::by_segment(subject.model, &outcomes);
+        quality::by_segment(subject.model, wanted, &outcomes);
     // Values of segments beyond the cap have no profiles, and are not measured either.
     let counted: HashSet<Segment> = profiles::segments(
         conn,
@@ -51,7 +60,8 @@ pub(super) async fn measure(
     let mut values = vec![coverage(subject, outcomes.len() as u64)];
     for (segment, qualities) in by_segment {
         for quality in qualities {
-            let reference = quality_reference(&references, &segment, quality.measure);
+            let reference = quality_reference(&references, &segment, quality.measure)
+                .filter(|_| quality.feature.is_empty() && choice.is_usual(quality.measure));
             values.push(of_value(subject, &segment, quality, reference));
         }
     }
@@ -64,12 +74,16 @@ fn of_value(
     quality: QualityValue,
     reference: Option<(f64, u64)>,
 ) -> Measurement {
-    let enough = quality.labels >= subject.monitor.min_rows && quality.value.is_some();
+    let cause = why_insufficient(&quality, subject.monitor.min_rows);
+    let over = format!(
+        "over the {} predictions of the window whose label is known",
+        quality.labels
+    );
     Measurement {
-        value: quality.value,
-        interval: quality.interval,
+        value: quality.value(),
+        interval: quality.interval(),
         reference: reference.map(|(value, _)| value),
-        status: if enough {
+        status: if cause.is_none() {
             Status::Ok
         } else {
             Status::Insufficient
@@ -78,17 +92,27 @@ fn of_value(
         reference_rows: reference.map_or(0, |(_, labels)| labels),
         baseline_id: subject.baseline_id(),
         recipe: Recipe {
-            method: format!(
-                "over the {} predictions of the window whose label is known",
-                quality.labels
-            ),
-            cause: (!enough).then(|| match quality.value {
-                Some(_) => format!("fewer than {} labels", subject.monitor.min_rows),
-                None => "not defined for these labels".to_owned(),
-            }),
+            method: match &quality.note {
+                Some(note) => format!("{over}; {note}"),
+                None => over,
+            },
+            cause,
             ..Recipe::default()
         },
-        ..subject.blank(segment, "", quality.measure)
+        ..subject.blank(segment, &quality.feature, quality.measure)
+    }
+}
+
+fn why_insufficient(quality: &QualityValue, min_labels: u64) -> Option<String> {
+    let needed = LEAST_CARRYING.min(min_labels);
+    match quality.quality {
+        Err(undefined) => Some(format!("not defined for these labels: {undefined}")),
+        Ok(_) if quality.labels < min_labels => Some(format!("fewer than {min_labels} labels")),
+        Ok(estimate) if estimate.size < needed => Some(format!(
+            "only {} of the labels carry the value, fewer than {needed}",
+            estimate.size
+        )),
+        Ok(_) => None,
     }
 }
 
