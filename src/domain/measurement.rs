@@ -203,6 +203,23 @@ pub struct Recipe {
     /// Why the status is insufficient or error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
+    /// What the value is expected to be once the labels are in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub projected: Option<Projected>,
+}
+
+/// What a value is expected to be once all labels that will come have come. It is no measurement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Projected {
+    /// That it is a projection, and on what grounds.
+    pub note: String,
+    pub value: f64,
+    /// 95 % interval of the value that will be measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub low: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub high: Option<f64>,
+    pub matures_at: DateTime<Utc>,
 }
 
 /// One computed value.

@@ -546,7 +546,8 @@ fn own_status_fault(measure: Measure, monitor: &MonitorDef) -> Option<String> {
 }
 
 /// The least and the greatest a measure can be.
-fn bounds(measure: Measure) -> (f64, f64) {
+#[must_use]
+pub fn bounds(measure: Measure) -> (f64, f64) {
     match measure {
         Measure::Bias | Measure::ValuePerPrediction => (f64::NEG_INFINITY, f64::INFINITY),
         Measure::R2 => (f64::NEG_INFINITY, 1.0),

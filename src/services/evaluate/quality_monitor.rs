@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use chrono::TimeDelta;
 use sqlx::PgConnection;
 
 use super::{Subject, quality_reference, share};
-use crate::domain::measurement::{Measure, Measurement, Recipe, Segment, Status};
+use crate::domain::measurement::{Measure, Measurement, Projected, Recipe, Segment, Status};
 use crate::services::Error;
+use crate::services::maturity::{self, LabelReference, Outlook};
 use crate::services::profiling::PREDICTION;
 use crate::services::quality::{self, QualityOutcome, QualityValue, Wanted};
+use crate::stats::quality::Maturity;
 use crate::storage::{baselines, labels, profiles};
 
 /// A value carried by fewer outcomes than this says nothing, however many labels the window has: a recall of three
@@ -58,11 +61,23 @@ pub(super) async fn measure(
     by_segment.retain(|segment, _| segment.is_overall() || counted.contains(segment));
     by_segment.entry(Segment::overall()).or_default();
     let mut values = vec![coverage(subject, outcomes.len() as u64)];
+    let outlook = match choice.labels_within_seconds {
+        Some(within) => {
+            let (measurement, outlook) =
+                completeness(conn, subject, wanted, within, outcomes.len() as u64).await?;
+            values.push(measurement);
+            outlook
+        }
+        None => None,
+    };
     for (segment, qualities) in by_segment {
         for quality in qualities {
+            let projected = outlook
+                .as_ref()
+                .and_then(|outlook| outlook.project(&segment, &quality));
             let reference = quality_reference(&references, &segment, quality.measure)
                 .filter(|_| quality.feature.is_empty() && choice.is_usual(quality.measure));
-            values.push(of_value(subject, &segment, quality, reference));
+            values.push(of_value(subject, &segment, quality, reference, projected));
         }
     }
     Ok(values)
@@ -73,6 +88,7 @@ fn of_value(
     segment: &Segment,
     quality: QualityValue,
     reference: Option<(f64, u64)>,
+    projected: Option<Projected>,
 ) -> Measurement {
     let cause = why_insufficient(&quality, subject.monitor.min_rows);
     let over = format!(
@@ -97,6 +113,7 @@ fn of_value(
                 None => over,
             },
             cause,
+            projected,
             ..Recipe::default()
         },
         ..subject.blank(segment, &quality.feature, quality.measure)
@@ -118,7 +135,7 @@ fn why_insufficient(quality: &QualityValue, min_labels: u64) -> Option<String> {
 
 /// How many of the window's answers have their label. Predictions that failed never get one.
 fn coverage(subject: &Subject<'_>, labels: u64) -> Measurement {
-    let answered = u64::try_from(subject.totals.predictions - subject.totals.errors).unwrap_or(0);
+    let answered = maturity::answered(subject.totals);
     let value = share(labels, answered);
     Measurement {
         value,
@@ -133,5 +150,77 @@ fn coverage(subject: &Subject<'_>, labels: u64) -> Measurement {
             ..Recipe::default()
         },
         ..subject.blank(&Segment::overall(), "", Measure::LabelCoverage)
+    }
+}
+
+/// How far the window's labels have come by what those of the past took, and what the past says about the values.
+async fn completeness(
+    conn: &mut PgConnection,
+    subject: &Subject<'_>,
+    wanted: Wanted<'_>,
+    within_seconds: i64,
+    labels: u64,
+) -> Result<(Measurement, Option<Outlook>), Error> {
+    let span = (subject.window.start, subject.window.end);
+    let within = TimeDelta::seconds(within_seconds);
+    let of = (subject.model, subject.version_id);
+    let reference = LabelReference::load(conn, of, span, within, subject.now).await?;
+    let outlook = reference.map(|reference| {
+        let of = (subject.model, wanted);
+        reference.outlook(of, span, (subject.totals, labels), subject.now)
+    });
+    let blank = Measurement {
+        current_rows: maturity::answered(subject.totals),
+        ..subject.blank(&Segment::overall(), "", Measure::LabelCompleteness)
+    };
+    let method = "the share of the labels that came, by the time they took, at the age of the window's predictions";
+    let insufficient = |cause: String| Measurement {
+        recipe: Recipe {
+            method: method.to_owned(),
+            cause: Some(cause),
+            ..Recipe::default()
+        },
+        ..blank.clone()
+    };
+    Ok(match outlook {
+        None => (
+            insufficient("the version has no labels of predictions that are old enough".to_owned()),
+            None,
+        ),
+        Some(Err(undefined)) => (insufficient(undefined.to_string()), None),
+        Some(Ok(outlook)) => (of_outlook(&blank, &outlook, method), Some(outlook)),
+    })
+}
+
+fn of_outlook(blank: &Measurement, outlook: &Outlook, method: &str) -> Measurement {
+    let Maturity {
+        coverage,
+        expected,
+        at_maturity,
+        completeness,
+        ..
+    } = outlook.maturity;
+    let matured = if outlook.maturity.is_mature() {
+        "the window is mature".to_owned()
+    } else {
+        format!(
+            "it matures at {}",
+            outlook.matures_at.format("%Y-%m-%d %H:%M")
+        )
+    };
+    Measurement {
+        value: Some(completeness.min(1.0)),
+        status: Status::Ok,
+        reference_rows: outlook.labels,
+        recipe: Recipe {
+            method: format!(
+                "{method}: by the predictions of {} to {}, of which {at_maturity:.3} got a label, {expected:.3} of the \
+                 window's should have one, and {coverage:.3} do; {matured}",
+                outlook.from.format("%Y-%m-%d %H:%M"),
+                outlook.to.format("%Y-%m-%d %H:%M"),
+            ),
+            ..Recipe::default()
+        },
+        ..blank.clone()
     }
 }
