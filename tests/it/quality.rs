@@ -94,10 +94,12 @@ async fn with_a_young_window(pool: PgPool) -> TestApp {
     app.version("loans", "v1").await;
     let (old, young) = (at("2026-03-02"), at("2026-03-04"));
     app.predict("loans", &predictions(old)).await;
+    app.tick("2026-03-03T12:00:00Z").await;
     app.label("loans", &labels(old, 0)).await;
     app.label("loans", &labels(old, 1)).await;
     app.tick("2026-03-04").await;
     app.predict("loans", &predictions(young)).await;
+    app.tick("2026-03-05").await;
     app.label("loans", &labels(young, 0)).await;
     app.tick("2026-03-05T06:00:00Z").await;
     app
@@ -206,6 +208,7 @@ async fn a_young_window_says_how_young_it_is_and_what_it_is_expected_to_become(p
         "{note}"
     );
 
+    app.tick("2026-03-06").await;
     app.label("loans", &labels(at(young), 1)).await;
     app.tick("2026-03-06T12:00:00Z").await;
     let accuracy = measured(&app, "accuracy", young).await;

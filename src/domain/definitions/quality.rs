@@ -158,3 +158,168 @@ fn note_what_is_needed(choice: &QualityChoice, f: &Fields, sink: &mut Sink) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::definitions::{Definitions, SourceFile, parse};
+    use crate::domain::rule::Condition;
+
+    const SOUND: &str = "\
+models:
+  - name: loans
+    task: binary
+    positive_class: good
+    segments: [region]
+    monitors:
+      - name: quality
+        kind: quality
+        window: day
+        labels_within: 14d
+        measures: [lift, value_per_prediction, equal_opportunity_ratio]
+        top_share: 0.05
+        values: {true_positive: 4, false_positive: -1, true_negative: 0, false_negative: -9.5}
+        groups: [region]
+rules:
+  - name: bad
+    model: loans
+    title: Bad
+    severity: warning
+    when: {monitor: quality, measure: lift, below: 2}
+";
+
+    fn read(text: &str) -> Result<Definitions, Vec<String>> {
+        let file = SourceFile {
+            path: "a.yaml".to_owned(),
+            text: text.to_owned(),
+        };
+        parse(&[file]).map_err(|problems| {
+            let said = problems
+                .into_iter()
+                .map(|p| format!("{}: {}", p.line, p.cause));
+            said.collect()
+        })
+    }
+
+    #[test]
+    fn a_choice_is_read_with_its_parameters() {
+        let definitions = read(SOUND).expect("a sound file");
+        let monitor = &definitions.models[0].value.monitors[0];
+        let choice = &monitor.quality;
+        assert_eq!(
+            choice.measures,
+            [
+                Measure::Lift,
+                Measure::ValuePerPrediction,
+                Measure::EqualOpportunityRatio
+            ]
+        );
+        assert_eq!((choice.top_share, choice.top_k), (0.05, 3));
+        assert_eq!(choice.values.expect("given").false_negative, -9.5);
+        assert_eq!(choice.groups, ["region"]);
+        assert_eq!(choice.labels_within_seconds, Some(14 * 86_400));
+        let measured = monitor.measures(Task::Binary);
+        assert_eq!(
+            measured[3..],
+            [Measure::LabelCoverage, Measure::LabelCompleteness]
+        );
+    }
+
+    #[test]
+    fn a_rule_may_look_at_one_field_of_groups() {
+        let when = "measure: equal_opportunity_ratio, feature: region, below: 0.8";
+        let text = SOUND.replace("measure: lift, below: 2", when);
+        let definitions = read(&text).expect("a sound file");
+        let Condition::Measured(condition) = &definitions.rules[0].value.condition else {
+            panic!("not measured")
+        };
+        assert_eq!(condition.feature.as_deref(), Some("region"));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let cases = [
+            (
+                "[lift,",
+                "[mae,",
+                "11: `mae` is no measure of quality for this model's task; there are `roc_auc`",
+            ),
+            (
+                "[lift,",
+                "[lfit,",
+                "11: there is no measure `lfit`; did you mean `lift`?",
+            ),
+            (
+                "top_share: 0.05",
+                "top_share: 0",
+                "12: a share above 0 is expected",
+            ),
+            (
+                "top_share: 0.05",
+                "top_k: 5",
+                "12: `top_k` does not apply here: no measure of this task uses it",
+            ),
+            (
+                ", false_negative: -9.5}",
+                "}",
+                "13: what a prediction is worth needs `false_negative`",
+            ),
+            (
+                "groups: [region]",
+                "groups: [regoin]",
+                "14: groups are values of a segment, and this model has no segment `regoin`; did you mean `region`?",
+            ),
+            (
+                "        groups: [region]\n",
+                "",
+                "11: one of these measures needs `groups`: the segments whose values are compared",
+            ),
+            (
+                "value_per_prediction, ",
+                "",
+                "13: `values` does not apply here: none of the monitor's `measures` uses it",
+            ),
+            (
+                "kind: quality",
+                "kind: traffic",
+                "11: `measures` does not apply here: only quality monitors have it",
+            ),
+            (
+                "measure: lift, below: 2",
+                "measure: roc_auc, below: 2",
+                "20: the quality monitor `quality` does not measure `roc_auc`; it measures `lift`",
+            ),
+            (
+                "measure: lift, below: 2",
+                "measure: value_per_prediction, below: {times_baseline: 0.9}",
+                "20: `times_baseline` is for measures of quality; a baseline has no `value_per_prediction`",
+            ),
+            (
+                "measure: lift, below: 2",
+                "measure: lift, below: {times_baseline: 0.9}",
+                "20: `times_baseline` does not fit: a baseline has `lift` with the usual parameter only",
+            ),
+            (
+                "        labels_within: 14d\n",
+                "        labels_within: 14\n",
+                "10: a length of time with its unit is expected",
+            ),
+            (
+                "measure: lift, below: 2",
+                "measure: lift, feature: region, below: 2",
+                "20: the quality monitor `quality` measures the whole model",
+            ),
+        ];
+        for (old, new, expected) in cases {
+            assert!(SOUND.contains(old), "the sound file has no {old:?}");
+            let said = read(&SOUND.replacen(old, new, 1)).expect_err(new);
+            let found = said.iter().any(|cause| cause.starts_with(expected));
+            assert!(found, "{new}: {said:?} has no {expected:?}");
+        }
+        let young = SOUND
+            .replace("        labels_within: 14d\n", "")
+            .replace("measure: lift", "measure: label_completeness");
+        let said = read(&young).expect_err("no time is given");
+        assert!(said[0].contains("only with `labels_within`"), "{said:?}");
+    }
+}
