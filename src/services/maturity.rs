@@ -2,8 +2,9 @@
 //!
 //! Only where a monitor says within which time labels come: a projection needs a reference whose labels are in, and
 //! nothing else says how old that has to be. The reference is the newest span of the same version that is old
-//! enough and as long as the window, so that it costs about as much as the window itself. It is taken anew at each
-//! measurement, so that it follows when labels come slower or faster than they used to.
+//! enough: seven windows if they are no longer than a week, else one, so that a day has every day of the week in it
+//! and a month costs no more than twice itself. It is taken anew at each measurement, so that it follows when labels
+//! come slower or faster than they used to.
 
 use std::collections::BTreeMap;
 
@@ -64,7 +65,8 @@ impl LabelReference {
     ) -> Result<Option<Self>, Error> {
         // Whole base windows, because those are what predictions are counted by.
         let until = model.base_window.window_at(now - within).start;
-        let since = model.base_window.window_at(until - (to - from)).start;
+        let length = (to - from).max(((to - from) * 7).min(TimeDelta::weeks(1)));
+        let since = model.base_window.window_at(until - length).start;
         let totals = windows::totals(conn, version_id, since, until).await?;
         let outcomes = labels::outcomes(conn, version_id, since, until).await?;
         if outcomes.is_empty() {

@@ -108,7 +108,7 @@ async fn quality_of_a_young_span_comes_with_its_maturity_and_a_projection(pool: 
     let of = "/api/v1/models/loans/quality?from=2026-03-01&to=2026-03-02";
     let quality = api.get(&admin, of).await.expect(200).json();
     let maturity = &quality["maturity"];
-    assert_eq!(maturity["reference_from"], "2026-02-28T00:00:00Z");
+    assert_eq!(maturity["reference_from"], "2026-02-22T00:00:00Z");
     assert_eq!(
         (&maturity["reference_labels"], &maturity["coverage"]),
         (&json!(60), &json!(0.5))
