@@ -172,8 +172,8 @@ pub struct ReferenceValues {
 /// The late labels are taken to differ from the early ones as they did in the reference. What the reference cannot
 /// know, that late labels differ in another way now, the projection cannot know either. The interval is that of the
 /// value that will be measured: the present labels will be part of it, so it closes as all labels come in. With the
-/// completeness `c` its half-width is `(1 − c)·√(h² + e² + l² + l²·m/k)` of the half-widths of the present value, of `early` and of
-/// `late`, with `m` labels behind the last and `k` that are still to come.
+/// completeness `c` its half-width is `(1 − c)·√(h² + e² + l² + l²·m/k)`, from the half-widths `h` of the present
+/// value, `e` of `early` and `l` of `late`, with `m` labels behind the last and `k` that are still to come.
 ///
 /// `bounds` are the least and the greatest the measure can be.
 ///
