@@ -18,7 +18,7 @@ use arrow_schema::{DataType, TimeUnit};
 use bellwether::stats::distance::kolmogorov_smirnov_p_value;
 use bellwether::stats::grid::TARGET_CELLS;
 use bellwether::stats::quality::{
-    Averaging, Bins, ClassMeasure, ClassProbabilities, CompletenessCurve, ConfusionMatrix, Quality,
+    Averaging, Bins, ClassMeasure, ClassProbabilities, ConfusionMatrix, Quality,
 };
 use bellwether::stats::{
     BinaryOutcomes, Comparison, FeatureProfile, Grid, MulticlassOutcomes, NotDefined,
@@ -269,14 +269,9 @@ fn trusted_drift(name: &str) -> (BTreeMap<String, String>, Trusted) {
 
 /// The trusted values of a window, with all labels.
 fn trusted_quality(name: &str) -> BTreeMap<String, BTreeMap<String, f64>> {
-    trusted_quality_with(name, "all")
-}
-
-/// The trusted values of a window, with `all` labels or those `known_by_window_end`.
-fn trusted_quality_with(name: &str, labels: &str) -> BTreeMap<String, BTreeMap<String, f64>> {
     let mut trusted: BTreeMap<String, BTreeMap<String, f64>> = BTreeMap::new();
     for record in records(&format!("reference/quality_{name}.csv")) {
-        if &record[2] == labels {
+        if &record[2] == "all" {
             let values = trusted.entry(record[1].to_owned()).or_default();
             values.insert(record[3].to_owned(), record[4].parse().expect("a number"));
         }
@@ -764,76 +759,6 @@ fn multiclass_quality_of_flights_is_that_of_the_trusted_values() {
         })
         .collect();
     tally.conclude(&expected);
-}
-
-/// The labels of flights come within hours, so a month knows nearly all of its own when it ends. What it knows is
-/// counted by the lags of the labels, as maturity is.
-#[test]
-fn quality_known_when_a_window_ended_is_that_of_the_trusted_values() {
-    let flights = Dataset::flights();
-    let (labels, rows) = flights.labels();
-    let moment = |table: &Table, column: &str, row| table.number(column, row).expect("a time");
-    let mut lags: BTreeMap<String, (Vec<f64>, u64)> = BTreeMap::new();
-    let mut windows: BTreeMap<String, (RegressionOutcomes, MulticlassOutcomes)> = BTreeMap::new();
-    flights.each_outcome(&rows, |window, row, label| {
-        let end = match window {
-            "reference" => "2013-06-01".to_owned(),
-            month => first_of_next(month),
-        };
-        let end: DateTime<chrono::Utc> = format!("{end}T00:00:00Z").parse().expect("a day");
-        let observed = moment(&labels, "observed_at", label);
-        let (known, answered) = lags.entry(window.to_owned()).or_default();
-        *answered += 1;
-        // Against the end of the window, so that every prediction of it is of one age.
-        let since_end = (observed - end.timestamp_millis() as f64) / 1000.0;
-        known.push(since_end + 1e9);
-        if since_end > 0.0 {
-            return;
-        }
-        let (delays, classes) = windows.entry(window.to_owned()).or_default();
-        classes.push(
-            flights.table.text("prediction", row),
-            &[],
-            labels.text("label", label),
-        );
-        let delay = labels.number("arr_delay_min", label);
-        if let (Some(predicted), Some(delay)) =
-            (flights.table.number("predicted_delay_min", row), delay)
-        {
-            delays.push(predicted, delay);
-        }
-    });
-    let mut tally = Tally::default();
-    let mut metrics = Vec::new();
-    for (window, trusted) in trusted_quality_with("flights", "known_by_window_end") {
-        let (delays, classes) = &windows[&window];
-        let (known, answered) = &lags[&window];
-        let curve = CompletenessCurve::new(known.iter().copied(), *answered).expect("labels");
-        let (errors, counts) = (delays.errors(), classes.confusion());
-        let ours = [
-            ("label_count", counts.labels() as f64),
-            ("label_coverage", curve.share_by(1e9)),
-            ("delay_n", delays.labels() as f64),
-            ("delay_mae", value(errors.mae())),
-            ("delay_r2", value(errors.r2())),
-            ("accuracy", value(counts.accuracy())),
-            (
-                "f1_weighted",
-                value(counts.average(ClassMeasure::F1, Averaging::Weighted)),
-            ),
-        ];
-        tally.compare(&window, &trusted, &ours);
-        metrics = ours.map(|(metric, _)| (metric, 9)).to_vec();
-    }
-    tally.conclude(&metrics);
-}
-
-fn first_of_next(month: &str) -> String {
-    let day = format!("{month}-01")
-        .parse::<chrono::NaiveDate>()
-        .expect("a month");
-    let next = day.checked_add_months(chrono::Months::new(1));
-    next.expect("of this century").to_string()
 }
 
 fn multiclass_values(
