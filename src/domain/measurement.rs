@@ -4,7 +4,6 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::ids::{BaselineId, VersionId};
-use super::model::Task;
 use super::window::Window;
 
 macro_rules! measures {
@@ -79,6 +78,31 @@ measures! {
     F1 = "f1", Higher, "Harmonic mean of precision and recall (macro mean over classes for multiclass).";
     RocAuc = "roc_auc", Higher, "Area under the ROC curve (macro one-vs-rest for multiclass).";
     LogLoss = "log_loss", Lower, "Mean negative log-likelihood of the label.";
+    MedianAbsoluteError = "median_absolute_error", Lower, "Median of the absolute error.";
+    ErrorP90 = "error_p90", Lower, "90th percentile of the absolute error.";
+    Mape = "mape", Lower, "Mean of absolute error over absolute label, rows whose label is zero left out.";
+    Smape = "smape", Lower, "Mean of twice the absolute error over the sum of both absolute values, from 0 to 2.";
+    R2 = "r2", Higher, "Share of the labels' variance that the predictions explain; negative when worse than the labels' mean.";
+    Specificity = "specificity", Higher, "Share of negatives that are predicted.";
+    BalancedAccuracy = "balanced_accuracy", Higher, "Mean of the recalls of the classes that have labels.";
+    Mcc = "mcc", Higher, "Matthews' correlation of prediction and label, from −1 to 1.";
+    PrAuc = "pr_auc", Higher, "Average precision: area under the precision-recall curve as a step function.";
+    ScoreSeparation = "score_separation", Higher, "Kolmogorov–Smirnov distance between the scores of positives and negatives.";
+    Brier = "brier", Lower, "Mean squared difference of probability and label (summed over classes for multiclass).";
+    Ece = "ece", Lower, "Expected calibration error over ten bins of equal width (of the most probable class for multiclass).";
+    Lift = "lift", Higher, "How many times more positives the predictions with the highest scores hold than all.";
+    ValuePerPrediction = "value_per_prediction", Higher, "Mean worth of a prediction by the monitor's values.";
+    WeightedPrecision = "weighted_precision", Higher, "Mean of the classes' precisions, each as often as it is the label.";
+    WeightedF1 = "weighted_f1", Higher, "Mean of the classes' F1, each as often as it is the label.";
+    TopKAccuracy = "top_k_accuracy", Higher, "Share of labels among the k classes with the highest probabilities.";
+    ClassPrecision = "class_precision", Higher, "Share of predictions of one class that are right.";
+    ClassRecall = "class_recall", Higher, "Share of labels of one class that are predicted.";
+    ClassF1 = "class_f1", Higher, "Harmonic mean of precision and recall of one class.";
+    DemographicParityDifference = "demographic_parity_difference", Lower, "Largest difference between two groups of the share predicted positive.";
+    DemographicParityRatio = "demographic_parity_ratio", Higher, "Lowest over highest share predicted positive among the groups.";
+    EqualOpportunityDifference = "equal_opportunity_difference", Lower, "Largest difference between two groups of the recall.";
+    EqualOpportunityRatio = "equal_opportunity_ratio", Higher, "Lowest over highest recall among the groups.";
+    LabelCompleteness = "label_completeness", Higher, "Share of the labels that will ever come that should be there by now.";
     LabelCoverage = "label_coverage", Higher, "Share of the window's predictions whose label has arrived.";
     Traffic = "traffic", Neither, "Number of predictions.";
     ErrorRate = "error_rate", Lower, "Share of predictions that report an error.";
@@ -88,14 +112,6 @@ measures! {
 }
 
 impl Measure {
-    /// Whether the measure compares predictions with labels.
-    #[must_use]
-    pub fn is_quality(self) -> bool {
-        [Task::Regression, Task::Binary, Task::Multiclass]
-            .iter()
-            .any(|task| Self::of_quality(*task).contains(&self))
-    }
-
     /// Whether the measure is about what the schema expects.
     #[must_use]
     pub fn is_schema(self) -> bool {
@@ -108,30 +124,6 @@ impl Measure {
                 | Self::OutOfRange
                 | Self::UnseenCategory
         )
-    }
-
-    /// The measures that compare predictions with labels, for a task; the first is the usual one.
-    #[must_use]
-    pub fn of_quality(task: Task) -> &'static [Self] {
-        match task {
-            Task::Regression => &[Self::Mae, Self::Rmse, Self::Bias],
-            Task::Binary => &[
-                Self::RocAuc,
-                Self::F1,
-                Self::Accuracy,
-                Self::Precision,
-                Self::Recall,
-                Self::LogLoss,
-            ],
-            Task::Multiclass => &[
-                Self::F1,
-                Self::Accuracy,
-                Self::Precision,
-                Self::Recall,
-                Self::RocAuc,
-                Self::LogLoss,
-            ],
-        }
     }
 }
 
@@ -211,6 +203,23 @@ pub struct Recipe {
     /// Why the status is insufficient or error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
+    /// What the value is expected to be once the labels are in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub projected: Option<Projected>,
+}
+
+/// What a value is expected to be once all labels that will come have come. It is no measurement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Projected {
+    /// That it is a projection, and on what grounds.
+    pub note: String,
+    pub value: f64,
+    /// 95 % interval of the value that will be measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub low: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub high: Option<f64>,
+    pub matures_at: DateTime<Utc>,
 }
 
 /// One computed value.
@@ -253,15 +262,5 @@ mod tests {
             );
         }
         assert!("mean_average".parse::<Measure>().is_err());
-    }
-
-    #[test]
-    fn every_task_has_measures_of_quality_and_no_other_measure_is_one() {
-        for task in [Task::Regression, Task::Binary, Task::Multiclass] {
-            assert!(!Measure::of_quality(task).is_empty());
-            assert!(Measure::of_quality(task).iter().all(|m| m.is_quality()));
-        }
-        assert!(!Measure::LabelCoverage.is_quality());
-        assert!(!Measure::Psi.is_quality());
     }
 }

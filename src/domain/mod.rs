@@ -16,6 +16,7 @@ pub mod model;
 pub mod names;
 pub mod packing;
 pub mod pipeline;
+pub mod quality;
 pub mod rule;
 pub mod runbook;
 pub mod schema;

@@ -137,10 +137,10 @@ pub fn compared_measure(step: Option<Measure>, rule: &[Measure], task: Task) -> 
         .unwrap_or(Measure::of_quality(task)[0])
 }
 
-/// Whether two versions can be ranked by the measure: it is about quality, and one direction is better.
+/// Whether two versions can be ranked by the measure: it is about quality as a whole, and one direction is better.
 #[must_use]
 pub fn comparable(measure: Measure) -> bool {
-    measure.is_quality() && matches!(measure.better(), Better::Lower | Better::Higher)
+    measure.is_of_whole_model() && matches!(measure.better(), Better::Lower | Better::Higher)
 }
 
 #[cfg(test)]

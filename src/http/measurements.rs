@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::auth::{Authorised, Read};
@@ -13,12 +13,14 @@ use super::models::version_id;
 use super::moments::{self, Moment};
 use super::names::Names;
 use super::problem::Problem;
-use crate::domain::measurement::{Segment, Status};
+use crate::domain::measurement::{Measure, Projected, Segment, Status};
+use crate::domain::model::Task;
 use crate::domain::window::Grain;
-use crate::services::quality::{self, QualityOutcome, QualityValue};
-use crate::services::{Error, Services, registry};
-use crate::storage::labels;
+use crate::services::maturity::{LabelReference, Outlook};
+use crate::services::quality::{self, QualityOutcome, QualityValue, Wanted};
+use crate::services::{Error, Services, configuration, registry};
 use crate::storage::measurements::{self as stored, Selection, StoredMeasurement};
+use crate::storage::{labels, windows};
 
 const USUAL_MEASUREMENTS: i64 = 1_000;
 const MOST_MEASUREMENTS: i64 = 10_000;
@@ -155,6 +157,8 @@ pub struct QualityQuery {
     /// Predictions made before then.
     #[param(value_type = String)]
     to: Moment,
+    /// Measures of the model's task, separated by commas; those of its first quality monitor when absent.
+    measures: Option<String>,
 }
 
 /// Quality over a span.
@@ -164,8 +168,46 @@ pub struct Quality {
     pub version: String,
     pub from: DateTime<Utc>,
     pub to: DateTime<Utc>,
+    /// How far the labels have come; only where a quality monitor says within which time they come, and the version
+    /// has labels of predictions that old.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maturity: Option<MaturityView>,
     /// All predictions first, then each segment. Empty without labels.
     pub segments: Vec<SegmentQuality>,
+}
+
+/// How far labels have come.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct MaturityView {
+    /// Share of the predictions whose label is known.
+    pub coverage: f64,
+    /// The share the reference had when it was as old.
+    pub expected_coverage: f64,
+    /// The share the reference came to have.
+    pub coverage_at_maturity: f64,
+    /// Of the labels that will ever come, the share that should be there by now.
+    pub completeness: f64,
+    /// From then on as good as all labels that will come are there.
+    pub matures_at: DateTime<Utc>,
+    /// The predictions whose labels this is judged by.
+    pub reference_from: DateTime<Utc>,
+    pub reference_to: DateTime<Utc>,
+    pub reference_labels: u64,
+}
+
+impl From<&Outlook> for MaturityView {
+    fn from(outlook: &Outlook) -> Self {
+        Self {
+            coverage: outlook.maturity.coverage,
+            expected_coverage: outlook.maturity.expected,
+            coverage_at_maturity: outlook.maturity.at_maturity,
+            completeness: outlook.maturity.completeness,
+            matures_at: outlook.matures_at,
+            reference_from: outlook.from,
+            reference_to: outlook.to,
+            reference_labels: outlook.labels,
+        }
+    }
 }
 
 /// Quality of one segment.
@@ -177,6 +219,9 @@ pub struct SegmentQuality {
     pub labels: u64,
     /// By measure.
     pub measures: BTreeMap<&'static str, QualityMeasure>,
+    /// Measures that have a value for each class or for each field of groups.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<QualityDetail>,
 }
 
 /// One measure of quality.
@@ -187,26 +232,86 @@ pub struct QualityMeasure {
     /// The 95 % interval, where one is known.
     pub low: Option<f64>,
     pub high: Option<f64>,
+    /// How many outcomes carry the value: for a recall the positives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Why there is no value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undefined: Option<String>,
+    /// What else has to be known to read the value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// What the value is expected to be once the labels are in; a projection, and no measurement.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub projected: Option<Projected>,
+}
+
+/// One measure of one class, or of the groups of one field.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct QualityDetail {
+    pub measure: &'static str,
+    /// The class or the field.
+    pub of: String,
+    #[serde(flatten)]
+    pub quality: QualityMeasure,
+}
+
+impl QualityMeasure {
+    fn new(segment: &Segment, value: &QualityValue, outlook: Option<&Outlook>) -> Self {
+        Self {
+            projected: outlook.and_then(|outlook| outlook.project(segment, value)),
+            value: value.value(),
+            low: value.interval().map(|(low, _)| low),
+            high: value.interval().map(|(_, high)| high),
+            size: value.quality.ok().map(|estimate| estimate.size),
+            undefined: value.quality.err().map(|undefined| undefined.to_string()),
+            note: value.note.clone(),
+        }
+    }
 }
 
 impl SegmentQuality {
-    fn new((segment, values): (Segment, Vec<QualityValue>)) -> Self {
+    fn new(segment: &Segment, values: &[QualityValue], outlook: Option<&Outlook>) -> Self {
+        let measure = |value| QualityMeasure::new(segment, value, outlook);
+        let (details, measures): (Vec<_>, Vec<_>) =
+            values.iter().partition(|value| !value.feature.is_empty());
         Self {
-            segment: segment_text(&segment),
+            segment: segment_text(segment),
             labels: values.first().map_or(0, |value| value.labels),
-            measures: values
+            measures: measures
                 .into_iter()
-                .map(|value| {
-                    let measure = QualityMeasure {
-                        value: value.value,
-                        low: value.interval.map(|(low, _)| low),
-                        high: value.interval.map(|(_, high)| high),
-                    };
-                    (value.measure.as_str(), measure)
+                .map(|value| (value.measure.as_str(), measure(value)))
+                .collect(),
+            details: details
+                .into_iter()
+                .map(|value| QualityDetail {
+                    measure: value.measure.as_str(),
+                    of: value.feature.clone(),
+                    quality: measure(value),
                 })
                 .collect(),
         }
     }
+}
+
+/// The measures asked for, each known and of the task.
+fn wanted_measures(given: &str, task: Task) -> Result<Vec<Measure>, Error> {
+    let known = || {
+        Measure::of_quality(task)
+            .iter()
+            .chain(Measure::detailed_quality(task))
+    };
+    let of_name = |name: &str| {
+        known()
+            .copied()
+            .find(|measure| measure.as_str() == name)
+            .ok_or_else(|| {
+                let names: Vec<&str> = known().map(|measure| measure.as_str()).collect();
+                let cause = format!("{name:?} is none of {}", names.join(", "));
+                Error::invalid_field("measures", cause)
+            })
+    };
+    given.split(',').map(|name| of_name(name.trim())).collect()
 }
 
 /// Quality over any span, computed from the predictions whose label is known.
@@ -234,7 +339,20 @@ pub async fn quality(
             .map(|champion| (champion.version_id, champion.version))
             .ok_or_else(|| Error::not_found(format!("a champion of model {:?}", model.name)))?,
     };
+    let mut choice = configuration::quality_choice(&mut conn, &model).await?;
+    if let Some(given) = &query.measures {
+        choice.measures = wanted_measures(given, model.task)?;
+    }
     let outcomes = labels::outcomes(&mut conn, id, from, to).await?;
+    let totals = windows::totals(&mut conn, id, from, to).await?;
+    let now = services.clock.now();
+    let reference = match choice.labels_within_seconds {
+        Some(within) => {
+            let within = TimeDelta::seconds(within);
+            LabelReference::load(&mut conn, (&model, id), (from, to), within, now).await?
+        }
+        None => None,
+    };
     drop(conn);
     let name = model.name.clone();
     let computed = tokio::task::spawn_blocking(move || {
@@ -245,14 +363,30 @@ pub async fn quality(
                 (QualityOutcome::of_stored(outcome), segments)
             })
             .collect();
-        quality::by_segment(&model, &outcomes)
+        let wanted = Wanted {
+            measures: choice.measures(model.task),
+            choice: &choice,
+        };
+        let labelled = (totals, outcomes.len() as u64);
+        let outlook = reference.and_then(|known| {
+            known
+                .outlook((&model, wanted), (from, to), labelled, now)
+                .ok()
+        });
+        let maturity = outlook.as_ref().map(MaturityView::from);
+        let segments = quality::by_segment(&model, wanted, &outcomes)
+            .iter()
+            .map(|(segment, values)| SegmentQuality::new(segment, values, outlook.as_ref()))
+            .collect();
+        (maturity, segments)
     });
-    let by_segment = computed.await.map_err(Error::internal)?;
+    let (maturity, segments) = computed.await.map_err(Error::internal)?;
     Ok(Json(Quality {
         model: name,
         version,
         from,
         to,
-        segments: by_segment.into_iter().map(SegmentQuality::new).collect(),
+        maturity,
+        segments,
     }))
 }

@@ -1,3 +1,5 @@
+mod quality;
+
 use super::*;
 
 use axum::body::Body;

@@ -355,7 +355,7 @@ fn condition_text(model: &Model, rule: &Rule, value: f64, threshold: f64) -> Str
             }
             match condition.measures.as_slice() {
                 [measure] if measure.is_quality() => {
-                    let unit = if model.unit.is_empty() {
+                    let unit = if model.unit.is_empty() || !measure.has_unit() {
                         String::new()
                     } else {
                         format!(" {}", model.unit)

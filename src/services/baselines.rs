@@ -8,11 +8,13 @@ use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 
 use super::profiling::{self, PREDICTION, Yardstick};
-use super::quality::{self, QualityOutcome};
+use super::quality::{self, QualityOutcome, Wanted};
 use super::{Bounds, Error, Services, recount, registry};
 use crate::domain::columns::{Column, TextColumn, Value};
 use crate::domain::definitions::{BaselineSource, ModelDef};
 use crate::domain::ids::{BaselineId, GridId, ProjectId, VersionId};
+use crate::domain::measurement::Measure;
+use crate::domain::quality::QualityChoice;
 use crate::domain::schema::{self, FeatureExpectation};
 use crate::formats::{self, Format, ReferenceRows};
 use crate::stats::grid::Grid;
@@ -525,14 +527,18 @@ fn profiles_of(
 }
 
 fn qualities_of(model: &Model, reference: &Reference) -> Vec<BaselineQuality> {
-    quality::by_segment(model, &reference.outcomes)
+    let wanted = Wanted {
+        measures: Measure::of_quality(model.task),
+        choice: &QualityChoice::default(),
+    };
+    quality::by_segment(model, wanted, &reference.outcomes)
         .into_iter()
         .flat_map(|(segment, values)| {
             values.into_iter().filter_map(move |value| {
                 Some(BaselineQuality {
                     segment: segment.clone(),
                     measure: value.measure.as_str().to_owned(),
-                    value: value.value?,
+                    value: value.value()?,
                     labels: i64::try_from(value.labels).unwrap_or(i64::MAX),
                 })
             })

@@ -11,10 +11,12 @@ use super::error::FieldProblem;
 use super::registry::{self, NewModel};
 use super::{Bounds, Error, Services, recount};
 use crate::domain::definitions::{
-    self, Defined, Definitions, ModelDef, MonitorDef, ReceiverDef, SourceFile, shipped_runbooks,
+    self, Defined, Definitions, ModelDef, MonitorDef, MonitorKind, ReceiverDef, SourceFile,
+    shipped_runbooks,
 };
 use crate::domain::ids::ProjectId;
 use crate::domain::pipeline::PipelineDef;
+use crate::domain::quality::QualityChoice;
 use crate::domain::rule::Rule;
 use crate::domain::runbook::Runbook;
 use crate::storage::definitions::{self as stored, StoredDefinition};
@@ -297,6 +299,20 @@ pub async fn monitors(conn: &mut PgConnection, model: &Model) -> Result<Vec<Moni
     } else {
         declared
     })
+}
+
+/// What the first quality monitor of a model chooses.
+pub async fn quality_choice(
+    conn: &mut PgConnection,
+    model: &Model,
+) -> Result<QualityChoice, Error> {
+    let monitors = monitors(conn, model).await?;
+    let of_quality = monitors
+        .into_iter()
+        .find(|monitor| monitor.kind == MonitorKind::Quality);
+    Ok(of_quality
+        .map(|monitor| monitor.quality)
+        .unwrap_or_default())
 }
 
 /// The rules on a model.

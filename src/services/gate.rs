@@ -4,10 +4,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
 use super::Error;
-use super::quality::{self, QualityOutcome, QualityValue};
+use super::quality::{self, QualityOutcome, QualityValue, Wanted};
 use crate::domain::gate::{self, Comparison};
 use crate::domain::ids::VersionId;
 use crate::domain::measurement::{Measure, Segment};
+use crate::domain::quality::QualityChoice;
 use crate::domain::runbook::Gate;
 use crate::domain::window::Grain;
 use crate::storage::models::Model;
@@ -70,8 +71,12 @@ pub async fn compare(
         of_candidate.push((QualityOutcome::of_stored(a), segments.clone()));
         of_champion.push((QualityOutcome::of_stored(b), segments));
     }
-    let champion_values = quality::by_segment(model, &of_champion);
-    Ok(quality::by_segment(model, &of_candidate)
+    let wanted = Wanted {
+        measures: &[measure],
+        choice: &QualityChoice::default(),
+    };
+    let champion_values = quality::by_segment(model, wanted, &of_champion);
+    Ok(quality::by_segment(model, wanted, &of_candidate)
         .into_iter()
         .map(|(segment, values)| {
             let candidate = value_of(&values, measure);
@@ -81,8 +86,8 @@ pub async fn compare(
             Comparison {
                 segment: segment_words(&segment),
                 measure,
-                champion: champion.and_then(|c| c.value),
-                candidate: candidate.and_then(|c| c.value),
+                champion: champion.and_then(QualityValue::value),
+                candidate: candidate.and_then(QualityValue::value),
                 labels: candidate.map_or(0, |c| c.labels),
                 judged: false,
                 better: false,

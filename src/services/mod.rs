@@ -14,6 +14,7 @@ pub mod evaluate;
 pub mod explain;
 pub mod gate;
 pub mod ingest;
+pub mod maturity;
 pub mod orphans;
 pub mod overflow;
 pub mod patience;

@@ -345,6 +345,8 @@ pub struct Outcome {
     pub probabilities: Option<serde_json::Value>,
     pub label_value: Option<f64>,
     pub label_class: Option<String>,
+    /// Time from the prediction to the label, in seconds.
+    pub lag_seconds: f64,
 }
 
 /// The outcomes of a version whose predictions were made in `[from, to)`.
@@ -357,7 +359,8 @@ pub async fn outcomes(
     sqlx::query_as!(
         Outcome,
         r#"
-        SELECT segments, predicted_value, predicted_class, score, probabilities, label_value, label_class
+        SELECT segments, predicted_value, predicted_class, score, probabilities, label_value, label_class,
+               EXTRACT(EPOCH FROM observed_at - predicted_at)::float8 AS "lag_seconds!"
         FROM outcomes
         WHERE model_version_id = $1 AND predicted_at >= $2 AND predicted_at < $3
         ORDER BY predicted_at, prediction_id
@@ -385,7 +388,8 @@ pub async fn shared_outcomes(
                a.probabilities AS a_probabilities,
                b.predicted_value AS b_value, b.predicted_class AS b_class, b.score AS b_score,
                b.probabilities AS b_probabilities,
-               a.label_value, a.label_class
+               a.label_value, a.label_class,
+               EXTRACT(EPOCH FROM a.observed_at - a.predicted_at)::float8 AS "lag_seconds!"
         FROM outcomes a
         JOIN outcomes b ON b.prediction_id = a.prediction_id
         WHERE a.model_version_id = $1 AND b.model_version_id = $2
@@ -411,6 +415,7 @@ pub async fn shared_outcomes(
                 probabilities,
                 label_value: r.label_value,
                 label_class: r.label_class.clone(),
+                lag_seconds: r.lag_seconds,
             };
             (
                 outcome(

@@ -259,18 +259,9 @@ fn applies<'a>(rule: &'a Rule, choice: &Choice) -> Option<&'a MeasuredCondition>
 /// Whether a measure says how good predictions are, so that versions can be compared by it.
 #[must_use]
 pub fn is_quality(measure: &str) -> bool {
-    matches!(
-        measure.parse(),
-        Ok(Measure::Mae
-            | Measure::Rmse
-            | Measure::Bias
-            | Measure::Accuracy
-            | Measure::Precision
-            | Measure::Recall
-            | Measure::F1
-            | Measure::RocAuc
-            | Measure::LogLoss)
-    )
+    measure
+        .parse::<Measure>()
+        .is_ok_and(Measure::is_of_whole_model)
 }
 
 /// The start of the time a page looks at.

@@ -169,7 +169,17 @@ pub fn scale(measure: &str) -> Scale {
             | Measure::Accuracy
             | Measure::Precision
             | Measure::Recall
+            | Measure::Specificity
+            | Measure::BalancedAccuracy
+            | Measure::WeightedPrecision
+            | Measure::TopKAccuracy
+            | Measure::ClassPrecision
+            | Measure::ClassRecall
+            | Measure::Mape
+            | Measure::DemographicParityDifference
+            | Measure::EqualOpportunityDifference
             | Measure::LabelCoverage
+            | Measure::LabelCompleteness
             | Measure::ErrorRate,
         ) => Scale::Percent,
         Ok(Measure::Traffic) => Scale::Count,
@@ -198,8 +208,8 @@ pub fn value_or_dash(measure: &str, v: Option<f64>) -> String {
 /// The unit of a measure on a model whose label has `unit`.
 #[must_use]
 pub fn unit(measure: &str, unit: &str) -> String {
-    match measure.parse() {
-        Ok(Measure::Mae | Measure::Rmse | Measure::Bias) => unit.to_owned(),
+    match measure.parse::<Measure>() {
+        Ok(measure) if measure.has_unit() => unit.to_owned(),
         _ => String::new(),
     }
 }
@@ -226,7 +236,32 @@ pub fn measure_title(measure: &str) -> &str {
         "f1" => "F1",
         "roc_auc" => "ROC AUC",
         "log_loss" => "Log loss",
+        "median_absolute_error" => "Median absolute error",
+        "error_p90" => "Absolute error, 90th percentile",
+        "mape" => "Mean absolute percentage error",
+        "smape" => "Symmetric percentage error",
+        "r2" => "R²",
+        "specificity" => "Specificity",
+        "balanced_accuracy" => "Balanced accuracy",
+        "mcc" => "Matthews correlation",
+        "pr_auc" => "Average precision",
+        "score_separation" => "Separation of scores",
+        "brier" => "Brier score",
+        "ece" => "Calibration error",
+        "lift" => "Lift",
+        "value_per_prediction" => "Value per prediction",
+        "weighted_precision" => "Precision, weighted",
+        "weighted_f1" => "F1, weighted",
+        "top_k_accuracy" => "Top-k accuracy",
+        "class_precision" => "Precision by class",
+        "class_recall" => "Recall by class",
+        "class_f1" => "F1 by class",
+        "demographic_parity_difference" => "Demographic parity, difference",
+        "demographic_parity_ratio" => "Demographic parity, ratio",
+        "equal_opportunity_difference" => "Equal opportunity, difference",
+        "equal_opportunity_ratio" => "Equal opportunity, ratio",
         "label_coverage" => "Label coverage",
+        "label_completeness" => "Label completeness",
         "traffic" => "Predictions",
         "error_rate" => "Error rate",
         "latency_p50" => "Latency, median",

@@ -19,6 +19,7 @@ mod messages;
 mod migrations;
 mod poison;
 mod proxy;
+mod quality;
 mod reference;
 mod response;
 mod schema_skew;

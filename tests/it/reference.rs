@@ -17,6 +17,9 @@ use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, TimeUnit};
 use bellwether::stats::distance::kolmogorov_smirnov_p_value;
 use bellwether::stats::grid::TARGET_CELLS;
+use bellwether::stats::quality::{
+    Averaging, Bins, ClassMeasure, ClassProbabilities, ConfusionMatrix, Quality,
+};
 use bellwether::stats::{
     BinaryOutcomes, Comparison, FeatureProfile, Grid, MulticlassOutcomes, NotDefined,
     RegressionOutcomes,
@@ -298,18 +301,18 @@ fn rounding(metric: &str, trusted: f64) -> f64 {
 /// Counts what was compared, by metric, and collects what differed.
 #[derive(Default)]
 struct Tally {
-    compared: BTreeMap<&'static str, usize>,
+    compared: BTreeMap<String, usize>,
     wrong: Vec<String>,
 }
 
 impl Tally {
     /// Compares our values with those of the trusted ones that exist.
-    fn compare(&mut self, of: &str, trusted: &BTreeMap<String, f64>, ours: &[(&'static str, f64)]) {
+    fn compare(&mut self, of: &str, trusted: &BTreeMap<String, f64>, ours: &[(&str, f64)]) {
         for (metric, ours) in ours {
             let Some(trusted) = trusted.get(*metric) else {
                 continue;
             };
-            *self.compared.entry(metric).or_default() += 1;
+            *self.compared.entry((*metric).to_owned()).or_default() += 1;
             let allowed = RELATIVE * trusted.abs() + rounding(metric, *trusted);
             if (ours - trusted).is_nan() || (ours - trusted).abs() > allowed {
                 self.wrong
@@ -318,8 +321,13 @@ impl Tally {
         }
     }
 
+    /// The metrics of which something was compared.
+    fn metrics(&self) -> Vec<String> {
+        self.compared.keys().cloned().collect()
+    }
+
     #[track_caller]
-    fn conclude(self, expected: &[(&'static str, usize)]) {
+    fn conclude(self, expected: &[(&str, usize)]) {
         let shown = self
             .wrong
             .iter()
@@ -334,7 +342,10 @@ impl Tally {
         );
         assert_eq!(
             self.compared,
-            expected.iter().copied().collect(),
+            expected
+                .iter()
+                .map(|(metric, count)| ((*metric).to_owned(), *count))
+                .collect(),
             "another number of values was compared"
         );
     }
@@ -570,6 +581,19 @@ fn drift_of_employment_is_that_of_the_trusted_values() {
 
 // ── quality ──────────────────────────────────────────────────────────────────────────────────────────
 
+/// One value per measure, or NaN where it is not defined; the trusted values have NaN there too.
+fn value(of: Quality) -> f64 {
+    of.map_or(f64::NAN, |estimate| {
+        if let Some((low, high)) = estimate.interval {
+            assert!(
+                low <= estimate.value && estimate.value <= high,
+                "{estimate:?}"
+            );
+        }
+        estimate.value
+    })
+}
+
 #[test]
 fn regression_quality_of_flights_is_that_of_the_trusted_values() {
     let flights = Dataset::flights();
@@ -586,24 +610,25 @@ fn regression_quality_of_flights_is_that_of_the_trusted_values() {
         }
     });
     let mut tally = Tally::default();
+    let mut metrics = Vec::new();
     for (window, trusted) in trusted_quality("flights") {
-        let ours = windows[&window].summary().expect("labels");
-        let interval = ours.mae_interval.expect("many labels");
-        assert!(interval.0 < ours.mae && ours.mae < interval.1, "{window}");
+        let errors = windows[&window].errors();
         let ours = [
-            ("delay_n", ours.labels as f64),
-            ("delay_mae", ours.mae),
-            ("delay_rmse", ours.rmse),
-            ("delay_bias_mean_error", ours.bias),
+            ("delay_n", windows[&window].labels() as f64),
+            ("delay_mae", value(errors.mae())),
+            ("delay_mse", value(errors.mse())),
+            ("delay_rmse", value(errors.rmse())),
+            ("delay_bias_mean_error", value(errors.bias())),
+            ("delay_mape_nonzero", value(errors.mape())),
+            ("delay_smape", value(errors.smape())),
+            ("delay_r2", value(errors.r2())),
+            ("delay_median_ae", value(errors.median_absolute_error())),
+            ("delay_max_error", value(errors.max_error())),
         ];
         tally.compare(&window, &trusted, &ours);
+        metrics = ours.map(|(metric, _)| (metric, 9)).to_vec();
     }
-    tally.conclude(&[
-        ("delay_n", 9),
-        ("delay_mae", 9),
-        ("delay_rmse", 9),
-        ("delay_bias_mean_error", 9),
-    ]);
+    tally.conclude(&metrics);
 }
 
 #[test]
@@ -619,37 +644,43 @@ fn binary_quality_of_employment_is_that_of_the_trusted_values() {
         );
     });
     let mut tally = Tally::default();
+    let mut metrics = Vec::new();
     for (window, trusted) in trusted_quality("employment") {
-        let ours = windows[&window].summary().expect("labels");
+        let (counts, scores) = (windows[&window].confusion(), windows[&window].scores());
         let ours = [
-            ("n", ours.labels as f64),
-            ("tp", ours.true_positives as f64),
-            ("fp", ours.false_positives as f64),
-            ("tn", ours.true_negatives as f64),
-            ("fn", ours.false_negatives as f64),
-            ("accuracy", ours.accuracy),
-            ("precision", ours.precision.expect("predicted positives")),
-            ("recall", ours.recall.expect("positives")),
-            ("f1", ours.f1.expect("positives")),
-            ("roc_auc", ours.roc_auc.expect("both classes")),
-            ("log_loss", ours.log_loss.expect("scores")),
+            ("n", counts.labels() as f64),
+            ("tp", counts.true_positives as f64),
+            ("fp", counts.false_positives as f64),
+            ("tn", counts.true_negatives as f64),
+            ("fn", counts.false_negatives as f64),
+            ("base_rate", value(counts.base_rate())),
+            ("accuracy", value(counts.accuracy())),
+            ("balanced_accuracy", value(counts.balanced_accuracy())),
+            ("precision", value(counts.precision())),
+            ("recall", value(counts.recall())),
+            ("f1", value(counts.f1())),
+            ("mcc", value(counts.mcc())),
+            ("roc_auc", value(scores.roc_auc())),
+            (
+                "pr_auc_average_precision",
+                value(scores.average_precision()),
+            ),
+            ("pr_auc_trapezoid", value(scores.pr_auc_trapezoid())),
+            ("log_loss", value(scores.log_loss())),
+            ("brier", value(scores.brier())),
+            (
+                "ece_width10",
+                value(scores.calibration_error(Bins::Width(10))),
+            ),
+            (
+                "ece_quantile10",
+                value(scores.calibration_error(Bins::Quantile(10))),
+            ),
         ];
         tally.compare(&window, &trusted, &ours);
+        metrics = ours.map(|(metric, _)| (metric, 13)).to_vec();
     }
-    let metrics = [
-        "n",
-        "tp",
-        "fp",
-        "tn",
-        "fn",
-        "accuracy",
-        "precision",
-        "recall",
-        "f1",
-        "roc_auc",
-        "log_loss",
-    ];
-    tally.conclude(&metrics.map(|metric| (metric, 13)));
+    tally.conclude(&metrics);
 }
 
 #[test]
@@ -677,34 +708,107 @@ fn multiclass_quality_of_flights_is_that_of_the_trusted_values() {
     });
     let mut tally = Tally::default();
     for (window, trusted) in trusted_quality("flights") {
-        let ours = windows[&window].summary().expect("labels");
-        let area = ours.roc_auc;
-        let ours = [
-            ("n", ours.labels as f64),
-            ("accuracy", ours.accuracy),
-            ("precision_macro", ours.macro_precision),
-            ("recall_macro", ours.macro_recall),
-            ("f1_macro", ours.macro_f1),
-            ("log_loss", ours.log_loss.expect("probabilities")),
-        ];
-        tally.compare(&window, &trusted, &ours);
-        // Not every class occurs among the 29 flights of the last window, so the area is undefined there.
-        assert_eq!(
-            area.is_none(),
-            trusted["roc_auc_ovr_macro"].is_nan(),
-            "{window}"
+        let (counts, probabilities) = (
+            windows[&window].confusion(),
+            windows[&window].probabilities(),
         );
-        if let Some(area) = area {
-            tally.compare(&window, &trusted, &[("roc_auc_ovr_macro", area)]);
+        let mut ours = multiclass_values(&counts, &probabilities);
+        for (place, class) in CLASSES.iter().enumerate() {
+            let (own, scores) = (counts.one_vs_rest(place), probabilities.one_vs_rest(place));
+            for label in CLASSES {
+                let count = counts.count(label, class) as f64;
+                ours.push((format!("confusion[{label}->{class}]"), count));
+            }
+            // The trusted values put a zero where nothing is labelled or predicted; ours have a reason.
+            let or_zero = |of: Quality| of.map_or(0.0, |estimate| estimate.value);
+            ours.extend([
+                (format!("support[{class}]"), own.positives() as f64),
+                (format!("precision[{class}]"), or_zero(own.precision())),
+                (format!("recall[{class}]"), or_zero(own.recall())),
+                (format!("f1[{class}]"), or_zero(own.f1())),
+                (format!("roc_auc[{class}]"), value(scores.roc_auc())),
+                (
+                    format!("pr_auc[{class}]"),
+                    or_zero(scores.average_precision()),
+                ),
+            ]);
+        }
+        // Not every class occurs among the 29 flights of the last window: where we say that the area is not
+        // defined there must be no trusted one, and the other way round.
+        for (metric, value) in &ours {
+            let theirs = trusted.get(metric.as_str()).copied().unwrap_or(f64::NAN);
+            assert_eq!(value.is_nan(), theirs.is_nan(), "{window} {metric}");
+        }
+        ours.retain(|(_, value)| !value.is_nan());
+        let named: Vec<(&str, f64)> = ours.iter().map(|(m, v)| (m.as_str(), *v)).collect();
+        tally.compare(&window, &trusted, &named);
+    }
+    let missing = ["roc_auc_ovr_macro", "roc_auc[cancelled]"];
+    let known = tally.metrics();
+    assert_eq!(known.len(), 18 + 4 * 10, "{known:?}");
+    let expected: Vec<(&str, usize)> = (known.iter())
+        .map(|metric| {
+            (
+                metric.as_str(),
+                if missing.contains(&metric.as_str()) {
+                    8
+                } else {
+                    9
+                },
+            )
+        })
+        .collect();
+    tally.conclude(&expected);
+}
+
+fn multiclass_values(
+    counts: &ConfusionMatrix,
+    probabilities: &ClassProbabilities,
+) -> Vec<(String, f64)> {
+    let mut ours = vec![
+        ("n".to_owned(), counts.labels() as f64),
+        ("accuracy".to_owned(), value(counts.accuracy())),
+        (
+            "balanced_accuracy".to_owned(),
+            value(counts.balanced_accuracy()),
+        ),
+        ("log_loss".to_owned(), value(probabilities.log_loss())),
+        (
+            "brier_multiclass_sum".to_owned(),
+            value(probabilities.brier()),
+        ),
+        (
+            "roc_auc_ovr_macro".to_owned(),
+            value(probabilities.roc_auc(false)),
+        ),
+        (
+            "roc_auc_ovr_weighted".to_owned(),
+            value(probabilities.roc_auc(true)),
+        ),
+        (
+            "roc_auc_ovo_macro".to_owned(),
+            value(probabilities.roc_auc_one_vs_one()),
+        ),
+        (
+            "ece_top_width10".to_owned(),
+            value(probabilities.calibration_error(Bins::Width(10))),
+        ),
+    ];
+    for (measure, of) in [
+        ("precision", ClassMeasure::Precision),
+        ("recall", ClassMeasure::Recall),
+        ("f1", ClassMeasure::F1),
+    ] {
+        for (how, averaging) in [
+            ("macro", Averaging::Macro),
+            ("micro", Averaging::Micro),
+            ("weighted", Averaging::Weighted),
+        ] {
+            ours.push((
+                format!("{measure}_{how}"),
+                value(counts.average(of, averaging)),
+            ));
         }
     }
-    tally.conclude(&[
-        ("n", 9),
-        ("accuracy", 9),
-        ("precision_macro", 9),
-        ("recall_macro", 9),
-        ("f1_macro", 9),
-        ("log_loss", 9),
-        ("roc_auc_ovr_macro", 8),
-    ]);
+    ours
 }

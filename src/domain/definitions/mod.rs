@@ -8,6 +8,7 @@
 mod fields;
 mod model;
 mod problem;
+mod quality;
 mod receiver;
 mod references;
 mod rule;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use model::{BaselineDef, BaselineSource, ModelDef, MonitorDef, MonitorKind, SchemaDef};
 pub use problem::{Problem, check_report};
 pub use receiver::{Channel, ProjectDef, ReceiverDef};
+pub use references::bounds;
 
 use self::fields::{Fields, Located};
 use self::problem::{Place, Sink};

@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::fields::{self, Fields, Located, listed, suggestion};
 use super::problem::{Sink, did_you_mean};
+use super::quality;
 use super::yaml::{Content, Node};
 use crate::domain::measurement::Measure;
 use crate::domain::model::Task;
 use crate::domain::names;
+use crate::domain::quality::QualityChoice;
 use crate::domain::schema::{FeatureOverride, FeatureType, Limit};
 use crate::domain::window::Grain;
 
@@ -89,9 +91,28 @@ pub struct MonitorDef {
     pub min_rows: u64,
     /// Drift: beyond these values a feature's status is drift.
     pub thresholds: BTreeMap<Measure, f64>,
+    /// Quality: what is measured.
+    #[serde(default)]
+    pub quality: QualityChoice,
 }
 
 impl MonitorDef {
+    /// The measures this monitor gives for a model of that task.
+    #[must_use]
+    pub fn measures(&self, task: Task) -> Vec<Measure> {
+        match self.kind {
+            MonitorKind::Quality => {
+                let mut measures = self.quality.measures(task).to_vec();
+                measures.push(Measure::LabelCoverage);
+                if self.quality.labels_within_seconds.is_some() {
+                    measures.push(Measure::LabelCompleteness);
+                }
+                measures
+            }
+            kind => kind.measures(task),
+        }
+    }
+
     /// What is measured of a model that has no file: everything, by day.
     #[must_use]
     pub fn usual() -> Vec<Self> {
@@ -116,6 +137,7 @@ impl MonitorDef {
                         BTreeMap::new()
                     }
                 },
+                quality: QualityChoice::default(),
             })
             .collect()
     }
@@ -149,7 +171,7 @@ impl MonitorKind {
         }
     }
 
-    /// The measures a monitor of this kind gives for a model of that task.
+    /// The measures a monitor of this kind can give for a model of that task.
     #[must_use]
     pub fn measures(self, task: Task) -> Vec<Measure> {
         match self {
@@ -168,7 +190,8 @@ impl MonitorKind {
             ],
             Self::Quality => {
                 let mut measures = Measure::of_quality(task).to_vec();
-                measures.push(Measure::LabelCoverage);
+                measures.extend_from_slice(Measure::detailed_quality(task));
+                measures.extend([Measure::LabelCoverage, Measure::LabelCompleteness]);
                 measures
             }
             Self::Traffic => vec![
@@ -246,6 +269,12 @@ pub(super) const MONITOR_KEYS: &[&str] = &[
     "min_rows",
     "min_labels",
     "thresholds",
+    "measures",
+    "top_share",
+    "top_k",
+    "values",
+    "groups",
+    "labels_within",
 ];
 
 /// Reads one item of `models`. The name is handed out even when the rest is wrong, so that what refers to it is
@@ -269,7 +298,13 @@ pub(super) fn read(node: &Node, sink: &mut Sink) -> (Option<Located<String>>, Op
     let baselines = baselines(&f, sink);
     let baseline_names: Vec<&str> = baselines.names.iter().map(String::as_str).collect();
     let schema = f.get("schema").map(|n| schema(n, &baseline_names, sink));
-    let monitors = monitors(&f, base_window, &baseline_names, sink);
+    let of_model = OfModel {
+        task,
+        base_window,
+        segments: segments.as_deref().unwrap_or_default(),
+        baselines: &baseline_names,
+    };
+    let monitors = monitors(&f, of_model, sink);
     let model = (|| {
         Some(ModelDef {
             name: name.as_ref()?.value.clone(),
@@ -559,44 +594,44 @@ fn baseline_name(node: &Node, known: &[&str], sink: &mut Sink) -> Option<String>
     None
 }
 
-fn monitors(
-    f: &Fields,
+/// What monitors have to fit.
+#[derive(Clone, Copy)]
+struct OfModel<'m> {
+    task: Option<Task>,
     base_window: Grain,
-    baselines: &[&str],
-    sink: &mut Sink,
-) -> Option<Vec<MonitorDef>> {
+    segments: &'m [String],
+    baselines: &'m [&'m str],
+}
+
+fn monitors(f: &Fields, model: OfModel, sink: &mut Sink) -> Option<Vec<MonitorDef>> {
     let mut names = Vec::new();
     let monitors = f.items("monitors", sink, |node, sink| {
         let f = Fields::read(node, "a monitor", MONITOR_KEYS, sink)?;
         let name = f.required("name", sink, fields::name);
         names.extend(name.clone());
-        monitor(&f, name?.value, base_window, baselines, sink)
+        monitor(&f, name?.value, model, sink)
     });
     note_twice(&names, "monitor", sink);
     monitors
 }
 
-fn monitor(
-    f: &Fields,
-    name: String,
-    base_window: Grain,
-    baselines: &[&str],
-    sink: &mut Sink,
-) -> Option<MonitorDef> {
+fn monitor(f: &Fields, name: String, model: OfModel, sink: &mut Sink) -> Option<MonitorDef> {
     let kind = f.required("kind", sink, |n, s| {
         fields::word(n, s, "a kind of monitor", KINDS)
     });
     let grain = f.required("window", sink, |n, s| {
         fields::word(n, s, "a window", GRAINS)
     });
-    if grain.is_some_and(|grain| grain < base_window) {
+    if grain.is_some_and(|grain| grain < model.base_window) {
         sink.note(
             f.get("window").map_or(f.place, |n| n.place),
             "a monitor's window cannot be shorter than its model's base window; set the model's \
              `window: hour`",
         );
     }
-    let baseline = f.optional("baseline", sink, |n, s| baseline_name(n, baselines, s));
+    let baseline = f.optional("baseline", sink, |n, s| {
+        baseline_name(n, model.baselines, s)
+    });
     let tolerance = f.optional("tolerance", sink, fields::share);
     let rows_key = if kind == Some(MonitorKind::Quality) {
         "min_labels"
@@ -606,6 +641,12 @@ fn monitor(
     let min_rows = f.optional(rows_key, sink, fields::whole(0, u32::MAX));
     let thresholds = f.get("thresholds").map(|node| thresholds(node, sink));
     refuse_what_the_kind_has_no_use_for(f, kind?, sink);
+    let quality = if kind == Some(MonitorKind::Quality) {
+        quality::read(f, model.task, model.segments, sink)?
+    } else {
+        f.refuse(quality::KEYS, "only quality monitors have it", sink);
+        QualityChoice::default()
+    };
     if kind == Some(MonitorKind::Drift) && f.get("baseline").is_none() {
         sink.note(
             f.place,
@@ -626,6 +667,7 @@ fn monitor(
             }
             None => BTreeMap::new(),
         },
+        quality,
     })
 }
 
@@ -641,7 +683,7 @@ fn refuse_what_the_kind_has_no_use_for(f: &Fields, kind: MonitorKind, sink: &mut
         ),
         MonitorKind::Quality => (
             &["tolerance", "min_rows", "thresholds"],
-            "a quality monitor has `baseline` and `min_labels`",
+            "a quality monitor has `baseline`, `min_labels`, `measures` and what these need",
         ),
         MonitorKind::Traffic => (
             &["baseline", "tolerance", "min_labels", "thresholds"],

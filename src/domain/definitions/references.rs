@@ -8,7 +8,7 @@ use super::rule::{ConditionDraft, MeasuredDraft, RuleDraft};
 use super::runbook::RunbookDraft;
 use super::shipped;
 use super::{Contents, Defined, Entry};
-use crate::domain::measurement::{Better, Measure};
+use crate::domain::measurement::Measure;
 use crate::domain::model::Task;
 use crate::domain::rule::{Condition, MeasuredCondition, Rule, Threshold};
 use crate::domain::runbook::{Action, Runbook};
@@ -363,13 +363,25 @@ impl MeasuredCheck<'_> {
     /// Whether the monitor gives the measure.
     fn check_measure(&mut self, measure: &Located<Measure>, monitor: &MonitorDef) -> bool {
         let task = self.model.task;
-        let known = monitor.kind.measures(task);
+        let known = monitor.measures(task);
         if known.contains(&measure.value) {
             return true;
         }
         let name = measure.value.as_str();
         let known = listed(known.iter().map(|measure| measure.as_str()));
-        let cause = if monitor.kind == MonitorKind::Quality && measure.value.is_quality() {
+        let possible = monitor.kind.measures(task).contains(&measure.value);
+        let cause = if possible && measure.value == Measure::LabelCompleteness {
+            format!(
+                "the quality monitor `{}` measures `{name}` only with `labels_within`",
+                monitor.name
+            )
+        } else if possible {
+            format!(
+                "the quality monitor `{}` does not measure `{name}`; it measures {known}: name all that you \
+                 want in its `measures`",
+                monitor.name
+            )
+        } else if monitor.kind == MonitorKind::Quality && measure.value.is_quality() {
             format!(
                 "`{name}` does not fit the {} model `{}`, whose quality is measured by {known}",
                 task_word(task),
@@ -423,6 +435,9 @@ impl MeasuredCheck<'_> {
         let Some(feature) = &draft.feature else {
             return;
         };
+        if has_several_values(&draft.measures) {
+            return;
+        }
         if !matches!(monitor.kind, MonitorKind::Schema | MonitorKind::Drift) {
             self.note(
                 feature.place,
@@ -463,8 +478,9 @@ impl MeasuredCheck<'_> {
 
     /// `at_least` asks for several values to be beyond the threshold; there have to be as many.
     fn check_at_least(&mut self, draft: &MeasuredDraft, monitor: &MonitorDef) {
-        let per_feature = matches!(monitor.kind, MonitorKind::Schema | MonitorKind::Drift)
-            && draft.feature.is_none();
+        let several = matches!(monitor.kind, MonitorKind::Schema | MonitorKind::Drift)
+            || has_several_values(&draft.measures);
+        let per_feature = several && draft.feature.is_none();
         let most = draft.measures.len();
         if !per_feature && !draft.segments && draft.at_least.value > most {
             self.note(
@@ -479,14 +495,26 @@ impl MeasuredCheck<'_> {
     }
 }
 
+/// Whether one of the measures has a value for each class, or for each field of groups.
+fn has_several_values(measures: &[Located<Measure>]) -> bool {
+    let mut measures = measures.iter().map(|measure| measure.value);
+    measures.any(|measure| measure.is_of_classes() || measure.is_of_groups())
+}
+
 fn relative_fault(measure: Measure, monitor: &MonitorDef) -> Option<String> {
-    if monitor.kind != MonitorKind::Quality || !measure.is_quality() {
+    if monitor.kind != MonitorKind::Quality || !measure.is_of_whole_model() {
         return Some(format!(
             "`times_baseline` is for measures of quality; a baseline has no `{}`",
             measure.as_str()
         ));
     }
-    if measure.better() == Better::Zero {
+    if !monitor.quality.is_usual(measure) {
+        return Some(format!(
+            "`times_baseline` does not fit: a baseline has `{}` with the usual parameter only",
+            measure.as_str()
+        ));
+    }
+    if bounds(measure).0 < 0.0 {
         return Some(format!(
             "`times_baseline` does not fit `{}`, which can be below 0; use a plain number",
             measure.as_str()
@@ -518,13 +546,21 @@ fn own_status_fault(measure: Measure, monitor: &MonitorDef) -> Option<String> {
 }
 
 /// The least and the greatest a measure can be.
-fn bounds(measure: Measure) -> (f64, f64) {
+#[must_use]
+pub fn bounds(measure: Measure) -> (f64, f64) {
     match measure {
-        Measure::Bias => (f64::NEG_INFINITY, f64::INFINITY),
+        Measure::Bias | Measure::ValuePerPrediction => (f64::NEG_INFINITY, f64::INFINITY),
+        Measure::R2 => (f64::NEG_INFINITY, 1.0),
+        Measure::Mcc => (-1.0, 1.0),
+        Measure::Smape | Measure::Brier => (0.0, 2.0),
         Measure::Psi
         | Measure::Mae
         | Measure::Rmse
         | Measure::LogLoss
+        | Measure::MedianAbsoluteError
+        | Measure::ErrorP90
+        | Measure::Mape
+        | Measure::Lift
         | Measure::Traffic
         | Measure::LatencyP50
         | Measure::LatencyP95
@@ -542,7 +578,23 @@ fn bounds(measure: Measure) -> (f64, f64) {
         | Measure::Recall
         | Measure::F1
         | Measure::RocAuc
+        | Measure::Specificity
+        | Measure::BalancedAccuracy
+        | Measure::PrAuc
+        | Measure::ScoreSeparation
+        | Measure::Ece
+        | Measure::WeightedPrecision
+        | Measure::WeightedF1
+        | Measure::TopKAccuracy
+        | Measure::ClassPrecision
+        | Measure::ClassRecall
+        | Measure::ClassF1
+        | Measure::DemographicParityDifference
+        | Measure::DemographicParityRatio
+        | Measure::EqualOpportunityDifference
+        | Measure::EqualOpportunityRatio
         | Measure::LabelCoverage
+        | Measure::LabelCompleteness
         | Measure::ErrorRate => (0.0, 1.0),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{TOP_KEYS, fields, model, receiver, rule, runbook};
+use super::{TOP_KEYS, fields, model, quality, receiver, rule, runbook};
 use crate::domain::measurement::Measure;
 use crate::domain::runbook::comparable;
 
@@ -55,6 +55,7 @@ fn the_schema_of_configuration_has_the_keys_that_are_read() {
         ("schema", model::SCHEMA_KEYS),
         ("feature", model::FEATURE_KEYS),
         ("monitor", model::MONITOR_KEYS),
+        ("values", quality::VALUE_KEYS),
         ("rule", rule::RULE_KEYS),
         ("when", rule::WHEN_KEYS),
         ("needs", rule::NEEDS_KEYS),

@@ -2,16 +2,23 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use chrono::TimeDelta;
 use sqlx::PgConnection;
 
 use super::{Subject, quality_reference, share};
-use crate::domain::measurement::{Measure, Measurement, Recipe, Segment, Status};
+use crate::domain::measurement::{Measure, Measurement, Projected, Recipe, Segment, Status};
 use crate::services::Error;
+use crate::services::maturity::{self, LabelReference, Outlook};
 use crate::services::profiling::PREDICTION;
-use crate::services::quality::{self, QualityOutcome, QualityValue};
+use crate::services::quality::{self, QualityOutcome, QualityValue, Wanted};
+use crate::stats::quality::Maturity;
 use crate::storage::{baselines, labels, profiles};
 
-/// Every measure of quality of the model's task, overall and per segment.
+/// A value carried by fewer outcomes than this says nothing, however many labels the window has: a recall of three
+/// positives.
+const LEAST_CARRYING: u64 = 20;
+
+/// The monitor's measures of quality, overall and per segment.
 pub(super) async fn measure(
     conn: &mut PgConnection,
     subject: &Subject<'_>,
@@ -33,8 +40,13 @@ pub(super) async fn measure(
         Some(baseline_id) => baselines::qualities(conn, baseline_id).await?,
         None => Vec::new(),
     };
+    let choice = &subject.monitor.quality;
+    let wanted = Wanted {
+        measures: choice.measures(subject.model.task),
+        choice,
+    };
     let mut by_segment: BTreeMap<Segment, Vec<QualityValue>> =
-        quality::by_segment(subject.model, &outcomes);
+        quality::by_segment(subject.model, wanted, &outcomes);
     // Values of segments beyond the cap have no profiles, and are not measured either.
     let counted: HashSet<Segment> = profiles::segments(
         conn,
@@ -49,10 +61,23 @@ pub(super) async fn measure(
     by_segment.retain(|segment, _| segment.is_overall() || counted.contains(segment));
     by_segment.entry(Segment::overall()).or_default();
     let mut values = vec![coverage(subject, outcomes.len() as u64)];
+    let outlook = match choice.labels_within_seconds {
+        Some(within) => {
+            let (measurement, outlook) =
+                completeness(conn, subject, wanted, within, outcomes.len() as u64).await?;
+            values.push(measurement);
+            outlook
+        }
+        None => None,
+    };
     for (segment, qualities) in by_segment {
         for quality in qualities {
-            let reference = quality_reference(&references, &segment, quality.measure);
-            values.push(of_value(subject, &segment, quality, reference));
+            let projected = outlook
+                .as_ref()
+                .and_then(|outlook| outlook.project(&segment, &quality));
+            let reference = quality_reference(&references, &segment, quality.measure)
+                .filter(|_| quality.feature.is_empty() && choice.is_usual(quality.measure));
+            values.push(of_value(subject, &segment, quality, reference, projected));
         }
     }
     Ok(values)
@@ -63,13 +88,18 @@ fn of_value(
     segment: &Segment,
     quality: QualityValue,
     reference: Option<(f64, u64)>,
+    projected: Option<Projected>,
 ) -> Measurement {
-    let enough = quality.labels >= subject.monitor.min_rows && quality.value.is_some();
+    let cause = why_insufficient(&quality, subject.monitor.min_rows);
+    let over = format!(
+        "over the {} predictions of the window whose label is known",
+        quality.labels
+    );
     Measurement {
-        value: quality.value,
-        interval: quality.interval,
+        value: quality.value(),
+        interval: quality.interval(),
         reference: reference.map(|(value, _)| value),
-        status: if enough {
+        status: if cause.is_none() {
             Status::Ok
         } else {
             Status::Insufficient
@@ -78,23 +108,34 @@ fn of_value(
         reference_rows: reference.map_or(0, |(_, labels)| labels),
         baseline_id: subject.baseline_id(),
         recipe: Recipe {
-            method: format!(
-                "over the {} predictions of the window whose label is known",
-                quality.labels
-            ),
-            cause: (!enough).then(|| match quality.value {
-                Some(_) => format!("fewer than {} labels", subject.monitor.min_rows),
-                None => "not defined for these labels".to_owned(),
-            }),
+            method: match &quality.note {
+                Some(note) => format!("{over}; {note}"),
+                None => over,
+            },
+            cause,
+            projected,
             ..Recipe::default()
         },
-        ..subject.blank(segment, "", quality.measure)
+        ..subject.blank(segment, &quality.feature, quality.measure)
+    }
+}
+
+fn why_insufficient(quality: &QualityValue, min_labels: u64) -> Option<String> {
+    let needed = LEAST_CARRYING.min(min_labels);
+    match quality.quality {
+        Err(undefined) => Some(format!("not defined for these labels: {undefined}")),
+        Ok(_) if quality.labels < min_labels => Some(format!("fewer than {min_labels} labels")),
+        Ok(estimate) if estimate.size < needed => Some(format!(
+            "only {} of the labels carry the value, fewer than {needed}",
+            estimate.size
+        )),
+        Ok(_) => None,
     }
 }
 
 /// How many of the window's answers have their label. Predictions that failed never get one.
 fn coverage(subject: &Subject<'_>, labels: u64) -> Measurement {
-    let answered = u64::try_from(subject.totals.predictions - subject.totals.errors).unwrap_or(0);
+    let answered = maturity::answered(subject.totals);
     let value = share(labels, answered);
     Measurement {
         value,
@@ -109,5 +150,77 @@ fn coverage(subject: &Subject<'_>, labels: u64) -> Measurement {
             ..Recipe::default()
         },
         ..subject.blank(&Segment::overall(), "", Measure::LabelCoverage)
+    }
+}
+
+/// How far the window's labels have come by what those of the past took, and what the past says about the values.
+async fn completeness(
+    conn: &mut PgConnection,
+    subject: &Subject<'_>,
+    wanted: Wanted<'_>,
+    within_seconds: i64,
+    labels: u64,
+) -> Result<(Measurement, Option<Outlook>), Error> {
+    let span = (subject.window.start, subject.window.end);
+    let within = TimeDelta::seconds(within_seconds);
+    let of = (subject.model, subject.version_id);
+    let reference = LabelReference::load(conn, of, span, within, subject.now).await?;
+    let outlook = reference.map(|reference| {
+        let of = (subject.model, wanted);
+        reference.outlook(of, span, (subject.totals, labels), subject.now)
+    });
+    let blank = Measurement {
+        current_rows: maturity::answered(subject.totals),
+        ..subject.blank(&Segment::overall(), "", Measure::LabelCompleteness)
+    };
+    let method = "the share of the labels that came, by the time they took, at the age of the window's predictions";
+    let insufficient = |cause: String| Measurement {
+        recipe: Recipe {
+            method: method.to_owned(),
+            cause: Some(cause),
+            ..Recipe::default()
+        },
+        ..blank.clone()
+    };
+    Ok(match outlook {
+        None => (
+            insufficient("the version has no labels of predictions that are old enough".to_owned()),
+            None,
+        ),
+        Some(Err(undefined)) => (insufficient(undefined.to_string()), None),
+        Some(Ok(outlook)) => (of_outlook(&blank, &outlook, method), Some(outlook)),
+    })
+}
+
+fn of_outlook(blank: &Measurement, outlook: &Outlook, method: &str) -> Measurement {
+    let Maturity {
+        coverage,
+        expected,
+        at_maturity,
+        completeness,
+        ..
+    } = outlook.maturity;
+    let matured = if outlook.maturity.is_mature() {
+        "the window is mature".to_owned()
+    } else {
+        format!(
+            "it matures at {}",
+            outlook.matures_at.format("%Y-%m-%d %H:%M")
+        )
+    };
+    Measurement {
+        value: Some(completeness.min(1.0)),
+        status: Status::Ok,
+        reference_rows: outlook.labels,
+        recipe: Recipe {
+            method: format!(
+                "{method}: by the predictions of {} to {}, of which {at_maturity:.3} got a label, {expected:.3} of the \
+                 window's should have one, and {coverage:.3} do; {matured}",
+                outlook.from.format("%Y-%m-%d %H:%M"),
+                outlook.to.format("%Y-%m-%d %H:%M"),
+            ),
+            ..Recipe::default()
+        },
+        ..blank.clone()
     }
 }

@@ -1,126 +1,106 @@
 //! Realised quality: predictions whose label is known.
 //!
-//! Each kind of model has an accumulator that takes outcomes one by one, merges with another, and gives a
-//! summary. What cannot be computed from the outcomes at hand is `None`: a recall without positives is
-//! unknown, not zero. The macro means over classes are the exception, because leaving out a class without
-//! predictions would reward a model for ignoring it; they follow scikit-learn's `zero_division=0`.
+//! Each kind of prediction has an accumulator that takes outcomes one by one and merges with another. What is
+//! counted is counted in integers; what is a mean is summed in the order of the values and not of the rows, so
+//! parts merge to exactly the whole, in whatever order they come. The measures are methods of what the
+//! accumulators give: [`Confusion`] and [`ConfusionMatrix`] of classes, [`Scores`] of scores, [`Errors`] of
+//! numbers. Only those that are asked for are computed.
 //!
-//! The area under the ROC curve has no exact summary of fixed size, so the classifiers' accumulators keep
-//! one number per outcome and class.
+//! Every measure is a [`Quality`]: an [`Estimate`] with its interval and the number of outcomes that carry it,
+//! or the reason why it is [`Undefined`]. A recall without positives is unknown, not zero. The means over
+//! classes are the exception, because leaving out a class without predictions would reward a model for
+//! ignoring it; they follow scikit-learn's `zero_division=0`.
+//!
+//! All intervals hold the underlying value in 95 of 100 samples, each value looked at by itself. Counts use
+//! Wilson's and Newcombe's, which are never empty, not even for shares of 0 and 1; means the normal
+//! approximation; functions of several counts the delta method. None needs resampling.
+//!
+//! The area under the ROC curve and quantiles have no exact summary of fixed size, so the accumulators keep a
+//! few numbers per outcome.
 
 mod binary;
+mod bins;
+mod confusion;
+mod errors;
+mod fairness;
+mod forecast;
+mod intervals;
+mod matrix;
+mod maturity;
 mod multiclass;
+mod ranking;
 mod regression;
-
-pub use binary::{BinaryOutcomes, BinarySummary};
-pub use multiclass::{MulticlassOutcomes, MulticlassSummary};
-pub use regression::{RegressionOutcomes, RegressionSummary};
-
-/// The two-sided 95 % quantile of the normal distribution.
-const Z_95: f64 = 1.959_963_984_540_054;
-
-/// The Wilson score interval, 95 %, for a share of `successes` in `trials`.
-///
-/// Within 0 to 1 and never empty, also for shares of exactly 0 or 1. `None` without trials. Wilson (1927).
-#[must_use]
-pub fn wilson_interval(successes: u64, trials: u64) -> Option<(f64, f64)> {
-    if trials == 0 {
-        return None;
-    }
-    let n = trials as f64;
-    let share = successes as f64 / n;
-    let squared = Z_95 * Z_95;
-    let centre = share + squared / (2.0 * n);
-    let spread = Z_95 * (share * (1.0 - share) / n + squared / (4.0 * n * n)).sqrt();
-    let scale = 1.0 + squared / n;
-    Some((
-        ((centre - spread) / scale).max(0.0),
-        ((centre + spread) / scale).min(1.0),
-    ))
-}
-
-/// The area under the ROC curve of scores with their truth: the share of pairs of a positive and a negative
-/// in which the positive has the higher score, ties counting half. The slice is sorted in place.
-///
-/// From 0 to 1, 0.5 for scores that tell nothing; less is worse. `None` unless there are both positives and
-/// negatives. Exact: the pairs are counted in integers (Mann and Whitney 1947).
-#[must_use]
-pub fn roc_auc(scored: &mut [(f64, bool)]) -> Option<f64> {
-    scored.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-    let mut negatives_below = 0_u128;
-    let mut positives = 0_u128;
-    let mut half_pairs = 0_u128;
-    for tied in scored.chunk_by(|a, b| a.0 == b.0) {
-        let tied_positives = tied.iter().filter(|(_, positive)| *positive).count() as u128;
-        let tied_negatives = tied.len() as u128 - tied_positives;
-        half_pairs += tied_positives * (2 * negatives_below + tied_negatives);
-        negatives_below += tied_negatives;
-        positives += tied_positives;
-    }
-    let pairs = positives * negatives_below;
-    (pairs > 0).then(|| half_pairs as f64 / (2 * pairs) as f64)
-}
-
-/// Minus the logarithm of the probability given to what happened, clipped by the rounding unit of `f64` on
-/// both sides so that one sure mistake does not make the mean infinite; as scikit-learn does.
-fn log_loss_of(probability: f64) -> f64 {
-    -probability.clamp(f64::EPSILON, 1.0 - f64::EPSILON).ln()
-}
-
-/// A share, or `None` of nothing.
-fn share(part: u64, whole: u64) -> Option<f64> {
-    (whole > 0).then(|| part as f64 / whole as f64)
-}
-
+mod scores;
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
+mod tests;
 
-    #[test]
-    fn wilson_interval_has_its_published_values() {
-        // statsmodels.stats.proportion.proportion_confint(8, 10, method="wilson")
-        let (low, high) = wilson_interval(8, 10).expect("trials");
-        assert!((low - 0.490_162_471_536_642).abs() < 1e-9, "{low}");
-        assert!((high - 0.943_317_848_545_625).abs() < 1e-9, "{high}");
-        assert_eq!(wilson_interval(0, 5).expect("trials").0, 0.0);
-        assert_eq!(wilson_interval(5, 5).expect("trials").1, 1.0);
-        assert_eq!(wilson_interval(0, 0), None);
-    }
+pub use binary::BinaryOutcomes;
+pub use bins::{Bins, ReliabilityBin};
+pub use confusion::{Confusion, OutcomeValues};
+pub use errors::Errors;
+pub use fairness::{Disparity, FairnessRate, GroupOutcomes};
+pub use forecast::{IntervalForecasts, NaiveScale, QuantileForecasts};
+pub use intervals::{Z_95, newcombe_difference, wilson_interval};
+pub use matrix::{Averaging, ClassMeasure, ConfusionMatrix};
+pub use maturity::{AgeSlice, CompletenessCurve, Maturity, Projection, ReferenceValues, project};
+pub use multiclass::{ClassProbabilities, MulticlassOutcomes};
+pub use ranking::{RankingMeasure, RankingOutcomes};
+pub use regression::RegressionOutcomes;
+pub use scores::Scores;
 
-    #[test]
-    fn area_under_the_curve_counts_ties_half() {
-        let auc = |mut scored: Vec<(f64, bool)>| roc_auc(&mut scored);
-        assert_eq!(
-            auc(vec![(0.1, false), (0.4, false), (0.35, true), (0.8, true)]),
-            Some(0.75)
-        );
-        assert_eq!(auc(vec![(0.5, false), (0.5, true)]), Some(0.5));
-        assert_eq!(auc(vec![(0.9, false), (0.1, true)]), Some(0.0));
-        assert_eq!(auc(vec![(0.9, true), (0.1, true)]), None, "a single class");
-        assert_eq!(auc(vec![]), None);
-        assert_eq!(
-            auc(vec![(-0.0, false), (0.0, true)]),
-            Some(0.5),
-            "both zeros are one score"
-        );
-    }
+/// A value of a measure, or why it has none.
+pub type Quality = Result<Estimate, Undefined>;
 
-    proptest! {
-        #[test]
-        fn area_under_the_curve_is_the_share_of_ordered_pairs(
-            scored in prop::collection::vec((0u8..6, any::<bool>()), 0..40),
-        ) {
-            let mut scored: Vec<(f64, bool)> = scored.into_iter().map(|(s, y)| (f64::from(s), y)).collect();
-            let (mut won, mut pairs) = (0.0, 0.0);
-            for (positive, _) in scored.iter().filter(|(_, y)| *y) {
-                for (negative, _) in scored.iter().filter(|(_, y)| !*y) {
-                    pairs += 1.0;
-                    won += if positive > negative { 1.0 } else if positive == negative { 0.5 } else { 0.0 };
-                }
-            }
-            let expected = (pairs > 0.0).then_some(won / pairs);
-            prop_assert_eq!(roc_auc(&mut scored), expected);
-        }
-    }
+/// A value of a measure with what it rests on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Estimate {
+    pub value: f64,
+    /// 95 % interval; `None` where a single outcome tells nothing of the spread.
+    pub interval: Option<(f64, f64)>,
+    /// The number of outcomes that carry the value: those it is a share or mean of. Where two classes are
+    /// needed, those of the rarer one.
+    pub size: u64,
+}
+
+/// Why a measure has no value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Undefined {
+    #[error("there are no outcomes")]
+    NoOutcomes,
+    #[error("no outcome has both a finite prediction and a finite label")]
+    NoFiniteOutcomes,
+    #[error("no label is positive")]
+    NoPositives,
+    #[error("no label is negative")]
+    NoNegatives,
+    #[error("nothing is predicted positive")]
+    NoPredictedPositives,
+    #[error("nothing is labelled or predicted positive")]
+    NeitherLabelledNorPredicted,
+    #[error("all labels or all predictions are of one class")]
+    OneClass,
+    #[error("no outcome has a score")]
+    NoScores,
+    #[error("some score is outside 0 to 1 and so no probability")]
+    NotProbabilities,
+    #[error("some class has no labels of its own or of others")]
+    ClassWithoutLabels,
+    #[error("all labels are the same number")]
+    ConstantLabels,
+    #[error("all labels are zero")]
+    OnlyZeroLabels,
+    #[error("a difference or sum leaves the range of numbers")]
+    Overflow,
+    #[error("no query has a relevant item")]
+    NoRelevantItems,
+    #[error("the history is shorter than its season")]
+    ShortHistory,
+    #[error("the naive forecast of the history makes no error")]
+    ConstantHistory,
+    #[error("fewer than two groups are large enough to be compared")]
+    TooFewGroups,
+    #[error("the larger of the two rates is zero")]
+    ZeroRate,
+    #[error("the parameter of the measure is out of its range")]
+    BadParameter,
 }

@@ -1,0 +1,325 @@
+//! Reads what a quality monitor chooses to measure.
+
+use super::fields::{self, Fields, Located, listed, suggestion};
+use super::problem::{Sink, did_you_mean};
+use super::rule::measure;
+use super::yaml::Node;
+use crate::domain::measurement::Measure;
+use crate::domain::model::Task;
+use crate::domain::quality::{PredictionValues, QualityChoice};
+
+/// The keys of a monitor that only a quality monitor has, besides `min_labels`.
+pub(super) const KEYS: &[&str] = &[
+    "measures",
+    "top_share",
+    "top_k",
+    "values",
+    "groups",
+    "labels_within",
+];
+pub(super) const VALUE_KEYS: &[&str] = &[
+    "true_positive",
+    "false_positive",
+    "true_negative",
+    "false_negative",
+];
+/// More classes than this are no short list to look at.
+const MOST_CLASSES: u32 = 100;
+
+/// The choice of a monitor of a model with that task and those segments.
+pub(super) fn read(
+    f: &Fields,
+    task: Option<Task>,
+    segments: &[String],
+    sink: &mut Sink,
+) -> Option<QualityChoice> {
+    let usual = QualityChoice::default();
+    let measures = f.items("measures", sink, |node, sink| {
+        let read = measure(node, sink)?;
+        fitting(read, task, sink)
+    });
+    let top_share = f.optional("top_share", sink, top_share);
+    let top_k = f.optional("top_k", sink, fields::whole(1, MOST_CLASSES));
+    let values = f.get("values").map(|node| values(node, sink));
+    let groups = f.items("groups", sink, |node, sink| group(node, segments, sink));
+    let labels_within_seconds = f.optional("labels_within", sink, fields::seconds);
+    if let Some(task) = task {
+        let keys: &[&str] = match task {
+            Task::Regression => &["top_share", "top_k", "values", "groups"],
+            Task::Binary => &["top_k"],
+            Task::Multiclass => &["top_share", "values", "groups"],
+        };
+        f.refuse(keys, "no measure of this task uses it", sink);
+    }
+    let choice = QualityChoice {
+        measures: measures?,
+        top_share: top_share.unwrap_or(usual.top_share),
+        top_k: top_k.map_or(usual.top_k, |k| k as usize),
+        values: match values {
+            None => None,
+            Some(read) => Some(read?),
+        },
+        groups: groups?,
+        labels_within_seconds,
+    };
+    note_what_is_needed(&choice, f, sink);
+    Some(choice)
+}
+
+fn fitting(read: Located<Measure>, task: Option<Task>, sink: &mut Sink) -> Option<Measure> {
+    let Some(task) = task else {
+        return Some(read.value);
+    };
+    let known = || {
+        Measure::of_quality(task)
+            .iter()
+            .chain(Measure::detailed_quality(task))
+    };
+    if !known().any(|measure| *measure == read.value) {
+        sink.note(
+            read.place,
+            format!(
+                "`{}` is no measure of quality for this model's task; there are {}",
+                read.value.as_str(),
+                listed(known().map(|measure| measure.as_str()))
+            ),
+        );
+        return None;
+    }
+    Some(read.value)
+}
+
+fn top_share(node: &Node, sink: &mut Sink) -> Option<f64> {
+    let share = fields::share(node, sink)?;
+    if share == 0.0 {
+        sink.note(
+            node.place,
+            "a share above 0 is expected: there is no top of nothing",
+        );
+        return None;
+    }
+    Some(share)
+}
+
+fn values(node: &Node, sink: &mut Sink) -> Option<PredictionValues> {
+    let f = Fields::read(node, "what a prediction is worth", VALUE_KEYS, sink)?;
+    let [tp, fp, tn, missed] =
+        [0, 1, 2, 3].map(|i| f.required(VALUE_KEYS[i], sink, fields::number));
+    Some(PredictionValues {
+        true_positive: tp?,
+        false_positive: fp?,
+        true_negative: tn?,
+        false_negative: missed?,
+    })
+}
+
+/// A segment whose values are groups.
+fn group(node: &Node, segments: &[String], sink: &mut Sink) -> Option<String> {
+    let name = fields::name_in_rows(node, sink)?.value;
+    if !segments.contains(&name) {
+        let known = || segments.iter().map(String::as_str);
+        let hint = suggestion(did_you_mean(&name, known()), &listed(known()));
+        sink.note(
+            node.place,
+            format!("groups are values of a segment, and this model has no segment `{name}`{hint}"),
+        );
+        return None;
+    }
+    Some(name)
+}
+
+/// Measures that cannot be computed without another key.
+fn note_what_is_needed(choice: &QualityChoice, f: &Fields, sink: &mut Sink) {
+    let place = f.get("measures").map_or(f.place, |node| node.place);
+    let needs = [
+        (
+            "values",
+            choice.values.is_none(),
+            choice.measures.contains(&Measure::ValuePerPrediction),
+            "what each kind of prediction is worth",
+        ),
+        (
+            "groups",
+            choice.groups.is_empty(),
+            choice.measures.iter().any(|measure| measure.is_of_groups()),
+            "the segments whose values are compared",
+        ),
+    ];
+    for (key, is_missing, is_needed, what) in needs {
+        match (is_missing, is_needed) {
+            (true, true) => sink.note(
+                place,
+                format!("one of these measures needs `{key}`: {what}"),
+            ),
+            (false, false) => {
+                f.refuse(&[key], "none of the monitor's `measures` uses it", sink);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::definitions::{Definitions, SourceFile, parse};
+    use crate::domain::rule::Condition;
+
+    const SOUND: &str = "\
+models:
+  - name: loans
+    task: binary
+    positive_class: good
+    segments: [region]
+    monitors:
+      - name: quality
+        kind: quality
+        window: day
+        labels_within: 14d
+        measures: [lift, value_per_prediction, equal_opportunity_ratio]
+        top_share: 0.05
+        values: {true_positive: 4, false_positive: -1, true_negative: 0, false_negative: -9.5}
+        groups: [region]
+rules:
+  - name: bad
+    model: loans
+    title: Bad
+    severity: warning
+    when: {monitor: quality, measure: lift, below: 2}
+";
+
+    fn read(text: &str) -> Result<Definitions, Vec<String>> {
+        let file = SourceFile {
+            path: "a.yaml".to_owned(),
+            text: text.to_owned(),
+        };
+        parse(&[file]).map_err(|problems| {
+            let said = problems
+                .into_iter()
+                .map(|p| format!("{}: {}", p.line, p.cause));
+            said.collect()
+        })
+    }
+
+    #[test]
+    fn a_choice_is_read_with_its_parameters() {
+        let definitions = read(SOUND).expect("a sound file");
+        let monitor = &definitions.models[0].value.monitors[0];
+        let choice = &monitor.quality;
+        assert_eq!(
+            choice.measures,
+            [
+                Measure::Lift,
+                Measure::ValuePerPrediction,
+                Measure::EqualOpportunityRatio
+            ]
+        );
+        assert_eq!((choice.top_share, choice.top_k), (0.05, 3));
+        assert_eq!(choice.values.expect("given").false_negative, -9.5);
+        assert_eq!(choice.groups, ["region"]);
+        assert_eq!(choice.labels_within_seconds, Some(14 * 86_400));
+        let measured = monitor.measures(Task::Binary);
+        assert_eq!(
+            measured[3..],
+            [Measure::LabelCoverage, Measure::LabelCompleteness]
+        );
+    }
+
+    #[test]
+    fn a_rule_may_look_at_one_field_of_groups() {
+        let when = "measure: equal_opportunity_ratio, feature: region, below: 0.8";
+        let text = SOUND.replace("measure: lift, below: 2", when);
+        let definitions = read(&text).expect("a sound file");
+        let Condition::Measured(condition) = &definitions.rules[0].value.condition else {
+            panic!("not measured")
+        };
+        assert_eq!(condition.feature.as_deref(), Some("region"));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let cases = [
+            (
+                "[lift,",
+                "[mae,",
+                "11: `mae` is no measure of quality for this model's task; there are `roc_auc`",
+            ),
+            (
+                "[lift,",
+                "[lfit,",
+                "11: there is no measure `lfit`; did you mean `lift`?",
+            ),
+            (
+                "top_share: 0.05",
+                "top_share: 0",
+                "12: a share above 0 is expected",
+            ),
+            (
+                "top_share: 0.05",
+                "top_k: 5",
+                "12: `top_k` does not apply here: no measure of this task uses it",
+            ),
+            (
+                ", false_negative: -9.5}",
+                "}",
+                "13: what a prediction is worth needs `false_negative`",
+            ),
+            (
+                "groups: [region]",
+                "groups: [regoin]",
+                "14: groups are values of a segment, and this model has no segment `regoin`; did you mean `region`?",
+            ),
+            (
+                "        groups: [region]\n",
+                "",
+                "11: one of these measures needs `groups`: the segments whose values are compared",
+            ),
+            (
+                "value_per_prediction, ",
+                "",
+                "13: `values` does not apply here: none of the monitor's `measures` uses it",
+            ),
+            (
+                "kind: quality",
+                "kind: traffic",
+                "11: `measures` does not apply here: only quality monitors have it",
+            ),
+            (
+                "measure: lift, below: 2",
+                "measure: roc_auc, below: 2",
+                "20: the quality monitor `quality` does not measure `roc_auc`; it measures `lift`",
+            ),
+            (
+                "measure: lift, below: 2",
+                "measure: value_per_prediction, below: {times_baseline: 0.9}",
+                "20: `times_baseline` is for measures of quality; a baseline has no `value_per_prediction`",
+            ),
+            (
+                "measure: lift, below: 2",
+                "measure: lift, below: {times_baseline: 0.9}",
+                "20: `times_baseline` does not fit: a baseline has `lift` with the usual parameter only",
+            ),
+            (
+                "        labels_within: 14d\n",
+                "        labels_within: 14\n",
+                "10: a length of time with its unit is expected",
+            ),
+            (
+                "measure: lift, below: 2",
+                "measure: lift, feature: region, below: 2",
+                "20: the quality monitor `quality` measures the whole model",
+            ),
+        ];
+        for (old, new, expected) in cases {
+            assert!(SOUND.contains(old), "the sound file has no {old:?}");
+            let said = read(&SOUND.replacen(old, new, 1)).expect_err(new);
+            let found = said.iter().any(|cause| cause.starts_with(expected));
+            assert!(found, "{new}: {said:?} has no {expected:?}");
+        }
+        let young = SOUND
+            .replace("        labels_within: 14d\n", "")
+            .replace("measure: lift", "measure: label_completeness");
+        let said = read(&young).expect_err("no time is given");
+        assert!(said[0].contains("only with `labels_within`"), "{said:?}");
+    }
+}

@@ -1,0 +1,259 @@
+//! What is measured of predictions whose label is known: the measures of each task, and what a monitor chooses.
+
+use serde::{Deserialize, Serialize};
+
+use super::measurement::Measure;
+use super::model::Task;
+
+/// What a quality monitor measures, and the parameters of measures that have some.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QualityChoice {
+    /// Empty for the usual ones of the task.
+    pub measures: Vec<Measure>,
+    /// Lift: the share of predictions with the highest scores that is looked at.
+    pub top_share: f64,
+    /// Top-k accuracy: among how many classes the label may be.
+    pub top_k: usize,
+    /// What a prediction is worth, for `value_per_prediction`.
+    pub values: Option<PredictionValues>,
+    /// Fairness: the segments whose values are groups that should be treated alike.
+    pub groups: Vec<String>,
+    /// After this time as good as all labels that will come have come. Without it nothing is said of maturity.
+    pub labels_within_seconds: Option<i64>,
+}
+
+/// What a prediction is worth, by what was predicted and what is true.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PredictionValues {
+    pub true_positive: f64,
+    pub false_positive: f64,
+    pub true_negative: f64,
+    pub false_negative: f64,
+}
+
+impl Default for QualityChoice {
+    fn default() -> Self {
+        Self {
+            measures: Vec::new(),
+            top_share: 0.1,
+            top_k: 3,
+            values: None,
+            groups: Vec::new(),
+            labels_within_seconds: None,
+        }
+    }
+}
+
+impl QualityChoice {
+    /// The measures of a model of that task, the usual ones when none were chosen.
+    #[must_use]
+    pub fn measures(&self, task: Task) -> &[Measure] {
+        if self.measures.is_empty() {
+            Measure::usual_quality(task)
+        } else {
+            &self.measures
+        }
+    }
+
+    /// Whether a measure has the parameters that baselines are measured with.
+    #[must_use]
+    pub fn is_usual(&self, measure: Measure) -> bool {
+        let usual = Self::default();
+        match measure {
+            Measure::Lift => self.top_share == usual.top_share,
+            Measure::TopKAccuracy => self.top_k == usual.top_k,
+            _ => true,
+        }
+    }
+}
+
+impl Measure {
+    /// The measures of a task that are one value for the whole model and need no parameters of a monitor; versions
+    /// can be compared by them, and baselines have them. The first is the usual one.
+    #[must_use]
+    pub fn of_quality(task: Task) -> &'static [Self] {
+        match task {
+            Task::Regression => &[
+                Self::Mae,
+                Self::Rmse,
+                Self::Bias,
+                Self::MedianAbsoluteError,
+                Self::ErrorP90,
+                Self::Mape,
+                Self::Smape,
+                Self::R2,
+            ],
+            Task::Binary => &[
+                Self::RocAuc,
+                Self::F1,
+                Self::Accuracy,
+                Self::Precision,
+                Self::Recall,
+                Self::LogLoss,
+                Self::Specificity,
+                Self::BalancedAccuracy,
+                Self::Mcc,
+                Self::PrAuc,
+                Self::ScoreSeparation,
+                Self::Brier,
+                Self::Ece,
+                Self::Lift,
+            ],
+            Task::Multiclass => &[
+                Self::F1,
+                Self::Accuracy,
+                Self::Precision,
+                Self::Recall,
+                Self::RocAuc,
+                Self::LogLoss,
+                Self::BalancedAccuracy,
+                Self::WeightedPrecision,
+                Self::WeightedF1,
+                Self::Brier,
+                Self::Ece,
+                Self::TopKAccuracy,
+            ],
+        }
+    }
+
+    /// What is measured of a task when a monitor chooses nothing; the first is the most telling.
+    #[must_use]
+    pub fn usual_quality(task: Task) -> &'static [Self] {
+        let usual = match task {
+            Task::Regression => 3,
+            Task::Binary | Task::Multiclass => 6,
+        };
+        &Self::of_quality(task)[..usual]
+    }
+
+    /// The measures of a task that are about single classes or groups, or need parameters of a monitor. The
+    /// class or the field of the groups stands where others have a feature.
+    #[must_use]
+    pub fn detailed_quality(task: Task) -> &'static [Self] {
+        match task {
+            Task::Regression => &[],
+            Task::Binary => &[
+                Self::ValuePerPrediction,
+                Self::DemographicParityDifference,
+                Self::DemographicParityRatio,
+                Self::EqualOpportunityDifference,
+                Self::EqualOpportunityRatio,
+            ],
+            Task::Multiclass => &[Self::ClassPrecision, Self::ClassRecall, Self::ClassF1],
+        }
+    }
+
+    /// Whether the measure compares predictions with labels.
+    #[must_use]
+    pub fn is_quality(self) -> bool {
+        TASKS
+            .iter()
+            .any(|task| Self::detailed_quality(*task).contains(&self))
+            || self.is_of_whole_model()
+    }
+
+    /// Whether baselines have the measure of some task.
+    #[must_use]
+    pub fn is_of_whole_model(self) -> bool {
+        TASKS
+            .iter()
+            .any(|task| Self::of_quality(*task).contains(&self))
+    }
+
+    /// Whether the measure has a value for each class.
+    #[must_use]
+    pub fn is_of_classes(self) -> bool {
+        matches!(
+            self,
+            Self::ClassPrecision | Self::ClassRecall | Self::ClassF1
+        )
+    }
+
+    /// Whether the measure compares groups of people, and has a value for each field of groups.
+    #[must_use]
+    pub fn is_of_groups(self) -> bool {
+        matches!(
+            self,
+            Self::DemographicParityDifference
+                | Self::DemographicParityRatio
+                | Self::EqualOpportunityDifference
+                | Self::EqualOpportunityRatio
+        )
+    }
+
+    /// Whether the measure has the unit of the label.
+    #[must_use]
+    pub fn has_unit(self) -> bool {
+        matches!(
+            self,
+            Self::Mae | Self::Rmse | Self::Bias | Self::MedianAbsoluteError | Self::ErrorP90
+        )
+    }
+}
+
+const TASKS: [Task; 3] = [Task::Regression, Task::Binary, Task::Multiclass];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_has_measures_of_quality_and_no_other_measure_is_one() {
+        for task in TASKS {
+            assert!(!Measure::of_quality(task).is_empty());
+            let all = Measure::of_quality(task).iter();
+            for measure in all.chain(Measure::detailed_quality(task)) {
+                assert!(measure.is_quality(), "{measure:?}");
+            }
+            for measure in Measure::detailed_quality(task) {
+                assert!(!measure.is_of_whole_model(), "{measure:?}");
+            }
+        }
+        assert!(!Measure::LabelCoverage.is_quality());
+        assert!(!Measure::LabelCompleteness.is_quality());
+        assert!(!Measure::Psi.is_quality());
+    }
+
+    #[test]
+    fn every_measure_of_quality_has_a_page() {
+        let pages = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/measures");
+        let beside = [Measure::LabelCoverage, Measure::LabelCompleteness];
+        for measure in Measure::ALL
+            .iter()
+            .filter(|m| m.is_quality() || beside.contains(m))
+        {
+            let name = measure.as_str();
+            let page = std::fs::read_to_string(pages.join(format!("{name}.md")));
+            let page = page.unwrap_or_else(|error| panic!("the page of {name}: {error}"));
+            for part in [
+                "| Formula |",
+                "| Range |",
+                "| Worse |",
+                "| Default |",
+                "| Source |",
+            ] {
+                assert!(page.contains(part), "{name} has no {part}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_stored_before_there_was_a_choice_is_the_usual() {
+        let stored: QualityChoice = serde_json::from_str("{}").expect("defaults");
+        assert_eq!(stored, QualityChoice::default());
+        assert_eq!(
+            stored.measures(Task::Regression),
+            [Measure::Mae, Measure::Rmse, Measure::Bias]
+        );
+    }
+
+    #[test]
+    fn other_parameters_than_the_baselines_are_known() {
+        let own = QualityChoice {
+            top_share: 0.05,
+            ..QualityChoice::default()
+        };
+        assert!(!own.is_usual(Measure::Lift) && own.is_usual(Measure::TopKAccuracy));
+    }
+}
