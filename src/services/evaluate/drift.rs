@@ -166,7 +166,7 @@ fn compared(
         _ => match comparison.kolmogorov_smirnov() {
             Ok(ks) => {
                 value.value = Some(ks.statistic);
-                value.p_value = Some(ks.p_value);
+                value.p_value = Some(ks.p_value.value());
                 value.recipe.method = "cells of the baseline's grid; asymptotic p-value".to_owned();
                 value.recipe.error_bound = Some(ks.error_bound);
                 value.recipe.noise_floor = Some(ks.noise_floor);
