@@ -22,6 +22,7 @@ pub mod drift;
 mod golden;
 pub mod grid;
 pub mod kolmogorov;
+pub mod parity;
 pub mod profile;
 pub mod quality;
 pub mod reading;

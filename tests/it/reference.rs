@@ -5,6 +5,8 @@
 //! windows are compared. Every test states how many values it compared, so that it cannot pass by comparing
 //! nothing. What the values are and where they come from is in `tests/data/README.md`.
 
+mod peers;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,7 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, TimeUnit};
+use bellwether::stats::drift::Bin;
 use bellwether::stats::grid::TARGET_CELLS;
 use bellwether::stats::kolmogorov;
 use bellwether::stats::{
@@ -347,6 +350,7 @@ impl Tally {
 struct DriftPass {
     tally: Tally,
     ks_errors: Vec<f64>,
+    wasserstein_errors: Vec<f64>,
     p_values: usize,
     windows_without_values: usize,
 }
@@ -438,6 +442,15 @@ impl DriftPass {
         );
         self.ks_errors.push(exact - ks.statistic);
         self.compare_p_value(of, exact, trusted["ks_p"], comparison);
+
+        let area = comparison.wasserstein().expect("numbers in range");
+        let exact = trusted["wasserstein"];
+        assert!(
+            (area.value - exact).abs() <= area.error_bound + RELATIVE * exact,
+            "{of}: {area:?} is too far from {exact}"
+        );
+        self.wasserstein_errors
+            .push((area.value - exact).abs() / exact);
     }
 
     /// The asymptotic p-value of the trusted statistic, because that of the cells is another number.
@@ -470,6 +483,9 @@ impl DriftPass {
         comparison: &Comparison,
     ) {
         let chi2 = comparison.chi2().expect("more than one category");
+        let count = |which: fn(&&Bin) -> bool| comparison.bins().iter().filter(which).count();
+        let new = comparison.bins().iter().filter(|bin| bin.reference == 0);
+        let new_rows: u64 = new.map(|bin| bin.current).sum();
         let ours = [
             ("psi", comparison.psi().value),
             ("js2", comparison.jensen_shannon().value),
@@ -478,6 +494,12 @@ impl DriftPass {
             ("linf", comparison.l_infinity()),
             ("chi2_stat", chi2.statistic),
             ("chi2_dof", chi2.degrees_of_freedom as f64),
+            ("new_categories", count(|bin| bin.reference == 0) as f64),
+            ("gone_categories", count(|bin| bin.current == 0) as f64),
+            (
+                "new_category_share",
+                new_rows as f64 / comparison.current_values() as f64,
+            ),
         ];
         self.tally.compare(of, trusted, &ours);
         self.compare_ln_p(&format!("{of} chi2_p"), chi2.p_value, trusted["chi2_p"]);
@@ -486,10 +508,14 @@ impl DriftPass {
     }
 
     fn median_ks_error(&self) -> f64 {
-        let mut errors = self.ks_errors.clone();
-        errors.sort_by(f64::total_cmp);
-        errors[errors.len() / 2]
+        median(&self.ks_errors)
     }
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
 }
 
 /// How many values of each metric there are to compare: of every feature, of numbers, of categories.
@@ -522,6 +548,9 @@ fn expected(features: usize, numbers: usize, categories: usize) -> Vec<(&'static
         "linf",
         "chi2_stat",
         "chi2_dof",
+        "new_categories",
+        "gone_categories",
+        "new_category_share",
     ];
     let mut expected = Vec::new();
     expected.extend(of_features.map(|metric| (metric, features)));
@@ -545,6 +574,11 @@ fn drift_of_flights_is_that_of_the_trusted_values() {
         pass.median_ks_error() <= 0.002,
         "median error of ks {}",
         pass.median_ks_error()
+    );
+    let wasserstein = median(&pass.wasserstein_errors);
+    assert!(
+        wasserstein <= 0.001,
+        "median error of wasserstein {wasserstein}"
     );
     pass.tally.conclude(&expected(184, 136, 40));
 }
