@@ -89,6 +89,9 @@ pub struct MonitorDef {
     pub min_rows: u64,
     /// Drift: beyond these values a feature's status is drift.
     pub thresholds: BTreeMap<Measure, f64>,
+    /// Drift: what is measured. Empty, as in definitions of before there was a choice, is the usual three.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub measures: Vec<Measure>,
 }
 
 impl MonitorDef {
@@ -116,8 +119,19 @@ impl MonitorDef {
                         BTreeMap::new()
                     }
                 },
+                measures: Vec::new(),
             })
             .collect()
+    }
+
+    /// The measures this monitor gives for a model of that task.
+    #[must_use]
+    pub fn measures(&self, task: Task) -> Vec<Measure> {
+        if self.kind == MonitorKind::Drift && !self.measures.is_empty() {
+            self.measures.clone()
+        } else {
+            self.kind.measures(task)
+        }
     }
 }
 
@@ -149,7 +163,7 @@ impl MonitorKind {
         }
     }
 
-    /// The measures a monitor of this kind gives for a model of that task.
+    /// The measures a monitor of this kind gives for a model of that task unless it chooses its own.
     #[must_use]
     pub fn measures(self, task: Task) -> Vec<Measure> {
         match self {
@@ -161,11 +175,7 @@ impl MonitorKind {
                 Measure::OutOfRange,
                 Measure::UnseenCategory,
             ],
-            Self::Drift => vec![
-                Measure::Psi,
-                Measure::JensenShannon,
-                Measure::KolmogorovSmirnov,
-            ],
+            Self::Drift => Measure::USUAL_DRIFT.to_vec(),
             Self::Quality => {
                 let mut measures = Measure::of_quality(task).to_vec();
                 measures.push(Measure::LabelCoverage);
@@ -245,6 +255,7 @@ pub(super) const MONITOR_KEYS: &[&str] = &[
     "tolerance",
     "min_rows",
     "min_labels",
+    "measures",
     "thresholds",
 ];
 
@@ -604,7 +615,12 @@ fn monitor(
         "min_rows"
     };
     let min_rows = f.optional(rows_key, sink, fields::whole(0, u32::MAX));
-    let thresholds = f.get("thresholds").map(|node| thresholds(node, sink));
+    let measures = f.items("measures", sink, drift_measure);
+    note_listed_twice(f, measures.as_deref().unwrap_or_default(), sink);
+    let given = measures.as_deref().unwrap_or_default();
+    let thresholds = f
+        .get("thresholds")
+        .map(|node| thresholds(node, given, sink));
     refuse_what_the_kind_has_no_use_for(f, kind?, sink);
     if kind == Some(MonitorKind::Drift) && f.get("baseline").is_none() {
         sink.note(
@@ -621,47 +637,86 @@ fn monitor(
         min_rows: u64::from(min_rows.unwrap_or(DEFAULT_MIN_ROWS)),
         thresholds: match thresholds {
             Some(read) => read?,
-            None if kind == Some(MonitorKind::Drift) => {
+            None if kind == Some(MonitorKind::Drift)
+                && (given.is_empty() || given.contains(&Measure::Psi)) =>
+            {
                 BTreeMap::from([(Measure::Psi, DEFAULT_PSI)])
             }
             None => BTreeMap::new(),
         },
+        measures: measures?,
     })
 }
 
 fn refuse_what_the_kind_has_no_use_for(f: &Fields, kind: MonitorKind, sink: &mut Sink) {
     let (keys, because): (&[&str], _) = match kind {
         MonitorKind::Schema => (
-            &["baseline", "min_labels", "thresholds"],
+            &["baseline", "min_labels", "measures", "thresholds"],
             "a schema monitor compares with the schema; it has `tolerance` and `min_rows`",
         ),
         MonitorKind::Drift => (
             &["tolerance", "min_labels"],
-            "a drift monitor has `baseline`, `min_rows` and `thresholds`",
+            "a drift monitor has `baseline`, `min_rows`, `measures` and `thresholds`",
         ),
         MonitorKind::Quality => (
-            &["tolerance", "min_rows", "thresholds"],
+            &["tolerance", "min_rows", "measures", "thresholds"],
             "a quality monitor has `baseline` and `min_labels`",
         ),
         MonitorKind::Traffic => (
-            &["baseline", "tolerance", "min_labels", "thresholds"],
+            &[
+                "baseline",
+                "tolerance",
+                "min_labels",
+                "measures",
+                "thresholds",
+            ],
             "a traffic monitor has `min_rows` only",
         ),
     };
     f.refuse(keys, because, sink);
 }
 
-fn thresholds(node: &Node, sink: &mut Sink) -> Option<BTreeMap<Measure, f64>> {
-    let keys: Vec<&str> = MonitorKind::Drift
-        .measures(Task::Regression)
-        .into_iter()
-        .map(Measure::as_str)
-        .collect();
+fn note_listed_twice(f: &Fields, measures: &[Measure], sink: &mut Sink) {
+    for (index, measure) in measures.iter().enumerate() {
+        if measures[..index].contains(measure) {
+            sink.note(
+                f.get("measures").map_or(f.place, |node| node.place),
+                format!("`{}` is listed twice", measure.as_str()),
+            );
+        }
+    }
+}
+
+/// One of the measures a drift monitor may choose.
+fn drift_measure(node: &Node, sink: &mut Sink) -> Option<Measure> {
+    let measure = super::rule::measure(node, sink)?;
+    if measure.value.drift().is_some() {
+        return Some(measure.value);
+    }
+    let known = fields::listed(Measure::of_drift().map(Measure::as_str));
+    sink.note(
+        measure.place,
+        format!(
+            "a drift monitor does not measure `{}`; it can measure {known}",
+            measure.value.as_str()
+        ),
+    );
+    None
+}
+
+/// The thresholds of a monitor with these measures, or with the usual ones if none are given.
+fn thresholds(node: &Node, given: &[Measure], sink: &mut Sink) -> Option<BTreeMap<Measure, f64>> {
+    let measures = if given.is_empty() {
+        &Measure::USUAL_DRIFT
+    } else {
+        given
+    };
+    let keys: Vec<&str> = measures.iter().map(|measure| measure.as_str()).collect();
     let f = Fields::read(node, "the thresholds of a drift monitor", &keys, sink)?;
     let mut thresholds = BTreeMap::new();
-    for measure in MonitorKind::Drift.measures(Task::Regression) {
+    for measure in measures {
         if let Some(value) = f.optional(measure.as_str(), sink, fields::positive) {
-            thresholds.insert(measure, value);
+            thresholds.insert(*measure, value);
         }
     }
     Some(thresholds)

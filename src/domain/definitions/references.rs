@@ -363,7 +363,7 @@ impl MeasuredCheck<'_> {
     /// Whether the monitor gives the measure.
     fn check_measure(&mut self, measure: &Located<Measure>, monitor: &MonitorDef) -> bool {
         let task = self.model.task;
-        let known = monitor.kind.measures(task);
+        let known = monitor.measures(task);
         if known.contains(&measure.value) {
             return true;
         }
@@ -520,8 +520,15 @@ fn own_status_fault(measure: Measure, monitor: &MonitorDef) -> Option<String> {
 /// The least and the greatest a measure can be.
 fn bounds(measure: Measure) -> (f64, f64) {
     match measure {
-        Measure::Bias => (f64::NEG_INFINITY, f64::INFINITY),
+        Measure::Bias | Measure::AndersonDarling => (f64::NEG_INFINITY, f64::INFINITY),
+        Measure::MissingShareChange => (-1.0, 1.0),
         Measure::Psi
+        | Measure::Wasserstein
+        | Measure::WassersteinNormalised
+        | Measure::EnergyDistance
+        | Measure::CramerVonMises
+        | Measure::Chi2
+        | Measure::GTest
         | Measure::Mae
         | Measure::Rmse
         | Measure::LogLoss
@@ -537,6 +544,9 @@ fn bounds(measure: Measure) -> (f64, f64) {
         | Measure::UnseenCategory
         | Measure::JensenShannon
         | Measure::KolmogorovSmirnov
+        | Measure::Hellinger
+        | Measure::TotalVariation
+        | Measure::LInfinity
         | Measure::Accuracy
         | Measure::Precision
         | Measure::Recall
