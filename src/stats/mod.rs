@@ -13,6 +13,7 @@
 //! `None` or an error with a reason; it is never a zero that could be read as "no drift".
 
 pub mod anderson_darling;
+pub mod attribution;
 mod cells;
 pub mod contingency;
 pub mod cramer_von_mises;
@@ -22,12 +23,14 @@ pub mod drift;
 mod golden;
 pub mod grid;
 pub mod kolmogorov;
+pub mod multivariate;
 pub mod parity;
 pub mod profile;
 pub mod quality;
 pub mod reading;
 pub mod samples;
 pub mod tails;
+pub mod text;
 pub mod uncertainty;
 
 pub use drift::{Comparison, Distance, KolmogorovSmirnov, NotDefined};
