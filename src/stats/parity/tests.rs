@@ -122,7 +122,8 @@ fn nannyml_learns_its_threshold_and_alerts_strictly_above() {
 #[test]
 fn degenerate_input_is_named_in_every_mode() {
     let some = [1.0, 2.0, 3.0];
-    let numeric: [(&str, &[f64], &[f64], Option<&str>); 9] = [
+    type Case<'a> = (&'a str, &'a [f64], &'a [f64], Option<&'a str>);
+    let numeric: [Case; 9] = [
         ("no rows", &[], &[], Some(NO_REFERENCE)),
         ("an empty window", &some, &[], Some(NO_CURRENT)),
         ("a reference of NaN", &[f64::NAN], &some, Some(NO_REFERENCE)),

@@ -218,13 +218,14 @@ fn degenerate_categories_have_a_named_answer_in_every_measure() {
     let one_bin = Err(NotDefined::OneBin);
     let none = || FeatureProfile::categorical();
     let a = || categories(&["a"; 5]);
-    let cases: [(
-        &str,
+    type Case = (
+        &'static str,
         FeatureProfile,
         FeatureProfile,
         Expected,
         Vec<(DriftMeasure, Expected)>,
-    ); 7] = [
+    );
+    let cases: [Case; 7] = [
         (
             "no rows at all",
             none(),
