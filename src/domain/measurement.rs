@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{BaselineId, VersionId};
 use super::window::Window;
+use crate::stats::DriftMeasure;
 
 macro_rules! measures {
     ($($variant:ident = $name:literal, $better:ident, $doc:literal;)+) => {
@@ -69,6 +70,17 @@ measures! {
     Psi = "psi", Lower, "Population stability index over the baseline's deciles, or over categories.";
     JensenShannon = "jensen_shannon", Lower, "Jensen–Shannon distance, base 2, from 0 to 1, over the same bins.";
     KolmogorovSmirnov = "kolmogorov_smirnov", Lower, "Largest distance between the two distribution functions.";
+    Hellinger = "hellinger", Lower, "Hellinger distance, from 0 to 1, over the same bins.";
+    TotalVariation = "total_variation", Lower, "Total variation distance, from 0 to 1, over the same bins.";
+    LInfinity = "l_infinity", Lower, "Largest change of the share of a single bin.";
+    Wasserstein = "wasserstein", Lower, "Area between the two distribution functions, in the feature's unit.";
+    WassersteinNormalised = "wasserstein_normalised", Lower, "Wasserstein distance over the baseline's standard deviation.";
+    EnergyDistance = "energy_distance", Lower, "Root of twice the squared area between the two distribution functions.";
+    CramerVonMises = "cramer_von_mises", Lower, "Statistic of the two-sample Cramér–von Mises test.";
+    AndersonDarling = "anderson_darling", Lower, "Standardised statistic of the two-sample Anderson–Darling test.";
+    Chi2 = "chi2", Lower, "Statistic of Pearson's chi-square test over the same bins.";
+    GTest = "g_test", Lower, "Statistic of the G-test over the same bins.";
+    MissingShareChange = "missing_share_change", Zero, "Share of rows without a value, minus that of the baseline.";
     Mae = "mae", Lower, "Mean absolute error.";
     Rmse = "rmse", Lower, "Root of the mean squared error.";
     Bias = "bias", Zero, "Mean of prediction minus label.";
@@ -124,6 +136,39 @@ impl Measure {
                 | Self::OutOfRange
                 | Self::UnseenCategory
         )
+    }
+
+    /// The measures of drift that a monitor gives unless it chooses its own.
+    pub const USUAL_DRIFT: [Self; 3] = [Self::Psi, Self::JensenShannon, Self::KolmogorovSmirnov];
+
+    /// How a window's distribution is compared with the baseline's, for the measures that do.
+    #[must_use]
+    pub fn drift(self) -> Option<DriftMeasure> {
+        Some(match self {
+            Self::Psi => DriftMeasure::Psi,
+            Self::JensenShannon => DriftMeasure::JensenShannon,
+            Self::KolmogorovSmirnov => DriftMeasure::KolmogorovSmirnov,
+            Self::Hellinger => DriftMeasure::Hellinger,
+            Self::TotalVariation => DriftMeasure::TotalVariation,
+            Self::LInfinity => DriftMeasure::LInfinity,
+            Self::Wasserstein => DriftMeasure::Wasserstein,
+            Self::WassersteinNormalised => DriftMeasure::WassersteinNormalised,
+            Self::EnergyDistance => DriftMeasure::EnergyDistance,
+            Self::CramerVonMises => DriftMeasure::CramerVonMises,
+            Self::AndersonDarling => DriftMeasure::AndersonDarling,
+            Self::Chi2 => DriftMeasure::Chi2,
+            Self::GTest => DriftMeasure::GTest,
+            Self::MissingShareChange => DriftMeasure::MissingShareChange,
+            _ => return None,
+        })
+    }
+
+    /// Every measure of drift.
+    pub fn of_drift() -> impl Iterator<Item = Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .filter(|measure| measure.drift().is_some())
     }
 }
 
@@ -262,5 +307,55 @@ mod tests {
             );
         }
         assert!("mean_average".parse::<Measure>().is_err());
+    }
+
+    #[test]
+    fn every_measure_has_its_page_and_is_in_the_index() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/measures");
+        let read = |page: &str| {
+            std::fs::read_to_string(format!("{folder}/{page}"))
+                .unwrap_or_else(|error| panic!("{page}: {error}"))
+        };
+        let index = read("README.md");
+        for measure in Measure::ALL {
+            let name = measure.as_str();
+            let page = read(&format!("{name}.md"));
+            assert!(page.contains(&format!("Machine name `{name}`.")), "{name}");
+            for part in ["Formula", "Range", "When to use it", "Default", "Source"] {
+                assert!(
+                    page.contains(&format!("\n## {part}\n\n")),
+                    "{part} of {name}"
+                );
+            }
+            assert!(
+                index.contains(&format!("[`{name}`]({name}.md)")),
+                "{name} in the index"
+            );
+        }
+        for entry in std::fs::read_dir(folder).expect("the folder") {
+            let file = entry.expect("an entry").file_name();
+            let file = file.to_str().expect("a name in plain letters");
+            assert!(
+                file == "README.md" || index.contains(&format!("]({file})")),
+                "{file} is not in the index"
+            );
+        }
+    }
+
+    #[test]
+    fn every_way_to_compare_distributions_is_a_measure_of_its_own() {
+        let mut ways: Vec<_> = Measure::of_drift().filter_map(Measure::drift).collect();
+        ways.sort_unstable();
+        assert_eq!(ways, DriftMeasure::ALL);
+        assert!(
+            Measure::USUAL_DRIFT
+                .iter()
+                .all(|measure| measure.drift().is_some())
+        );
+    }
+
+    #[test]
+    fn a_measure_is_of_one_kind() {
+        assert!(Measure::of_drift().all(|measure| !measure.is_quality() && !measure.is_schema()));
     }
 }

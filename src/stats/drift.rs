@@ -6,9 +6,16 @@
 //! union of the categories of both sides. Absent values, nulls, NaN, infinities and values of a wrong type
 //! take no part: they are findings of the schema, counted in [`super::profile::Counts`].
 
-use super::distance::{self, Chi2};
+use super::anderson_darling::AndersonDarling;
+use super::cells::CellPair;
+use super::contingency::{self, Chi2};
+use super::cramer_von_mises::CramerVonMises;
+use super::distance;
 use super::grid::Grid;
+use super::kolmogorov::{self, Method};
 use super::profile::{FeatureProfile, ProfileKind};
+use super::tails::PValue;
+use super::uncertainty;
 
 /// Why two profiles have no distance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +30,14 @@ pub enum NotDefined {
     OtherGrid,
     #[error("categories have no order, so the measure is not defined")]
     NoOrder,
+    #[error("all values are in one bin, so there is nothing to test")]
+    OneBin,
+    #[error("the values are so far apart that the measure is beyond the range of numbers")]
+    BeyondRange,
+    #[error("the baseline has no rows with or without this feature")]
+    NoReferenceRows,
+    #[error("the window has no rows with or without this feature")]
+    NoCurrentRows,
 }
 
 /// What a bin holds.
@@ -61,10 +76,26 @@ pub struct KolmogorovSmirnov {
     pub statistic: f64,
     /// The statistic of the raw values is at most `statistic + error_bound`.
     pub error_bound: f64,
-    /// The probability of such a statistic without drift ([`distance::kolmogorov_smirnov_p_value`]); that
-    /// of the raw values is at most this.
-    pub p_value: f64,
+    /// The probability of such a statistic without drift ([`kolmogorov::p_value`]); that of the raw values
+    /// is at most this.
+    pub p_value: PValue,
+    /// How the p-value was computed.
+    pub method: Method,
+    /// A band that holds the statistic of the populations in at least 95 of 100 cases, the bound included.
+    pub interval: (f64, f64),
     /// The statistic expected when nothing has changed.
+    pub noise_floor: f64,
+}
+
+/// A distance between the distribution functions, computed from cells.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Area {
+    pub value: f64,
+    /// The value of the raw rows is between `value − error_bound` and `value + error_bound`.
+    pub error_bound: f64,
+    /// The sampling variance of the value.
+    pub variance: f64,
+    /// The value expected when nothing has changed; NaN where it is not known.
     pub noise_floor: f64,
 }
 
@@ -77,13 +108,6 @@ pub struct Comparison<'a> {
     reference_values: u64,
     current_values: u64,
     cells: Option<CellPair<'a>>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct CellPair<'a> {
-    grid: &'a Grid,
-    reference: &'a [u64],
-    current: &'a [u64],
 }
 
 impl<'a> Comparison<'a> {
@@ -114,7 +138,7 @@ impl<'a> Comparison<'a> {
         let (bins, cells) = match reference.kind() {
             ProfileKind::Numeric => {
                 let cells = CellPair::of(reference, current, grid).ok_or(NotDefined::OtherGrid)?;
-                (cells.decile_bins(), Some(cells))
+                (decile_bins(&cells), Some(cells))
             }
             ProfileKind::Categorical => (category_bins(reference, current), None),
         };
@@ -171,14 +195,22 @@ impl<'a> Comparison<'a> {
 
     /// Hellinger distance over the bins; see [`distance::hellinger`].
     #[must_use]
-    pub fn hellinger(&self) -> f64 {
-        self.measured(distance::hellinger)
+    pub fn hellinger(&self) -> Distance {
+        self.distance(distance::hellinger, distance::hellinger_noise_floor)
     }
 
     /// Total variation distance over the bins; see [`distance::total_variation`].
     #[must_use]
-    pub fn total_variation(&self) -> f64 {
-        self.measured(distance::total_variation)
+    pub fn total_variation(&self) -> Distance {
+        Distance {
+            value: self.measured(distance::total_variation),
+            bins: self.bins.len(),
+            noise_floor: distance::total_variation_noise_floor(
+                &self.reference_shares,
+                self.reference_values,
+                self.current_values,
+            ),
+        }
     }
 
     /// Largest change of a bin's share; see [`distance::l_infinity`].
@@ -187,15 +219,26 @@ impl<'a> Comparison<'a> {
         self.measured(distance::l_infinity)
     }
 
-    /// Chi-square test over the bins; see [`distance::chi2`]. `None` when all values are in one bin.
+    /// Chi-square test over the bins; see [`contingency::chi2`]. `None` when all values are in one bin.
     #[must_use]
     pub fn chi2(&self) -> Option<Chi2> {
+        self.counts(contingency::chi2)
+    }
+
+    /// G-test over the bins; see [`contingency::g_test`]. `None` when all values are in one bin.
+    #[must_use]
+    pub fn g_test(&self) -> Option<Chi2> {
+        self.counts(contingency::g_test)
+    }
+
+    /// A test of the counts of both sides in the bins.
+    pub(super) fn counts(&self, test: fn(&[u64], &[u64]) -> Option<Chi2>) -> Option<Chi2> {
         let (reference, current): (Vec<u64>, Vec<u64>) = self
             .bins
             .iter()
             .map(|bin| (bin.reference, bin.current))
             .unzip();
-        distance::chi2(&reference, &current)
+        test(&reference, &current)
     }
 
     /// Kolmogorov–Smirnov statistic over the cells of the grid.
@@ -204,24 +247,97 @@ impl<'a> Comparison<'a> {
     ///
     /// For categories, which have no order.
     pub fn kolmogorov_smirnov(&self) -> Result<KolmogorovSmirnov, NotDefined> {
-        let cells = self.cells.ok_or(NotDefined::NoOrder)?;
-        let (statistic, error_bound) =
-            cells.largest_gap(self.reference_values, self.current_values);
-        let p_value = distance::kolmogorov_smirnov_p_value(
-            statistic,
-            self.reference_values,
-            self.current_values,
-        )
-        .expect("both sides have values and the statistic is a difference of shares");
+        let (n, m) = (self.reference_values, self.current_values);
+        let (statistic, error_bound) = self.ordered()?.largest_gap();
+        let (p_value, method) = kolmogorov::p_value(statistic, n, m)
+            .expect("both sides have values and the statistic is a difference of shares");
+        let (low, high) = uncertainty::kolmogorov_smirnov(statistic, n, m);
         Ok(KolmogorovSmirnov {
             statistic,
             error_bound,
             p_value,
-            noise_floor: distance::kolmogorov_smirnov_noise_floor(
-                self.reference_values,
-                self.current_values,
-            ),
+            method,
+            interval: (low, (high + error_bound).min(1.0)),
+            noise_floor: distance::kolmogorov_smirnov_noise_floor(n, m),
         })
+    }
+
+    /// First Wasserstein distance over the cells of the grid, in the unit of the values: the area between the
+    /// distribution functions, from 0 without an upper limit, more is worse.
+    ///
+    /// # Errors
+    ///
+    /// For categories, and when the values are too far apart for a number.
+    pub fn wasserstein(&self) -> Result<Area, NotDefined> {
+        let cells = self.ordered()?;
+        let area = cells.wasserstein().ok_or(NotDefined::BeyondRange)?;
+        Ok(Area {
+            value: area.value,
+            error_bound: area.error_bound,
+            variance: area.variance,
+            noise_floor: cells.wasserstein_noise_floor(),
+        })
+    }
+
+    /// Energy distance over the cells of the grid: from 0 without an upper limit, more is worse.
+    ///
+    /// # Errors
+    ///
+    /// For categories, and when the values are too far apart for a number.
+    pub fn energy_distance(&self) -> Result<Area, NotDefined> {
+        let energy = self.ordered()?.energy().ok_or(NotDefined::BeyondRange)?;
+        Ok(Area {
+            value: energy.value,
+            error_bound: energy.error_bound,
+            variance: energy.variance,
+            noise_floor: f64::NAN,
+        })
+    }
+
+    /// Cramér–von Mises test over the cells of the grid, and how far the statistic of the raw values can be.
+    ///
+    /// # Errors
+    ///
+    /// For categories, which have no order.
+    pub fn cramer_von_mises(&self) -> Result<(CramerVonMises, f64), NotDefined> {
+        let test = self.ordered()?.cramer_von_mises();
+        test.ok_or(NotDefined::NoCurrentValues)
+    }
+
+    /// Anderson–Darling test over the cells of the grid.
+    ///
+    /// # Errors
+    ///
+    /// For categories, which have no order; when all values are in one cell.
+    pub fn anderson_darling(&self) -> Result<AndersonDarling, NotDefined> {
+        self.ordered()?.anderson_darling().ok_or(NotDefined::OneBin)
+    }
+
+    /// Whether these are numbers.
+    #[must_use]
+    pub fn is_ordered(&self) -> bool {
+        self.cells.is_some()
+    }
+
+    /// The number of cells of the grid; `None` for categories.
+    #[must_use]
+    pub fn cells(&self) -> Option<usize> {
+        self.cells.map(|cells| cells.len())
+    }
+
+    /// The shares of both sides over the bins.
+    #[must_use]
+    pub fn shares(&self) -> uncertainty::Shares<'_> {
+        uncertainty::Shares {
+            reference: &self.reference_shares,
+            current: &self.current_shares,
+            reference_rows: self.reference_values,
+            current_rows: self.current_values,
+        }
+    }
+
+    fn ordered(&self) -> Result<&CellPair<'a>, NotDefined> {
+        self.cells.as_ref().ok_or(NotDefined::NoOrder)
     }
 
     fn distance(
@@ -255,58 +371,19 @@ fn category_bins(reference: &FeatureProfile, current: &FeatureProfile) -> Vec<Bi
         .collect()
 }
 
-impl<'a> CellPair<'a> {
-    fn of(
-        reference: &'a FeatureProfile,
-        current: &'a FeatureProfile,
-        grid: Option<&'a Grid>,
-    ) -> Option<Self> {
-        let grid =
-            grid.filter(|grid| reference.is_counted_on(grid) && current.is_counted_on(grid))?;
-        Some(Self {
-            grid,
-            reference: reference.cells()?,
-            current: current.cells()?,
+fn decile_bins(cells: &CellPair<'_>) -> Vec<Bin> {
+    let (edges, reference, current) = cells.deciles();
+    let lower = std::iter::once(f64::NEG_INFINITY).chain(edges.iter().copied());
+    let upper = edges.iter().copied().chain([f64::INFINITY]);
+    lower
+        .zip(upper)
+        .zip(reference.into_iter().zip(current))
+        .map(|((lower, upper), (reference, current))| Bin {
+            name: BinName::Between(lower, upper),
+            reference,
+            current,
         })
-    }
-
-    fn decile_bins(&self) -> Vec<Bin> {
-        let edges = self.grid.decile_edges();
-        let lower = std::iter::once(f64::NEG_INFINITY).chain(edges.iter().copied());
-        let upper = edges.iter().copied().chain([f64::INFINITY]);
-        let reference = self.grid.decile_counts(self.reference);
-        let current = self.grid.decile_counts(self.current);
-        lower
-            .zip(upper)
-            .zip(reference.into_iter().zip(current))
-            .map(|((lower, upper), (reference, current))| Bin {
-                name: BinName::Between(lower, upper),
-                reference,
-                current,
-            })
-            .collect()
-    }
-
-    /// The largest distance of the distribution functions at an edge, and how much larger it could be
-    /// inside a cell: there each function lies between its values at the two ends, so that the distance is
-    /// at most one function's value at the right end minus the other's at the left. A cell that holds a
-    /// single number has no inside.
-    fn largest_gap(&self, reference_values: u64, current_values: u64) -> (f64, f64) {
-        let (n, m) = (reference_values as f64, current_values as f64);
-        let (mut reference_below, mut current_below) = (0_u64, 0_u64);
-        let (mut statistic, mut possible) = (0.0_f64, 0.0_f64);
-        for (cell, (p, q)) in self.reference.iter().zip(self.current).enumerate() {
-            let (left_p, left_q) = (reference_below as f64 / n, current_below as f64 / m);
-            reference_below += p;
-            current_below += q;
-            let (right_p, right_q) = (reference_below as f64 / n, current_below as f64 / m);
-            statistic = statistic.max((right_p - right_q).abs());
-            if !self.grid.is_point(cell) {
-                possible = possible.max(right_p - left_q).max(right_q - left_p);
-            }
-        }
-        (statistic.min(1.0), (possible - statistic).max(0.0))
-    }
+        .collect()
 }
 
 #[cfg(test)]
@@ -385,12 +462,15 @@ mod tests {
         assert_eq!(comparison.psi().value, 0.0);
         assert_eq!(comparison.psi().bins, 2);
         let ks = comparison.kolmogorov_smirnov().expect("ordered");
-        assert_eq!((ks.statistic, ks.error_bound, ks.p_value), (0.0, 0.0, 1.0));
+        assert_eq!(
+            (ks.statistic, ks.error_bound, ks.p_value),
+            (0.0, 0.0, PValue::ONE)
+        );
 
         let above = numbers(&[5.0, 6.0], &grid);
         let comparison = Comparison::of(&reference, &above, Some(&grid)).expect("defined");
         assert!(comparison.psi().value > 1.0);
-        assert_eq!(comparison.total_variation(), 0.5);
+        assert_eq!(comparison.total_variation().value, 0.5);
         // Below the constant only the cells can tell, not the two bins.
         let below = numbers(&[4.0, 4.0], &grid);
         let comparison = Comparison::of(&reference, &below, Some(&grid)).expect("defined");
@@ -432,7 +512,7 @@ mod tests {
             bins,
             [(&name("a"), 1, 0), (&name("b"), 1, 1), (&name("c"), 0, 1)]
         );
-        assert_eq!(comparison.total_variation(), 0.5);
+        assert_eq!(comparison.total_variation().value, 0.5);
         assert_eq!(comparison.l_infinity(), 0.5);
     }
 

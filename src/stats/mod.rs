@@ -2,8 +2,9 @@
 //!
 //! The way through this module is the way of a value. A [`Grid`] is fitted once on the baseline and then
 //! frozen. Every window of production is counted on it into a [`FeatureProfile`], which can be stored,
-//! merged and compared without reading a row again. A [`Comparison`] of two profiles gives the measures of
-//! drift; [`distance`] holds the same measures on plain share vectors. [`quality`] accumulates outcomes,
+//! merged and compared without reading a row again. [`Readings`] of two profiles give every measure of drift
+//! under one name, through a [`Comparison`]; [`distance`] and [`contingency`] hold measures on plain shares and
+//! counts, and [`samples`] the exact ones on raw numbers. P-values are logarithms ([`tails`]). [`quality`] accumulates outcomes,
 //! which are pairs of a prediction and its label.
 //!
 //! Two decisions are easy to undo by accident. Counting in frozen cells, and not in bins refitted on both
@@ -11,13 +12,30 @@
 //! exact and the same in whatever order the data came. And a value that is not defined for its input is
 //! `None` or an error with a reason; it is never a zero that could be read as "no drift".
 
+pub mod anderson_darling;
+pub mod attribution;
+mod cells;
+pub mod contingency;
+pub mod cramer_von_mises;
 pub mod distance;
 pub mod drift;
+#[cfg(test)]
+mod golden;
 pub mod grid;
+pub mod kolmogorov;
+pub mod multivariate;
+pub mod parity;
 pub mod profile;
 pub mod quality;
+pub mod reading;
+pub mod samples;
+pub mod tails;
+pub mod text;
+pub mod uncertainty;
 
 pub use drift::{Comparison, Distance, KolmogorovSmirnov, NotDefined};
 pub use grid::{Grid, GridError};
 pub use profile::{FeatureProfile, ProfileError, ProfileKind};
 pub use quality::{BinaryOutcomes, MulticlassOutcomes, RegressionOutcomes};
+pub use reading::{DriftMeasure, Reading, Readings};
+pub use tails::PValue;

@@ -94,6 +94,9 @@ pub struct MonitorDef {
     /// Quality: what is measured.
     #[serde(default)]
     pub quality: QualityChoice,
+    /// Drift: what is measured. Empty, as in definitions of before there was a choice, is the usual three.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub measures: Vec<Measure>,
 }
 
 impl MonitorDef {
@@ -109,6 +112,7 @@ impl MonitorDef {
                 }
                 measures
             }
+            MonitorKind::Drift if !self.measures.is_empty() => self.measures.clone(),
             kind => kind.measures(task),
         }
     }
@@ -138,6 +142,7 @@ impl MonitorDef {
                     }
                 },
                 quality: QualityChoice::default(),
+                measures: Vec::new(),
             })
             .collect()
     }
@@ -171,7 +176,8 @@ impl MonitorKind {
         }
     }
 
-    /// The measures a monitor of this kind can give for a model of that task.
+    /// The measures a monitor of this kind can give for a model of that task; of drift, those it gives unless it chooses
+    /// its own.
     #[must_use]
     pub fn measures(self, task: Task) -> Vec<Measure> {
         match self {
@@ -183,11 +189,7 @@ impl MonitorKind {
                 Measure::OutOfRange,
                 Measure::UnseenCategory,
             ],
-            Self::Drift => vec![
-                Measure::Psi,
-                Measure::JensenShannon,
-                Measure::KolmogorovSmirnov,
-            ],
+            Self::Drift => Measure::USUAL_DRIFT.to_vec(),
             Self::Quality => {
                 let mut measures = Measure::of_quality(task).to_vec();
                 measures.extend_from_slice(Measure::detailed_quality(task));
@@ -268,8 +270,8 @@ pub(super) const MONITOR_KEYS: &[&str] = &[
     "tolerance",
     "min_rows",
     "min_labels",
-    "thresholds",
     "measures",
+    "thresholds",
     "top_share",
     "top_k",
     "values",
@@ -639,7 +641,17 @@ fn monitor(f: &Fields, name: String, model: OfModel, sink: &mut Sink) -> Option<
         "min_rows"
     };
     let min_rows = f.optional(rows_key, sink, fields::whole(0, u32::MAX));
-    let thresholds = f.get("thresholds").map(|node| thresholds(node, sink));
+    // Quality monitors choose theirs with what these need.
+    let measures = if kind == Some(MonitorKind::Drift) {
+        f.items("measures", sink, drift_measure)
+    } else {
+        Some(Vec::new())
+    };
+    note_listed_twice(f, measures.as_deref().unwrap_or_default(), sink);
+    let given = measures.as_deref().unwrap_or_default();
+    let thresholds = f
+        .get("thresholds")
+        .map(|node| thresholds(node, given, sink));
     refuse_what_the_kind_has_no_use_for(f, kind?, sink);
     let quality = if kind == Some(MonitorKind::Quality) {
         quality::read(f, model.task, model.segments, sink)?
@@ -662,48 +674,87 @@ fn monitor(f: &Fields, name: String, model: OfModel, sink: &mut Sink) -> Option<
         min_rows: u64::from(min_rows.unwrap_or(DEFAULT_MIN_ROWS)),
         thresholds: match thresholds {
             Some(read) => read?,
-            None if kind == Some(MonitorKind::Drift) => {
+            None if kind == Some(MonitorKind::Drift)
+                && (given.is_empty() || given.contains(&Measure::Psi)) =>
+            {
                 BTreeMap::from([(Measure::Psi, DEFAULT_PSI)])
             }
             None => BTreeMap::new(),
         },
         quality,
+        measures: measures?,
     })
 }
 
 fn refuse_what_the_kind_has_no_use_for(f: &Fields, kind: MonitorKind, sink: &mut Sink) {
     let (keys, because): (&[&str], _) = match kind {
         MonitorKind::Schema => (
-            &["baseline", "min_labels", "thresholds"],
+            &["baseline", "min_labels", "measures", "thresholds"],
             "a schema monitor compares with the schema; it has `tolerance` and `min_rows`",
         ),
         MonitorKind::Drift => (
             &["tolerance", "min_labels"],
-            "a drift monitor has `baseline`, `min_rows` and `thresholds`",
+            "a drift monitor has `baseline`, `min_rows`, `measures` and `thresholds`",
         ),
         MonitorKind::Quality => (
             &["tolerance", "min_rows", "thresholds"],
             "a quality monitor has `baseline`, `min_labels`, `measures` and what these need",
         ),
         MonitorKind::Traffic => (
-            &["baseline", "tolerance", "min_labels", "thresholds"],
+            &[
+                "baseline",
+                "tolerance",
+                "min_labels",
+                "measures",
+                "thresholds",
+            ],
             "a traffic monitor has `min_rows` only",
         ),
     };
     f.refuse(keys, because, sink);
 }
 
-fn thresholds(node: &Node, sink: &mut Sink) -> Option<BTreeMap<Measure, f64>> {
-    let keys: Vec<&str> = MonitorKind::Drift
-        .measures(Task::Regression)
-        .into_iter()
-        .map(Measure::as_str)
-        .collect();
+fn note_listed_twice(f: &Fields, measures: &[Measure], sink: &mut Sink) {
+    for (index, measure) in measures.iter().enumerate() {
+        if measures[..index].contains(measure) {
+            sink.note(
+                f.get("measures").map_or(f.place, |node| node.place),
+                format!("`{}` is listed twice", measure.as_str()),
+            );
+        }
+    }
+}
+
+/// One of the measures a drift monitor may choose.
+fn drift_measure(node: &Node, sink: &mut Sink) -> Option<Measure> {
+    let measure = super::rule::measure(node, sink)?;
+    if measure.value.drift().is_some() {
+        return Some(measure.value);
+    }
+    let known = fields::listed(Measure::of_drift().map(Measure::as_str));
+    sink.note(
+        measure.place,
+        format!(
+            "a drift monitor does not measure `{}`; it can measure {known}",
+            measure.value.as_str()
+        ),
+    );
+    None
+}
+
+/// The thresholds of a monitor with these measures, or with the usual ones if none are given.
+fn thresholds(node: &Node, given: &[Measure], sink: &mut Sink) -> Option<BTreeMap<Measure, f64>> {
+    let measures = if given.is_empty() {
+        &Measure::USUAL_DRIFT
+    } else {
+        given
+    };
+    let keys: Vec<&str> = measures.iter().map(|measure| measure.as_str()).collect();
     let f = Fields::read(node, "the thresholds of a drift monitor", &keys, sink)?;
     let mut thresholds = BTreeMap::new();
-    for measure in MonitorKind::Drift.measures(Task::Regression) {
+    for measure in measures {
         if let Some(value) = f.optional(measure.as_str(), sink, fields::positive) {
-            thresholds.insert(measure, value);
+            thresholds.insert(*measure, value);
         }
     }
     Some(thresholds)

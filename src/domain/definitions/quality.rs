@@ -9,14 +9,7 @@ use crate::domain::model::Task;
 use crate::domain::quality::{PredictionValues, QualityChoice};
 
 /// The keys of a monitor that only a quality monitor has, besides `min_labels`.
-pub(super) const KEYS: &[&str] = &[
-    "measures",
-    "top_share",
-    "top_k",
-    "values",
-    "groups",
-    "labels_within",
-];
+pub(super) const KEYS: &[&str] = &["top_share", "top_k", "values", "groups", "labels_within"];
 pub(super) const VALUE_KEYS: &[&str] = &[
     "true_positive",
     "false_positive",

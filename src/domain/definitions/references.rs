@@ -549,11 +549,19 @@ fn own_status_fault(measure: Measure, monitor: &MonitorDef) -> Option<String> {
 #[must_use]
 pub fn bounds(measure: Measure) -> (f64, f64) {
     match measure {
-        Measure::Bias | Measure::ValuePerPrediction => (f64::NEG_INFINITY, f64::INFINITY),
+        Measure::Bias | Measure::ValuePerPrediction | Measure::AndersonDarling => {
+            (f64::NEG_INFINITY, f64::INFINITY)
+        }
         Measure::R2 => (f64::NEG_INFINITY, 1.0),
-        Measure::Mcc => (-1.0, 1.0),
+        Measure::Mcc | Measure::MissingShareChange => (-1.0, 1.0),
         Measure::Smape | Measure::Brier => (0.0, 2.0),
         Measure::Psi
+        | Measure::Wasserstein
+        | Measure::WassersteinNormalised
+        | Measure::EnergyDistance
+        | Measure::CramerVonMises
+        | Measure::Chi2
+        | Measure::GTest
         | Measure::Mae
         | Measure::Rmse
         | Measure::LogLoss
@@ -573,6 +581,9 @@ pub fn bounds(measure: Measure) -> (f64, f64) {
         | Measure::UnseenCategory
         | Measure::JensenShannon
         | Measure::KolmogorovSmirnov
+        | Measure::Hellinger
+        | Measure::TotalVariation
+        | Measure::LInfinity
         | Measure::Accuracy
         | Measure::Precision
         | Measure::Recall

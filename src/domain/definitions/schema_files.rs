@@ -89,10 +89,18 @@ fn the_schema_of_configuration_has_the_words_that_are_read() {
             defs["measure"]["enum"].clone(),
             Measure::ALL.iter().map(|m| m.as_str()).collect(),
         ),
+        (
+            defs["drift_measure"]["enum"].clone(),
+            Measure::of_drift().map(Measure::as_str).collect(),
+        ),
     ];
     for (listed, known) in cases {
         assert_eq!(words(&listed), known);
     }
+    assert_eq!(
+        keys(&defs["thresholds"]),
+        set(Measure::of_drift().map(Measure::as_str))
+    );
 }
 
 #[test]

@@ -664,7 +664,7 @@ models:
     positive_class: 1
     baselines: {past: {from: 2026-01-01, to: 2026-02-01T00:00:00Z}}
     schema: {features: {page: {type: category, categories: [a, '', 3]}, n: {type: integer, min: any, required: false}}}
-    monitors: [{name: drift, kind: drift, window: day, baseline: past, thresholds: {psi: 0.1, jensen_shannon: 0.2}}]
+    monitors: [{name: drift, kind: drift, window: day, baseline: past, thresholds: {psi: 0.1, jensen_shannon: 0.2}}, {name: chosen, kind: drift, window: day, baseline: past, measures: [wasserstein, chi2], thresholds: {chi2: 9}}]
 receivers:
   - {name: hook, webhook: {url: 'https://example.org/x', secret: {env: BELLWETHER_SECRET_HOOK}}}
 pipelines:
@@ -676,6 +676,78 @@ pipelines:
         let json = serde_json::to_value(&definitions).expect("serialises");
         let back: Definitions = serde_json::from_value(json).expect("parses");
         assert_eq!(back, definitions);
+    }
+}
+
+/// A model with one drift monitor that has these further keys, and a rule on its Wasserstein distance.
+fn with_drift_monitor(keys: &str) -> String {
+    format!(
+        "\
+project: {{name: other}}
+models:
+  - name: clicks
+    task: binary
+    positive_class: 1
+    baselines: {{past: {{from: 2026-01-01, to: 2026-02-01T00:00:00Z}}}}
+    monitors:
+      - {{name: drift, kind: drift, window: day, baseline: past{keys}}}
+rules:
+  - name: moved
+    model: clicks
+    title: Something moved
+    severity: warning
+    when: {{monitor: drift, measure: wasserstein, above: 3}}
+"
+    )
+}
+
+#[test]
+fn a_drift_monitor_measures_what_it_chooses() {
+    let text = with_drift_monitor(", measures: [wasserstein, psi], thresholds: {wasserstein: 2}");
+    let definitions = parse(&[file("b.yml", &text)])
+        .unwrap_or_else(|problems| panic!("{}", check_report(&problems)));
+    let monitor = &definitions.models[0].value.monitors[0];
+    assert_eq!(monitor.measures, [Measure::Wasserstein, Measure::Psi]);
+    assert_eq!(
+        monitor.thresholds.keys().collect::<Vec<_>>(),
+        [&Measure::Wasserstein]
+    );
+    // Without thresholds that of PSI holds, but only where PSI is measured.
+    for (keys, expected) in [
+        (", measures: [wasserstein]", 0),
+        (", measures: [wasserstein, psi]", 1),
+    ] {
+        let definitions = parse(&[file("b.yml", &with_drift_monitor(keys))])
+            .unwrap_or_else(|problems| panic!("{}", check_report(&problems)));
+        assert_eq!(
+            definitions.models[0].value.monitors[0].thresholds.len(),
+            expected,
+            "{keys}"
+        );
+    }
+}
+
+#[test]
+fn measures_that_a_drift_monitor_does_not_have_are_named() {
+    for (keys, expected) in [
+        (
+            "",
+            "the drift monitor `drift` does not measure `wasserstein`; it measures `psi`, `jensen_shannon` and `kolmogorov_smirnov`",
+        ),
+        (
+            ", measures: [psi, mae]",
+            "a drift monitor does not measure `mae`; it can measure `psi`",
+        ),
+        (", measures: [wasserstien]", "did you mean `wasserstein`?"),
+        (", measures: [wasserstein], thresholds: {psi: 0.1}", "`psi`"),
+        (
+            ", measures: [wasserstein, psi, psi]",
+            "`psi` is listed twice",
+        ),
+    ] {
+        let problems = parse(&[file("b.yml", &with_drift_monitor(keys))]).expect_err(keys);
+        let report = check_report(&problems);
+        assert!(report.contains(expected), "{keys}: {report}");
     }
 }
 

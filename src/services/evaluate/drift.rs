@@ -5,18 +5,12 @@ use std::collections::BTreeMap;
 use sqlx::PgConnection;
 
 use super::{Profiles, Subject};
-use crate::domain::measurement::{Measure, Measurement, Recipe, Segment, Status};
+use crate::domain::measurement::{Better, Measure, Measurement, Recipe, Segment, Status};
 use crate::services::Error;
 use crate::services::profiling::LATENCY;
-use crate::stats::drift::Comparison;
 use crate::stats::profile::{FeatureProfile, ProfileKind};
+use crate::stats::{DriftMeasure, NotDefined, PValue, Reading, Readings};
 use crate::storage::baselines;
-
-const MEASURES: [Measure; 3] = [
-    Measure::Psi,
-    Measure::JensenShannon,
-    Measure::KolmogorovSmirnov,
-];
 
 /// The distances of every feature of the baseline, and of the prediction, in every segment it knows.
 pub(super) async fn measure(
@@ -40,7 +34,7 @@ pub(super) async fn measure(
         for (feature, reference) in features.iter().filter(|(feature, _)| *feature != LATENCY) {
             if current.is_unknown(segment, feature) {
                 let unknown = |measure| subject.unknown(segment, feature, measure);
-                values.extend(measures_of(reference).map(unknown));
+                values.extend(measures_of(subject, reference).into_iter().map(unknown));
                 continue;
             }
             match present.and_then(|present| present.get(feature)) {
@@ -84,26 +78,35 @@ fn decode(stored: Vec<baselines::BaselineProfile>) -> (Profiles, Vec<(Segment, S
 
 /// A baseline is fitted again from its file or window by whoever operates the service; until then nothing can be
 /// said. Whether the feature is numeric is not known either.
-fn damaged_reference(
-    subject: &Subject<'_>,
-    segment: &Segment,
-    feature: &str,
-) -> [Measurement; MEASURES.len()] {
-    MEASURES.map(|measure| Measurement {
+fn damaged_reference(subject: &Subject<'_>, segment: &Segment, feature: &str) -> Vec<Measurement> {
+    let damaged = |measure| Measurement {
         recipe: Recipe {
             method: "compared with the baseline".to_owned(),
             cause: Some("the baseline's profile is damaged; fit the baseline again".to_owned()),
             ..Recipe::default()
         },
         ..subject.unknown(segment, feature, measure)
-    })
+    };
+    chosen(subject).map(damaged).collect()
 }
 
-fn measures_of(reference: &FeatureProfile) -> impl Iterator<Item = Measure> {
+/// What the monitor measures.
+fn chosen<'a>(subject: &'a Subject<'_>) -> impl Iterator<Item = Measure> + 'a {
+    let usual = subject.monitor.measures.is_empty();
+    let measures: &'a [Measure] = if usual {
+        &Measure::USUAL_DRIFT
+    } else {
+        &subject.monitor.measures
+    };
+    measures.iter().copied()
+}
+
+/// What the monitor measures of such a feature: categories have no order.
+fn measures_of(subject: &Subject<'_>, reference: &FeatureProfile) -> Vec<Measure> {
     let numeric = reference.kind() == ProfileKind::Numeric;
-    MEASURES
-        .into_iter()
-        .filter(move |measure| numeric || *measure != Measure::KolmogorovSmirnov)
+    let fits =
+        |measure: &Measure| numeric || !measure.drift().is_some_and(DriftMeasure::needs_order);
+    chosen(subject).filter(fits).collect()
 }
 
 fn of_feature(
@@ -113,14 +116,39 @@ fn of_feature(
     reference: &FeatureProfile,
     current: &FeatureProfile,
 ) -> Vec<Measurement> {
-    let comparison = match Comparison::of(reference, current, subject.yardstick.grid(feature)) {
-        Ok(comparison) => comparison,
-        Err(cause) => return vec![insufficient(subject, segment, feature, &cause.to_string())],
-    };
-    let numeric = reference.kind() == ProfileKind::Numeric;
-    measures_of(reference)
-        .map(|measure| compared(subject, segment, feature, measure, &comparison, numeric))
-        .collect()
+    let readings = Readings::of(reference, current, subject.yardstick.grid(feature));
+    let mut values = Vec::new();
+    let mut without_values = None;
+    for measure in measures_of(subject, reference) {
+        let Some(drift) = measure.drift() else {
+            continue;
+        };
+        match readings.read(drift) {
+            Ok(reading) => values.push(compared(subject, segment, feature, measure, &reading)),
+            Err(cause) if is_of_the_profiles(cause) => without_values = Some(cause),
+            Err(cause) => values.push(undefined(subject, segment, feature, measure, cause)),
+        }
+    }
+    // What is wrong with the profiles themselves is said once, not for every measure.
+    values.extend(
+        without_values.map(|cause| insufficient(subject, segment, feature, &cause.to_string())),
+    );
+    values
+}
+
+/// Whether a cause is about the two profiles rather than about one measure.
+fn is_of_the_profiles(cause: NotDefined) -> bool {
+    match cause {
+        NotDefined::NoReferenceValues
+        | NotDefined::NoCurrentValues
+        | NotDefined::DifferentKinds
+        | NotDefined::OtherGrid => true,
+        NotDefined::NoOrder
+        | NotDefined::OneBin
+        | NotDefined::BeyondRange
+        | NotDefined::NoReferenceRows
+        | NotDefined::NoCurrentRows => false,
+    }
 }
 
 fn compared(
@@ -128,63 +156,39 @@ fn compared(
     segment: &Segment,
     feature: &str,
     measure: Measure,
-    comparison: &Comparison<'_>,
-    numeric: bool,
+    reading: &Reading,
 ) -> Measurement {
-    let bins = if numeric {
-        "deciles of the baseline"
-    } else {
-        "union of categories"
-    };
-    let threshold = subject.monitor.thresholds.get(&measure).copied();
     let mut value = Measurement {
-        current_rows: comparison.current_values(),
-        reference_rows: comparison.reference_values(),
+        value: Some(reading.value),
+        interval: reading.interval,
+        p_value: reading.p_value.map(PValue::value),
+        current_rows: reading.current_values,
+        reference_rows: reading.reference_values,
         baseline_id: subject.baseline_id(),
         recipe: Recipe {
-            threshold,
+            method: reading.method.clone(),
+            bins: reading.bins,
+            error_bound: reading.error_bound,
+            noise_floor: reading.noise_floor,
+            threshold: subject.monitor.thresholds.get(&measure).copied(),
             ..Recipe::default()
         },
         ..subject.blank(segment, feature, measure)
     };
-    match measure {
-        Measure::Psi => {
-            let psi = comparison.psi();
-            value.value = Some(psi.value);
-            value.recipe.method =
-                format!("{bins}; natural logarithm; shares floored at 0.0001, not renormalised");
-            value.recipe.bins = Some(psi.bins);
-            value.recipe.noise_floor = Some(psi.noise_floor);
-        }
-        Measure::JensenShannon => {
-            let distance = comparison.jensen_shannon();
-            value.value = Some(distance.value);
-            value.recipe.method = format!("{bins}; base 2; square root of the divergence");
-            value.recipe.bins = Some(distance.bins);
-            value.recipe.noise_floor = Some(distance.noise_floor);
-        }
-        _ => match comparison.kolmogorov_smirnov() {
-            Ok(ks) => {
-                value.value = Some(ks.statistic);
-                value.p_value = Some(ks.p_value);
-                value.recipe.method = "cells of the baseline's grid; asymptotic p-value".to_owned();
-                value.recipe.error_bound = Some(ks.error_bound);
-                value.recipe.noise_floor = Some(ks.noise_floor);
-            }
-            Err(cause) => value.recipe.cause = Some(cause.to_string()),
-        },
-    }
     value.status = status(subject, &value);
-    if value.status == Status::Insufficient && value.recipe.cause.is_none() {
+    if value.status == Status::Insufficient {
         value.recipe.cause = Some(format!("fewer than {} values", subject.monitor.min_rows));
     }
     value
 }
 
-/// A distance is drift only when it is beyond the threshold and beyond what chance alone would give.
+/// A distance is drift only when it is beyond the threshold and beyond what chance alone would give. A change
+/// that can go either way is held against the threshold by its size.
 fn status(subject: &Subject<'_>, value: &Measurement) -> Status {
     let enough = value.current_rows.min(value.reference_rows) >= subject.monitor.min_rows;
-    match (value.value, value.recipe.threshold) {
+    let either_way = value.measure.better() == Better::Zero;
+    let distance = value.value.map(|v| if either_way { v.abs() } else { v });
+    match (distance, value.recipe.threshold) {
         (None, _) => Status::Insufficient,
         _ if !enough => Status::Insufficient,
         (Some(distance), Some(threshold))
@@ -196,12 +200,27 @@ fn status(subject: &Subject<'_>, value: &Measurement) -> Status {
     }
 }
 
+/// A measure that says nothing of values that others can be asked about.
+fn undefined(
+    subject: &Subject<'_>,
+    segment: &Segment,
+    feature: &str,
+    measure: Measure,
+    cause: NotDefined,
+) -> Measurement {
+    Measurement {
+        measure,
+        ..insufficient(subject, segment, feature, &cause.to_string())
+    }
+}
+
 fn insufficient(
     subject: &Subject<'_>,
     segment: &Segment,
     feature: &str,
     cause: &str,
 ) -> Measurement {
+    let first = chosen(subject).next().unwrap_or(Measure::Psi);
     Measurement {
         baseline_id: subject.baseline_id(),
         recipe: Recipe {
@@ -209,6 +228,6 @@ fn insufficient(
             cause: Some(cause.to_owned()),
             ..Recipe::default()
         },
-        ..subject.blank(segment, feature, Measure::Psi)
+        ..subject.blank(segment, feature, first)
     }
 }

@@ -308,6 +308,24 @@ impl FeatureProfile {
         Ok(())
     }
 
+    /// Adds another window's profile as [`Self::merge`] does, but without the quantiles, which only people look
+    /// at and which take nearly all of its time: a year of hours is then added up in milliseconds.
+    ///
+    /// The sum is for comparing and is not to be stored; it has no quantiles. On an error nothing has changed.
+    ///
+    /// # Errors
+    ///
+    /// When one profile is of numbers and the other of categories, or their cells are of different grids.
+    pub fn add_for_comparison(&mut self, other: &Self) -> Result<(), ProfileError> {
+        match (&mut self.values, &other.values) {
+            (Values::Numeric(mine), Values::Numeric(theirs)) => mine.add_for_comparison(theirs)?,
+            (Values::Categorical(mine), Values::Categorical(theirs)) => mine.merge(theirs),
+            _ => return Err(ProfileError::DifferentKinds),
+        }
+        self.counts.add(&other.counts);
+        Ok(())
+    }
+
     /// The counts of two sides per category: those both sides keep by name, in alphabetical order, then what
     /// either side dropped as one pair under `None`. Empty unless both profiles are of categories.
     pub(super) fn paired_categories<'a>(

@@ -107,23 +107,42 @@ impl Numbers {
     }
 
     pub(super) fn merge(&mut self, other: &Self) -> Result<(), ProfileError> {
-        match (&self.cells, &other.cells) {
-            (None, None) => {}
-            (Some(mine), Some(theirs))
-                if mine.fingerprint == theirs.fingerprint
-                    && mine.counts.len() == theirs.counts.len() => {}
-            _ => return Err(ProfileError::DifferentGrids),
-        }
+        self.check_grid(other)?;
         self.quantiles
             .merge(&other.quantiles)
             .map_err(ProfileError::Sketch)?;
+        self.add_cells(other);
+        Ok(())
+    }
+
+    /// All of a merge but the quantiles, of which none are left.
+    pub(super) fn add_for_comparison(&mut self, other: &Self) -> Result<(), ProfileError> {
+        self.check_grid(other)?;
+        self.quantiles = Quantiles::default();
+        self.add_cells(other);
+        Ok(())
+    }
+
+    fn check_grid(&self, other: &Self) -> Result<(), ProfileError> {
+        match (&self.cells, &other.cells) {
+            (None, None) => Ok(()),
+            (Some(mine), Some(theirs))
+                if mine.fingerprint == theirs.fingerprint
+                    && mine.counts.len() == theirs.counts.len() =>
+            {
+                Ok(())
+            }
+            _ => Err(ProfileError::DifferentGrids),
+        }
+    }
+
+    fn add_cells(&mut self, other: &Self) {
         if let (Some(mine), Some(theirs)) = (&mut self.cells, &other.cells) {
             for (mine, theirs) in mine.counts.iter_mut().zip(&theirs.counts) {
                 *mine += theirs;
             }
         }
         self.moments.merge(&other.moments);
-        Ok(())
     }
 
     pub(super) fn count(&self) -> u64 {

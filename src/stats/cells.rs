@@ -1,0 +1,454 @@
+//! Measures on the cells of a grid, with bounds on what the raw values could give.
+//!
+//! Inside a cell only the counts are known, so at any place in it the distance of the two distribution
+//! functions lies between what it would be if all of one side's values, or all of the other's, came first. A
+//! value is computed as if both sides were spread evenly over the cell; the bound says how far the raw value
+//! can be from that. A cell that holds a single number has no inside, so features of few values, and the point
+//! masses of others, are exact.
+//!
+//! For the Wasserstein distance there is more to go by: the profiles keep the exact means, whose difference is
+//! the signed area between the functions. Where one function is above the other throughout, which is what a
+//! shifted feature looks like, the value is exact.
+
+use super::anderson_darling::{self, AndersonDarling};
+use super::cramer_von_mises::{self, CramerVonMises};
+use super::grid::Grid;
+use super::profile::FeatureProfile;
+
+/// Two profiles counted on one grid.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CellPair<'a> {
+    grid: &'a Grid,
+    reference: &'a [u64],
+    current: &'a [u64],
+    sides: Sides,
+}
+
+/// What is known of the values beside the cells.
+#[derive(Debug, Clone, Copy)]
+struct Sides {
+    rows: (f64, f64),
+    means: Option<(f64, f64)>,
+    /// The smallest and the largest value of both.
+    ends: (f64, f64),
+}
+
+/// A value with the largest amount by which that of the raw rows can differ, and its sampling variance.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Bounded {
+    pub(super) value: f64,
+    pub(super) error_bound: f64,
+    pub(super) variance: f64,
+}
+
+/// One cell with the distribution functions around it.
+#[derive(Clone, Copy)]
+struct Cell {
+    /// The extent of the values in it; 0 for a single number.
+    width: f64,
+    point: bool,
+    counts: (u64, u64),
+    /// Both functions at the left end.
+    before: (f64, f64),
+    /// The shares of both sides that fall into the cell.
+    inside: (f64, f64),
+}
+
+impl Cell {
+    fn gap_before(&self) -> f64 {
+        self.before.0 - self.before.1
+    }
+
+    fn gap_after(&self) -> f64 {
+        (self.before.0 + self.inside.0) - (self.before.1 + self.inside.1)
+    }
+
+    /// The least and the most that the distance of the functions can be in the cell.
+    fn gap_range(&self) -> (f64, f64) {
+        (
+            self.gap_before() - self.inside.1,
+            self.gap_before() + self.inside.0,
+        )
+    }
+
+    /// The least and the most of the distance's size.
+    fn size_range(&self) -> (f64, f64) {
+        let (low, high) = self.gap_range();
+        (low.max(-high).max(0.0), high.max(-low))
+    }
+}
+
+impl<'a> CellPair<'a> {
+    /// `None` unless both profiles were counted on the grid and have values.
+    pub(super) fn of(
+        reference: &'a FeatureProfile,
+        current: &'a FeatureProfile,
+        grid: Option<&'a Grid>,
+    ) -> Option<Self> {
+        let grid =
+            grid.filter(|grid| reference.is_counted_on(grid) && current.is_counted_on(grid))?;
+        Some(Self {
+            grid,
+            reference: reference.cells()?,
+            current: current.cells()?,
+            sides: Sides {
+                rows: (reference.valid() as f64, current.valid() as f64),
+                means: reference.mean().zip(current.mean()),
+                ends: (
+                    reference.minimum()?.min(current.minimum()?),
+                    reference.maximum()?.max(current.maximum()?),
+                ),
+            },
+        })
+    }
+
+    /// The edges of the decile bins, and the values of both sides in each.
+    pub(super) fn deciles(&self) -> (&'a [f64], Vec<u64>, Vec<u64>) {
+        (
+            self.grid.decile_edges(),
+            self.grid.decile_counts(self.reference),
+            self.grid.decile_counts(self.current),
+        )
+    }
+
+    /// The number of cells.
+    pub(super) fn len(&self) -> usize {
+        self.grid.cells()
+    }
+
+    fn cells(&self) -> impl Iterator<Item = Cell> + Clone {
+        let (n, m) = self.sides.rows;
+        let (lowest, highest) = self.sides.ends;
+        let mut below = (0_u64, 0_u64);
+        let counts = self.reference.iter().zip(self.current).enumerate();
+        counts.map(move |(index, (p, q))| {
+            let (from, to) = self.grid.bounds(index);
+            let before = (below.0 as f64 / n, below.1 as f64 / m);
+            below = (below.0 + p, below.1 + q);
+            let point = self.grid.is_point(index);
+            Cell {
+                width: if point {
+                    0.0
+                } else {
+                    (to.min(highest) - from.max(lowest)).max(0.0)
+                },
+                point,
+                counts: (*p, *q),
+                before,
+                inside: (*p as f64 / n, *q as f64 / m),
+            }
+        })
+    }
+
+    /// The largest distance of the distribution functions at an edge, and how much larger it could be
+    /// inside a cell.
+    pub(super) fn largest_gap(&self) -> (f64, f64) {
+        let (mut statistic, mut possible) = (0.0_f64, 0.0_f64);
+        for cell in self.cells() {
+            statistic = statistic.max(cell.gap_after().abs());
+            if !cell.point {
+                possible = possible.max(cell.size_range().1);
+            }
+        }
+        (statistic.min(1.0), (possible - statistic).max(0.0))
+    }
+
+    /// The area between the distribution functions; `None` when it is beyond the range of `f64`.
+    pub(super) fn wasserstein(&self) -> Option<Bounded> {
+        let (mut spread, mut low, mut high) = (0.0, 0.0, 0.0);
+        // The areas where the reference's function is certainly, or possibly, above and below.
+        let (mut above, mut below) = ((0.0, 0.0), (0.0, 0.0));
+        for cell in self.cells() {
+            let (a, b) = (cell.gap_before(), cell.gap_after());
+            spread += cell.width * mean_size(a, b);
+            let (least, most) = cell.size_range();
+            low += cell.width * least;
+            high += cell.width * most;
+            let (from, to) = cell.gap_range();
+            above.0 += cell.width * from.max(0.0);
+            above.1 += cell.width * to.max(0.0);
+            below.0 += cell.width * (-to).max(0.0);
+            below.1 += cell.width * (-from).max(0.0);
+        }
+        if let Some((reference, current)) = self.sides.means {
+            let signed = current - reference;
+            low = low.max(signed + 2.0 * below.0).max(-signed + 2.0 * above.0);
+            high = high
+                .min(signed + 2.0 * below.1)
+                .min(-signed + 2.0 * above.1);
+        }
+        bounded(spread, low, high, self.influence(f64::signum))
+    }
+
+    /// `√(2 ∫ (F − G)²)`; `None` when it is beyond the range of `f64`.
+    pub(super) fn energy(&self) -> Option<Bounded> {
+        let (mut spread, mut low, mut high) = (0.0, 0.0, 0.0);
+        for cell in self.cells() {
+            let (a, b) = (cell.gap_before(), cell.gap_after());
+            spread += cell.width * (a * a + a * b + b * b) / 3.0;
+            let (least, most) = cell.size_range();
+            low += cell.width * least * least;
+            high += cell.width * most * most;
+        }
+        let root = |area: f64| (2.0 * area).sqrt();
+        let value = root(spread);
+        // ∂e = 2 ∫ (F − G) ∂(F − G) / e
+        let variance = if value > 0.0 {
+            self.influence(|gap| 2.0 * gap) / (value * value)
+        } else {
+            0.0
+        };
+        bounded(value, root(low), root(high), variance)
+    }
+
+    /// The Wasserstein distance expected when nothing has changed: `√(2 s / π) ∫ √(F (1 − F))` over the
+    /// reference, with `s = 1/n + 1/m` (del Barrio, Giné and Matrán 1999).
+    pub(super) fn wasserstein_noise_floor(&self) -> f64 {
+        let (n, m) = self.sides.rows;
+        let spread: f64 = self
+            .cells()
+            .map(|cell| {
+                let middle = cell.before.0 + cell.inside.0 / 2.0;
+                cell.width * (middle * (1.0 - middle)).max(0.0).sqrt()
+            })
+            .sum();
+        (2.0 * (1.0 / n + 1.0 / m) / std::f64::consts::PI).sqrt() * spread
+    }
+
+    /// The Cramér–von Mises test, the values inside a cell taken to come in a random order, and how far the
+    /// statistic of the raw values can be from that.
+    pub(super) fn cramer_von_mises(&self) -> Option<(CramerVonMises, f64)> {
+        let (n, m) = self.sides.rows;
+        let (mut squares, mut low, mut high) = (0.0, 0.0, 0.0);
+        for cell in self.cells() {
+            let both = (cell.counts.0 + cell.counts.1) as f64;
+            if cell.point {
+                let part = both * cell.gap_after().powi(2);
+                (squares, low, high) = (squares + part, low + part, high + part);
+                continue;
+            }
+            let (p, q) = (cell.counts.0 as f64, cell.counts.1 as f64);
+            squares += shuffled_squares(cell.gap_before(), (p, n), (q, m));
+            squares += shuffled_squares(-cell.gap_before(), (q, m), (p, n));
+            let (least, most) = cell.size_range();
+            low += both * least * least;
+            high += both * most * most;
+        }
+        let statistic = |squares: f64| n * m / (n + m).powi(2) * squares;
+        let test = cramer_von_mises::of_squares(squares, n as u64, m as u64)?;
+        let bound = (statistic(high) - test.statistic).max(test.statistic - statistic(low));
+        Some((test, bound.max(0.0)))
+    }
+
+    /// The Anderson–Darling test with every cell as one tied value.
+    pub(super) fn anderson_darling(&self) -> Option<AndersonDarling> {
+        let groups = self.reference.iter().zip(self.current);
+        anderson_darling::of_tie_groups(groups.map(|(p, q)| (*p, *q)))
+    }
+
+    /// The sampling variance of `∫ f(F − G)` with `f′ = slope`, by the influence of single rows: one at `x`
+    /// moves its function up at and beyond `x`.
+    fn influence(&self, slope: impl Fn(f64) -> f64) -> f64 {
+        let (n, m) = self.sides.rows;
+        let mut reached = 0.0;
+        let mut sums = [(0.0, 0.0); 2];
+        for cell in self.cells() {
+            let middle = f64::midpoint(cell.gap_before(), cell.gap_after());
+            let part = cell.width * slope(middle);
+            // Rows are in the middle of their cell on average.
+            let at = reached + part / 2.0;
+            reached += part;
+            for (sum, share) in sums.iter_mut().zip([cell.inside.0, cell.inside.1]) {
+                sum.0 += share * at;
+                sum.1 += share * at * at;
+            }
+        }
+        let variance = |(mean, square): (f64, f64)| (square - mean * mean).max(0.0);
+        variance(sums[0]) / n + variance(sums[1]) / m
+    }
+}
+
+/// The expected sum of `(F − G)²` over one side's values in a cell, `own.0` of `own.1` in all, when they and
+/// the other side's come in a random order. `gap` is the distance at the left end, own minus other.
+///
+/// After the t-th own value, `t b / (a + 1)` of the others are expected, with the variance of the negative
+/// hypergeometric distribution.
+fn shuffled_squares(gap: f64, own: (f64, f64), other: (f64, f64)) -> f64 {
+    let ((a, n), (b, m)) = (own, other);
+    let step = 1.0 / n - b / ((a + 1.0) * m);
+    let means = a * gap * gap
+        + gap * step * a * (a + 1.0)
+        + step * step * a * (a + 1.0) * (2.0 * a + 1.0) / 6.0;
+    means + a * b * (a + b + 1.0) / (6.0 * (a + 1.0)) / (m * m)
+}
+
+/// The mean size of a line from `a` to `b`.
+fn mean_size(a: f64, b: f64) -> f64 {
+    if a * b >= 0.0 {
+        (a.abs() + b.abs()) / 2.0
+    } else {
+        (a * a + b * b) / (2.0 * (a.abs() + b.abs()))
+    }
+}
+
+/// The value taken into its bounds, which rounding may have let cross.
+fn bounded(value: f64, low: f64, high: f64, variance: f64) -> Option<Bounded> {
+    let low = low.min(high);
+    let value = value.max(low).min(high);
+    let error_bound = (high - value).max(value - low);
+    (value.is_finite() && error_bound.is_finite()).then_some(Bounded {
+        value,
+        error_bound,
+        variance,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::samples::{self, Sample};
+    use proptest::prelude::*;
+
+    fn profile(values: &[f64], grid: &Grid) -> FeatureProfile {
+        let mut profile = FeatureProfile::numeric(Some(grid));
+        profile
+            .observe_numbers(values, Some(grid))
+            .expect("the same grid");
+        profile
+    }
+
+    /// Compares the measures on cells with those on the rows.
+    fn assert_bounds_hold(reference: &[f64], current: &[f64], target: usize) {
+        let grid = Grid::fit(reference, target);
+        let (p, q) = (profile(reference, &grid), profile(current, &grid));
+        let pair = CellPair::of(&p, &q, Some(&grid)).expect("counted on the grid");
+        let (raw_p, raw_q) = (Sample::of(reference), Sample::of(current));
+        let assert_within = |name: &str, raw: f64, value: f64, bound: f64| {
+            let rounding = 1e-9 * (raw.abs() + bound.abs()) + 1e-12;
+            assert!(
+                (raw - value).abs() <= bound + rounding,
+                "{name}: {raw} is not within {bound} of {value}"
+            );
+        };
+        let (statistic, bound) = pair.largest_gap();
+        let raw = samples::kolmogorov_smirnov(&raw_p, &raw_q).expect("values");
+        assert_within("kolmogorov_smirnov", raw, statistic, bound);
+        let area = pair.wasserstein().expect("in range");
+        let raw = samples::wasserstein(&raw_p, &raw_q).expect("values");
+        assert_within("wasserstein", raw, area.value, area.error_bound);
+        let energy = pair.energy().expect("in range");
+        let raw = samples::energy_distance(&raw_p, &raw_q).expect("values");
+        assert_within("energy", raw, energy.value, energy.error_bound);
+        let (test, bound) = pair.cramer_von_mises().expect("values");
+        let raw = samples::cramer_von_mises(&raw_p, &raw_q).expect("values");
+        assert_within("cramer_von_mises", raw.statistic, test.statistic, bound);
+    }
+
+    proptest! {
+        #[test]
+        fn measures_of_the_rows_are_within_the_bounds(
+            reference in prop::collection::vec(-500i32..500, 1..300),
+            current in prop::collection::vec(-700i32..600, 1..300),
+            target in 2usize..64,
+        ) {
+            let scaled = |values: &[i32]| values.iter().map(|v| f64::from(*v) / 7.0).collect::<Vec<_>>();
+            assert_bounds_hold(&scaled(&reference), &scaled(&current), target);
+        }
+
+        #[test]
+        fn measures_of_few_distinct_values_are_those_of_the_rows(
+            reference in prop::collection::vec(0i32..9, 5..200),
+            current in prop::collection::vec(0i32..9, 5..200),
+        ) {
+            let mut whole = reference;
+            whole.extend(0..9);
+            let (p, q): (Vec<f64>, Vec<f64>) = (
+                whole.iter().map(|v| f64::from(*v)).collect(),
+                current.iter().map(|v| f64::from(*v)).collect(),
+            );
+            let grid = Grid::fit(&p, 256);
+            let (profile_p, profile_q) = (profile(&p, &grid), profile(&q, &grid));
+            let pair = CellPair::of(&profile_p, &profile_q, Some(&grid)).expect("counted on the grid");
+            let (raw_p, raw_q) = (Sample::of(&p), Sample::of(&q));
+            let close = |a: f64, b: f64| (a - b).abs() <= 1e-9 * b.abs() + 1e-12;
+            let area = pair.wasserstein().expect("in range");
+            prop_assert!(area.error_bound < 1e-9);
+            prop_assert!(close(area.value, samples::wasserstein(&raw_p, &raw_q).expect("values")));
+            let energy = pair.energy().expect("in range");
+            prop_assert!(close(energy.value, samples::energy_distance(&raw_p, &raw_q).expect("values")));
+            let (cvm, bound) = pair.cramer_von_mises().expect("values");
+            let raw = samples::cramer_von_mises(&raw_p, &raw_q).expect("values");
+            prop_assert!(bound < 1e-9 && close(cvm.statistic, raw.statistic));
+            let ad = pair.anderson_darling().map(|test| test.statistic);
+            let raw = samples::anderson_darling(&raw_p, &raw_q).map(|test| test.statistic);
+            prop_assert!(ad.zip(raw).is_none_or(|(a, b)| close(a, b)), "{:?} {:?}", ad, raw);
+        }
+    }
+
+    /// Squares of numbers from a small congruential generator, so that tails are long.
+    fn draw(rows: usize, shift: f64, scale: f64, state: &mut u64) -> Vec<f64> {
+        (0..rows)
+            .map(|_| {
+                *state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                ((*state >> 40) as f64 / 16_777_216.0).powi(2) * scale + shift
+            })
+            .collect()
+    }
+
+    #[test]
+    fn wasserstein_of_a_shift_is_exact() {
+        let mut state = 3;
+        let (p, q) = (
+            draw(5_000, 0.0, 1.0, &mut state),
+            draw(3_000, 0.1, 1.0, &mut state),
+        );
+        let grid = Grid::fit(&p, 256);
+        let (profile_p, profile_q) = (profile(&p, &grid), profile(&q, &grid));
+        let area = CellPair::of(&profile_p, &profile_q, Some(&grid))
+            .and_then(|pair| pair.wasserstein())
+            .expect("in range");
+        let raw = samples::wasserstein(&Sample::of(&p), &Sample::of(&q)).expect("values");
+        assert!((area.value - raw).abs() < 2e-4 * raw, "{area:?} {raw}");
+        assert!(area.error_bound < 0.01 * raw, "{area:?}");
+    }
+
+    #[test]
+    fn wasserstein_without_drift_is_at_its_noise_floor() {
+        let mut state = 5;
+        let reference = draw(4_000, 0.0, 1.0, &mut state);
+        let grid = Grid::fit(&reference, 256);
+        let p = profile(&reference, &grid);
+        let (mut sum, mut floor, mut variance, mut values) = (0.0, 0.0, 0.0, Vec::new());
+        for _ in 0..300 {
+            // The reference is drawn anew as well, for both sides vary.
+            let fresh = profile(&draw(4_000, 0.0, 1.0, &mut state), &grid);
+            let q = profile(&draw(1_000, 0.0, 1.0, &mut state), &grid);
+            let pair = CellPair::of(&fresh, &q, Some(&grid)).expect("counted on the grid");
+            let area = pair.wasserstein().expect("in range");
+            sum += area.value / 300.0;
+            variance += area.variance / 300.0;
+            floor += pair.wasserstein_noise_floor() / 300.0;
+            values.push(area.value);
+        }
+        assert!((sum / floor - 1.0).abs() < 0.1, "{sum} is not {floor}");
+        let spread = values.iter().map(|v| (v - sum).powi(2)).sum::<f64>() / 300.0;
+        assert!(
+            variance > spread / 2.0 && variance < 8.0 * spread,
+            "{variance} {spread}"
+        );
+        assert!(CellPair::of(&p, &p, None).is_none());
+    }
+
+    #[test]
+    fn values_at_the_ends_of_the_range_have_no_area() {
+        let (low, high) = ([f64::MIN, f64::MIN, 0.0], [f64::MAX, f64::MAX, 0.0]);
+        let grid = Grid::fit(&low, 16);
+        let (p, q) = (profile(&low, &grid), profile(&high, &grid));
+        let pair = CellPair::of(&p, &q, Some(&grid)).expect("counted on the grid");
+        assert_eq!(pair.wasserstein(), None);
+        assert_eq!(pair.energy(), None);
+        assert!(pair.cramer_von_mises().is_some());
+    }
+}
