@@ -16,6 +16,7 @@ pub mod drift;
 pub mod grid;
 pub mod profile;
 pub mod quality;
+pub mod thinning;
 
 pub use drift::{Comparison, Distance, KolmogorovSmirnov, NotDefined};
 pub use grid::{Grid, GridError};

@@ -107,6 +107,16 @@ impl FeatureProfile {
         }
     }
 
+    /// An empty profile of a numeric feature that keeps cells and moments but no quantiles: for many rows that
+    /// are counted once, such as those of a file, where keeping them would cost more than all the rest.
+    #[must_use]
+    pub fn numeric_without_quantiles(grid: &Grid) -> Self {
+        Self {
+            counts: Counts::default(),
+            values: Values::Numeric(Box::new(Numbers::without_quantiles(grid))),
+        }
+    }
+
     /// An empty profile of a categorical feature.
     #[must_use]
     pub fn categorical() -> Self {
@@ -253,7 +263,7 @@ impl FeatureProfile {
     ///
     /// Exact while there are at most 200 numbers; beyond, its rank is off by at most 1.33 % of them in 99
     /// of 100 cases (KLL sketch, Karnin, Lang and Liberty 2016, k = 200). `None` without numbers, for
-    /// categories, and for `q` outside 0 to 1.
+    /// categories, for `q` outside 0 to 1, and where no quantiles are kept.
     #[must_use]
     pub fn quantile(&self, q: f64) -> Option<f64> {
         self.numbers().and_then(|numbers| numbers.quantile(q))

@@ -83,6 +83,14 @@ impl Numbers {
         }
     }
 
+    /// Numbers on a grid of which no quantiles are kept.
+    pub(super) fn without_quantiles(grid: &Grid) -> Self {
+        Self {
+            quantiles: Quantiles::Left,
+            ..Self::new(Some(grid))
+        }
+    }
+
     /// Counts finite numbers.
     pub(super) fn observe(
         &mut self,
@@ -99,9 +107,11 @@ impl Numbers {
             _ => return Err(ProfileError::DifferentGrids),
         }
         self.moments.merge(&Moments::of(numbers));
-        for number in numbers {
-            // The negative zero is no other number.
-            self.quantiles.observe(number + 0.0);
+        if self.quantiles.are_kept() {
+            for number in numbers {
+                // The negative zero is no other number.
+                self.quantiles.observe(number + 0.0);
+            }
         }
         Ok(())
     }
