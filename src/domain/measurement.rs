@@ -70,6 +70,10 @@ measures! {
     Psi = "psi", Lower, "Population stability index over the baseline's deciles, or over categories.";
     JensenShannon = "jensen_shannon", Lower, "Jensen–Shannon distance, base 2, from 0 to 1, over the same bins.";
     KolmogorovSmirnov = "kolmogorov_smirnov", Lower, "Largest distance between the two distribution functions.";
+    Chi2 = "chi2", Lower, "Pearson's chi-square statistic over the same bins.";
+    Hellinger = "hellinger", Lower, "Hellinger distance, from 0 to 1, over the same bins.";
+    TotalVariation = "total_variation", Lower, "Share of rows that would have to change bin.";
+    LInfinity = "l_infinity", Lower, "Largest change of a single bin's share.";
     Mae = "mae", Lower, "Mean absolute error.";
     Rmse = "rmse", Lower, "Root of the mean squared error.";
     Bias = "bias", Zero, "Mean of prediction minus label.";

@@ -19,4 +19,6 @@ pub mod pipeline;
 pub mod rule;
 pub mod runbook;
 pub mod schema;
+pub mod skew;
 pub mod window;
+pub mod yardstick;

@@ -522,6 +522,7 @@ fn bounds(measure: Measure) -> (f64, f64) {
     match measure {
         Measure::Bias => (f64::NEG_INFINITY, f64::INFINITY),
         Measure::Psi
+        | Measure::Chi2
         | Measure::Mae
         | Measure::Rmse
         | Measure::LogLoss
@@ -537,6 +538,9 @@ fn bounds(measure: Measure) -> (f64, f64) {
         | Measure::UnseenCategory
         | Measure::JensenShannon
         | Measure::KolmogorovSmirnov
+        | Measure::Hellinger
+        | Measure::TotalVariation
+        | Measure::LInfinity
         | Measure::Accuracy
         | Measure::Precision
         | Measure::Recall
