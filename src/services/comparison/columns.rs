@@ -1,0 +1,583 @@
+//! The work on columns: surveyed, counted and measured, several at the same time.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::counting::{Survey, Tally, empty_profile};
+use super::error::ComparisonError;
+use super::grouping::{Group, Grouping};
+use super::measures::{self, Judgement, Measured};
+use super::progress::Progress;
+use super::{FeatureSummary, Measurement, SchemaFinding, Settings, SideSummary, shape};
+use crate::domain::measurement::{Measure, Status};
+use crate::domain::schema::FeatureExpectation;
+use crate::domain::skew::{self, Finding, Habits};
+use crate::domain::yardstick::FeatureYardstick;
+use crate::formats::table::{Batch, ColumnData, Table};
+use crate::stats::grid::{Grid, TARGET_CELLS};
+use crate::stats::profile::FeatureProfile;
+
+/// How many numbers all samples together may hold, and one of them.
+const ALL_SAMPLES: usize = 1 << 25;
+const SMALLEST_SAMPLE: usize = 1 << 15;
+const LARGEST_SAMPLE: usize = 1 << 20;
+/// How many bytes of the reference are kept between its two readings, for one column or for all.
+const KEPT_OF_A_COLUMN: usize = 12 << 20;
+const KEPT_OF_A_FILE: usize = 192 << 20;
+/// How many profiles are counted at the same time; one takes some kilobytes.
+const MOST_PROFILES: usize = 1 << 15;
+
+/// A feature, and where the files have it.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub(super) name: String,
+    pub(super) reference: Option<usize>,
+    pub(super) current: Option<usize>,
+}
+
+/// What all columns share.
+#[derive(Clone, Copy)]
+pub(super) struct Job<'a> {
+    pub(super) reference: &'a Table,
+    pub(super) current: &'a Table,
+    pub(super) in_reference: &'a Grouping,
+    pub(super) in_current: &'a Grouping,
+    pub(super) settings: &'a Settings,
+    /// The number of columns in all, which the size of samples depends on.
+    pub(super) columns: usize,
+    pub(super) threads: usize,
+    pub(super) progress: &'a Progress,
+}
+
+/// What became of a feature.
+#[derive(Debug)]
+pub(super) struct Compared {
+    pub(super) measurements: Vec<Measurement>,
+    pub(super) findings: Vec<SchemaFinding>,
+    pub(super) summary: FeatureSummary,
+}
+
+/// How much there is to read, in the unit of [`Progress`].
+pub(super) fn work(reference: &Table, current: &Table, columns: usize) -> u64 {
+    let passes = |table: &Table| {
+        if table.keeps_columns_apart() {
+            columns as u64
+        } else {
+            1
+        }
+    };
+    reference.length() * passes(reference) + current.length() * passes(current)
+}
+
+/// Compares columns that both files have.
+pub(super) fn compare(job: &Job<'_>, plans: &[Plan]) -> Result<Vec<Compared>, ComparisonError> {
+    if job.reference.keeps_columns_apart() && job.current.keeps_columns_apart() {
+        return compare_apart(job, plans);
+    }
+    let groups = job.in_reference.len().max(job.in_current.len());
+    let at_once = (MOST_PROFILES / groups.max(1)).clamp(1, plans.len().max(1));
+    let mut compared = Vec::with_capacity(plans.len());
+    for block in plans.chunks(at_once) {
+        compared.extend(compare_block(job, block, job.threads)?);
+    }
+    Ok(compared)
+}
+
+/// Each thread takes the next column until there are none.
+fn compare_apart(job: &Job<'_>, plans: &[Plan]) -> Result<Vec<Compared>, ComparisonError> {
+    let next = AtomicUsize::new(0);
+    let failed = AtomicBool::new(false);
+    let results: Mutex<BTreeMap<usize, Result<Vec<Compared>, ComparisonError>>> =
+        Mutex::new(BTreeMap::new());
+    std::thread::scope(|scope| {
+        for _ in 0..job.threads.min(plans.len()) {
+            scope.spawn(|| {
+                while !failed.load(Ordering::Relaxed) {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(plan) = plans.get(at) else { break };
+                    let compared = compare_block(job, std::slice::from_ref(plan), 1);
+                    failed.fetch_or(compared.is_err(), Ordering::Relaxed);
+                    let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+                    results.insert(at, compared);
+                }
+            });
+        }
+    });
+    let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut compared = Vec::with_capacity(plans.len());
+    for result in results.into_values() {
+        compared.extend(result?);
+    }
+    Ok(compared)
+}
+
+/// A column of the reference once it is counted.
+pub(super) struct Fitted {
+    pub(super) yardstick: FeatureYardstick,
+    counted: Tally,
+    /// Said where the grid's edges come from a sample.
+    note: Option<String>,
+}
+
+impl Fitted {
+    /// All rows of the reference.
+    pub(super) fn whole(&self, job: &Job<'_>) -> Option<FeatureProfile> {
+        self.counted.whole(job.in_reference)
+    }
+}
+
+fn compare_block(
+    job: &Job<'_>,
+    plans: &[Plan],
+    threads: usize,
+) -> Result<Vec<Compared>, ComparisonError> {
+    let fitted = fit(job, plans, threads)?;
+    let columns: Vec<usize> = plans.iter().filter_map(|plan| plan.current).collect();
+    let tallies = count_current(job, &columns, &fitted, threads)?;
+    let counted = plans.iter().zip(fitted).zip(tallies);
+    Ok(counted
+        .map(|((plan, fitted), current)| measure(job, plan, &fitted, &current))
+        .collect())
+}
+
+/// Reads columns of the reference twice: to know them, and to count them.
+pub(super) fn fit(
+    job: &Job<'_>,
+    plans: &[Plan],
+    threads: usize,
+) -> Result<Vec<Fitted>, ComparisonError> {
+    let columns: Vec<usize> = plans.iter().filter_map(|plan| plan.reference).collect();
+    let kept = if columns.len() == 1 {
+        KEPT_OF_A_COLUMN
+    } else {
+        KEPT_OF_A_FILE
+    };
+    let mut keeper = Keeper::new(kept);
+    let sample = (ALL_SAMPLES / job.columns.max(1)).clamp(SMALLEST_SAMPLE, LARGEST_SAMPLE);
+    let surveys = columns.iter().map(|_| Survey::new(sample)).collect();
+    let source = Rows::Of(job.reference, &columns);
+    let surveys = each_column(
+        source,
+        surveys,
+        threads,
+        &|survey: &mut Survey, _, data, _| {
+            survey.observe(data);
+            Ok(())
+        },
+        &mut |batch| {
+            job.progress.advance(batch.progress);
+            keeper.keep(batch);
+        },
+    )?;
+    let known = surveys.into_iter().zip(plans).map(|(survey, plan)| {
+        let (yardstick, note) = yardstick(job.settings, &plan.name, &survey);
+        (yardstick, note, survey.habits)
+    });
+    let mut yardsticks = Vec::with_capacity(plans.len());
+    let mut tallies = Vec::with_capacity(plans.len());
+    for (yardstick, note, habits) in known {
+        tallies.push(Tally::new(&yardstick, job.in_reference, Some(habits)));
+        yardsticks.push((yardstick, note));
+    }
+    let count = |tally: &mut Tally, at: usize, data: &ColumnData, rows| {
+        let (yardstick, _) = &yardsticks[at];
+        tally
+            .observe(data, rows, yardstick, job.in_reference)
+            .map_err(|source| ComparisonError::Count {
+                column: plans[at].name.clone(),
+                source,
+            })
+    };
+    let source = match &keeper.batches {
+        Some(batches) => Rows::Kept(batches),
+        None => Rows::Of(job.reference, &columns),
+    };
+    let tallies = each_column(source, tallies, threads, &count, &mut |_| {})?;
+    Ok(yardsticks
+        .into_iter()
+        .zip(tallies)
+        .map(|((yardstick, note), counted)| Fitted {
+            yardstick,
+            counted,
+            note,
+        })
+        .collect())
+}
+
+/// What is expected of a feature, and the grid fitted on its sample.
+fn yardstick(
+    settings: &Settings,
+    feature: &str,
+    survey: &Survey,
+) -> (FeatureYardstick, Option<String>) {
+    let inferred = survey.expectation(feature);
+    let expectation = match settings.overrides.get(feature) {
+        Some(said) if settings.closed => said.apply(None).or(inferred),
+        Some(said) => said.apply(inferred),
+        None => inferred,
+    };
+    let numeric = expectation
+        .as_ref()
+        .is_none_or(|e| e.feature_type.is_numeric());
+    let grid = numeric.then(|| Grid::fit(survey.sample.values(), TARGET_CELLS));
+    let sample = &survey.sample;
+    let note = (numeric && !sample.is_complete()).then(|| {
+        format!(
+            "from a sample of {} of {} values",
+            sample.values().len(),
+            sample.seen()
+        )
+    });
+    (FeatureYardstick::new(expectation, grid), note)
+}
+
+/// Counts columns of the current file by the yardsticks of the reference.
+pub(super) fn count_current(
+    job: &Job<'_>,
+    columns: &[usize],
+    fitted: &[Fitted],
+    threads: usize,
+) -> Result<Vec<Tally>, ComparisonError> {
+    let tallies = fitted
+        .iter()
+        .map(|fitted| Tally::new(&fitted.yardstick, job.in_current, None))
+        .collect();
+    let count = |tally: &mut Tally, at: usize, data: &ColumnData, rows| {
+        tally
+            .observe(data, rows, &fitted[at].yardstick, job.in_current)
+            .map_err(|source| ComparisonError::Count {
+                column: job.current.columns()[columns[at]].name.clone(),
+                source,
+            })
+    };
+    each_column(
+        Rows::Of(job.current, columns),
+        tallies,
+        threads,
+        &count,
+        &mut |batch| job.progress.advance(batch.progress),
+    )
+}
+
+/// Keeps the batches of a file while they fit into memory.
+struct Keeper {
+    room: usize,
+    batches: Option<Vec<Arc<Batch>>>,
+}
+
+impl Keeper {
+    fn new(room: usize) -> Self {
+        Self {
+            room,
+            batches: Some(Vec::new()),
+        }
+    }
+
+    fn keep(&mut self, batch: &Arc<Batch>) {
+        let size = batch.size();
+        if size > self.room {
+            self.batches = None;
+            self.room = 0;
+        }
+        if let Some(batches) = &mut self.batches {
+            self.room -= size;
+            batches.push(Arc::clone(batch));
+        }
+    }
+}
+
+/// Where rows come from.
+enum Rows<'a> {
+    Of(&'a Table, &'a [usize]),
+    Kept(&'a [Arc<Batch>]),
+}
+
+impl Rows<'_> {
+    fn each(&self, take: &mut dyn FnMut(Arc<Batch>) -> bool) -> Result<(), ComparisonError> {
+        match self {
+            Self::Of(table, columns) => {
+                table.read(columns, &mut |batch| take(Arc::new(batch)))?;
+            }
+            Self::Kept(batches) => {
+                batches.iter().map(Arc::clone).all(take);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Shows every batch's columns to their states, in the order of the file: `observe` is called with a state, its
+/// place, its column, and the first row and number of rows of the batch.
+fn each_column<S: Send>(
+    source: Rows<'_>,
+    states: Vec<S>,
+    threads: usize,
+    observe: &(
+         dyn Fn(&mut S, usize, &ColumnData, (usize, usize)) -> Result<(), ComparisonError> + Sync
+     ),
+    each_batch: &mut dyn FnMut(&Arc<Batch>),
+) -> Result<Vec<S>, ComparisonError> {
+    let mut places: Vec<(usize, S)> = states.into_iter().enumerate().collect();
+    let share = places.len().div_ceil(threads.max(1)).max(1);
+    if places.len() <= share {
+        let mut first = 0;
+        let mut failed = Ok(());
+        source.each(&mut |batch| {
+            each_batch(&batch);
+            failed = show(&mut places, &batch, first, observe);
+            first += batch.rows;
+            failed.is_ok()
+        })?;
+        failed?;
+        return Ok(places.into_iter().map(|(_, state)| state).collect());
+    }
+    std::thread::scope(|scope| {
+        let mut senders = Vec::new();
+        let mut workers = Vec::new();
+        while !places.is_empty() {
+            let mut part = places.split_off(places.len().saturating_sub(share));
+            let (sender, receiver) = sync_channel::<Arc<Batch>>(2);
+            senders.push(sender);
+            workers.push(scope.spawn(move || {
+                let mut first = 0;
+                for batch in receiver {
+                    show(&mut part, &batch, first, observe)?;
+                    first += batch.rows;
+                }
+                Ok(part)
+            }));
+        }
+        let read = source.each(&mut |batch| {
+            each_batch(&batch);
+            // A worker that has gone says why below.
+            senders
+                .iter()
+                .all(|sender| sender.send(Arc::clone(&batch)).is_ok())
+        });
+        drop(senders);
+        let mut states = Vec::new();
+        for worker in workers {
+            let part: Result<Vec<(usize, S)>, ComparisonError> = worker
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            states.extend(part?);
+        }
+        read?;
+        states.sort_by_key(|(place, _)| *place);
+        Ok(states.into_iter().map(|(_, state)| state).collect())
+    })
+}
+
+fn show<S>(
+    places: &mut [(usize, S)],
+    batch: &Batch,
+    first: usize,
+    observe: &(
+         dyn Fn(&mut S, usize, &ColumnData, (usize, usize)) -> Result<(), ComparisonError> + Sync
+     ),
+) -> Result<(), ComparisonError> {
+    places
+        .iter_mut()
+        .try_for_each(|(at, state)| observe(state, *at, &batch.columns[*at], (first, batch.rows)))
+}
+
+/// All measures and findings of a column.
+fn measure(job: &Job<'_>, plan: &Plan, fitted: &Fitted, current: &Tally) -> Compared {
+    let yardstick = &fitted.yardstick;
+    let of_reference = by_group(job.in_reference, &fitted.counted.groups);
+    let of_current = by_group(job.in_current, &current.groups);
+    let numeric = yardstick
+        .expectation
+        .as_ref()
+        .is_none_or(|e| e.feature_type.is_numeric());
+    let nothing = empty_profile(numeric, yardstick);
+    let overall = Group {
+        window: None,
+        segment: crate::domain::measurement::Segment::overall(),
+    };
+    let whole_reference = of_reference.get(&overall).copied().unwrap_or(&nothing);
+    let whole_current = current
+        .whole(job.in_current)
+        .unwrap_or_else(|| nothing.clone());
+    let refused = [
+        plan.reference
+            .and_then(|at| job.reference.columns()[at].refused.as_deref()),
+        plan.current
+            .and_then(|at| job.current.columns()[at].refused.as_deref()),
+    ];
+    let mut measurements = Vec::new();
+    let mut findings = Vec::new();
+    let mut drawn: Option<((bool, f64), Option<usize>)> = None;
+    let judgement = Judgement {
+        thresholds: &job.settings.thresholds,
+        min_rows: job.settings.min_rows,
+    };
+    let groups = (0..job.in_current.dimensions()).flat_map(|d| job.in_current.groups(d));
+    for group in groups {
+        let window = group.window.map(|at| job.in_current.windows[at]);
+        let in_reference = Group {
+            window: None,
+            segment: group.segment.clone(),
+        };
+        let present = of_current.get(&group).copied().unwrap_or(&nothing);
+        let measured = match (of_reference.get(&in_reference), refused) {
+            (_, [Some(cause), _] | [_, Some(cause)]) => vec![Measured {
+                status: Status::Error,
+                ..measures::insufficient(&format!("the column {cause}"))
+            }],
+            (None, _) => vec![measures::insufficient(
+                "the reference has no rows of this segment",
+            )],
+            (Some(reference), _) => {
+                let grid = yardstick.grid.as_ref();
+                measures::compare(reference, present, grid, &judgement, fitted.note.as_deref())
+            }
+        };
+        if group.segment.is_overall() {
+            let psi = measured.iter().find(|m| m.measure == Measure::Psi);
+            if let Some(psi) = psi
+                && let Some(size) = psi.value
+            {
+                // A window with too few rows is drawn only when there is no other.
+                let worth = (psi.status != Status::Insufficient, size);
+                if drawn.is_none_or(|(most, _)| worth > most) {
+                    drawn = Some((worth, group.window));
+                }
+            }
+            if let (Some(expected), [None, None]) = (&yardstick.expectation, refused) {
+                let empty = (window.is_none() && !numeric).then_some((
+                    fitted.counted.habits.empty_texts,
+                    current.habits.empty_texts,
+                ));
+                let found = skew::of_window(
+                    expected,
+                    whole_reference,
+                    present,
+                    empty,
+                    job.settings.tolerance,
+                );
+                findings.extend(
+                    found
+                        .into_iter()
+                        .map(|finding| SchemaFinding { window, finding }),
+                );
+            }
+        }
+        let of_group = measured.into_iter().map(|m| Measurement {
+            window,
+            segment: group.segment.clone(),
+            feature: plan.name.clone(),
+            measure: m.measure,
+            value: m.value,
+            p_value: m.p_value,
+            status: m.status,
+            reference_rows: of_reference.get(&in_reference).map_or(0, |p| p.valid()),
+            current_rows: present.valid(),
+            recipe: m.recipe,
+        });
+        measurements.extend(of_group);
+    }
+    let whole = whole_findings(
+        &plan.name,
+        yardstick.expectation.as_ref(),
+        (whole_reference, &fitted.counted.habits),
+        (&whole_current, &current.habits),
+        refused,
+        job.settings,
+    );
+    supersede(&mut findings, &whole);
+    findings.extend(whole.into_iter().map(|finding| SchemaFinding {
+        window: None,
+        finding,
+    }));
+    let drawn = drawn.and_then(|(_, window)| window);
+    let shown = match drawn {
+        None => Some(&whole_current),
+        Some(_) => of_current
+            .get(&Group {
+                window: drawn,
+                ..overall
+            })
+            .copied(),
+    };
+    let summary = FeatureSummary {
+        feature: plan.name.clone(),
+        feature_type: yardstick.expectation.as_ref().map(|e| e.feature_type),
+        window: drawn.map(|at| job.in_current.windows[at]),
+        shape: shown.and_then(|shown| shape::of(whole_reference, shown, yardstick.grid.as_ref())),
+        reference: side(whole_reference),
+        current: side(&whole_current),
+    };
+    Compared {
+        measurements,
+        findings,
+        summary,
+    }
+}
+
+fn whole_findings(
+    feature: &str,
+    expected: Option<&FeatureExpectation>,
+    reference: (&FeatureProfile, &Habits),
+    current: (&FeatureProfile, &Habits),
+    refused: [Option<&str>; 2],
+    settings: &Settings,
+) -> Vec<Finding> {
+    match (expected, refused) {
+        (_, [Some(cause), _]) => {
+            vec![Finding::unreadable(
+                feature,
+                &format!("in the reference it {cause}"),
+            )]
+        }
+        (_, [None, Some(cause)]) => {
+            vec![Finding::unreadable(
+                feature,
+                &format!("in the current file it {cause}"),
+            )]
+        }
+        (Some(expected), _) => skew::of_column(expected, reference, current, settings.tolerance),
+        (None, _) => Vec::new(),
+    }
+}
+
+/// What one finding about the whole file says need not be said again for every window.
+fn supersede(findings: &mut Vec<SchemaFinding>, whole: &[Finding]) {
+    use skew::FindingKind::{OutOfRange, TypeChange, UnseenCategory, WrongType};
+    if whole.iter().any(|finding| finding.kind == TypeChange) {
+        findings.retain(|found| !matches!(found.finding.kind, WrongType | UnseenCategory));
+    }
+    let converted: Vec<_> = (findings.iter())
+        .filter(|found| found.finding.kind == skew::FindingKind::UnitChange)
+        .map(|found| found.window)
+        .collect();
+    findings.retain(|found| found.finding.kind != OutOfRange || !converted.contains(&found.window));
+}
+
+fn by_group<'p>(
+    grouping: &Grouping,
+    counted: &'p [BTreeMap<u32, FeatureProfile>],
+) -> BTreeMap<Group, &'p FeatureProfile> {
+    let dimensions = counted.iter().enumerate();
+    dimensions
+        .flat_map(|(dimension, groups)| {
+            groups
+                .iter()
+                .map(move |(code, profile)| (grouping.group(dimension, *code), profile))
+        })
+        .collect()
+}
+
+fn side(profile: &FeatureProfile) -> SideSummary {
+    SideSummary {
+        rows: profile.counts().rows,
+        missing_share: profile.missing_share(),
+        mean: profile.mean(),
+        standard_deviation: profile.standard_deviation(),
+        minimum: profile.minimum(),
+        maximum: profile.maximum(),
+        distinct: profile.distinct(),
+    }
+}
