@@ -1,13 +1,11 @@
 //! What is printed at the end: a table for people, a line per figure for comparison, and the facts about the
-//! machine without which neither says anything.
+//! machine without which neither says anything. The benches share it.
 
 use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, ensure};
-
-use crate::postgres::{self, Cluster};
 
 const DOCUMENT: &str = "docs/benchmarks.md";
 
@@ -165,23 +163,8 @@ impl Spread {
     }
 }
 
-/// The machine, the server and its settings, and the day.
-pub fn facts(cluster: &Cluster) -> anyhow::Result<String> {
-    let cores = std::thread::available_parallelism()?;
-    let gib = postgres::memory_mib()? as f64 / 1024.0;
-    let version = cluster.query("postgres", "SHOW server_version")?;
-    let version = version.split(' ').next().unwrap_or_default();
-    let date = cluster.query("postgres", "SELECT (now() AT TIME ZONE 'UTC')::date")?;
-    Ok(format!(
-        "{date}, {}{cores} cores, {gib:.0} GiB of memory, Postgres {version} ({}), Bellwether {}.",
-        processor(),
-        cluster.settings(),
-        revision()?
-    ))
-}
-
 /// What the processor is called, where it says so.
-fn processor() -> String {
+pub fn processor() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = text.lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;
@@ -191,7 +174,7 @@ fn processor() -> String {
 }
 
 /// The commit that was measured.
-fn revision() -> anyhow::Result<String> {
+pub fn revision() -> anyhow::Result<String> {
     let output = Command::new("git")
         .args(["describe", "--always", "--dirty"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
