@@ -403,6 +403,9 @@ pub fn unit_change(reference: &FeatureProfile, current: &FeatureProfile) -> Opti
         .map(|(_, conversion)| conversion)
 }
 
+/// The share of the reference's numbers that must lie between the steps of the current ones, for these to be
+/// rounded and not just rarer.
+const FINER: f64 = 0.2;
 /// How many values the step of a feature's numbers is judged by.
 const STEP_SAMPLE: usize = 4_096;
 /// How many values of a batch are looked at for it.
@@ -501,12 +504,17 @@ impl Habits {
         if telling.len() < FEWEST {
             return None;
         }
-        (-6..=3).rev().find(|exponent| {
-            let step = 10_f64.powi(*exponent);
-            let off = telling.iter().filter(|n| !is_multiple(**n, step)).count();
-            off * 200 <= telling.len()
-        })
+        (-6..=3)
+            .rev()
+            .find(|exponent| share_between(&telling, *exponent) <= 0.005)
     }
+}
+
+/// The share of numbers that are no multiples of a power of ten.
+fn share_between(numbers: &[f64], exponent: i32) -> f64 {
+    let step = 10_f64.powi(exponent);
+    let between = numbers.iter().filter(|n| !is_multiple(**n, step)).count();
+    between as f64 / numbers.len().max(1) as f64
 }
 
 /// Quicker than asking for the fraction; numbers beyond 64 bits, which have none, are few.
@@ -562,7 +570,7 @@ pub fn of_column(
     if expected.feature_type == FeatureType::Number
         && let (was, Some(is)) = (before.step(), now.step())
         && was.is_none_or(|was| is > was)
-        && before.sample.values().len() >= 30
+        && share_between(before.sample.values(), is) >= FINER
         && !is_constant(current)
     {
         let was = was.map_or("finer than a millionth".to_owned(), |was| step_name(was));

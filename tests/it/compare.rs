@@ -632,3 +632,31 @@ fn the_page_is_complete_in_itself_and_takes_nothing_for_markup() {
         "the category is shown as text"
     );
 }
+
+#[test]
+fn repeated_rows_and_rows_out_of_order_are_found() {
+    let folder = Folder::new("rows");
+    let mut lines: Vec<String> = (0..400)
+        .map(|row| {
+            format!(
+                "2026-01-{:02}T00:00:{:02}Z,{}",
+                row / 20 + 1,
+                row % 20,
+                row * 7 % 401
+            )
+        })
+        .collect();
+    let file = |name: &str, lines: &[String]| {
+        folder.write(name, format!("timestamp,amount\n{}\n", lines.join("\n")))
+    };
+    let reference = file("reference.csv", &lines);
+    let repeated: Vec<String> = lines.iter().chain(&lines[..100]).cloned().collect();
+    let repeated = file("repeated.csv", &repeated);
+    let found = document(&reference, &repeated, &[]);
+    assert_eq!(findings(&found, ""), ["duplicate_rows"]);
+    lines.swap(100, 200);
+    let unordered = file("unordered.csv", &lines);
+    let found = document(&reference, &unordered, &["--timestamp", "timestamp"]);
+    assert_eq!(findings(&found, "timestamp"), ["out_of_order"]);
+    assert_eq!(findings(&found, ""), [""; 0]);
+}

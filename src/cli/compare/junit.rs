@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::ranking::{place, severity};
+use super::ranking::{place, severity, status_of};
 use crate::domain::measurement::{Segment, Status};
 use crate::domain::window::Window;
 use crate::services::comparison::{Comparison, Measurement};
@@ -90,11 +90,7 @@ fn drift(comparison: &Comparison) -> Vec<Case> {
     let cases = groups
         .into_iter()
         .map(|((window, segment, feature), measured)| {
-            let status = measured
-                .iter()
-                .map(|m| m.status)
-                .max_by_key(|s| severity(*s));
-            let status = status.unwrap_or(Status::Insufficient);
+            let status = status_of(&measured);
             let of_status = measured.iter().filter(|m| m.status == status);
             let messages: Vec<String> = of_status.map(|m| message(m)).collect();
             let place = place(window, segment);

@@ -77,13 +77,6 @@ fn standing<'a>(
     summary: &'a FeatureSummary,
     groups: BTreeMap<(Option<Window>, &'a Segment), Vec<&'a Measurement>>,
 ) -> Ranked<'a> {
-    // A window of a few rows says nothing about those that have enough.
-    let standing_of = |status| match status {
-        Status::Insufficient => 0,
-        Status::Ok => 1,
-        Status::Error => 2,
-        Status::Drift => 3,
-    };
     let psi = |measured: &[&Measurement]| {
         measured
             .iter()
@@ -93,7 +86,8 @@ fn standing<'a>(
     };
     // Of equal ones the first counts: all rows come before segments.
     let worst = groups.iter().rev().max_by(|(_, a), (_, b)| {
-        let (a_status, b_status) = (standing_of(status_of(a)), standing_of(status_of(b)));
+        // A window of a few rows says nothing about those that have enough.
+        let (a_status, b_status) = (weight(status_of(a)), weight(status_of(b)));
         a_status.cmp(&b_status).then(psi(a).total_cmp(&psi(b)))
     });
     let by_window = groups.iter().filter_map(|((window, segment), measured)| {
@@ -116,12 +110,23 @@ fn standing<'a>(
     }
 }
 
-/// The worst status of a group's measures.
+/// The worst status of a group's measures. One that is not defined for its values, such as chi-square with all of
+/// them in one bin, says nothing where others do.
 pub(super) fn status_of(measured: &[&Measurement]) -> Status {
     let statuses = measured.iter().map(|m| m.status);
     statuses
-        .max_by_key(|status| severity(*status))
+        .max_by_key(|status| weight(*status))
         .unwrap_or(Status::Insufficient)
+}
+
+/// How much a status counts among several: what is known before what is not.
+fn weight(status: Status) -> u8 {
+    match status {
+        Status::Insufficient => 0,
+        Status::Ok => 1,
+        Status::Error => 2,
+        Status::Drift => 3,
+    }
 }
 
 fn count<K>(groups: &BTreeMap<K, Vec<&Measurement>>, wanted: impl Fn(Status) -> bool) -> usize {

@@ -6,6 +6,7 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::counting::{Survey, Tally, empty_profile};
+use super::duplicates::RowHashes;
 use super::error::ComparisonError;
 use super::grouping::{Group, Grouping};
 use super::measures::{self, Judgement, Measured};
@@ -49,6 +50,8 @@ pub(super) struct Job<'a> {
     pub(super) columns: usize,
     pub(super) threads: usize,
     pub(super) progress: &'a Progress,
+    /// Where rows that repeat are found out, of both sides; nowhere when columns are read once more.
+    pub(super) rows: Option<(&'a RowHashes, &'a RowHashes)>,
 }
 
 /// What became of a feature.
@@ -162,8 +165,11 @@ pub(super) fn fit(
         source,
         surveys,
         threads,
-        &|survey: &mut Survey, _, data, _| {
+        &|survey: &mut Survey, at, data, (first, _)| {
             survey.observe(data);
+            if let Some((reference, _)) = job.rows {
+                reference.add(columns[at], first, survey.keys());
+            }
             Ok(())
         },
         &mut |batch| {
@@ -244,13 +250,16 @@ pub(super) fn count_current(
         .iter()
         .map(|fitted| Tally::new(&fitted.yardstick, job.in_current, None))
         .collect();
-    let count = |tally: &mut Tally, at: usize, data: &ColumnData, rows| {
-        tally
-            .observe(data, rows, &fitted[at].yardstick, job.in_current)
-            .map_err(|source| ComparisonError::Count {
-                column: job.current.columns()[columns[at]].name.clone(),
-                source,
-            })
+    let count = |tally: &mut Tally, at: usize, data: &ColumnData, rows: (usize, usize)| {
+        let counted = tally.observe(data, rows, &fitted[at].yardstick, job.in_current);
+        counted.map_err(|source| ComparisonError::Count {
+            column: job.current.columns()[columns[at]].name.clone(),
+            source,
+        })?;
+        if let Some((_, current)) = job.rows {
+            current.add(columns[at], rows.0, tally.keys());
+        }
+        Ok(())
     };
     each_column(
         Rows::Of(job.current, columns),

@@ -12,8 +12,8 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, StringArray};
 
 use super::grouping::Grouping;
-use crate::domain::columns::{Column, Kind, Value};
-use crate::domain::schema::{FeatureExpectation, FeatureType};
+use crate::domain::columns::{Column, Value};
+use crate::domain::schema::{Evidence, FeatureExpectation, FeatureType};
 use crate::domain::skew::Habits;
 use crate::domain::yardstick::FeatureYardstick;
 use crate::formats::table::arrays::{self, ArrayKind};
@@ -88,6 +88,11 @@ impl Survey {
             .observe(&mut self.habits, &lane, |numbers| sample.observe(numbers));
     }
 
+    /// A key for the value of each row of the batch seen last.
+    pub(super) fn keys(&self) -> &[u64] {
+        &self.watch.keys
+    }
+
     pub(super) fn expectation(&self, feature: &str) -> Option<FeatureExpectation> {
         self.habits.evidence.expectation(feature)
     }
@@ -99,53 +104,64 @@ struct Watch {
     /// The dictionary seen last, and a key for each of its texts: codes of different dictionaries differ.
     dictionary: Option<(ArrayRef, Vec<u64>)>,
     numbers: Vec<f64>,
+    /// A key for the value of each row of the batch: equal values have equal ones.
+    keys: Vec<u64>,
 }
 
-/// Keys of texts are those of numbers that are none; a number's key is its own bits.
+/// A number's key is its own bits; those of texts, and of nothing, are bits of numbers that are none.
 const TEXT_KEY: u64 = 0x7ff8 << 48;
+const NULL_KEY: u64 = u64::MAX;
 
 impl Watch {
-    fn observe(&mut self, habits: &mut Habits, lane: &Lane<'_>, mut numbers: impl FnMut(&[f64])) {
+    /// Takes a batch into account, and hands its numbers on.
+    fn observe(&mut self, habits: &mut Habits, lane: &Lane<'_>, numbers: impl FnMut(&[f64])) {
+        self.keys.clear();
         match lane {
-            Lane::Numbers { values, array } => {
-                let evidence = &mut habits.evidence;
-                let nulls = array.null_count() as u64;
-                evidence.rows += values.len() as u64;
-                evidence.nulls += nulls;
-                let telling = values.len() as u64 - nulls;
-                let is_number = match ArrayKind::of(array) {
-                    ArrayKind::Integer => {
-                        evidence.integers += telling;
-                        habits.whole_numbers += telling;
-                        false
-                    }
-                    ArrayKind::Timestamp => {
-                        evidence.timestamps += telling;
-                        false
-                    }
-                    _ => {
-                        evidence.numbers += telling;
-                        true
-                    }
-                };
-                let valid = valid(values, array, &mut self.numbers);
-                extend_range(habits, valid);
-                if is_number {
-                    habits.observe_numbers(valid);
-                }
-                numbers(valid);
-                habits.observe_order(valid.iter().map(|number| number.to_bits()));
-            }
+            Lane::Numbers { values, array } => self.observe_numbers(habits, values, array, numbers),
             Lane::Codes {
                 codes,
                 texts,
                 array,
             } => self.observe_codes(habits, codes, texts, array),
-            Lane::Mixed(column) => {
-                self.observe_values(habits, column);
-                numbers(&self.numbers);
+            Lane::Mixed(column) => self.observe_values(habits, column, numbers),
+        }
+        let telling = self.keys.iter().copied().filter(|key| *key != NULL_KEY);
+        habits.observe_order(telling);
+    }
+
+    fn observe_numbers(
+        &mut self,
+        habits: &mut Habits,
+        values: &[f64],
+        array: &ArrayRef,
+        mut numbers: impl FnMut(&[f64]),
+    ) {
+        self.keys
+            .extend(values.iter().map(|number| number.to_bits()));
+        if let Some(nulls) = array.nulls() {
+            for (row, key) in self.keys.iter_mut().enumerate() {
+                if nulls.is_null(row) {
+                    *key = NULL_KEY;
+                }
             }
         }
+        let valid = valid(values, array, &mut self.numbers);
+        let evidence = &mut habits.evidence;
+        evidence.rows += values.len() as u64;
+        evidence.nulls += (values.len() - valid.len()) as u64;
+        extend_range(evidence, valid);
+        match ArrayKind::of(array) {
+            ArrayKind::Integer => {
+                evidence.integers += valid.len() as u64;
+                habits.whole_numbers += valid.len() as u64;
+            }
+            ArrayKind::Timestamp => evidence.timestamps += valid.len() as u64,
+            _ => {
+                evidence.numbers += valid.len() as u64;
+                habits.observe_numbers(valid);
+            }
+        }
+        numbers(valid);
     }
 
     fn observe_codes(
@@ -165,33 +181,40 @@ impl Watch {
         let nulls = array.logical_nulls();
         let mut tallies = vec![0_u64; texts.len()];
         let mut telling = 0;
-        let rows = codes.iter().enumerate();
-        let order = rows.filter_map(|(row, code)| {
-            let is_null = nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
-            let code = usize::try_from(*code).ok().filter(|_| !is_null)?;
-            *tallies.get_mut(code)? += 1;
-            telling += 1;
-            keys.get(code).copied()
-        });
-        habits.observe_order(order);
-        for (code, rows) in tallies
+        self.keys
+            .extend(codes.iter().enumerate().map(|(row, code)| {
+                let is_null = nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
+                let place = usize::try_from(*code).unwrap_or(usize::MAX);
+                match tallies.get_mut(place).filter(|_| !is_null) {
+                    Some(tally) => {
+                        *tally += 1;
+                        telling += 1;
+                        keys[place]
+                    }
+                    None => NULL_KEY,
+                }
+            }));
+        let counted = tallies
             .into_iter()
             .enumerate()
-            .filter(|(_, rows)| *rows > 0)
-        {
-            habits.observe_text(texts.value(code), rows);
-        }
+            .filter(|(_, rows)| *rows > 0);
+        counted.for_each(|(code, rows)| habits.observe_text(texts.value(code), rows));
         habits.evidence.rows += codes.len() as u64;
         habits.evidence.texts += telling;
         habits.evidence.nulls += codes.len() as u64 - telling;
     }
 
-    fn observe_values(&mut self, habits: &mut Habits, column: &Column) {
+    fn observe_values(
+        &mut self,
+        habits: &mut Habits,
+        column: &Column,
+        mut numbers: impl FnMut(&[f64]),
+    ) {
         self.numbers.clear();
         let text_keys: Vec<u64> = column.texts().iter().map(|text| text_key(text)).collect();
         let mut tallies = vec![0_u64; column.texts().len()];
-        let values = column.iter().zip(column.kinds().iter().zip(column.bits()));
-        let order = values.filter_map(|(value, (kind, bits))| {
+        for (value, bits) in column.iter().zip(column.bits()) {
+            let mut key = *bits;
             match &value {
                 Value::Text(_) => {
                     let place = usize::try_from(*bits).unwrap_or(usize::MAX);
@@ -200,27 +223,27 @@ impl Watch {
                     if let Some(tally) = tallies.get_mut(place) {
                         *tally += 1;
                     }
-                    return text_keys.get(place).copied();
+                    self.keys
+                        .push(text_keys.get(place).copied().unwrap_or(TEXT_KEY));
+                    continue;
                 }
                 Value::Number(number) => self.numbers.push(*number),
                 Value::Integer(number) => self.numbers.push(*number as f64),
                 Value::Timestamp(at) => self.numbers.push(at.timestamp() as f64),
-                Value::Boolean(_) | Value::Null | Value::Absent => {}
+                Value::Null | Value::Absent => key = NULL_KEY,
+                Value::Boolean(_) => {}
             }
             habits.evidence.observe(&value);
-            (!matches!(kind, Kind::Null | Kind::Absent)).then_some(*bits)
-        });
-        let order: Vec<u64> = order.collect();
-        habits.observe_order(order);
+            self.keys.push(key);
+        }
         habits.observe_numbers(&self.numbers);
-        for (text, rows) in column
+        let counted = column
             .texts()
             .iter()
             .zip(tallies)
-            .filter(|(_, rows)| *rows > 0)
-        {
-            habits.observe_text(text, rows);
-        }
+            .filter(|(_, rows)| *rows > 0);
+        counted.for_each(|(text, rows)| habits.observe_text(text, rows));
+        numbers(&self.numbers);
     }
 }
 
@@ -228,7 +251,7 @@ fn text_key(text: &str) -> u64 {
     TEXT_KEY | u64::from(crc32c::crc32c(text.as_bytes()))
 }
 
-fn extend_range(habits: &mut Habits, numbers: &[f64]) {
+fn extend_range(evidence: &mut Evidence, numbers: &[f64]) {
     let (mut minimum, mut maximum) = (f64::INFINITY, f64::NEG_INFINITY);
     for number in numbers {
         if number.is_finite() {
@@ -236,8 +259,8 @@ fn extend_range(habits: &mut Habits, numbers: &[f64]) {
             maximum = maximum.max(*number);
         }
     }
-    habits.evidence.minimum = habits.evidence.minimum.min(minimum);
-    habits.evidence.maximum = habits.evidence.maximum.max(maximum);
+    evidence.minimum = evidence.minimum.min(minimum);
+    evidence.maximum = evidence.maximum.max(maximum);
 }
 
 /// The values that are not null.
@@ -284,6 +307,11 @@ impl Tally {
             numeric: expected.is_none_or(FeatureType::is_numeric),
             scratch: Scratch::default(),
         }
+    }
+
+    /// A key for the value of each row of the batch counted last, if its habits are watched.
+    pub(super) fn keys(&self) -> &[u64] {
+        self.watch.as_ref().map_or(&[], |watch| &watch.keys)
     }
 
     /// All rows in a window, or just all rows: the sum of the groups that are of no segment. `None` without any.

@@ -10,6 +10,7 @@
 
 mod columns;
 mod counting;
+mod duplicates;
 mod error;
 mod grouping;
 pub mod measures;
@@ -31,6 +32,7 @@ use crate::domain::skew::{self, Finding, Tolerance};
 use crate::domain::window::{Grain, Window};
 use crate::formats::table::Table;
 use columns::Plan;
+use duplicates::RowHashes;
 use grouping::{Grouping, Wanted};
 
 /// Columns that say which row it is, not what is in it.
@@ -42,6 +44,9 @@ const NOT_COMPARED: [&str; 6] = [
     "deployment",
     "error",
 ];
+/// What is not known on both sides of a prediction: no skew when only one file has it.
+const ANSWERS: [&str; 4] = ["prediction", "score", "label", "latency_ms"];
+const ANSWER_PREFIXES: [&str; 3] = ["probability.", "probabilities.", "proba_"];
 /// The column with the rows' time, unless another one is named.
 const TIMESTAMP: &str = "timestamp";
 
@@ -257,6 +262,7 @@ pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, Com
     let in_current = grouping(&current, request.by, asked, &settings, progress)?;
     let before = order_of_reference(&reference, asked, timestamp_name.as_deref(), progress);
 
+    let rows = [RowHashes::new(), RowHashes::new()];
     let job = columns::Job {
         reference: &reference,
         current: &current,
@@ -266,9 +272,17 @@ pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, Com
         columns: both.len(),
         threads: threads(request),
         progress,
+        rows: Some((&rows[0], &rows[1])),
     };
     let mut compared = columns::compare(&job, &both)?;
-    let mut schema = renames::one_sided(&job, &one_sided)?;
+    let again = columns::Job { rows: None, ..job };
+    let mut schema = renames::one_sided(&again, &one_sided)?;
+    let [before_rows, now_rows] = rows.map(RowHashes::repeated);
+    schema.extend(
+        before_rows
+            .zip(now_rows)
+            .and_then(|(before, now)| skew::duplicate_rows(before, now, settings.tolerance)),
+    );
     let late = in_current.late.zip(timestamp_name.as_deref());
     schema.extend(
         late.and_then(|(late, column)| {
@@ -324,7 +338,15 @@ fn plan(
             reference: reference.position(name),
             current: current.position(name),
         })
+        .filter(|plan| plan.reference.is_some() == plan.current.is_some() || !is_answer(&plan.name))
         .collect()
+}
+
+fn is_answer(name: &str) -> bool {
+    ANSWERS.contains(&name)
+        || ANSWER_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
 }
 
 fn grouping(
