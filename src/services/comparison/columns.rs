@@ -1,20 +1,17 @@
-//! The work on columns: surveyed, counted and measured, several at the same time.
+//! The work on columns: read, surveyed and counted, several at the same time.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::counting::{Survey, Tally, empty_profile};
+use super::counting::{Survey, Tally};
 use super::duplicates::RowHashes;
 use super::error::ComparisonError;
-use super::grouping::{Group, Grouping};
-use super::measures::{self, Judgement, Measured};
+use super::grouping::Grouping;
+use super::measuring;
 use super::progress::Progress;
-use super::{FeatureSummary, Measurement, SchemaFinding, Settings, SideSummary, shape};
-use crate::domain::measurement::{Measure, Status};
-use crate::domain::schema::FeatureExpectation;
-use crate::domain::skew::{self, Finding, Habits};
+use super::{FeatureSummary, Measurement, SchemaFinding, Settings};
 use crate::domain::yardstick::FeatureYardstick;
 use crate::formats::table::{Batch, ColumnData, Table};
 use crate::stats::grid::{Grid, TARGET_CELLS};
@@ -119,9 +116,9 @@ fn compare_apart(job: &Job<'_>, plans: &[Plan]) -> Result<Vec<Compared>, Compari
 /// A column of the reference once it is counted.
 pub(super) struct Fitted {
     pub(super) yardstick: FeatureYardstick,
-    counted: Tally,
+    pub(super) counted: Tally,
     /// Said where the grid's edges come from a sample.
-    note: Option<String>,
+    pub(super) note: Option<String>,
 }
 
 impl Fitted {
@@ -141,7 +138,7 @@ fn compare_block(
     let tallies = count_current(job, &columns, &fitted, threads)?;
     let counted = plans.iter().zip(fitted).zip(tallies);
     Ok(counted
-        .map(|((plan, fitted), current)| measure(job, plan, &fitted, &current))
+        .map(|((plan, fitted), current)| measuring::compared(job, plan, &fitted, &current))
         .collect())
 }
 
@@ -390,203 +387,4 @@ fn show<S>(
     places
         .iter_mut()
         .try_for_each(|(at, state)| observe(state, *at, &batch.columns[*at], (first, batch.rows)))
-}
-
-/// All measures and findings of a column.
-fn measure(job: &Job<'_>, plan: &Plan, fitted: &Fitted, current: &Tally) -> Compared {
-    let yardstick = &fitted.yardstick;
-    let of_reference = by_group(job.in_reference, &fitted.counted.groups);
-    let of_current = by_group(job.in_current, &current.groups);
-    let numeric = yardstick
-        .expectation
-        .as_ref()
-        .is_none_or(|e| e.feature_type.is_numeric());
-    let nothing = empty_profile(numeric, yardstick);
-    let overall = Group {
-        window: None,
-        segment: crate::domain::measurement::Segment::overall(),
-    };
-    let whole_reference = of_reference.get(&overall).copied().unwrap_or(&nothing);
-    let whole_current = current
-        .whole(job.in_current)
-        .unwrap_or_else(|| nothing.clone());
-    let refused = [
-        plan.reference
-            .and_then(|at| job.reference.columns()[at].refused.as_deref()),
-        plan.current
-            .and_then(|at| job.current.columns()[at].refused.as_deref()),
-    ];
-    let mut measurements = Vec::new();
-    let mut findings = Vec::new();
-    let mut drawn: Option<((bool, f64), Option<usize>)> = None;
-    let judgement = Judgement {
-        thresholds: &job.settings.thresholds,
-        min_rows: job.settings.min_rows,
-    };
-    let groups = (0..job.in_current.dimensions()).flat_map(|d| job.in_current.groups(d));
-    for group in groups {
-        let window = group.window.map(|at| job.in_current.windows[at]);
-        let in_reference = Group {
-            window: None,
-            segment: group.segment.clone(),
-        };
-        let present = of_current.get(&group).copied().unwrap_or(&nothing);
-        let measured = match (of_reference.get(&in_reference), refused) {
-            (_, [Some(cause), _] | [_, Some(cause)]) => vec![Measured {
-                status: Status::Error,
-                ..measures::insufficient(&format!("the column {cause}"))
-            }],
-            (None, _) => vec![measures::insufficient(
-                "the reference has no rows of this segment",
-            )],
-            (Some(reference), _) => {
-                let grid = yardstick.grid.as_ref();
-                measures::compare(reference, present, grid, &judgement, fitted.note.as_deref())
-            }
-        };
-        if group.segment.is_overall() {
-            let psi = measured.iter().find(|m| m.measure == Measure::Psi);
-            if let Some(psi) = psi
-                && let Some(size) = psi.value
-            {
-                // A window with too few rows is drawn only when there is no other.
-                let worth = (psi.status != Status::Insufficient, size);
-                if drawn.is_none_or(|(most, _)| worth > most) {
-                    drawn = Some((worth, group.window));
-                }
-            }
-            if let (Some(expected), [None, None]) = (&yardstick.expectation, refused) {
-                let empty = (window.is_none() && !numeric).then_some((
-                    fitted.counted.habits.empty_texts,
-                    current.habits.empty_texts,
-                ));
-                let found = skew::of_window(
-                    expected,
-                    whole_reference,
-                    present,
-                    empty,
-                    job.settings.tolerance,
-                );
-                findings.extend(
-                    found
-                        .into_iter()
-                        .map(|finding| SchemaFinding { window, finding }),
-                );
-            }
-        }
-        let of_group = measured.into_iter().map(|m| Measurement {
-            window,
-            segment: group.segment.clone(),
-            feature: plan.name.clone(),
-            measure: m.measure,
-            value: m.value,
-            p_value: m.p_value,
-            status: m.status,
-            reference_rows: of_reference.get(&in_reference).map_or(0, |p| p.valid()),
-            current_rows: present.valid(),
-            recipe: m.recipe,
-        });
-        measurements.extend(of_group);
-    }
-    let whole = whole_findings(
-        &plan.name,
-        yardstick.expectation.as_ref(),
-        (whole_reference, &fitted.counted.habits),
-        (&whole_current, &current.habits),
-        refused,
-        job.settings,
-    );
-    supersede(&mut findings, &whole);
-    findings.extend(whole.into_iter().map(|finding| SchemaFinding {
-        window: None,
-        finding,
-    }));
-    let drawn = drawn.and_then(|(_, window)| window);
-    let shown = match drawn {
-        None => Some(&whole_current),
-        Some(_) => of_current
-            .get(&Group {
-                window: drawn,
-                ..overall
-            })
-            .copied(),
-    };
-    let summary = FeatureSummary {
-        feature: plan.name.clone(),
-        feature_type: yardstick.expectation.as_ref().map(|e| e.feature_type),
-        window: drawn.map(|at| job.in_current.windows[at]),
-        shape: shown.and_then(|shown| shape::of(whole_reference, shown, yardstick.grid.as_ref())),
-        reference: side(whole_reference),
-        current: side(&whole_current),
-    };
-    Compared {
-        measurements,
-        findings,
-        summary,
-    }
-}
-
-fn whole_findings(
-    feature: &str,
-    expected: Option<&FeatureExpectation>,
-    reference: (&FeatureProfile, &Habits),
-    current: (&FeatureProfile, &Habits),
-    refused: [Option<&str>; 2],
-    settings: &Settings,
-) -> Vec<Finding> {
-    match (expected, refused) {
-        (_, [Some(cause), _]) => {
-            vec![Finding::unreadable(
-                feature,
-                &format!("in the reference it {cause}"),
-            )]
-        }
-        (_, [None, Some(cause)]) => {
-            vec![Finding::unreadable(
-                feature,
-                &format!("in the current file it {cause}"),
-            )]
-        }
-        (Some(expected), _) => skew::of_column(expected, reference, current, settings.tolerance),
-        (None, _) => Vec::new(),
-    }
-}
-
-/// What one finding about the whole file says need not be said again for every window.
-fn supersede(findings: &mut Vec<SchemaFinding>, whole: &[Finding]) {
-    use skew::FindingKind::{OutOfRange, TypeChange, UnseenCategory, WrongType};
-    if whole.iter().any(|finding| finding.kind == TypeChange) {
-        findings.retain(|found| !matches!(found.finding.kind, WrongType | UnseenCategory));
-    }
-    let converted: Vec<_> = (findings.iter())
-        .filter(|found| found.finding.kind == skew::FindingKind::UnitChange)
-        .map(|found| found.window)
-        .collect();
-    findings.retain(|found| found.finding.kind != OutOfRange || !converted.contains(&found.window));
-}
-
-fn by_group<'p>(
-    grouping: &Grouping,
-    counted: &'p [BTreeMap<u32, FeatureProfile>],
-) -> BTreeMap<Group, &'p FeatureProfile> {
-    let dimensions = counted.iter().enumerate();
-    dimensions
-        .flat_map(|(dimension, groups)| {
-            groups
-                .iter()
-                .map(move |(code, profile)| (grouping.group(dimension, *code), profile))
-        })
-        .collect()
-}
-
-fn side(profile: &FeatureProfile) -> SideSummary {
-    SideSummary {
-        rows: profile.counts().rows,
-        missing_share: profile.missing_share(),
-        mean: profile.mean(),
-        standard_deviation: profile.standard_deviation(),
-        minimum: profile.minimum(),
-        maximum: profile.maximum(),
-        distinct: profile.distinct(),
-    }
 }

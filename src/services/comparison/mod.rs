@@ -14,6 +14,7 @@ mod duplicates;
 mod error;
 mod grouping;
 pub mod measures;
+mod measuring;
 mod progress;
 mod renames;
 mod shape;
