@@ -322,6 +322,13 @@ fn values_by_month_are_those_of_trusted_implementations() {
     );
 }
 
+/// Entries of a list by what they are about: a file's columns have no order that matters.
+fn by_subject<'d>(list: &'d Value, keys: &[&str]) -> BTreeMap<String, &'d Value> {
+    let entries = list.as_array().expect("a list").iter();
+    let subject = |entry: &Value| keys.iter().map(|key| format!("{} ", entry[*key])).collect();
+    entries.map(|entry| (subject(entry), entry)).collect()
+}
+
 #[test]
 fn every_format_gives_the_same_values() {
     let folder = Folder::new("formats");
@@ -345,21 +352,27 @@ fn every_format_gives_the_same_values() {
         documents.push((extension, document(&files[0], &files[1], &options)));
     }
     let (_, of_parquet) = &documents[0];
-    let measured = of_parquet["measurements"].as_array().expect("a list");
+    let measured = by_subject(
+        &of_parquet["measurements"],
+        &["feature", "window", "segment", "measure"],
+    );
     assert!(measured.len() > 500, "{} measurements", measured.len());
-    assert!(measured.iter().any(|m| m["segment"] == "origin=EWR"));
+    assert!(measured.values().any(|m| m["segment"] == "origin=EWR"));
     for (extension, other) in &documents[1..] {
-        for (a, b) in measured
-            .iter()
-            .zip(other["measurements"].as_array().expect("a list"))
-        {
-            assert_eq!(a, b, "{extension}");
-        }
-        assert_eq!(
-            of_parquet["measurements"].as_array().map(Vec::len),
-            other["measurements"].as_array().map(Vec::len)
+        let others = by_subject(
+            &other["measurements"],
+            &["feature", "window", "segment", "measure"],
         );
-        assert_eq!(of_parquet["schema"], other["schema"], "{extension}");
+        assert_eq!(others.len(), measured.len(), "{extension}");
+        for (subject, value) in &others {
+            assert_eq!(Some(value), measured.get(subject), "{extension}");
+        }
+        let key = ["feature", "window", "finding"];
+        assert_eq!(
+            by_subject(&of_parquet["schema"], &key),
+            by_subject(&other["schema"], &key),
+            "{extension}"
+        );
     }
     // Formats may be mixed, and one thread counts as several do.
     let mixed = document(
@@ -480,7 +493,7 @@ fn a_model_sets_types_limits_and_segments() {
     let folder = Folder::new("model");
     let model = "models:\n  - name: paint\n    task: regression\n    segments: [colour]\n    schema:\n      features:\n        \
                  amount: {type: number, min: 0, max: 50}\n        code: {type: category, categories: ['1', '2']}\n    \
-                 monitors:\n      - {name: skew, kind: schema, tolerance: 0.05, min_rows: 20}\n";
+                 monitors:\n      - {name: skew, kind: schema, window: day, tolerance: 0.05, min_rows: 20}\n";
     let model = folder.write("model.yaml", model);
     let reference = folder.write("reference.csv", rows_with(0.0, &["red", "blue"]));
     let named = format!("{}#paint", model.display());
