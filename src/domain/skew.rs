@@ -817,11 +817,18 @@ mod tests {
     }
 
     /// The kinds of finding about numbers, of windows and of the whole.
-    fn kinds(current: &[Value<'_>]) -> Vec<FindingKind> {
+    fn kinds(values: &[Value<'_>]) -> Vec<FindingKind> {
         let grid = grid();
         let (reference, before) = seen(&numbers(temperatures()), Some(&grid));
-        let (current, now) = seen(current, Some(&grid));
+        let (mut current, now) = seen(values, Some(&grid));
         let expected = before.evidence.expectation("temp").expect("it has values");
+        let (least, most) = (
+            expected.minimum.expect("known"),
+            expected.maximum.expect("known"),
+        );
+        let outside =
+            |value: &&Value<'_>| matches!(value, Value::Number(n) if *n < least || *n > most);
+        current.note_out_of_range(values.iter().filter(outside).count() as u64);
         let mut found = of_window(&expected, &reference, &current, None, TOLERANCE);
         found.extend(of_column(
             &expected,

@@ -452,3 +452,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_profile_without_quantiles_counts_the_same_and_survives_storage() {
+    let values: Vec<f64> = (0..1_000).map(|i| f64::from(i % 77) / 3.0).collect();
+    let grid = Grid::fit(&values, 64);
+    let with = numeric(&values, Some(&grid));
+    let mut without = FeatureProfile::numeric_without_quantiles(&grid);
+    without
+        .observe_numbers(&values, Some(&grid))
+        .expect("the same grid");
+    let stored = FeatureProfile::decode(&without.encode()).expect("just written");
+    for profile in [&without, &stored] {
+        assert_eq!(profile.cells(), with.cells());
+        assert_eq!(profile.valid(), 1_000);
+        assert_eq!(profile.quantile(0.5), None);
+    }
+    // Quantiles of a part would not be those of the whole.
+    for (one, other) in [(&with, &without), (&without, &with)] {
+        let both = merged(&[one, other]);
+        assert_eq!((both.valid(), both.quantile(0.5)), (2_000, None));
+    }
+}
