@@ -132,7 +132,7 @@ fn batch(random: &mut StdRng, rows: usize, shift: f64) -> anyhow::Result<RecordB
 /// Every fourth column has nulls in one of fifty rows.
 fn numbers(random: &mut StdRng, shape: Shape, number: usize, rows: usize, shift: f64) -> ArrayRef {
     let has_nulls = number % 4 == 1;
-    let mut value = |random: &mut StdRng| match shape {
+    let value = |random: &mut StdRng| match shape {
         Shape::Normal => 50.0 + 10.0 * (normal(random) + shift),
         Shape::LogNormal => (normal(random) + shift).exp(),
         Shape::Exponential => -(1.0 - random.random::<f64>()).ln() * (1.0 + shift),

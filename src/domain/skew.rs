@@ -573,7 +573,7 @@ pub fn of_column(
         && share_between(before.sample.values(), is) >= FINER
         && !is_constant(current)
     {
-        let was = was.map_or("finer than a millionth".to_owned(), |was| step_name(was));
+        let was = was.map_or("finer than a millionth".to_owned(), step_name);
         let detail = format!(
             "numbers come in steps of {}; in the reference {was}",
             step_name(is)
@@ -847,7 +847,8 @@ mod tests {
 
     #[test]
     fn a_change_of_unit_is_named() {
-        let cases: [(&str, fn(f64) -> f64); 4] = [
+        type Convert = fn(f64) -> f64;
+        let cases: [(&str, Convert); 4] = [
             ("× 1.8 + 32", |x| x * 1.8 + 32.0),
             ("× 100", |x| x * 100.0),
             ("× 1000", |x| x * 1_000.0),

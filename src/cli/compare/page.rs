@@ -7,6 +7,7 @@ use super::ranking::{Ranked, place, rank};
 use super::table::{short, summary, thousands};
 use super::window_name;
 use crate::domain::measurement::{Measure, Segment, Status};
+use crate::domain::schema::FeatureType;
 use crate::services::comparison::{CategoryShare, Comparison, Shape, SideSummary};
 
 /// So many features are drawn; the others are in the table.
@@ -338,7 +339,7 @@ const MEASURES: [(Measure, &str); 7] = [
 fn feature(at: usize, r: &Ranked<'_>) -> FeatureView {
     let (tone, status) = tone(r.status);
     let summary = r.summary;
-    let numeric = summary.feature_type.is_some_and(|t| t.is_numeric());
+    let numeric = summary.feature_type.is_some_and(FeatureType::is_numeric);
     let kind = summary.feature_type.map_or("no values", |t| t.as_str());
     let (histogram, bars) = match &summary.shape {
         Some(Shape::Numbers {

@@ -36,6 +36,9 @@ impl Ranked<'_> {
     }
 }
 
+/// A feature's measures by group of rows.
+type Groups<'a> = BTreeMap<(Option<Window>, &'a Segment), Vec<&'a Measurement>>;
+
 /// What comes first: drift, then what could not be computed, then what is too little to say, then what is well.
 pub(super) fn severity(status: Status) -> u8 {
     match status {
@@ -48,8 +51,7 @@ pub(super) fn severity(status: Status) -> u8 {
 
 /// All features, worst first; those equally bad by their stability index, then by name.
 pub(super) fn rank(comparison: &Comparison) -> Vec<Ranked<'_>> {
-    let mut groups: BTreeMap<&str, BTreeMap<(Option<Window>, &Segment), Vec<&Measurement>>> =
-        BTreeMap::new();
+    let mut groups: BTreeMap<&str, Groups<'_>> = BTreeMap::new();
     for measurement in &comparison.measurements {
         let group = (measurement.window, &measurement.segment);
         let of_feature = groups.entry(&measurement.feature).or_default();
@@ -73,10 +75,7 @@ pub(super) fn rank(comparison: &Comparison) -> Vec<Ranked<'_>> {
     ranked
 }
 
-fn standing<'a>(
-    summary: &'a FeatureSummary,
-    groups: BTreeMap<(Option<Window>, &'a Segment), Vec<&'a Measurement>>,
-) -> Ranked<'a> {
+fn standing<'a>(summary: &'a FeatureSummary, groups: Groups<'a>) -> Ranked<'a> {
     let psi = |measured: &[&Measurement]| {
         measured
             .iter()

@@ -314,15 +314,16 @@ impl Rows<'_> {
     }
 }
 
-/// Shows every batch's columns to their states, in the order of the file: `observe` is called with a state, its
-/// place, its column, and the first row and number of rows of the batch.
+/// What is done with a state, its place, its column, and the first row and number of rows of a batch.
+type Observe<'a, S> =
+    dyn Fn(&mut S, usize, &ColumnData, (usize, usize)) -> Result<(), ComparisonError> + Sync + 'a;
+
+/// Shows every batch's columns to their states, in the order of the file.
 fn each_column<S: Send>(
     source: Rows<'_>,
     states: Vec<S>,
     threads: usize,
-    observe: &(
-         dyn Fn(&mut S, usize, &ColumnData, (usize, usize)) -> Result<(), ComparisonError> + Sync
-     ),
+    observe: &Observe<'_, S>,
     each_batch: &mut dyn FnMut(&Arc<Batch>),
 ) -> Result<Vec<S>, ComparisonError> {
     let mut places: Vec<(usize, S)> = states.into_iter().enumerate().collect();
@@ -380,9 +381,7 @@ fn show<S>(
     places: &mut [(usize, S)],
     batch: &Batch,
     first: usize,
-    observe: &(
-         dyn Fn(&mut S, usize, &ColumnData, (usize, usize)) -> Result<(), ComparisonError> + Sync
-     ),
+    observe: &Observe<'_, S>,
 ) -> Result<(), ComparisonError> {
     places
         .iter_mut()
