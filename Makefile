@@ -2,7 +2,7 @@
 # ARGS passes arguments on: make demo ARGS=--hands-on, make test ARGS=alerting.
 
 .DEFAULT_GOAL := help
-.PHONY: demo test test-crash lint bench bench-ingest assets sqlx help
+.PHONY: demo test test-crash lint bench bench-ingest bench-stats assets sqlx help
 
 demo: ## Live through a year of a real model in about a minute, then stay up to look around
 	@scripts/setup demo
@@ -26,6 +26,9 @@ bench: ## Measure everything, and print each figure with its goal; about a quart
 bench-ingest: ## Measure the intake beside COPY by hand; ARGS=--help lists the parts
 	@scripts/setup bench
 	cargo bench --bench ingest -- $(ARGS)
+
+bench-stats: ## Compare two files beside the peers installed by scripts/peers; ARGS=--help lists the parts
+	cargo bench --bench stats -- $(ARGS)
 
 assets: ## Fetch the pinned third-party scripts into assets/vendor anew
 	@scripts/assets

@@ -7,6 +7,7 @@
 mod apply;
 mod check;
 mod client;
+pub mod compare;
 pub mod directory;
 mod import;
 mod parts;
@@ -101,6 +102,8 @@ pub struct ServerOptions {
 pub enum ClientCommand {
     /// Send files of predictions or labels
     Import(ImportOptions),
+    /// Compare two files of rows, offline: drift, schema skew, and what they look like
+    Compare(compare::CompareOptions),
     /// Check a configuration directory, offline
     Check {
         /// The directory
@@ -260,6 +263,7 @@ pub enum RunCommand {
 pub async fn run(command: ClientCommand) -> anyhow::Result<ExitCode> {
     match command {
         ClientCommand::Import(options) => import::run(&options).await,
+        ClientCommand::Compare(options) => Ok(compare::run(&options)),
         ClientCommand::Check { directory } => check::run(&directory),
         ClientCommand::Apply { directory, server } => apply::run(&directory, &server).await,
         ClientCommand::Model(command) => add_model(command).await,

@@ -138,80 +138,153 @@ pub fn infer(columns: &[Column]) -> Vec<FeatureExpectation> {
     columns.iter().filter_map(infer_one).collect()
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a share and a range need no more than a double's digits"
-)]
 fn infer_one(column: &Column) -> Option<FeatureExpectation> {
-    let (mut absent, mut nulls, mut whole, mut fractional, mut flags, mut instants) =
-        (0, 0, 0, 0, 0, 0);
-    let texts: BTreeSet<&str> = column.texts().iter().map(String::as_str).collect();
-    let mut numbers: Vec<f64> = Vec::new();
-    let mut text_values = 0;
+    let mut evidence = Evidence::default();
     for value in column.iter() {
-        match value {
-            Value::Absent => absent += 1,
-            Value::Null => nulls += 1,
-            Value::Integer(n) => {
-                whole += 1;
-                numbers.push(n as f64);
-            }
-            Value::Number(n) => {
-                fractional += 1;
-                numbers.push(n);
-            }
-            Value::Boolean(_) => flags += 1,
-            Value::Timestamp(at) => {
-                instants += 1;
-                numbers.push(at.timestamp() as f64);
-            }
-            Value::Text(_) => text_values += 1,
+        evidence.observe(&value);
+    }
+    evidence.expectation(&column.name)
+}
+
+/// What the values of a feature say about it, gathered value by value or batch by batch; of a file larger than
+/// memory as of a few rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evidence {
+    pub rows: u64,
+    pub absent: u64,
+    pub nulls: u64,
+    /// Values of an integer type.
+    pub integers: u64,
+    /// Values of a floating-point type.
+    pub numbers: u64,
+    pub booleans: u64,
+    pub timestamps: u64,
+    pub texts: u64,
+    /// The different texts, until there are too many for categories.
+    pub categories: BTreeSet<String>,
+    /// The extremes of the finite numbers; infinite, the wrong way round, without any.
+    pub minimum: f64,
+    pub maximum: f64,
+}
+
+impl Default for Evidence {
+    fn default() -> Self {
+        Self {
+            rows: 0,
+            absent: 0,
+            nulls: 0,
+            integers: 0,
+            numbers: 0,
+            booleans: 0,
+            timestamps: 0,
+            texts: 0,
+            categories: BTreeSet::new(),
+            minimum: f64::INFINITY,
+            maximum: f64::NEG_INFINITY,
         }
     }
-    let most = [whole + fractional, flags, instants, text_values]
-        .into_iter()
-        .max()
-        .filter(|most| *most > 0)?;
-    let feature_type = if most == whole + fractional {
-        if fractional > 0 {
-            FeatureType::Number
-        } else {
-            FeatureType::Integer
+}
+
+impl Evidence {
+    /// Takes a value into account.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a range needs no more than a double's digits"
+    )]
+    pub fn observe(&mut self, value: &Value<'_>) {
+        match value {
+            Value::Absent => self.absent += 1,
+            Value::Null => self.nulls += 1,
+            Value::Integer(n) => {
+                self.integers += 1;
+                self.extend_range(*n as f64);
+            }
+            Value::Number(n) => {
+                self.numbers += 1;
+                self.extend_range(*n);
+            }
+            Value::Boolean(_) => self.booleans += 1,
+            Value::Timestamp(at) => {
+                self.timestamps += 1;
+                self.extend_range(at.timestamp() as f64);
+            }
+            Value::Text(text) => {
+                self.texts += 1;
+                self.observe_text(text);
+            }
         }
-    } else if most == flags {
-        FeatureType::Boolean
-    } else if most == instants {
-        FeatureType::Timestamp
-    } else if texts.len() <= MAX_CATEGORIES {
-        FeatureType::Category
-    } else {
-        FeatureType::Text
-    };
-    let finite = numbers.iter().copied().filter(|n| n.is_finite());
-    let present = column.len() - absent;
-    let null_share = if present > 0 {
-        nulls as f64 / present as f64
-    } else {
-        0.0
-    };
-    Some(FeatureExpectation {
-        feature: column.name.clone(),
-        feature_type,
-        required: absent == 0,
-        minimum: finite
-            .clone()
-            .reduce(f64::min)
-            .filter(|_| feature_type.is_numeric()),
-        maximum: finite
-            .reduce(f64::max)
-            .filter(|_| feature_type.is_numeric()),
-        categories: match feature_type {
-            FeatureType::Category => Some(texts.into_iter().map(str::to_owned).collect()),
-            FeatureType::Boolean => Some(vec!["false".to_owned(), "true".to_owned()]),
-            _ => None,
-        },
-        max_null_share: (null_share * 2.0).max(null_share + NULL_SLACK).min(1.0),
-    })
+        self.rows += 1;
+    }
+
+    /// Notes a text without counting it.
+    pub fn observe_text(&mut self, text: &str) {
+        if self.categories.len() <= MAX_CATEGORIES && !self.categories.contains(text) {
+            self.categories.insert(text.to_owned());
+        }
+    }
+
+    /// Widens the range by a number; those that are not finite are passed over.
+    pub fn extend_range(&mut self, number: f64) {
+        if number.is_finite() {
+            self.minimum = self.minimum.min(number);
+            self.maximum = self.maximum.max(number);
+        }
+    }
+
+    /// The type that most of the telling values are of; `None` without any.
+    #[must_use]
+    pub fn feature_type(&self) -> Option<FeatureType> {
+        let numeric = self.integers + self.numbers;
+        let most = [numeric, self.booleans, self.timestamps, self.texts]
+            .into_iter()
+            .max()
+            .filter(|most| *most > 0)?;
+        Some(if most == numeric {
+            if self.numbers > 0 {
+                FeatureType::Number
+            } else {
+                FeatureType::Integer
+            }
+        } else if most == self.booleans {
+            FeatureType::Boolean
+        } else if most == self.timestamps {
+            FeatureType::Timestamp
+        } else if self.categories.len() <= MAX_CATEGORIES {
+            FeatureType::Category
+        } else {
+            FeatureType::Text
+        })
+    }
+
+    /// What to expect of a feature with these values; `None` without a single telling value.
+    #[must_use]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a share needs no more than a double's digits"
+    )]
+    pub fn expectation(&self, feature: &str) -> Option<FeatureExpectation> {
+        let feature_type = self.feature_type()?;
+        let has_range = feature_type.is_numeric() && self.minimum <= self.maximum;
+        let present = self.rows - self.absent;
+        let null_share = if present > 0 {
+            self.nulls as f64 / present as f64
+        } else {
+            0.0
+        };
+        Some(FeatureExpectation {
+            feature: feature.to_owned(),
+            feature_type,
+            required: self.absent == 0,
+            minimum: has_range.then_some(self.minimum),
+            maximum: has_range.then_some(self.maximum),
+            categories: match feature_type {
+                FeatureType::Category => Some(self.categories.iter().cloned().collect()),
+                FeatureType::Boolean => Some(vec!["false".to_owned(), "true".to_owned()]),
+                _ => None,
+            },
+            max_null_share: (null_share * 2.0).max(null_share + NULL_SLACK).min(1.0),
+        })
+    }
 }
 
 #[cfg(test)]

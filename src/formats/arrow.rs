@@ -108,6 +108,18 @@ impl<'a> CellColumn<'a> {
     }
 }
 
+/// Calls with each value of an array whose type has a reader; with null for others.
+pub(super) fn each_cell<'a>(array: &'a ArrayRef, mut each: impl FnMut(Raw<'a>)) {
+    let read = reader_of(array.data_type()).unwrap_or(|_, _| Raw::Null);
+    let column = CellColumn {
+        field: Field::Feature(0),
+        array: array.as_ref(),
+        read,
+        places: places(array.as_ref()),
+    };
+    (0..array.len()).for_each(|row| each(column.cell(row)));
+}
+
 fn places(array: &dyn Array) -> Option<Vec<usize>> {
     let dictionary = array.as_any_dictionary_opt()?;
     // Without values, every row is null.
@@ -246,7 +258,7 @@ pub(super) fn locate_columns(
     Ok(columns)
 }
 
-fn reader_of(data_type: &DataType) -> Option<ReadCell> {
+pub(super) fn reader_of(data_type: &DataType) -> Option<ReadCell> {
     Some(match data_type {
         DataType::Null => |_, _| Raw::Null,
         DataType::Boolean => |array, row| Raw::Boolean(array.as_boolean().value(row)),

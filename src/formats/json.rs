@@ -248,7 +248,7 @@ fn read_row(
 }
 
 /// `offset` is where the row starts in the body, for messages.
-fn parse_row(row: &[u8], offset: usize) -> Result<Entries<'_>, Fault> {
+pub(super) fn parse_row(row: &[u8], offset: usize) -> Result<Entries<'_>, Fault> {
     let plain = std::str::from_utf8(row).ok().and_then(plain::read);
     plain.map_or_else(|| parse_any_row(row, offset), Ok)
 }

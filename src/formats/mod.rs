@@ -7,7 +7,8 @@
 //!
 //! A row that is wrong is refused alone, with its line, field and cause; a [`FormatError`] is only for bodies
 //! of which no row can be trusted. Decoders are pure and hold the whole batch; how large one may become is
-//! bounded by [`Limits`], because a compressed or sparse body can unfold to many times its size.
+//! bounded by [`Limits`], because a compressed or sparse body can unfold to many times its size. Files of any
+//! size, which need no rules about predictions, are read by [`table`].
 
 mod arrow;
 mod csv;
@@ -17,6 +18,7 @@ mod names;
 mod parquet;
 mod predictions;
 mod raw;
+pub mod table;
 
 use std::path::Path;
 

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::profiling::Yardstick;
+use super::profiling::{LATENCY, Yardstick};
 use super::{Bounds, Error, Services, alerting, configuration, recount};
 use crate::domain::definitions::{MonitorDef, MonitorKind};
 use crate::domain::ids::{BaselineId, ModelId, VersionId};
@@ -212,8 +212,12 @@ impl Subject<'_> {
             };
             let features = current.profiles.entry(segment).or_default();
             match features.entry(feature) {
-                std::collections::btree_map::Entry::Vacant(entry) => {
+                // Only of the latency quantiles are told.
+                std::collections::btree_map::Entry::Vacant(entry) if entry.key() == LATENCY => {
                     entry.insert(profile);
+                }
+                std::collections::btree_map::Entry::Vacant(entry) => {
+                    entry.insert(profile.without_quantiles());
                 }
                 std::collections::btree_map::Entry::Occupied(mut entry) => {
                     if let Err(error) = entry.get_mut().merge(&profile) {

@@ -7,6 +7,7 @@ pub mod alerting;
 pub mod baselines;
 pub mod bounds;
 mod coalescing;
+pub mod comparison;
 pub mod configuration;
 pub mod delivery;
 pub mod error;

@@ -3,18 +3,19 @@
 //! value counts the same wherever it comes from.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::Error;
 use crate::domain::batch::Output;
-use crate::domain::columns::{Column, Kind, TextColumn, Value};
+use crate::domain::columns::{Column, TextColumn, Value};
 use crate::domain::ids::{GridId, ModelId, VersionId};
 use crate::domain::measurement::Segment;
 use crate::domain::model::Task;
-use crate::domain::schema::{FeatureExpectation, FeatureType};
+use crate::domain::schema::FeatureExpectation;
+use crate::domain::yardstick::FeatureYardstick;
 use crate::stats::grid::Grid;
 use crate::stats::profile::{Counts, FeatureProfile, ProfileError};
 use crate::storage::baselines::{self, Schema, StoredGrid};
@@ -32,13 +33,6 @@ pub const LATENCY: &str = "latency()";
 pub struct Yardstick {
     pub grid_id: Option<GridId>,
     features: HashMap<String, FeatureYardstick>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct FeatureYardstick {
-    expectation: Option<FeatureExpectation>,
-    categories: Option<HashSet<String>>,
-    grid: Option<Grid>,
 }
 
 impl Yardstick {
@@ -59,12 +53,8 @@ impl Yardstick {
     pub fn new(schema: Option<&Schema>, grid: Option<&StoredGrid>) -> Result<Self, Error> {
         let mut features: HashMap<String, FeatureYardstick> = HashMap::new();
         for expectation in schema.iter().flat_map(|s| &s.features) {
-            let entry = features.entry(expectation.feature.clone()).or_default();
-            entry.categories = expectation
-                .categories
-                .as_ref()
-                .map(|known| known.iter().cloned().collect());
-            entry.expectation = Some(expectation.clone());
+            let feature = FeatureYardstick::new(Some(expectation.clone()), None);
+            features.insert(expectation.feature.clone(), feature);
         }
         for feature in grid
             .iter()
@@ -73,7 +63,8 @@ impl Yardstick {
         {
             let cells = Grid::from_edges(feature.edges.clone(), feature.decile_edges.clone())
                 .map_err(Error::internal)?;
-            features.entry(feature.feature.clone()).or_default().grid = Some(cells);
+            let entry = features.entry(feature.feature.clone()).or_default();
+            entry.grid = Some(cells);
         }
         Ok(Self {
             grid_id: grid.map(|g| g.grid_id),
@@ -115,183 +106,14 @@ impl Yardstick {
         self.features.get(feature)?.grid.as_ref()
     }
 
-    /// Counts the values that rows of a batch have of a feature. The schema says whether they are numbers or
-    /// categories; without one the first telling value does. That a row lacks a feature counts only where the
-    /// feature is expected: which rows share a batch with one that brings something else is chance, and must not
-    /// show in the counts.
+    /// Counts the values that rows of a batch have of a feature, as [`FeatureYardstick::profile`] does.
     ///
     /// # Errors
     /// When the profile counts something of another kind.
     pub fn profile(&self, column: &Column, rows: &[usize]) -> Result<FeatureProfile, Error> {
         let unknown = FeatureYardstick::default();
         let yardstick = self.features.get(&column.name).unwrap_or(&unknown);
-        let kinds = column.kinds();
-        let numeric = match yardstick.expected() {
-            Some(feature_type) => feature_type.is_numeric(),
-            None => {
-                let mut telling = rows.iter().filter_map(|row| is_numeric(kinds[*row]));
-                yardstick.grid.is_some() || telling.next().unwrap_or(true)
-            }
-        };
-        let counted = if numeric {
-            yardstick.profile_numbers(column, rows)
-        } else {
-            yardstick.profile_categories(column, rows)
-        };
-        counted.map_err(Error::internal)
-    }
-}
-
-impl FeatureYardstick {
-    fn expected(&self) -> Option<FeatureType> {
-        self.expectation.as_ref().map(|e| e.feature_type)
-    }
-
-    fn profile_numbers(
-        &self,
-        column: &Column,
-        rows: &[usize],
-    ) -> Result<FeatureProfile, ProfileError> {
-        let expected = self.expected();
-        let any_number = matches!(expected, Some(FeatureType::Number) | None);
-        let (kinds, bits) = (column.kinds(), column.bits());
-        let mut profile = FeatureProfile::numeric(self.grid.as_ref());
-        let mut numbers = Vec::with_capacity(rows.len());
-        for &row in rows {
-            if any_number && kinds[row] == Kind::Number {
-                numbers.push(f64::from_bits(bits[row]));
-                continue;
-            }
-            match read(&column.get(row), expected, true) {
-                Reading::Number(number) => numbers.push(number),
-                other => self.note(&mut profile, &other)?,
-            }
-        }
-        profile.observe_numbers(&numbers, self.grid.as_ref())?;
-        let out_of_range = numbers.iter().filter(|n| self.is_out_of_range(**n));
-        profile.note_out_of_range(out_of_range.count() as u64);
-        Ok(profile)
-    }
-
-    fn profile_categories(
-        &self,
-        column: &Column,
-        rows: &[usize],
-    ) -> Result<FeatureProfile, ProfileError> {
-        let expected = self.expected();
-        let any_text = matches!(
-            expected,
-            Some(FeatureType::Category | FeatureType::Text) | None
-        );
-        let (kinds, bits) = (column.kinds(), column.bits());
-        let mut profile = FeatureProfile::categorical();
-        // Each text is looked up once, however many rows have it.
-        let mut tallies = vec![0_u64; column.texts().len()];
-        for &row in rows {
-            let tally = usize::try_from(bits[row])
-                .ok()
-                .filter(|_| any_text && kinds[row] == Kind::Text)
-                .and_then(|place| tallies.get_mut(place));
-            match tally {
-                Some(tally) => *tally += 1,
-                None => self.note(&mut profile, &read(&column.get(row), expected, false))?,
-            }
-        }
-        for (text, rows) in column.texts().iter().zip(tallies) {
-            self.count_category(&mut profile, text, rows)?;
-        }
-        Ok(profile)
-    }
-
-    fn note(&self, profile: &mut FeatureProfile, reading: &Reading) -> Result<(), ProfileError> {
-        match reading {
-            Reading::Absent if self.expectation.is_none() => {}
-            Reading::Absent => profile.observe_absent(1),
-            Reading::Null => profile.observe_null(1),
-            Reading::Category(category) => self.count_category(profile, category, 1)?,
-            Reading::Mismatch | Reading::Number(_) => profile.observe_mismatch(1),
-        }
-        Ok(())
-    }
-
-    fn count_category(
-        &self,
-        profile: &mut FeatureProfile,
-        category: &str,
-        rows: u64,
-    ) -> Result<(), ProfileError> {
-        profile.observe_category(category, rows)?;
-        if self.is_unseen(category) {
-            profile.note_unseen(rows);
-        }
-        Ok(())
-    }
-
-    fn is_out_of_range(&self, number: f64) -> bool {
-        self.expectation.as_ref().is_some_and(|e| {
-            e.minimum.is_some_and(|minimum| number < minimum)
-                || e.maximum.is_some_and(|maximum| number > maximum)
-        })
-    }
-
-    fn is_unseen(&self, category: &str) -> bool {
-        self.categories
-            .as_ref()
-            .is_some_and(|known| !known.contains(category))
-    }
-}
-
-enum Reading<'v> {
-    Absent,
-    Null,
-    Mismatch,
-    Number(f64),
-    Category(std::borrow::Cow<'v, str>),
-}
-
-/// Whether a value tells that its feature is numeric; nothing for null and absent.
-fn is_numeric(kind: Kind) -> Option<bool> {
-    match kind {
-        Kind::Absent | Kind::Null => None,
-        Kind::Number | Kind::Integer | Kind::Timestamp => Some(true),
-        Kind::Boolean | Kind::Text => Some(false),
-    }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "profiles count in doubles; rows keep the integer"
-)]
-fn read<'v>(value: &'v Value<'_>, expected: Option<FeatureType>, numeric: bool) -> Reading<'v> {
-    use FeatureType::{Boolean, Category, Integer, Number, Text, Timestamp};
-    let any_number = matches!(expected, Some(Number) | None) && numeric;
-    match value {
-        Value::Absent => Reading::Absent,
-        Value::Null => Reading::Null,
-        Value::Number(n) if any_number => Reading::Number(*n),
-        Value::Number(n) if expected == Some(Integer) && (n.fract() == 0.0 || !n.is_finite()) => {
-            Reading::Number(*n)
-        }
-        Value::Integer(n) if any_number || expected == Some(Integer) => Reading::Number(*n as f64),
-        Value::Integer(n) if expected == Some(Category) => Reading::Category(n.to_string().into()),
-        Value::Boolean(b)
-            if matches!(expected, Some(Boolean | Category)) || (expected.is_none() && !numeric) =>
-        {
-            Reading::Category(if *b { "true" } else { "false" }.into())
-        }
-        Value::Text(t)
-            if matches!(expected, Some(Category | Text)) || (expected.is_none() && !numeric) =>
-        {
-            Reading::Category(t.as_ref().into())
-        }
-        Value::Text(t) if expected == Some(Timestamp) => DateTime::parse_from_rfc3339(t)
-            .map_or(Reading::Mismatch, |at| {
-                Reading::Number(at.timestamp() as f64)
-            }),
-        Value::Timestamp(at) if expected == Some(Timestamp) || any_number => {
-            Reading::Number(at.timestamp() as f64)
-        }
-        _ => Reading::Mismatch,
+        yardstick.profile(column, rows).map_err(Error::internal)
     }
 }
 
@@ -586,6 +408,7 @@ pub fn latency_column(latencies: impl Iterator<Item = Option<f64>>) -> Column {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::schema::FeatureType;
 
     fn expectation(feature: &str, feature_type: FeatureType) -> FeatureExpectation {
         FeatureExpectation {

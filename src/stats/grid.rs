@@ -23,6 +23,75 @@ pub struct Grid {
     edges: Vec<f64>,
     decile_edges: Vec<f64>,
     fingerprint: u32,
+    index: Index,
+}
+
+/// Where to look for a value among the edges: the axis in equal slots, and the number of edges before each. With
+/// about one edge a slot a value's cell is found in a few steps instead of a search through all edges.
+#[derive(Debug, Clone, PartialEq)]
+struct Index {
+    lowest: f64,
+    slots_per_unit: f64,
+    /// For each slot, the edges before it; and all edges, at the end.
+    before: Box<[u16]>,
+    /// The edges, and infinity behind them.
+    edges: Box<[f64]>,
+}
+
+/// Slots for each edge, so that few slots have more than one.
+const SLOTS_PER_EDGE: usize = 8;
+
+impl Index {
+    fn of(edges: &[f64]) -> Self {
+        let (Some(&lowest), Some(&highest)) = (edges.first(), edges.last()) else {
+            return Self {
+                lowest: 0.0,
+                slots_per_unit: 0.0,
+                before: Box::new([0, 0]),
+                edges: Box::new([f64::INFINITY]),
+            };
+        };
+        let slots = edges.len() * SLOTS_PER_EDGE;
+        let slots_per_unit = slots as f64 / (highest - lowest);
+        let mut index = Self {
+            lowest,
+            // With a span of zero, or too wide for a double, everything is in one slot.
+            slots_per_unit: if slots_per_unit.is_normal() {
+                slots_per_unit
+            } else {
+                0.0
+            },
+            before: vec![0; slots + 1].into_boxed_slice(),
+            edges: edges.iter().copied().chain([f64::INFINITY]).collect(),
+        };
+        for edge in edges {
+            let slot = index.slot_of(*edge);
+            index.before[slot + 1] += 1;
+        }
+        for slot in 1..=slots {
+            index.before[slot] += index.before[slot - 1];
+        }
+        index
+    }
+
+    /// The slot of a value. Subtraction and multiplication keep order, so an edge in an earlier slot is less than
+    /// the value, and one in a later slot is greater.
+    fn slot_of(&self, value: f64) -> usize {
+        let slot = ((value - self.lowest) * self.slots_per_unit) as usize;
+        slot.min(self.before.len() - 2)
+    }
+
+    /// The number of edges less than a value.
+    fn cell_of(&self, value: f64) -> usize {
+        let slot = self.slot_of(value);
+        let before = usize::from(self.before[slot]);
+        let after = usize::from(self.before[slot + 1]);
+        if after - before <= 1 {
+            // The next edge, in whichever slot it is.
+            return before + usize::from(self.edges[before] < value);
+        }
+        before + self.edges[before..after].partition_point(|edge| *edge < value)
+    }
 }
 
 /// Why stored edges are not a grid.
@@ -95,6 +164,7 @@ impl Grid {
         let bytes: Vec<u8> = edges.iter().flat_map(|edge| edge.to_le_bytes()).collect();
         Self {
             fingerprint: crc32c::crc32c(&bytes),
+            index: Index::of(&edges),
             edges,
             decile_edges,
         }
@@ -131,7 +201,7 @@ impl Grid {
     /// The cell of a value. NaN has no order and falls into cell 0: count it elsewhere.
     #[must_use]
     pub fn cell_of(&self, value: f64) -> usize {
-        self.edges.partition_point(|edge| *edge < value)
+        self.index.cell_of(value)
     }
 
     /// The lower (excluded) and upper (included) end of a cell; the outer cells end at infinity.
@@ -184,8 +254,56 @@ fn sorted_finite(values: &[f64]) -> Vec<f64> {
         .filter(|value| value.is_finite())
         .map(|value| value + 0.0)
         .collect();
-    sorted.sort_unstable_by(f64::total_cmp);
+    sort(&mut sorted);
     sorted
+}
+
+/// Sorts as [`f64::total_cmp`] orders. Many numbers are first put into the order of their upper bits by counting
+/// them (LSD radix sort, three digits of eleven bits), which leaves next to nothing to compare.
+fn sort(numbers: &mut [f64]) {
+    const WORTH_IT: usize = 1 << 14;
+    const DIGIT: u32 = 11;
+    const SHIFTS: [u32; 3] = [64 - 3 * DIGIT, 64 - 2 * DIGIT, 64 - DIGIT];
+    const VALUES: usize = 1 << DIGIT;
+    if numbers.len() < WORTH_IT {
+        numbers.sort_unstable_by(f64::total_cmp);
+        return;
+    }
+    let digit = |key: u64, shift: u32| (key >> shift) as usize & (VALUES - 1);
+    let mut keys: Vec<u64> = numbers.iter().map(|number| ordered_bits(*number)).collect();
+    let mut places = [[0_u32; VALUES]; SHIFTS.len()];
+    for key in &keys {
+        for (places, shift) in places.iter_mut().zip(SHIFTS) {
+            places[digit(*key, shift)] += 1;
+        }
+    }
+    let mut sorted = vec![0; keys.len()];
+    for (places, shift) in places.iter_mut().zip(SHIFTS) {
+        let mut next = 0;
+        for place in places.iter_mut() {
+            next += std::mem::replace(place, next);
+        }
+        for key in &keys {
+            let place = &mut places[digit(*key, shift)];
+            sorted[*place as usize] = *key;
+            *place += 1;
+        }
+        std::mem::swap(&mut keys, &mut sorted);
+    }
+    for alike in keys.chunk_by_mut(|a, b| a >> SHIFTS[0] == b >> SHIFTS[0]) {
+        if alike.len() > 1 {
+            alike.sort_unstable();
+        }
+    }
+    for (number, key) in numbers.iter_mut().zip(keys) {
+        *number = f64::from_bits(key ^ (((!key).cast_signed() >> 63).cast_unsigned() | 1 << 63));
+    }
+}
+
+/// Bits whose order as integers is that of the numbers: the sign turned, and of negative ones everything.
+fn ordered_bits(number: f64) -> u64 {
+    let bits = number.to_bits();
+    bits ^ ((bits.cast_signed() >> 63).cast_unsigned() | 1 << 63)
 }
 
 /// Whether there are no more than `limit` distinct values.
@@ -333,6 +451,56 @@ mod tests {
         );
         let many: Vec<f64> = (0..5_000).map(f64::from).collect();
         assert_eq!(build(&many, &[]), Err(GridError::TooManyEdges(5_000)));
+    }
+
+    #[test]
+    fn many_numbers_are_sorted_as_few_are() {
+        let mut random = 1_u64;
+        let mut many: Vec<f64> = (0..40_000)
+            .map(|i| {
+                random = random
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                match i % 4 {
+                    0 => (random >> 40) as f64,
+                    1 => -((random >> 30) as f64) * 1e-300,
+                    2 => f64::from_bits(random & !(0x7ff << 52) | ((random >> 53) % 0x7ff) << 52),
+                    _ => 7.0,
+                }
+            })
+            .filter(|number| number.is_finite())
+            .collect();
+        many.extend([f64::MIN, f64::MAX, 0.0, f64::MIN_POSITIVE]);
+        let mut expected = many.clone();
+        expected.sort_by(f64::total_cmp);
+        sort(&mut many);
+        assert!(
+            many.iter()
+                .zip(&expected)
+                .all(|(a, b)| a.to_bits() == b.to_bits())
+        );
+    }
+
+    #[test]
+    fn a_cell_is_found_by_the_index_as_by_searching_all_edges() {
+        let skewed: Vec<f64> = (0..4_000).map(|i| (f64::from(i) / 150.0).exp()).collect();
+        let baselines = [
+            vec![f64::MIN, -1.0, 0.0, 1e-308, 5e-324, f64::MAX],
+            vec![5.0; 10],
+            vec![1.0, 1.0_f64.next_up(), 1.0_f64.next_down()],
+            skewed,
+        ];
+        for baseline in &baselines {
+            let grid = Grid::fit(baseline, 256);
+            let near = baseline
+                .iter()
+                .flat_map(|v| [v.next_down(), *v, v.next_up(), v * 0.99, -v]);
+            let far = [f64::NEG_INFINITY, f64::INFINITY, f64::NAN, 0.0, -0.0, 1e300];
+            for value in near.chain(far) {
+                let searched = grid.edges.partition_point(|edge| *edge < value);
+                assert_eq!(grid.cell_of(value), searched, "{value:e}");
+            }
+        }
     }
 
     proptest! {

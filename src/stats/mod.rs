@@ -31,6 +31,7 @@ pub mod reading;
 pub mod samples;
 pub mod tails;
 pub mod text;
+pub mod thinning;
 pub mod uncertainty;
 
 pub use drift::{Comparison, Distance, KolmogorovSmirnov, NotDefined};

@@ -19,7 +19,7 @@ mod yaml;
 use serde::{Deserialize, Serialize};
 
 pub use model::{BaselineDef, BaselineSource, ModelDef, MonitorDef, MonitorKind, SchemaDef};
-pub use problem::{Problem, check_report};
+pub use problem::{Problem, check_report, did_you_mean};
 pub use receiver::{Channel, ProjectDef, ReceiverDef};
 pub use references::bounds;
 

@@ -73,7 +73,8 @@ impl Sink {
 
 /// The word of `known` that `word` is probably a misspelling of, as the end of a sentence; empty when none is
 /// near.
-pub(super) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+#[must_use]
+pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let allowed = (word.chars().count() / 3).clamp(1, 3);
     known
         .into_iter()

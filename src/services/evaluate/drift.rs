@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use sqlx::PgConnection;
 
 use super::{Profiles, Subject};
-use crate::domain::measurement::{Better, Measure, Measurement, Recipe, Segment, Status};
+use crate::domain::drift::{Judged, is_of_the_profiles};
+use crate::domain::measurement::{Measure, Measurement, Recipe, Segment};
 use crate::services::Error;
 use crate::services::profiling::LATENCY;
 use crate::stats::profile::{FeatureProfile, ProfileKind};
-use crate::stats::{DriftMeasure, NotDefined, PValue, Reading, Readings};
+use crate::stats::{DriftMeasure, NotDefined, Reading, Readings};
 use crate::storage::baselines;
 
 /// The distances of every feature of the baseline, and of the prediction, in every segment it knows.
@@ -136,21 +137,6 @@ fn of_feature(
     values
 }
 
-/// Whether a cause is about the two profiles rather than about one measure.
-fn is_of_the_profiles(cause: NotDefined) -> bool {
-    match cause {
-        NotDefined::NoReferenceValues
-        | NotDefined::NoCurrentValues
-        | NotDefined::DifferentKinds
-        | NotDefined::OtherGrid => true,
-        NotDefined::NoOrder
-        | NotDefined::OneBin
-        | NotDefined::BeyondRange
-        | NotDefined::NoReferenceRows
-        | NotDefined::NoCurrentRows => false,
-    }
-}
-
 fn compared(
     subject: &Subject<'_>,
     segment: &Segment,
@@ -158,45 +144,18 @@ fn compared(
     measure: Measure,
     reading: &Reading,
 ) -> Measurement {
-    let mut value = Measurement {
-        value: Some(reading.value),
-        interval: reading.interval,
-        p_value: reading.p_value.map(PValue::value),
+    let threshold = subject.monitor.thresholds.get(&measure).copied();
+    let judged = Judged::of(measure, reading, threshold, subject.monitor.min_rows);
+    Measurement {
+        value: judged.value,
+        interval: judged.interval,
+        p_value: judged.p_value,
         current_rows: reading.current_values,
         reference_rows: reading.reference_values,
         baseline_id: subject.baseline_id(),
-        recipe: Recipe {
-            method: reading.method.clone(),
-            bins: reading.bins,
-            error_bound: reading.error_bound,
-            noise_floor: reading.noise_floor,
-            threshold: subject.monitor.thresholds.get(&measure).copied(),
-            ..Recipe::default()
-        },
+        status: judged.status,
+        recipe: judged.recipe,
         ..subject.blank(segment, feature, measure)
-    };
-    value.status = status(subject, &value);
-    if value.status == Status::Insufficient {
-        value.recipe.cause = Some(format!("fewer than {} values", subject.monitor.min_rows));
-    }
-    value
-}
-
-/// A distance is drift only when it is beyond the threshold and beyond what chance alone would give. A change
-/// that can go either way is held against the threshold by its size.
-fn status(subject: &Subject<'_>, value: &Measurement) -> Status {
-    let enough = value.current_rows.min(value.reference_rows) >= subject.monitor.min_rows;
-    let either_way = value.measure.better() == Better::Zero;
-    let distance = value.value.map(|v| if either_way { v.abs() } else { v });
-    match (distance, value.recipe.threshold) {
-        (None, _) => Status::Insufficient,
-        _ if !enough => Status::Insufficient,
-        (Some(distance), Some(threshold))
-            if distance > threshold && distance > value.recipe.noise_floor.unwrap_or(0.0) =>
-        {
-            Status::Drift
-        }
-        _ => Status::Ok,
     }
 }
 

@@ -400,7 +400,7 @@ mod tests {
         let during = models::generation(&mut conn, project_id)
             .await
             .expect("reads");
-        models::configure_project(&mut conn, project_id, "other", false)
+        models::configure_project(&mut conn, project_id, "default", true)
             .await
             .expect("configured meanwhile");
         tx.rollback().await.expect("rolls back");

@@ -71,6 +71,8 @@ enum QuantilesBody<'a> {
     Exact(Vec<(f64, u32)>),
     #[serde(borrow)]
     Sketch(Bytes<'a>),
+    /// None are kept.
+    Left,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -268,6 +270,7 @@ impl QuantilesBody<'_> {
     fn of(quantiles: &Quantiles) -> Self {
         match quantiles {
             Quantiles::Sketch(sketch) => Self::Sketch(Bytes(sketch.serialize().into())),
+            Quantiles::Left => Self::Left,
             Quantiles::Exact(values) => {
                 let mut sorted = values.clone();
                 sorted.sort_unstable_by(f64::total_cmp);
@@ -289,10 +292,12 @@ impl QuantilesBody<'_> {
                 }
                 Quantiles::Sketch(sketch)
             }
+            Self::Left => Quantiles::Left,
         };
         let count = match &restored {
             Quantiles::Exact(values) => values.len() as u64,
             Quantiles::Sketch(sketch) => sketch.n(),
+            Quantiles::Left => expected,
         };
         if count != expected {
             return Err(ProfileError::Malformed(

@@ -107,6 +107,16 @@ impl FeatureProfile {
         }
     }
 
+    /// An empty profile of a numeric feature that keeps cells and moments but no quantiles: for many rows that
+    /// are counted once, such as those of a file, where keeping them would cost more than all the rest.
+    #[must_use]
+    pub fn numeric_without_quantiles(grid: &Grid) -> Self {
+        Self {
+            counts: Counts::default(),
+            values: Values::Numeric(Box::new(Numbers::without_quantiles(grid))),
+        }
+    }
+
     /// An empty profile of a categorical feature.
     #[must_use]
     pub fn categorical() -> Self {
@@ -253,7 +263,7 @@ impl FeatureProfile {
     ///
     /// Exact while there are at most 200 numbers; beyond, its rank is off by at most 1.33 % of them in 99
     /// of 100 cases (KLL sketch, Karnin, Lang and Liberty 2016, k = 200). `None` without numbers, for
-    /// categories, and for `q` outside 0 to 1.
+    /// categories, for `q` outside 0 to 1, and where no quantiles are kept.
     #[must_use]
     pub fn quantile(&self, q: f64) -> Option<f64> {
         self.numbers().and_then(|numbers| numbers.quantile(q))
@@ -308,22 +318,14 @@ impl FeatureProfile {
         Ok(())
     }
 
-    /// Adds another window's profile as [`Self::merge`] does, but without the quantiles, which only people look
-    /// at and which take nearly all of its time: a year of hours is then added up in milliseconds.
-    ///
-    /// The sum is for comparing and is not to be stored; it has no quantiles. On an error nothing has changed.
-    ///
-    /// # Errors
-    ///
-    /// When one profile is of numbers and the other of categories, or their cells are of different grids.
-    pub fn add_for_comparison(&mut self, other: &Self) -> Result<(), ProfileError> {
-        match (&mut self.values, &other.values) {
-            (Values::Numeric(mine), Values::Numeric(theirs)) => mine.add_for_comparison(theirs)?,
-            (Values::Categorical(mine), Values::Categorical(theirs)) => mine.merge(theirs),
-            _ => return Err(ProfileError::DifferentKinds),
+    /// The profile without its quantiles, which only people look at. They take nearly all the time of a merge: what
+    /// is merged into such a profile is added up in a fraction of it, and has no quantiles either.
+    #[must_use]
+    pub fn without_quantiles(mut self) -> Self {
+        if let Values::Numeric(numbers) = &mut self.values {
+            numbers.leave_quantiles();
         }
-        self.counts.add(&other.counts);
-        Ok(())
+        self
     }
 
     /// The counts of two sides per category: those both sides keep by name, in alphabetical order, then what

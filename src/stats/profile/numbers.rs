@@ -83,6 +83,14 @@ impl Numbers {
         }
     }
 
+    /// Numbers on a grid of which no quantiles are kept.
+    pub(super) fn without_quantiles(grid: &Grid) -> Self {
+        Self {
+            quantiles: Quantiles::Left,
+            ..Self::new(Some(grid))
+        }
+    }
+
     /// Counts finite numbers.
     pub(super) fn observe(
         &mut self,
@@ -99,9 +107,11 @@ impl Numbers {
             _ => return Err(ProfileError::DifferentGrids),
         }
         self.moments.merge(&Moments::of(numbers));
-        for number in numbers {
-            // The negative zero is no other number.
-            self.quantiles.observe(number + 0.0);
+        if self.quantiles.are_kept() {
+            for number in numbers {
+                // The negative zero is no other number.
+                self.quantiles.observe(number + 0.0);
+            }
         }
         Ok(())
     }
@@ -115,12 +125,8 @@ impl Numbers {
         Ok(())
     }
 
-    /// All of a merge but the quantiles, of which none are left.
-    pub(super) fn add_for_comparison(&mut self, other: &Self) -> Result<(), ProfileError> {
-        self.check_grid(other)?;
-        self.quantiles = Quantiles::default();
-        self.add_cells(other);
-        Ok(())
+    pub(super) fn leave_quantiles(&mut self) {
+        self.quantiles = Quantiles::Left;
     }
 
     fn check_grid(&self, other: &Self) -> Result<(), ProfileError> {

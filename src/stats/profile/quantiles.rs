@@ -21,6 +21,8 @@ pub(super) enum Quantiles {
     /// All values, in no order.
     Exact(Vec<f64>),
     Sketch(Sketch),
+    /// None are kept: whoever made the profile has no use for them, and a sketch costs more than all the rest.
+    Left,
 }
 
 impl Default for Quantiles {
@@ -40,11 +42,19 @@ impl Quantiles {
                 *self = Self::Sketch(sketch);
             }
             Self::Sketch(sketch) => sketch.update(ordered(value)),
+            Self::Left => {}
         }
+    }
+
+    /// Whether values are to be shown to it.
+    pub(super) fn are_kept(&self) -> bool {
+        !matches!(self, Self::Left)
     }
 
     pub(super) fn merge(&mut self, other: &Self) -> Result<(), Error> {
         match (&mut *self, other) {
+            // Those of a part are not those of the whole.
+            (Self::Left, _) | (_, Self::Left) => *self = Self::Left,
             (Self::Exact(mine), Self::Exact(theirs)) if mine.len() + theirs.len() <= MAX_EXACT => {
                 mine.extend(theirs);
             }
@@ -81,6 +91,7 @@ impl Quantiles {
                 .ok()
                 .flatten()
                 .map(KllFloat::into_inner),
+            Self::Left => None,
         }
     }
 }

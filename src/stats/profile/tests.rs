@@ -454,39 +454,23 @@ proptest! {
 }
 
 #[test]
-fn a_sum_for_comparison_is_the_merge_without_quantiles() {
-    let grid = Grid::fit(&[1.0, 2.0, 3.0, 5.0, 8.0], 8);
-    let profile = |values: &[f64]| {
-        let mut profile = FeatureProfile::numeric(Some(&grid));
-        profile
-            .observe_numbers(values, Some(&grid))
-            .expect("the same grid");
-        profile.observe_null(1);
-        profile
-    };
-    let hours = [
-        profile(&[1.0, 2.5]),
-        profile(&[]),
-        profile(&[9.0, -1.0, 3.0]),
-    ];
-    let (mut merged, mut added) = (profile(&[4.0]), profile(&[4.0]));
-    for hour in &hours {
-        merged.merge(hour).expect("the same grid");
-        added.add_for_comparison(hour).expect("the same grid");
+fn a_profile_without_quantiles_counts_the_same_and_survives_storage() {
+    let values: Vec<f64> = (0..1_000).map(|i| f64::from(i % 77) / 3.0).collect();
+    let grid = Grid::fit(&values, 64);
+    let with = numeric(&values, Some(&grid));
+    let mut without = FeatureProfile::numeric_without_quantiles(&grid);
+    without
+        .observe_numbers(&values, Some(&grid))
+        .expect("the same grid");
+    let stored = FeatureProfile::decode(&without.encode()).expect("just written");
+    for profile in [&without, &stored] {
+        assert_eq!(profile.cells(), with.cells());
+        assert_eq!(profile.valid(), 1_000);
+        assert_eq!(profile.quantile(0.5), None);
     }
-    assert_eq!(added.cells(), merged.cells());
-    assert_eq!(added.counts(), merged.counts());
-    assert_eq!(added.valid(), merged.valid());
-    assert_eq!(added.mean(), merged.mean());
-    assert_eq!(added.standard_deviation(), merged.standard_deviation());
-    assert_eq!((added.minimum(), added.maximum()), (Some(-1.0), Some(9.0)));
-    assert_eq!(added.quantile(0.5), None);
-    let other = FeatureProfile::numeric(Some(&Grid::fit(&[1.0], 8)));
-    assert!(added.add_for_comparison(&other).is_err());
-    assert!(
-        added
-            .add_for_comparison(&FeatureProfile::categorical())
-            .is_err()
-    );
-    assert_eq!(added.cells(), merged.cells(), "nothing has changed");
+    // Quantiles of a part would not be those of the whole.
+    for (one, other) in [(&with, &without), (&without, &with)] {
+        let both = merged(&[one, other]);
+        assert_eq!((both.valid(), both.quantile(0.5)), (2_000, None));
+    }
 }

@@ -1,0 +1,187 @@
+//! What is printed at the end: a table for people, a line per figure for comparison, and the facts about the
+//! machine without which neither says anything. The benches share it.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+
+const DOCUMENT: &str = "docs/benchmarks.md";
+
+/// Which side of the goal is good.
+#[derive(Debug, Clone, Copy)]
+pub enum Goal {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+struct Figure {
+    name: String,
+    value: f64,
+    goal: Goal,
+}
+
+impl Figure {
+    fn line(&self) -> String {
+        let (goal, met) = match self.goal {
+            Goal::AtLeast(goal) => (goal, self.value >= goal),
+            Goal::AtMost(goal) => (goal, self.value <= goal),
+        };
+        let verdict = if met { "met" } else { "short" };
+        format!(
+            "figure {} {} {} {verdict}",
+            self.name,
+            rounded(self.value),
+            rounded(goal)
+        )
+    }
+}
+
+/// Everything that was measured, in the order it was.
+#[derive(Default)]
+pub struct Report {
+    rows: Vec<(String, String)>,
+    figures: Vec<Figure>,
+}
+
+impl Report {
+    /// A line of the table.
+    pub fn tell(&mut self, what: impl Into<String>, value: impl Into<String>) {
+        let (what, value) = (what.into(), value.into());
+        eprintln!("  {what}: {value}");
+        self.rows.push((what, value));
+    }
+
+    pub fn figure(&mut self, name: impl Into<String>, value: f64, goal: Goal) {
+        let name = name.into();
+        self.figures.push(Figure { name, value, goal });
+    }
+
+    fn table(&self) -> String {
+        let mut table = "| measured | result |\n| --- | --- |\n".to_owned();
+        for (what, value) in &self.rows {
+            writeln!(table, "| {what} | {value} |").expect("writing to a String cannot fail");
+        }
+        table
+    }
+
+    fn figure_lines(&self) -> String {
+        self.figures
+            .iter()
+            .map(|figure| figure.line() + "\n")
+            .collect()
+    }
+
+    pub fn print(&self) {
+        println!("{}\n{}", self.table(), self.figure_lines());
+    }
+
+    /// Puts the report into the document, in place of what an earlier run of the same kind left there.
+    pub fn write(&self, section: &str, command: &str, facts: &str) -> anyhow::Result<()> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(DOCUMENT);
+        let text = std::fs::read_to_string(&path).with_context(|| format!("read {DOCUMENT}"))?;
+        let (begin, end) = (
+            format!("<!-- {section}: begin -->\n"),
+            format!("<!-- {section}: end -->\n"),
+        );
+        let (before, rest) = text
+            .split_once(&begin)
+            .with_context(|| format!("find {begin:?} in {DOCUMENT}"))?;
+        let (_, after) = rest
+            .split_once(&end)
+            .with_context(|| format!("find {end:?} in {DOCUMENT}"))?;
+        let block = format!(
+            "`{command}`\n\n{facts}\n\n{}\n```text\n{}```\n",
+            self.table(),
+            self.figure_lines()
+        );
+        std::fs::write(&path, format!("{before}{begin}\n{block}\n{end}{after}"))
+            .with_context(|| format!("write {DOCUMENT}"))
+    }
+}
+
+/// A number with as many digits as mean something.
+pub fn rounded(value: f64) -> String {
+    match value.abs() {
+        0.0..10.0 => format!("{value:.2}"),
+        10.0..100.0 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    }
+}
+
+/// A rate, readable.
+pub fn per_second(rate: f64) -> String {
+    format!("{}/s", thousands(rate))
+}
+
+pub fn thousands(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// The middle of some values, and between which they lie.
+pub struct Spread {
+    pub median: f64,
+    pub least: f64,
+    pub most: f64,
+}
+
+impl Spread {
+    /// # Panics
+    /// Without values.
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_by(f64::total_cmp);
+        let middle = values.len() / 2;
+        let median = if values.len() % 2 == 1 {
+            values[middle]
+        } else {
+            f64::midpoint(values[middle - 1], values[middle])
+        };
+        Self {
+            median,
+            least: values[0],
+            most: values[values.len() - 1],
+        }
+    }
+
+    pub fn told(&self) -> String {
+        format!(
+            "{} ({} to {})",
+            rounded(self.median),
+            rounded(self.least),
+            rounded(self.most)
+        )
+    }
+}
+
+/// What the processor is called, where it says so.
+pub fn processor() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = text.lines().find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        (key.trim() == "model name").then(|| value.trim())
+    });
+    name.map_or_else(String::new, |name| format!("{name}, "))
+}
+
+/// The commit that was measured.
+pub fn revision() -> anyhow::Result<String> {
+    let output = Command::new("git")
+        .args(["describe", "--always", "--dirty"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output();
+    let Ok(output) = output else {
+        return Ok(env!("CARGO_PKG_VERSION").to_owned());
+    };
+    ensure!(output.status.success(), "ask git for the revision");
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

@@ -1,0 +1,115 @@
+//! A comparison as JSON, for programs. The names of measures, statuses and recipes are those of the API.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::domain::measurement::{Recipe, Segment, Status};
+use crate::domain::window::{Grain, Window};
+use crate::services::comparison::{Comparison, Measurement, SchemaFinding};
+
+#[derive(Serialize)]
+struct Document<'a> {
+    reference: Side,
+    current: Side,
+    measurements: Vec<MeasurementView<'a>>,
+    schema: Vec<FindingView<'a>>,
+}
+
+#[derive(Serialize)]
+struct Side {
+    file: String,
+    rows: u64,
+}
+
+#[derive(Serialize)]
+struct WindowView {
+    grain: Grain,
+    start: DateTime<Utc>,
+    end: DateTime<Utc>,
+}
+
+#[derive(Serialize)]
+struct MeasurementView<'a> {
+    /// Null when rows are not split by time.
+    window: Option<WindowView>,
+    /// `name=value`; null for all rows.
+    segment: Option<String>,
+    feature: &'a str,
+    measure: &'static str,
+    value: Option<f64>,
+    interval: Option<(f64, f64)>,
+    p_value: Option<f64>,
+    status: Status,
+    reference_rows: u64,
+    current_rows: u64,
+    recipe: &'a Recipe,
+}
+
+#[derive(Serialize)]
+struct FindingView<'a> {
+    /// Null for findings about the whole file.
+    window: Option<WindowView>,
+    feature: &'a str,
+    finding: &'static str,
+    value: Option<f64>,
+    threshold: Option<f64>,
+    status: Status,
+    detail: &'a str,
+}
+
+/// The document, with a line break at its end.
+pub(super) fn text(comparison: &Comparison) -> anyhow::Result<String> {
+    let document = Document {
+        reference: Side {
+            file: comparison.reference.display().to_string(),
+            rows: comparison.reference_rows,
+        },
+        current: Side {
+            file: comparison.current.display().to_string(),
+            rows: comparison.current_rows,
+        },
+        measurements: comparison.measurements.iter().map(measurement).collect(),
+        schema: comparison.schema.iter().map(finding).collect(),
+    };
+    Ok(serde_json::to_string_pretty(&document)? + "\n")
+}
+
+fn window(window: Window) -> WindowView {
+    WindowView {
+        grain: window.grain,
+        start: window.start,
+        end: window.end,
+    }
+}
+
+fn measurement(of: &Measurement) -> MeasurementView<'_> {
+    MeasurementView {
+        window: of.window.map(window),
+        segment: segment(&of.segment),
+        feature: &of.feature,
+        measure: of.measure.as_str(),
+        value: of.value,
+        interval: of.interval,
+        p_value: of.p_value,
+        status: of.status,
+        reference_rows: of.reference_rows,
+        current_rows: of.current_rows,
+        recipe: &of.recipe,
+    }
+}
+
+fn finding(of: &SchemaFinding) -> FindingView<'_> {
+    FindingView {
+        window: of.window.map(window),
+        feature: &of.finding.feature,
+        finding: of.finding.kind.as_str(),
+        value: of.finding.value,
+        threshold: of.finding.threshold,
+        status: of.finding.status,
+        detail: &of.finding.detail,
+    }
+}
+
+fn segment(segment: &Segment) -> Option<String> {
+    (!segment.is_overall()).then(|| format!("{}={}", segment.name, segment.value))
+}

@@ -1,0 +1,169 @@
+//! A comparison as JUnit XML, which every build server shows: a case per feature and window, and one per finding
+//! of the schema.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::ranking::{place, severity, status_of};
+use crate::domain::measurement::{Segment, Status};
+use crate::domain::window::Window;
+use crate::services::comparison::{Comparison, Measurement};
+
+struct Case {
+    class: String,
+    name: String,
+    status: Status,
+    message: String,
+}
+
+/// The document.
+pub(super) fn text(comparison: &Comparison) -> String {
+    let suites = [("drift", drift(comparison)), ("schema", schema(comparison))];
+    let mut text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned();
+    let all = || suites.iter().flat_map(|(_, cases)| cases);
+    let counts = |cases: &mut dyn Iterator<Item = &Case>| {
+        let mut by_status = [0_usize; 4];
+        cases.for_each(|case| by_status[usize::from(severity(case.status))] += 1);
+        format!(
+            "tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\"",
+            by_status.iter().sum::<usize>(),
+            by_status[3],
+            by_status[2],
+            by_status[1]
+        )
+    };
+    line(
+        &mut text,
+        &format!(
+            "<testsuites name=\"bellwether compare\" {}>",
+            counts(&mut all())
+        ),
+    );
+    for (name, cases) in &suites {
+        line(
+            &mut text,
+            &format!(
+                "  <testsuite name=\"{name}\" {}>",
+                counts(&mut cases.iter())
+            ),
+        );
+        for case in cases {
+            write_case(&mut text, case);
+        }
+        line(&mut text, "  </testsuite>");
+    }
+    line(&mut text, "</testsuites>");
+    text
+}
+
+fn line(text: &mut String, content: &str) {
+    writeln!(text, "{content}").expect("writing to a String cannot fail");
+}
+
+fn write_case(text: &mut String, case: &Case) {
+    let head = format!(
+        "    <testcase classname=\"{}\" name=\"{}\"",
+        escaped(&case.class),
+        escaped(&case.name)
+    );
+    let element = match case.status {
+        Status::Ok => return line(text, &format!("{head}/>")),
+        Status::Drift => "failure",
+        Status::Insufficient => "skipped",
+        Status::Error => "error",
+    };
+    let message = escaped(&case.message);
+    line(
+        text,
+        &format!("{head}>\n      <{element} message=\"{message}\"/>\n    </testcase>"),
+    );
+}
+
+fn drift(comparison: &Comparison) -> Vec<Case> {
+    let mut groups: BTreeMap<(Option<Window>, &Segment, &str), Vec<&Measurement>> = BTreeMap::new();
+    for m in &comparison.measurements {
+        groups
+            .entry((m.window, &m.segment, &m.feature))
+            .or_default()
+            .push(m);
+    }
+    let cases = groups
+        .into_iter()
+        .map(|((window, segment, feature), measured)| {
+            let status = status_of(&measured);
+            let of_status = measured.iter().filter(|m| m.status == status);
+            let messages: Vec<String> = of_status.map(|m| message(m)).collect();
+            let place = place(window, segment);
+            Case {
+                class: if place.is_empty() {
+                    "drift".to_owned()
+                } else {
+                    format!("drift.{place}")
+                },
+                name: feature.to_owned(),
+                status,
+                message: messages.join("; "),
+            }
+        });
+    cases.collect()
+}
+
+fn message(of: &Measurement) -> String {
+    let measure = of.measure.as_str();
+    match (of.value, of.recipe.threshold, &of.recipe.cause) {
+        (_, _, Some(cause)) => cause.clone(),
+        (Some(value), Some(threshold), None) => {
+            format!("{measure} {value:.4} is beyond {threshold}")
+        }
+        (Some(value), None, None) => format!("{measure} {value:.4}"),
+        (None, _, None) => measure.to_owned(),
+    }
+}
+
+/// Findings fail; a schema without any is one case that passes.
+fn schema(comparison: &Comparison) -> Vec<Case> {
+    if comparison.schema.is_empty() {
+        return vec![Case {
+            class: "schema".to_owned(),
+            name: "no findings".to_owned(),
+            status: Status::Ok,
+            message: String::new(),
+        }];
+    }
+    let cases = comparison.schema.iter().map(|found| {
+        let place = place(found.window, &Segment::overall());
+        let feature = &found.finding.feature;
+        let kind = found.finding.kind.as_str();
+        Case {
+            class: if place.is_empty() {
+                "schema".to_owned()
+            } else {
+                format!("schema.{place}")
+            },
+            name: if feature.is_empty() {
+                kind.to_owned()
+            } else {
+                format!("{feature}: {kind}")
+            },
+            status: found.finding.status,
+            message: found.finding.detail.clone(),
+        }
+    });
+    cases.collect()
+}
+
+/// Text inside an attribute; XML has no way to write most control characters.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => escaped.push('\u{fffd}'),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}

@@ -1,0 +1,250 @@
+//! `bellwether compare`: two files of rows, without a server and without a database.
+//!
+//! What is computed is [`comparison`]'s business; here it is asked for, watched and written down: as a table for
+//! people at a terminal, as JSON and JUnit for pipelines, as a page for colleagues.
+
+mod bar;
+mod json;
+mod junit;
+mod page;
+mod ranking;
+mod table;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+
+use crate::domain::definitions::{self, ModelDef, SourceFile, check_report, did_you_mean};
+use crate::domain::measurement::Measure;
+use crate::domain::window::{Grain, Window};
+use crate::services::comparison::{self, Comparison, Progress, Request, measures};
+
+/// Something that was asked for with `--fail-on` was found.
+const FOUND: u8 = 1;
+/// The files could not be compared, as with a command line that is wrong.
+const UNUSABLE: u8 = 2;
+
+/// What is compared, how, and what is written.
+#[derive(Debug, Args)]
+pub struct CompareOptions {
+    /// What is expected, such as training data: .parquet, .csv, .ndjson, .jsonl, .arrow or .feather
+    pub reference: PathBuf,
+    /// What is to be judged, such as last month's predictions
+    pub current: PathBuf,
+    /// A configuration file whose model sets types, limits, segments and thresholds; FILE#MODEL where there are several
+    #[arg(long, value_name = "FILE")]
+    pub model: Option<String>,
+    /// Split the current file into windows by its column `timestamp`
+    #[arg(long, value_name = "GRAIN")]
+    pub by: Option<GrainWord>,
+    /// The column with the rows' time
+    #[arg(long, value_name = "COLUMN")]
+    pub timestamp: Option<String>,
+    /// Measure also by the values of these columns, with commas between them
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    pub segment: Vec<String>,
+    /// Leave these columns out, with commas between them
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    pub ignore: Vec<String>,
+    /// A threshold beyond which a feature counts as drifted, such as psi=0.1; may be repeated
+    #[arg(long, value_name = "MEASURE=VALUE", value_parser = threshold)]
+    pub threshold: Vec<(Measure, f64)>,
+    /// Fewer values than this are insufficient to say anything
+    #[arg(long, value_name = "ROWS")]
+    pub min_rows: Option<u64>,
+    /// What is written
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: OutputFormat,
+    /// Where it is written; standard output when absent
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// End with exit code 1 when this is found, with commas between
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub fail_on: Vec<FailOn>,
+    /// How many threads work; as many as there are cores when absent
+    #[arg(long, value_name = "COUNT")]
+    pub threads: Option<usize>,
+}
+
+/// A length of windows, as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GrainWord {
+    Hour,
+    Day,
+    Week,
+    Month,
+}
+
+impl From<GrainWord> for Grain {
+    fn from(word: GrainWord) -> Self {
+        match word {
+            GrainWord::Hour => Self::Hour,
+            GrainWord::Day => Self::Day,
+            GrainWord::Week => Self::Week,
+            GrainWord::Month => Self::Month,
+        }
+    }
+}
+
+/// What a comparison is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    Table,
+    Json,
+    Html,
+    Junit,
+}
+
+/// What a pipeline wants to stop at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    Drift,
+    Schema,
+}
+
+fn threshold(text: &str) -> Result<(Measure, f64), String> {
+    let (measure, value) = text
+        .split_once('=')
+        .ok_or("write MEASURE=VALUE, such as psi=0.1")?;
+    let known: Vec<&str> = measures::all().map(Measure::as_str).collect();
+    let measure = measures::all()
+        .find(|known| known.as_str() == measure)
+        .ok_or_else(|| {
+            let hint = did_you_mean(measure, known.iter().copied());
+            format!(
+                "there is no measure {measure:?}{hint}; there are {}",
+                known.join(", ")
+            )
+        })?;
+    match value.parse::<f64>() {
+        Ok(value) if value.is_finite() && value >= 0.0 => Ok((measure, value)),
+        _ => Err(format!("{value:?} is no number of 0 or more")),
+    }
+}
+
+/// Compares, writes, and says by the exit code what was found: 0 for nothing that was asked for, 1 for something,
+/// 2 when the files could not be compared.
+#[must_use]
+pub fn run(options: &CompareOptions) -> ExitCode {
+    let compared = compare(options).and_then(|comparison| {
+        write(options, &comparison)?;
+        Ok(comparison)
+    });
+    match compared {
+        Ok(comparison) => exit_code(options, &comparison),
+        Err(error) => {
+            eprintln!("bellwether: could not {error:#}");
+            ExitCode::from(UNUSABLE)
+        }
+    }
+}
+
+fn exit_code(options: &CompareOptions, comparison: &Comparison) -> ExitCode {
+    let found = options.fail_on.iter().any(|what| match what {
+        FailOn::Drift => comparison.has_drift(),
+        FailOn::Schema => comparison.has_skew(),
+    });
+    ExitCode::from(if found { FOUND } else { 0 })
+}
+
+fn compare(options: &CompareOptions) -> anyhow::Result<Comparison> {
+    let request = Request {
+        reference: options.reference.clone(),
+        current: options.current.clone(),
+        model: options.model.as_deref().map(model).transpose()?,
+        by: options.by.map(Grain::from),
+        timestamp: options.timestamp.clone(),
+        segments: options.segment.clone(),
+        ignored: options.ignore.clone(),
+        thresholds: options
+            .threshold
+            .iter()
+            .copied()
+            .collect::<BTreeMap<_, _>>(),
+        min_rows: options.min_rows,
+        threads: options.threads,
+    };
+    let progress = Progress::default();
+    bar::shown_while(&progress, || comparison::compare(&request, &progress))
+        .map_err(anyhow::Error::from)
+}
+
+/// The model of a configuration file, or the one that is named behind a `#`.
+fn model(named: &str) -> anyhow::Result<ModelDef> {
+    let (path, name) = match named.rsplit_once('#') {
+        Some((path, name)) if !Path::new(named).exists() => (path, Some(name)),
+        _ => (named, None),
+    };
+    let text = std::fs::read_to_string(path).with_context(|| format!("read {path}"))?;
+    let file = SourceFile {
+        path: path.to_owned(),
+        text,
+    };
+    let parsed = match definitions::parse(&[file]) {
+        Ok(parsed) => parsed,
+        Err(problems) => bail!("read {path}:\n{}", check_report(&problems).trim_end()),
+    };
+    let names: Vec<String> = parsed
+        .models
+        .iter()
+        .map(|model| model.value.name.clone())
+        .collect();
+    match (name, names.len()) {
+        (None, 0) => bail!("read {path}: it defines no model"),
+        (None, 2..) => bail!(
+            "read {path}: it defines several models; name one as {path}#{}",
+            names[0]
+        ),
+        _ => {}
+    }
+    let models = parsed.models.into_iter().map(|model| model.value);
+    let mut models = models.filter(|model| name.is_none_or(|name| model.name == name));
+    models.next().with_context(|| {
+        let known = names.iter().map(String::as_str);
+        let name = name.unwrap_or_default();
+        format!(
+            "read {path}: it defines no model \"{name}\"{}",
+            did_you_mean(name, known)
+        )
+    })
+}
+
+fn write(options: &CompareOptions, comparison: &Comparison) -> anyhow::Result<()> {
+    let text = match options.format {
+        OutputFormat::Table => table::text(comparison),
+        OutputFormat::Json => json::text(comparison)?,
+        OutputFormat::Html => page::text(comparison)?,
+        OutputFormat::Junit => junit::text(comparison),
+    };
+    match &options.output {
+        Some(file) => {
+            std::fs::write(file, text).with_context(|| format!("write {}", file.display()))
+        }
+        None => {
+            let written = std::io::stdout().lock().write_all(text.as_bytes());
+            match written {
+                // Whoever reads has seen enough, as with `| head`.
+                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+                written => written.context("write to standard output"),
+            }
+        }
+    }
+}
+
+/// A window as people name it.
+fn window_name(window: Window) -> String {
+    match window.grain {
+        Grain::Hour => window.start.format("%Y-%m-%d %H:00"),
+        Grain::Day => window.start.format("%Y-%m-%d"),
+        Grain::Week => window.start.format("%G-W%V"),
+        Grain::Month => window.start.format("%Y-%m"),
+    }
+    .to_string()
+}
+
+#[cfg(test)]
+mod tests;

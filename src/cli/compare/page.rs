@@ -1,0 +1,569 @@
+//! A comparison as a page for colleagues: one file, without scripts and without anything from elsewhere, that can
+//! be sent by mail and read in ten years. Everything the template shows is made here.
+
+use askama::Template;
+
+use super::ranking::{Ranked, place, rank};
+use super::table::{short, summary, thousands};
+use super::window_name;
+use crate::domain::measurement::{Measure, Segment, Status};
+use crate::domain::schema::FeatureType;
+use crate::services::comparison::{CategoryShare, Comparison, Shape, SideSummary};
+
+/// So many features are drawn; the others are in the table.
+const MOST_DRAWN: usize = 120;
+/// Windows in the overview, the last ones.
+const MOST_WINDOWS: usize = 60;
+/// Findings of the schema that are listed.
+const MOST_FINDINGS: usize = 200;
+/// The drawing area of a histogram.
+const WIDTH: f64 = 360.0;
+const HEIGHT: f64 = 104.0;
+
+#[derive(Template)]
+#[template(path = "reports/compare.html")]
+struct Page {
+    reference: FileView,
+    current: FileView,
+    tone: &'static str,
+    verdict: String,
+    summary: String,
+    span: Option<String>,
+    counts: Vec<CountView>,
+    findings: Vec<FindingView>,
+    more_findings: usize,
+    windows: Vec<String>,
+    overview: Vec<OverviewRow>,
+    more_rows: usize,
+    features: Vec<FeatureView>,
+    more_features: usize,
+    table: Vec<TableRow>,
+    measures: Vec<&'static str>,
+    methods: Vec<MethodView>,
+}
+
+struct FileView {
+    name: String,
+    path: String,
+    rows: String,
+}
+
+struct CountView {
+    count: usize,
+    word: &'static str,
+    tone: &'static str,
+}
+
+struct FindingView {
+    kind: String,
+    feature: String,
+    window: String,
+    detail: String,
+    tone: &'static str,
+    unsure: bool,
+}
+
+struct OverviewRow {
+    feature: String,
+    anchor: Option<usize>,
+    cells: Vec<CellView>,
+}
+
+struct CellView {
+    level: &'static str,
+    text: String,
+    title: String,
+}
+
+struct FeatureView {
+    anchor: usize,
+    name: String,
+    kind: String,
+    tone: &'static str,
+    status: &'static str,
+    place: String,
+    shown: String,
+    cause: String,
+    values: Vec<ValueView>,
+    facts: Vec<FactView>,
+    histogram: Option<HistogramView>,
+    bars: Vec<BarView>,
+    label: String,
+}
+
+struct ValueView {
+    name: &'static str,
+    value: String,
+    note: String,
+    beyond: bool,
+}
+
+struct FactView {
+    name: &'static str,
+    before: String,
+    now: String,
+    changed: bool,
+}
+
+struct HistogramView {
+    reference: String,
+    current: String,
+    outline: String,
+    from: String,
+    middle: String,
+    to: String,
+}
+
+struct BarView {
+    name: String,
+    before_width: String,
+    now_width: String,
+    before: String,
+    now: String,
+    new: bool,
+}
+
+struct TableRow {
+    feature: String,
+    anchor: Option<usize>,
+    tone: &'static str,
+    status: &'static str,
+    place: String,
+    values: Vec<String>,
+    missing: String,
+}
+
+struct MethodView {
+    measure: &'static str,
+    method: String,
+}
+
+/// The page.
+pub(super) fn text(comparison: &Comparison) -> anyhow::Result<String> {
+    Ok(Page::of(comparison).render()?)
+}
+
+impl Page {
+    fn of(comparison: &Comparison) -> Self {
+        let ranked = rank(comparison);
+        let drawn = ranked.len().min(MOST_DRAWN);
+        let with = |status| ranked.iter().filter(|r| r.status == status).count();
+        let certain = comparison
+            .schema
+            .iter()
+            .filter(|f| f.finding.status == Status::Drift)
+            .count();
+        let drifting = with(Status::Drift);
+        let unclear = with(Status::Insufficient) + with(Status::Error);
+        let (tone, verdict) = match (drifting, certain, unclear) {
+            (0, 0, 0) => ("good", "The two files look alike".to_owned()),
+            (0, 0, _) => (
+                "quiet",
+                "No difference found, but not everything could be compared".to_owned(),
+            ),
+            (0, _, _) => (
+                "warning",
+                "Same distributions, but the schema changed".to_owned(),
+            ),
+            (_, 0, _) => ("critical", format!("{} drifted", features(drifting))),
+            _ => (
+                "critical",
+                format!("{} drifted, and the schema changed", features(drifting)),
+            ),
+        };
+        let split = comparison.windows.len() > 1;
+        Self {
+            reference: file(&comparison.reference, comparison.reference_rows),
+            current: file(&comparison.current, comparison.current_rows),
+            tone,
+            verdict,
+            summary: summary(comparison, &ranked),
+            span: span(comparison),
+            counts: counts(&ranked, certain),
+            findings: findings(comparison),
+            more_findings: comparison.schema.len().saturating_sub(MOST_FINDINGS),
+            windows: if split {
+                shown_windows(comparison)
+            } else {
+                Vec::new()
+            },
+            overview: if split {
+                overview(comparison, &ranked[..drawn])
+            } else {
+                Vec::new()
+            },
+            more_rows: if split { ranked.len() - drawn } else { 0 },
+            features: ranked[..drawn]
+                .iter()
+                .enumerate()
+                .map(|(at, r)| feature(at, r))
+                .collect(),
+            more_features: ranked.len() - drawn,
+            measures: MEASURES.iter().map(|(_, name)| *name).collect(),
+            methods: methods(comparison),
+            table: ranked
+                .iter()
+                .enumerate()
+                .map(|(at, r)| table_row(at, r))
+                .collect(),
+        }
+    }
+}
+
+fn features(count: usize) -> String {
+    if count == 1 {
+        "1 feature".to_owned()
+    } else {
+        format!("{count} features")
+    }
+}
+
+fn file(path: &std::path::Path, rows: u64) -> FileView {
+    let name = path
+        .file_name()
+        .map_or_else(|| path.as_os_str().to_owned(), std::ffi::OsStr::to_owned);
+    FileView {
+        name: name.to_string_lossy().into_owned(),
+        path: path.display().to_string(),
+        rows: thousands(rows),
+    }
+}
+
+fn span(comparison: &Comparison) -> Option<String> {
+    let (first, last) = (comparison.windows.first()?, comparison.windows.last()?);
+    Some(if first == last {
+        window_name(*first)
+    } else {
+        format!("{} to {}", window_name(*first), window_name(*last))
+    })
+}
+
+fn counts(ranked: &[Ranked<'_>], findings: usize) -> Vec<CountView> {
+    let with = |status| ranked.iter().filter(|r| r.status == status).count();
+    let all = [
+        (with(Status::Drift), "drifted", "critical"),
+        (findings, "schema", "warning"),
+        (with(Status::Error), "not comparable", "warning"),
+        (with(Status::Insufficient), "too little to say", "quiet"),
+        (with(Status::Ok), "alike", "good"),
+    ];
+    let present = all.into_iter().filter(|(count, _, _)| *count > 0);
+    present
+        .map(|(count, word, tone)| CountView { count, word, tone })
+        .collect()
+}
+
+fn tone(status: Status) -> (&'static str, &'static str) {
+    match status {
+        Status::Drift => ("critical", "drift"),
+        Status::Error => ("warning", "not comparable"),
+        Status::Insufficient => ("quiet", "too little to say"),
+        Status::Ok => ("good", "alike"),
+    }
+}
+
+fn findings(comparison: &Comparison) -> Vec<FindingView> {
+    let listed = comparison.schema.iter().take(MOST_FINDINGS);
+    listed
+        .map(|found| FindingView {
+            kind: found.finding.kind.as_str().replace('_', " "),
+            feature: found.finding.feature.clone(),
+            window: found.window.map_or_else(String::new, window_name),
+            detail: found.finding.detail.clone(),
+            tone: if found.finding.status == Status::Drift {
+                "warning"
+            } else {
+                "quiet"
+            },
+            unsure: found.finding.status != Status::Drift,
+        })
+        .collect()
+}
+
+fn shown_windows(comparison: &Comparison) -> Vec<String> {
+    let first = comparison.windows.len().saturating_sub(MOST_WINDOWS);
+    comparison.windows[first..]
+        .iter()
+        .map(|w| window_name(*w))
+        .collect()
+}
+
+/// The stability index of every feature in every window.
+fn overview(comparison: &Comparison, ranked: &[Ranked<'_>]) -> Vec<OverviewRow> {
+    let first = comparison.windows.len().saturating_sub(MOST_WINDOWS);
+    let rows = ranked.iter().enumerate().map(|(at, r)| OverviewRow {
+        feature: r.summary.feature.clone(),
+        anchor: Some(at),
+        cells: comparison.windows[first..]
+            .iter()
+            .map(|window| {
+                let measured = r.by_window.get(window);
+                let value = measured.and_then(|m| m.value);
+                let status = measured.map_or(Status::Insufficient, |m| m.status);
+                let place = place(Some(*window), &Segment::overall());
+                let told = value.map_or("nothing to compare".to_owned(), |v| format!("PSI {v:.3}"));
+                CellView {
+                    level: level(status, value),
+                    text: value.map_or("–".to_owned(), |v| format!("{v:.2}")),
+                    title: format!("{}, {place}: {told}", r.summary.feature),
+                }
+            })
+            .collect(),
+    });
+    rows.collect()
+}
+
+/// How strongly a cell is coloured.
+fn level(status: Status, psi: Option<f64>) -> &'static str {
+    match (status, psi) {
+        (Status::Insufficient | Status::Error, _) | (_, None) => "none",
+        (Status::Drift, Some(psi)) if psi >= 1.0 => "l5",
+        (Status::Drift, _) => "l4",
+        (_, Some(psi)) if psi >= 0.1 => "l2",
+        (_, Some(psi)) if psi >= 0.02 => "l1",
+        _ => "l0",
+    }
+}
+
+/// The measures of the page, and their short names.
+const MEASURES: [(Measure, &str); 8] = [
+    (Measure::Psi, "PSI"),
+    (Measure::JensenShannon, "Jensen–Shannon"),
+    (Measure::KolmogorovSmirnov, "Kolmogorov–Smirnov"),
+    (Measure::Wasserstein, "Wasserstein"),
+    (Measure::Hellinger, "Hellinger"),
+    (Measure::TotalVariation, "Total variation"),
+    (Measure::LInfinity, "L-infinity"),
+    (Measure::Chi2, "Chi-square"),
+];
+
+fn feature(at: usize, r: &Ranked<'_>) -> FeatureView {
+    let (tone, status) = tone(r.status);
+    let summary = r.summary;
+    let numeric = summary.feature_type.is_some_and(FeatureType::is_numeric);
+    let kind = summary.feature_type.map_or("no values", |t| t.as_str());
+    let (histogram, bars) = match &summary.shape {
+        Some(Shape::Numbers {
+            from,
+            to,
+            reference,
+            current,
+        }) => (Some(histogram(*from, *to, reference, current)), Vec::new()),
+        Some(Shape::Categories(shares)) => (None, bars(shares)),
+        None => (None, Vec::new()),
+    };
+    FeatureView {
+        anchor: at,
+        name: summary.feature.clone(),
+        kind: kind.to_owned(),
+        tone,
+        status,
+        place: r.place.clone(),
+        shown: summary.window.map_or_else(String::new, window_name),
+        cause: match r.status {
+            Status::Insufficient | Status::Error => r.cause().unwrap_or_default().to_owned(),
+            Status::Drift | Status::Ok => String::new(),
+        },
+        values: MEASURES
+            .iter()
+            .filter_map(|(m, name)| value(r, *m, name))
+            .collect(),
+        facts: facts(&summary.reference, &summary.current, numeric),
+        histogram,
+        bars,
+        label: format!(
+            "Distribution of {} in the reference and now",
+            summary.feature
+        ),
+    }
+}
+
+fn value(r: &Ranked<'_>, measure: Measure, name: &'static str) -> Option<ValueView> {
+    let measured = r.worst.get(&measure)?;
+    let value = measured.value?;
+    let mut notes = Vec::new();
+    if let Some(threshold) = measured.recipe.threshold {
+        notes.push(format!("threshold {threshold}"));
+    }
+    if let Some(noise) = measured.recipe.noise_floor {
+        notes.push(format!("by chance {}", digits(noise)));
+    }
+    if let Some(p) = measured.p_value {
+        notes.push(if p < 0.0001 {
+            "p < 0.0001".to_owned()
+        } else {
+            format!("p = {p:.4}")
+        });
+    }
+    Some(ValueView {
+        name,
+        value: digits(value),
+        note: notes.join(", "),
+        beyond: measured.status == Status::Drift,
+    })
+}
+
+fn digits(value: f64) -> String {
+    if value >= 100.0 {
+        short(value)
+    } else {
+        format!("{value:.3}")
+    }
+}
+
+fn facts(before: &SideSummary, now: &SideSummary, numeric: bool) -> Vec<FactView> {
+    let percent = |share: Option<f64>| {
+        share.map_or("–".to_owned(), |share| {
+            if share == 0.0 {
+                "0 %".to_owned()
+            } else {
+                format!("{:.1} %", share * 100.0)
+            }
+        })
+    };
+    let number = |value: Option<f64>| value.map_or("–".to_owned(), short);
+    let mut facts = vec![("rows", thousands(before.rows), thousands(now.rows))];
+    facts.push((
+        "missing",
+        percent(before.missing_share),
+        percent(now.missing_share),
+    ));
+    if numeric {
+        facts.push(("mean", number(before.mean), number(now.mean)));
+        facts.push((
+            "std. dev.",
+            number(before.standard_deviation),
+            number(now.standard_deviation),
+        ));
+        facts.push(("min", number(before.minimum), number(now.minimum)));
+        facts.push(("max", number(before.maximum), number(now.maximum)));
+    } else {
+        let count =
+            |value: Option<f64>| value.map_or("–".to_owned(), |v| thousands(v.round() as u64));
+        facts.push(("distinct", count(before.distinct), count(now.distinct)));
+    }
+    facts
+        .into_iter()
+        .map(|(name, before, now)| FactView {
+            name,
+            changed: before != now && name != "rows",
+            before,
+            now,
+        })
+        .collect()
+}
+
+fn histogram(from: f64, to: f64, reference: &[f64], current: &[f64]) -> HistogramView {
+    let tallest = reference.iter().chain(current).copied().fold(0.0, f64::max);
+    HistogramView {
+        reference: area(reference, tallest),
+        current: area(current, tallest),
+        outline: steps(current, tallest),
+        from: short(from),
+        middle: short(f64::midpoint(from, to)),
+        to: short(to),
+    }
+}
+
+/// The steps along the tops of the bars. Heights grow with the root of the share, so that what is rare is still
+/// to be seen beside a point mass.
+fn steps(bars: &[f64], tallest: f64) -> String {
+    let width = WIDTH / bars.len().max(1) as f64;
+    let mut path = String::new();
+    for (at, share) in bars.iter().enumerate() {
+        let height = if tallest > 0.0 {
+            (share / tallest).sqrt() * HEIGHT
+        } else {
+            0.0
+        };
+        let (left, right, top) = (at as f64 * width, (at + 1) as f64 * width, HEIGHT - height);
+        let command = if at == 0 { 'M' } else { 'L' };
+        path += &format!("{command}{left:.1} {top:.1}L{right:.1} {top:.1}");
+    }
+    path
+}
+
+fn area(bars: &[f64], tallest: f64) -> String {
+    format!(
+        "{}L{WIDTH:.0} {HEIGHT:.0}L0 {HEIGHT:.0}Z",
+        steps(bars, tallest)
+    )
+}
+
+fn bars(shares: &[CategoryShare]) -> Vec<BarView> {
+    let largest = shares
+        .iter()
+        .flat_map(|s| [s.reference, s.current])
+        .fold(0.0, f64::max);
+    let width = |share: f64| {
+        format!(
+            "{:.1}",
+            if largest > 0.0 {
+                share / largest * 100.0
+            } else {
+                0.0
+            }
+        )
+    };
+    let percent = |share: f64| match share {
+        0.0 => "–".to_owned(),
+        share if share < 0.001 => "< 0.1 %".to_owned(),
+        share => format!("{:.1} %", share * 100.0),
+    };
+    shares
+        .iter()
+        .map(|share| BarView {
+            name: match share.name.as_deref() {
+                Some("") => "(empty)".to_owned(),
+                Some(name) => name.chars().take(60).collect(),
+                None => "all others".to_owned(),
+            },
+            before_width: width(share.reference),
+            now_width: width(share.current),
+            before: percent(share.reference),
+            now: percent(share.current),
+            new: share.reference == 0.0 && share.name.is_some(),
+        })
+        .collect()
+}
+
+fn table_row(at: usize, r: &Ranked<'_>) -> TableRow {
+    let (tone, status) = tone(r.status);
+    let (before, now) = (&r.summary.reference, &r.summary.current);
+    let percent =
+        |share: Option<f64>| share.map_or("–".to_owned(), |s| format!("{:.1} %", s * 100.0));
+    TableRow {
+        feature: r.summary.feature.clone(),
+        anchor: (at < MOST_DRAWN).then_some(at),
+        tone,
+        status,
+        place: r.place.clone(),
+        values: (MEASURES.iter())
+            .map(|(m, _)| r.value(*m).map_or("–".to_owned(), digits))
+            .collect(),
+        missing: format!(
+            "{} → {}",
+            percent(before.missing_share),
+            percent(now.missing_share)
+        ),
+    }
+}
+
+/// How each measure was computed; features may differ in their bins.
+fn methods(comparison: &Comparison) -> Vec<MethodView> {
+    let mut methods = Vec::new();
+    for (measure, name) in MEASURES {
+        let mut of_measure: Vec<&str> = (comparison.measurements.iter())
+            .filter(|m| m.measure == measure && m.value.is_some())
+            .map(|m| m.recipe.method.as_str())
+            .collect();
+        of_measure.sort_unstable();
+        of_measure.dedup();
+        // Samples differ by feature; two of them show what is meant.
+        methods.extend(of_measure.into_iter().take(2).map(|method| MethodView {
+            measure: name,
+            method: method.to_owned(),
+        }));
+    }
+    methods
+}

@@ -1,0 +1,255 @@
+//! A comparison as a table, for people at a terminal. The worst comes first.
+
+use std::fmt::Write;
+
+use super::ranking::{Ranked, rank};
+use super::window_name;
+use crate::domain::measurement::{Measure, Status};
+use crate::services::comparison::{Comparison, SchemaFinding};
+
+/// How many findings of one kind are listed for one feature; there may be one per hour.
+const LISTED: usize = 3;
+
+/// Files, features, findings, and a line that sums it up.
+pub(super) fn text(comparison: &Comparison) -> String {
+    let ranked = rank(comparison);
+    let mut text = String::new();
+    let sides = [
+        (
+            "reference",
+            &comparison.reference,
+            comparison.reference_rows,
+        ),
+        ("current", &comparison.current, comparison.current_rows),
+    ];
+    for (side, file, rows) in sides {
+        line(
+            &mut text,
+            format_args!("{side:<9}  {}  ({} rows)", file.display(), thousands(rows)),
+        );
+    }
+    line(&mut text, format_args!(""));
+    text += &aligned(&rows(&ranked, comparison.windows.len() > 1));
+    if !comparison.schema.is_empty() {
+        line(&mut text, format_args!("\nSchema"));
+        text += &aligned(&findings(&comparison.schema));
+    }
+    line(
+        &mut text,
+        format_args!("\n{}", summary(comparison, &ranked)),
+    );
+    text
+}
+
+fn line(text: &mut String, content: std::fmt::Arguments<'_>) {
+    writeln!(text, "{content}").expect("writing to a String cannot fail");
+}
+
+/// What it comes to, in one line.
+pub(super) fn summary(comparison: &Comparison, ranked: &[Ranked<'_>]) -> String {
+    let with = |status| ranked.iter().filter(|r| r.status == status).count();
+    let mut parts = vec![format!(
+        "{} of {} features drift",
+        with(Status::Drift),
+        ranked.len()
+    )];
+    for (status, word) in [
+        (Status::Insufficient, "too little to say"),
+        (Status::Error, "not comparable"),
+    ] {
+        if with(status) > 0 {
+            parts.push(format!("{}: {word}", with(status)));
+        }
+    }
+    let certain = comparison
+        .schema
+        .iter()
+        .filter(|f| f.finding.status == Status::Drift)
+        .count();
+    parts.push(match certain {
+        0 => "no schema findings".to_owned(),
+        1 => "1 schema finding".to_owned(),
+        more => format!("{more} schema findings"),
+    });
+    parts.join("; ")
+}
+
+fn rows(ranked: &[Ranked<'_>], windows: bool) -> Vec<Vec<String>> {
+    let placed = ranked.iter().any(|r| !r.place.is_empty());
+    let mut header = vec!["status", "feature", "psi", "js", "ks", "missing", "mean"];
+    if placed {
+        header.push("worst in");
+    }
+    if windows || placed {
+        header.push("drifted");
+    }
+    let mut rows = vec![
+        header
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<String>>(),
+    ];
+    for r in ranked {
+        let number = |measure| {
+            r.value(measure)
+                .map_or("–".to_owned(), |v| format!("{v:.3}"))
+        };
+        let (before, now) = (&r.summary.reference, &r.summary.current);
+        let mut row = vec![
+            r.status.as_str().to_owned(),
+            shown(&r.summary.feature),
+            number(Measure::Psi),
+            number(Measure::JensenShannon),
+            number(Measure::KolmogorovSmirnov),
+            change(
+                before.missing_share.map(percent),
+                now.missing_share.map(percent),
+            ),
+            change(before.mean.map(short), now.mean.map(short)),
+        ];
+        if placed {
+            row.push(r.place.clone());
+        }
+        if windows || placed {
+            let unclear = match r.unclear {
+                0 => String::new(),
+                few => format!(", {few} too small"),
+            };
+            row.push(format!("{} of {}{unclear}", r.drifted, r.groups));
+        }
+        if let Some(cause) = r
+            .cause()
+            .filter(|_| matches!(r.status, Status::Error | Status::Insufficient))
+        {
+            row.push(format!("({cause})"));
+        }
+        rows.push(row);
+    }
+    rows
+}
+
+fn findings(schema: &[SchemaFinding]) -> Vec<Vec<String>> {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut groups: Vec<((&str, &str), Vec<&SchemaFinding>)> = Vec::new();
+    for found in schema {
+        let key = (found.finding.feature.as_str(), found.finding.kind.as_str());
+        match groups.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, group)) => group.push(found),
+            None => groups.push((key, vec![found])),
+        }
+    }
+    for ((feature, kind), group) in groups {
+        for found in group.iter().take(LISTED) {
+            let place = found
+                .window
+                .map_or_else(String::new, |w| format!("{}: ", window_name(w)));
+            let unsure = match found.finding.status {
+                Status::Insufficient => " (too few rows to be sure)",
+                _ => "",
+            };
+            rows.push(vec![
+                kind.to_owned(),
+                shown(feature),
+                format!("{place}{}{unsure}", found.finding.detail),
+            ]);
+        }
+        if group.len() > LISTED {
+            let more = format!("and in {} more windows", group.len() - LISTED);
+            rows.push(vec![kind.to_owned(), shown(feature), more]);
+        }
+    }
+    rows
+}
+
+/// Columns as wide as their widest cell, but the last; numbers to the right.
+fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |at: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(at))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let is_number =
+        |cell: &str| cell.starts_with(|c: char| c.is_ascii_digit()) && cell.parse::<f64>().is_ok();
+    let numeric: Vec<bool> = (0..columns)
+        .map(|at| {
+            let mut cells = rows
+                .iter()
+                .skip(1)
+                .filter_map(|row| row.get(at))
+                .filter(|cell| *cell != "–")
+                .peekable();
+            cells.peek().is_some() && cells.all(|cell| is_number(cell))
+        })
+        .collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells: Vec<String> = row
+            .iter()
+            .enumerate()
+            .map(|(at, cell)| {
+                let padding = " ".repeat(widths[at] - cell.chars().count());
+                if numeric[at] {
+                    format!("{padding}{cell}")
+                } else {
+                    format!("{cell}{padding}")
+                }
+            })
+            .collect();
+        line(&mut text, format_args!("{}", cells.join("  ").trim_end()));
+    }
+    text
+}
+
+/// One value when both sides have the same, else both.
+fn change(before: Option<String>, now: Option<String>) -> String {
+    match (before, now) {
+        (None, None) => "–".to_owned(),
+        (before, now) if before == now => now.unwrap_or_default(),
+        (before, now) => {
+            let word = |side: Option<String>| side.unwrap_or_else(|| "–".to_owned());
+            format!("{} → {}", word(before), word(now))
+        }
+    }
+}
+
+fn percent(share: f64) -> String {
+    if share == 0.0 {
+        "0 %".to_owned()
+    } else {
+        format!("{:.1} %", share * 100.0)
+    }
+}
+
+/// A number with about four digits.
+pub(super) fn short(number: f64) -> String {
+    match number.abs() {
+        0.0 => "0".to_owned(),
+        0.001..10.0 => format!("{number:.3}"),
+        10.0..1_000.0 => format!("{number:.1}"),
+        1_000.0..1e7 => format!("{number:.0}"),
+        _ => format!("{number:.2e}"),
+    }
+}
+
+pub(super) fn thousands(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A name from a file, without what a terminal would act on.
+fn shown(name: &str) -> String {
+    name.chars()
+        .map(|c| if c.is_control() { '�' } else { c })
+        .collect()
+}

@@ -1,0 +1,151 @@
+//! What a reading of drift means: the one judgement of the service and of comparisons of files.
+
+use super::measurement::{Better, Measure, Recipe, Status};
+use crate::stats::{NotDefined, PValue, Reading};
+
+/// A measure's value and how it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judged {
+    pub measure: Measure,
+    pub value: Option<f64>,
+    /// 95 % interval, for distances.
+    pub interval: Option<(f64, f64)>,
+    /// The probability of such a value without drift, for tests.
+    pub p_value: Option<f64>,
+    pub status: Status,
+    pub recipe: Recipe,
+}
+
+impl Judged {
+    /// Judges a value: drift is what is beyond the threshold and beyond what chance alone would give. Of fewer values
+    /// than `min_rows` on either side nothing is said. A change that can go either way is held against the
+    /// threshold by its size.
+    #[must_use]
+    pub fn of(measure: Measure, reading: &Reading, threshold: Option<f64>, min_rows: u64) -> Self {
+        let enough = reading.current_values.min(reading.reference_values) >= min_rows;
+        let distance = match measure.better() {
+            Better::Zero => reading.value.abs(),
+            Better::Lower | Better::Higher | Better::Neither => reading.value,
+        };
+        let noise = reading.noise_floor.unwrap_or(0.0);
+        let status = match threshold {
+            _ if !enough => Status::Insufficient,
+            Some(threshold) if distance > threshold && distance > noise => Status::Drift,
+            _ => Status::Ok,
+        };
+        Self {
+            measure,
+            value: Some(reading.value),
+            interval: reading.interval,
+            p_value: reading.p_value.map(PValue::value),
+            status,
+            recipe: Recipe {
+                method: reading.method.clone(),
+                bins: reading.bins,
+                error_bound: reading.error_bound,
+                noise_floor: reading.noise_floor,
+                threshold,
+                cause: (!enough).then(|| format!("fewer than {min_rows} values")),
+                ..Recipe::default()
+            },
+        }
+    }
+}
+
+/// Whether a cause is about the two profiles rather than about one measure: then it is said once, not for each.
+#[must_use]
+pub fn is_of_the_profiles(cause: NotDefined) -> bool {
+    match cause {
+        NotDefined::NoReferenceValues
+        | NotDefined::NoCurrentValues
+        | NotDefined::DifferentKinds
+        | NotDefined::OtherGrid => true,
+        NotDefined::NoOrder
+        | NotDefined::OneBin
+        | NotDefined::BeyondRange
+        | NotDefined::NoReferenceRows
+        | NotDefined::NoCurrentRows => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::DriftMeasure;
+
+    fn reading(value: f64, noise_floor: Option<f64>, values: u64) -> Reading {
+        Reading {
+            measure: DriftMeasure::Psi,
+            value,
+            p_value: None,
+            interval: None,
+            noise_floor,
+            error_bound: None,
+            method: String::new(),
+            bins: None,
+            reference_values: 1_000,
+            current_values: values,
+        }
+    }
+
+    #[test]
+    fn drift_is_beyond_the_threshold_and_beyond_chance_among_enough_values() {
+        let cases = [
+            (
+                "below",
+                Measure::Psi,
+                reading(0.1, None, 100),
+                Some(0.2),
+                Status::Ok,
+            ),
+            (
+                "at it",
+                Measure::Psi,
+                reading(0.2, None, 100),
+                Some(0.2),
+                Status::Ok,
+            ),
+            (
+                "beyond",
+                Measure::Psi,
+                reading(0.3, Some(0.05), 100),
+                Some(0.2),
+                Status::Drift,
+            ),
+            (
+                "by chance",
+                Measure::Psi,
+                reading(0.3, Some(0.4), 100),
+                Some(0.2),
+                Status::Ok,
+            ),
+            (
+                "too few",
+                Measure::Psi,
+                reading(0.3, None, 99),
+                Some(0.2),
+                Status::Insufficient,
+            ),
+            (
+                "no threshold",
+                Measure::Psi,
+                reading(9.0, None, 100),
+                None,
+                Status::Ok,
+            ),
+            (
+                "fewer missing than before",
+                Measure::MissingShareChange,
+                reading(-0.3, None, 100),
+                Some(0.2),
+                Status::Drift,
+            ),
+        ];
+        for (name, measure, reading, threshold, expected) in cases {
+            let judged = Judged::of(measure, &reading, threshold, 100);
+            assert_eq!(judged.status, expected, "{name}");
+            let says_why = judged.recipe.cause.is_some();
+            assert_eq!(says_why, expected == Status::Insufficient, "{name}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Whole arrays at a time, for whoever counts millions of values.
+
+use std::borrow::Cow;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    ArrowPrimitiveType, Date32Type, Decimal128Type, Float16Type, Float32Type, Float64Type,
+    Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use arrow_array::{Array, StringArray};
+use arrow_schema::{DataType, TimeUnit};
+
+const SECONDS_PER_DAY: f64 = 86_400.0;
+
+/// What the values of an array are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArrayKind {
+    Number,
+    Integer,
+    Timestamp,
+    /// Codes into a dictionary of texts.
+    CodedText,
+    /// To be read value by value.
+    Other,
+}
+
+impl ArrayKind {
+    /// The kind of an array.
+    #[must_use]
+    pub fn of(array: &dyn Array) -> Self {
+        match array.data_type() {
+            DataType::Float16
+            | DataType::Float32
+            | DataType::Float64
+            | DataType::Decimal128(..) => Self::Number,
+            DataType::Int8
+            | DataType::Int16
+            | DataType::Int32
+            | DataType::Int64
+            | DataType::UInt8
+            | DataType::UInt16
+            | DataType::UInt32
+            | DataType::UInt64 => Self::Integer,
+            DataType::Timestamp(..) | DataType::Date32 => Self::Timestamp,
+            DataType::Dictionary(keys, values)
+                if **keys == DataType::Int32 && **values == DataType::Utf8 =>
+            {
+                Self::CodedText
+            }
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The values of numbers, integers and timestamps (in whole seconds since 1970) as doubles, one per row; what
+/// stands in rows that are null means nothing. `None` for other kinds.
+#[must_use]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "profiles count in doubles; beyond 2^53 neighbouring integers count as one"
+)]
+pub fn doubles(array: &dyn Array) -> Option<Cow<'_, [f64]>> {
+    Some(Cow::Owned(match array.data_type() {
+        DataType::Float64 => {
+            return Some(Cow::Borrowed(array.as_primitive::<Float64Type>().values()));
+        }
+        DataType::Float32 => each::<Float32Type>(array, f64::from),
+        DataType::Float16 => each::<Float16Type>(array, f64::from),
+        DataType::Decimal128(_, scale) => {
+            let unit = 10_f64.powi(i32::from(*scale));
+            each::<Decimal128Type>(array, |digits| digits as f64 / unit)
+        }
+        DataType::Int8 => each::<Int8Type>(array, f64::from),
+        DataType::Int16 => each::<Int16Type>(array, f64::from),
+        DataType::Int32 => each::<Int32Type>(array, f64::from),
+        DataType::Int64 => each::<Int64Type>(array, |n| n as f64),
+        DataType::UInt8 => each::<UInt8Type>(array, f64::from),
+        DataType::UInt16 => each::<UInt16Type>(array, f64::from),
+        DataType::UInt32 => each::<UInt32Type>(array, f64::from),
+        DataType::UInt64 => each::<UInt64Type>(array, |n| n as f64),
+        DataType::Date32 => each::<Date32Type>(array, |days| f64::from(days) * SECONDS_PER_DAY),
+        DataType::Timestamp(TimeUnit::Second, _) => {
+            each::<TimestampSecondType>(array, |at| at as f64)
+        }
+        DataType::Timestamp(TimeUnit::Millisecond, _) => {
+            each::<TimestampMillisecondType>(array, |at| at.div_euclid(1_000) as f64)
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            each::<TimestampMicrosecondType>(array, |at| at.div_euclid(1_000_000) as f64)
+        }
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+            each::<TimestampNanosecondType>(array, |at| at.div_euclid(1_000_000_000) as f64)
+        }
+        _ => return None,
+    }))
+}
+
+fn each<T: ArrowPrimitiveType>(array: &dyn Array, double: impl Fn(T::Native) -> f64) -> Vec<f64> {
+    let values = array.as_primitive::<T>().values();
+    values.iter().map(|value| double(*value)).collect()
+}
+
+/// The codes and the dictionary of [`ArrayKind::CodedText`]; `None` for other kinds. What stands in rows that are
+/// null means nothing.
+#[must_use]
+pub fn coded_texts(array: &dyn Array) -> Option<(&[i32], &StringArray)> {
+    if ArrayKind::of(array) != ArrayKind::CodedText {
+        return None;
+    }
+    let dictionary = array.as_dictionary_opt::<Int32Type>()?;
+    let texts = dictionary.values().as_string_opt::<i32>()?;
+    Some((dictionary.keys().values(), texts))
+}

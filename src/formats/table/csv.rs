@@ -1,0 +1,124 @@
+//! CSV as RFC 4180 describes it, with a header. Cells are what they look like.
+
+use std::io::Read;
+use std::path::Path;
+
+use csv::{ByteRecord, Reader, ReaderBuilder};
+
+use super::super::raw::Raw;
+use super::{
+    Batch, ColumnData, ROWS_AT_ONCE, TableColumn, TableError, Take, open_text, unreadable, value_of,
+};
+use crate::domain::columns::Column;
+
+/// What is known of a file once it is open.
+#[derive(Debug)]
+pub(super) struct Source {
+    width: usize,
+}
+
+impl Source {
+    pub(super) fn open(file: &Path) -> Result<(Self, Vec<TableColumn>), TableError> {
+        let mut reader = reader(file)?;
+        let mut header = ByteRecord::new();
+        if !next(file, &mut reader, &mut header)? {
+            let cause = "the file is empty; expected a header";
+            return Err(unreadable(file, ", line 1", cause));
+        }
+        let columns: Result<Vec<TableColumn>, TableError> = (1..)
+            .zip(header.iter())
+            .map(|(number, name)| {
+                let name = std::str::from_utf8(name).map_err(|_| {
+                    let cause = format!("the name of column {number} is not UTF-8");
+                    unreadable(file, ", line 1", cause)
+                })?;
+                Ok(TableColumn {
+                    name: name.to_owned(),
+                    refused: None,
+                })
+            })
+            .collect();
+        let source = Self {
+            width: header.len(),
+        };
+        Ok((source, columns?))
+    }
+
+    pub(super) fn read(
+        &self,
+        file: &Path,
+        columns: &[usize],
+        take: &mut Take<'_>,
+    ) -> Result<(), TableError> {
+        let mut reader = reader(file)?;
+        let mut record = ByteRecord::new();
+        next(file, &mut reader, &mut record)?;
+        let mut passed = reader.position().byte();
+        loop {
+            let mut batch: Vec<Column> = columns.iter().map(|_| Column::default()).collect();
+            let mut rows = 0;
+            while rows < ROWS_AT_ONCE && next(file, &mut reader, &mut record)? {
+                self.take_row(file, &record, columns, &mut batch)?;
+                rows += 1;
+            }
+            let byte = reader.position().byte();
+            let progress = byte - std::mem::replace(&mut passed, byte);
+            let columns = batch.into_iter().map(ColumnData::Mixed).collect();
+            if rows == 0
+                || !take(Batch {
+                    rows,
+                    columns,
+                    progress,
+                })
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    fn take_row(
+        &self,
+        file: &Path,
+        record: &ByteRecord,
+        columns: &[usize],
+        batch: &mut [Column],
+    ) -> Result<(), TableError> {
+        let place = || {
+            let line = record.position().map_or(1, csv::Position::line);
+            format!(", line {line}")
+        };
+        if record.len() != self.width {
+            let cause = format!("has {} cells; the header has {}", record.len(), self.width);
+            return Err(unreadable(file, place(), cause));
+        }
+        for (column, place_in_row) in batch.iter_mut().zip(columns) {
+            let cell = std::str::from_utf8(&record[*place_in_row]).map_err(|error| {
+                let at = error.valid_up_to();
+                let number = place_in_row + 1;
+                let cause = format!("byte {at} of cell {number} is not UTF-8");
+                unreadable(file, place(), cause)
+            })?;
+            column.push(&value_of(Raw::Untyped(cell)));
+        }
+        Ok(())
+    }
+}
+
+fn reader(file: &Path) -> Result<Reader<impl Read + use<>>, TableError> {
+    Ok(ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .buffer_capacity(1 << 20)
+        .from_reader(open_text(file)?))
+}
+
+fn next<R: Read>(
+    file: &Path,
+    reader: &mut Reader<R>,
+    record: &mut ByteRecord,
+) -> Result<bool, TableError> {
+    reader.read_byte_record(record).map_err(|error| {
+        let line = error.position().map_or(1, csv::Position::line);
+        unreadable(file, format!(", line {line}"), error)
+    })
+}

@@ -1,0 +1,148 @@
+//! NDJSON: one object a line. Features may be members of the row, or of its object `features`.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use super::super::json;
+use super::super::raw::Raw;
+use super::{
+    Batch, ColumnData, ROWS_AT_ONCE, TableColumn, TableError, Take, open_text, unreadable, value_of,
+};
+use crate::domain::columns::Column;
+
+/// The member that may hold the features.
+const FEATURES: &str = "features";
+
+/// What is known of a file once it is open: the place of each name.
+#[derive(Debug)]
+pub(super) struct Source {
+    places: HashMap<String, usize>,
+}
+
+impl Source {
+    pub(super) fn open(file: &Path) -> Result<(Self, Vec<TableColumn>), TableError> {
+        let mut places: HashMap<String, usize> = HashMap::new();
+        let mut columns = Vec::new();
+        each_row(file, |_, name, _| {
+            if !name.is_empty() && !places.contains_key(name) {
+                places.insert(name.to_owned(), columns.len());
+                columns.push(TableColumn {
+                    name: name.to_owned(),
+                    refused: None,
+                });
+            }
+            true
+        })?;
+        Ok((Self { places }, columns))
+    }
+
+    pub(super) fn read(
+        &self,
+        file: &Path,
+        columns: &[usize],
+        take: &mut Take<'_>,
+    ) -> Result<(), TableError> {
+        let mut wanted: Vec<Option<usize>> = vec![None; self.places.len()];
+        for (at, column) in columns.iter().enumerate() {
+            wanted[*column] = Some(at);
+        }
+        let fresh = || -> Vec<Column> { columns.iter().map(|_| Column::default()).collect() };
+        let mut batch = fresh();
+        let mut rows = 0;
+        let mut passed = 0;
+        let mut going_on = true;
+        let mut flush = |batch: Vec<Column>, rows: usize, progress: u64| {
+            let mut columns = batch;
+            for column in &mut columns {
+                column.resize(rows);
+            }
+            let columns = columns.into_iter().map(ColumnData::Mixed).collect();
+            take(Batch {
+                rows,
+                columns,
+                progress,
+            })
+        };
+        let mut started = None;
+        each_row(file, |row, name, raw| {
+            if started != Some(row.number) {
+                if rows == ROWS_AT_ONCE {
+                    let full = std::mem::replace(&mut batch, fresh());
+                    going_on = flush(full, rows, row.byte - passed);
+                    passed = row.byte;
+                    rows = 0;
+                }
+                started = Some(row.number);
+                rows += 1;
+            }
+            let place = self.places.get(name).and_then(|place| wanted[*place]);
+            if let Some(column) = place.and_then(|at| batch.get_mut(at))
+                && column.len() < rows
+            {
+                column.resize(rows - 1);
+                column.push(&value_of(raw));
+            }
+            going_on
+        })?;
+        if rows > 0 && going_on {
+            flush(batch, rows, 0);
+        }
+        Ok(())
+    }
+}
+
+/// A row of the file.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    /// Lines count from 1.
+    number: u64,
+    /// Where it starts.
+    byte: u64,
+}
+
+/// Calls for each member of each row, and with no name for a row without any, until `false` is answered.
+fn each_row(
+    file: &Path,
+    mut each: impl FnMut(Row, &str, Raw<'_>) -> bool,
+) -> Result<(), TableError> {
+    let mut reader = BufReader::with_capacity(1 << 20, open_text(file)?);
+    let mut line = Vec::new();
+    let mut row = Row { number: 0, byte: 0 };
+    loop {
+        line.clear();
+        row.number += 1;
+        let place = || format!(", line {}", row.number);
+        let read = (reader.read_until(b'\n', &mut line))
+            .map_err(|error| unreadable(file, place(), error))?;
+        if read == 0 {
+            return Ok(());
+        }
+        if !line.trim_ascii().is_empty() {
+            let entries = json::parse_row(line.trim_ascii_end(), 0).map_err(|fault| {
+                let cause = fault.cause.replace(" of the body", " of the line");
+                unreadable(file, place(), cause)
+            })?;
+            let going_on = if entries.is_empty() {
+                each(row, "", Raw::Null)
+            } else {
+                members(entries).all(|(name, raw)| each(row, &name, raw))
+            };
+            if !going_on {
+                return Ok(());
+            }
+        }
+        row.byte += read as u64;
+    }
+}
+
+/// The members of a row, those of its features among them.
+fn members<'a>(
+    entries: Vec<(Cow<'a, str>, Raw<'a>)>,
+) -> impl Iterator<Item = (Cow<'a, str>, Raw<'a>)> {
+    entries.into_iter().flat_map(|(name, raw)| match raw {
+        Raw::Object(features) if name == FEATURES => features,
+        raw => vec![(name, raw)],
+    })
+}

@@ -1,0 +1,449 @@
+//! Counting one column of a file into profiles, batch by batch.
+//!
+//! The reference is read twice, once for what it says about the column (type, range, a sample for the grid) and
+//! once to be counted on the grid; what fits into memory is kept in between. Numbers and coded texts are counted
+//! whole arrays at a time. Everything else goes through the same [`FeatureYardstick`] value by value, which is
+//! where it is written what counts as what.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, StringArray};
+
+use super::grouping::Grouping;
+use crate::domain::columns::{Column, Value};
+use crate::domain::schema::{Evidence, FeatureExpectation, FeatureType};
+use crate::domain::skew::Habits;
+use crate::domain::yardstick::FeatureYardstick;
+use crate::formats::table::arrays::{self, ArrayKind};
+use crate::formats::table::{self, ColumnData};
+use crate::stats::profile::{FeatureProfile, ProfileError};
+use crate::stats::thinning::ThinnedSample;
+
+/// A batch's values of one column, in the form they are counted in.
+enum Lane<'a> {
+    Numbers {
+        values: Cow<'a, [f64]>,
+        array: &'a ArrayRef,
+    },
+    Codes {
+        codes: &'a [i32],
+        texts: &'a StringArray,
+        array: &'a ArrayRef,
+    },
+    Mixed(Cow<'a, Column>),
+}
+
+impl<'a> Lane<'a> {
+    /// The form in which values count as what is expected; without an expectation, as what they are.
+    fn of(data: &'a ColumnData, expected: Option<FeatureType>) -> Self {
+        use FeatureType::{Category, Integer, Number, Text, Timestamp};
+        let array = match data {
+            ColumnData::Mixed(column) => return Self::Mixed(Cow::Borrowed(column)),
+            ColumnData::Array(array) => array,
+        };
+        let fits = match ArrayKind::of(array) {
+            ArrayKind::Number => matches!(expected, Some(Number) | None),
+            ArrayKind::Integer => matches!(expected, Some(Number | Integer) | None),
+            ArrayKind::Timestamp => matches!(expected, Some(Number | Timestamp) | None),
+            ArrayKind::CodedText => matches!(expected, Some(Category | Text) | None),
+            ArrayKind::Other => false,
+        };
+        if fits && let Some(values) = arrays::doubles(array) {
+            return Self::Numbers { values, array };
+        }
+        if fits && let Some((codes, texts)) = arrays::coded_texts(array) {
+            return Self::Codes {
+                codes,
+                texts,
+                array,
+            };
+        }
+        Self::Mixed(Cow::Owned(table::mixed(array)))
+    }
+}
+
+/// What a column says about itself, in the rows seen so far.
+#[derive(Debug)]
+pub(super) struct Survey {
+    pub(super) habits: Habits,
+    pub(super) sample: ThinnedSample,
+    watch: Watch,
+}
+
+impl Survey {
+    pub(super) fn new(sample: usize) -> Self {
+        Self {
+            habits: Habits::default(),
+            sample: ThinnedSample::new(sample),
+            watch: Watch::default(),
+        }
+    }
+
+    pub(super) fn observe(&mut self, data: &ColumnData) {
+        let lane = Lane::of(data, None);
+        let sample = &mut self.sample;
+        self.watch
+            .observe(&mut self.habits, &lane, |numbers| sample.observe(numbers));
+    }
+
+    /// A key for the value of each row of the batch seen last.
+    pub(super) fn keys(&self) -> &[u64] {
+        &self.watch.keys
+    }
+
+    pub(super) fn expectation(&self, feature: &str) -> Option<FeatureExpectation> {
+        self.habits.evidence.expectation(feature)
+    }
+}
+
+/// Watches the habits of a column.
+#[derive(Debug, Default)]
+struct Watch {
+    /// The dictionary seen last, and a key for each of its texts: codes of different dictionaries differ.
+    dictionary: Option<(ArrayRef, Vec<u64>)>,
+    numbers: Vec<f64>,
+    /// A key for the value of each row of the batch: equal values have equal ones.
+    keys: Vec<u64>,
+}
+
+/// A number's key is its own bits; those of texts, and of nothing, are bits of numbers that are none.
+const TEXT_KEY: u64 = 0x7ff8 << 48;
+const NULL_KEY: u64 = u64::MAX;
+
+impl Watch {
+    /// Takes a batch into account, and hands its numbers on.
+    fn observe(&mut self, habits: &mut Habits, lane: &Lane<'_>, numbers: impl FnMut(&[f64])) {
+        self.keys.clear();
+        match lane {
+            Lane::Numbers { values, array } => self.observe_numbers(habits, values, array, numbers),
+            Lane::Codes {
+                codes,
+                texts,
+                array,
+            } => self.observe_codes(habits, codes, texts, array),
+            Lane::Mixed(column) => self.observe_values(habits, column, numbers),
+        }
+        let telling = self.keys.iter().copied().filter(|key| *key != NULL_KEY);
+        habits.observe_order(telling);
+    }
+
+    fn observe_numbers(
+        &mut self,
+        habits: &mut Habits,
+        values: &[f64],
+        array: &ArrayRef,
+        mut numbers: impl FnMut(&[f64]),
+    ) {
+        self.keys
+            .extend(values.iter().map(|number| number.to_bits()));
+        if let Some(nulls) = array.nulls() {
+            for (row, key) in self.keys.iter_mut().enumerate() {
+                if nulls.is_null(row) {
+                    *key = NULL_KEY;
+                }
+            }
+        }
+        let valid = valid(values, array, &mut self.numbers);
+        let evidence = &mut habits.evidence;
+        evidence.rows += values.len() as u64;
+        evidence.nulls += (values.len() - valid.len()) as u64;
+        extend_range(evidence, valid);
+        match ArrayKind::of(array) {
+            ArrayKind::Integer => {
+                evidence.integers += valid.len() as u64;
+                habits.whole_numbers += valid.len() as u64;
+            }
+            ArrayKind::Timestamp => evidence.timestamps += valid.len() as u64,
+            _ => {
+                evidence.numbers += valid.len() as u64;
+                habits.observe_numbers(valid);
+            }
+        }
+        numbers(valid);
+    }
+
+    fn observe_codes(
+        &mut self,
+        habits: &mut Habits,
+        codes: &[i32],
+        texts: &StringArray,
+        array: &ArrayRef,
+    ) {
+        let values = array.as_any_dictionary().values();
+        let is_known = |known: &(ArrayRef, Vec<u64>)| std::sync::Arc::ptr_eq(&known.0, values);
+        if !self.dictionary.as_ref().is_some_and(is_known) {
+            let keys = (0..texts.len()).map(|code| text_key(texts.value(code)));
+            self.dictionary = Some((ArrayRef::clone(values), keys.collect()));
+        }
+        let keys = self.dictionary.as_ref().map_or(&[][..], |(_, keys)| keys);
+        let nulls = array.logical_nulls();
+        let mut tallies = vec![0_u64; texts.len()];
+        let mut telling = 0;
+        self.keys
+            .extend(codes.iter().enumerate().map(|(row, code)| {
+                let is_null = nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
+                let place = usize::try_from(*code).unwrap_or(usize::MAX);
+                match tallies.get_mut(place).filter(|_| !is_null) {
+                    Some(tally) => {
+                        *tally += 1;
+                        telling += 1;
+                        keys[place]
+                    }
+                    None => NULL_KEY,
+                }
+            }));
+        let counted = tallies
+            .into_iter()
+            .enumerate()
+            .filter(|(_, rows)| *rows > 0);
+        counted.for_each(|(code, rows)| habits.observe_text(texts.value(code), rows));
+        habits.evidence.rows += codes.len() as u64;
+        habits.evidence.texts += telling;
+        habits.evidence.nulls += codes.len() as u64 - telling;
+    }
+
+    fn observe_values(
+        &mut self,
+        habits: &mut Habits,
+        column: &Column,
+        mut numbers: impl FnMut(&[f64]),
+    ) {
+        self.numbers.clear();
+        let text_keys: Vec<u64> = column.texts().iter().map(|text| text_key(text)).collect();
+        let mut tallies = vec![0_u64; column.texts().len()];
+        for (value, bits) in column.iter().zip(column.bits()) {
+            let mut key = *bits;
+            match &value {
+                Value::Text(_) => {
+                    let place = usize::try_from(*bits).unwrap_or(usize::MAX);
+                    habits.evidence.rows += 1;
+                    habits.evidence.texts += 1;
+                    if let Some(tally) = tallies.get_mut(place) {
+                        *tally += 1;
+                    }
+                    self.keys
+                        .push(text_keys.get(place).copied().unwrap_or(TEXT_KEY));
+                    continue;
+                }
+                Value::Number(number) => self.numbers.push(*number),
+                Value::Integer(number) => self.numbers.push(*number as f64),
+                Value::Timestamp(at) => self.numbers.push(at.timestamp() as f64),
+                Value::Null | Value::Absent => key = NULL_KEY,
+                Value::Boolean(_) => {}
+            }
+            habits.evidence.observe(&value);
+            self.keys.push(key);
+        }
+        habits.observe_numbers(&self.numbers);
+        let counted = column
+            .texts()
+            .iter()
+            .zip(tallies)
+            .filter(|(_, rows)| *rows > 0);
+        counted.for_each(|(text, rows)| habits.observe_text(text, rows));
+        numbers(&self.numbers);
+    }
+}
+
+fn text_key(text: &str) -> u64 {
+    TEXT_KEY | u64::from(crc32c::crc32c(text.as_bytes()))
+}
+
+fn extend_range(evidence: &mut Evidence, numbers: &[f64]) {
+    let (mut minimum, mut maximum) = (f64::INFINITY, f64::NEG_INFINITY);
+    for number in numbers {
+        if number.is_finite() {
+            minimum = minimum.min(*number);
+            maximum = maximum.max(*number);
+        }
+    }
+    evidence.minimum = evidence.minimum.min(minimum);
+    evidence.maximum = evidence.maximum.max(maximum);
+}
+
+/// The values that are not null.
+fn valid<'v>(values: &'v [f64], array: &ArrayRef, scratch: &'v mut Vec<f64>) -> &'v [f64] {
+    let Some(nulls) = array.nulls().filter(|nulls| nulls.null_count() > 0) else {
+        return values;
+    };
+    scratch.clear();
+    scratch.extend(nulls.valid_indices().map(|row| values[row]));
+    scratch
+}
+
+/// The profiles of a column's groups, and its habits over all rows.
+#[derive(Debug)]
+pub(super) struct Tally {
+    /// By dimension of the grouping and code of the group.
+    pub(super) groups: Vec<BTreeMap<u32, FeatureProfile>>,
+    pub(super) habits: Habits,
+    watch: Option<Watch>,
+    numeric: bool,
+    scratch: Scratch,
+}
+
+/// What is needed again for every batch.
+#[derive(Debug, Default)]
+struct Scratch {
+    numbers: Vec<f64>,
+    tallies: Vec<u64>,
+    rows: Vec<usize>,
+}
+
+impl Tally {
+    /// An empty tally that watches habits, too, unless they are known.
+    pub(super) fn new(
+        yardstick: &FeatureYardstick,
+        grouping: &Grouping,
+        habits: Option<Habits>,
+    ) -> Self {
+        let expected = yardstick.expectation.as_ref().map(|e| e.feature_type);
+        Self {
+            groups: vec![BTreeMap::new(); grouping.dimensions()],
+            watch: habits.is_none().then(Watch::default),
+            habits: habits.unwrap_or_default(),
+            numeric: expected.is_none_or(FeatureType::is_numeric),
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// A key for the value of each row of the batch counted last, if its habits are watched.
+    pub(super) fn keys(&self) -> &[u64] {
+        self.watch.as_ref().map_or(&[], |watch| &watch.keys)
+    }
+
+    /// All rows in a window, or just all rows: the sum of the groups that are of no segment. `None` without any.
+    pub(super) fn whole(&self, grouping: &Grouping) -> Option<FeatureProfile> {
+        let mut groups = (self.groups.first()?.iter())
+            .filter(|(code, _)| grouping.group(0, **code).segment.is_overall())
+            .map(|(_, profile)| profile);
+        let mut whole = groups.next()?.clone();
+        for profile in groups {
+            // All were counted by one yardstick.
+            if let Err(error) = whole.merge(profile) {
+                tracing::error!(%error, "windows of one feature cannot be added together");
+            }
+        }
+        Some(whole)
+    }
+
+    /// Counts the rows of a batch, the first of which is row `first` of the file.
+    pub(super) fn observe(
+        &mut self,
+        data: &ColumnData,
+        (first, rows): (usize, usize),
+        yardstick: &FeatureYardstick,
+        grouping: &Grouping,
+    ) -> Result<(), ProfileError> {
+        if let Some(watch) = &mut self.watch {
+            watch.observe(&mut self.habits, &Lane::of(data, None), |_| {});
+        }
+        let expected = yardstick.expectation.as_ref().map(|e| e.feature_type);
+        let lane = Lane::of(data, expected);
+        for dimension in 0..grouping.dimensions() {
+            let Some(codes) = grouping.codes(dimension, first, rows) else {
+                self.count(dimension, 0, &lane, None, rows, yardstick)?;
+                continue;
+            };
+            if codes.iter().all(|code| *code == codes[0]) {
+                if let Some(code) = codes
+                    .first()
+                    .filter(|code| !Grouping::is_out_of_groups(**code))
+                {
+                    self.count(dimension, *code, &lane, None, rows, yardstick)?;
+                }
+                continue;
+            }
+            let mut order: Vec<(u32, u32)> = codes.iter().copied().zip(0..).collect();
+            order.sort_unstable();
+            for group in order.chunk_by(|a, b| a.0 == b.0) {
+                if !Grouping::is_out_of_groups(group[0].0) {
+                    let mut some = std::mem::take(&mut self.scratch.rows);
+                    some.clear();
+                    some.extend(group.iter().map(|(_, row)| *row as usize));
+                    self.count(dimension, group[0].0, &lane, Some(&some), rows, yardstick)?;
+                    self.scratch.rows = some;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts some rows of a batch, or all of them, into a group.
+    fn count(
+        &mut self,
+        dimension: usize,
+        code: u32,
+        lane: &Lane<'_>,
+        some: Option<&[usize]>,
+        rows: usize,
+        yardstick: &FeatureYardstick,
+    ) -> Result<(), ProfileError> {
+        let profile = self.groups[dimension]
+            .entry(code)
+            .or_insert_with(|| empty_profile(self.numeric, yardstick));
+        let scratch = &mut self.scratch;
+        match lane {
+            Lane::Numbers { values, array } => {
+                let numbers = match some {
+                    None => valid(values, array, &mut scratch.numbers),
+                    Some(rows) => {
+                        scratch.numbers.clear();
+                        let valid = rows.iter().filter(|row| array.is_valid(**row));
+                        scratch.numbers.extend(valid.map(|row| values[*row]));
+                        &scratch.numbers
+                    }
+                };
+                let all = some.map_or(rows, <[usize]>::len);
+                profile.observe_null((all - numbers.len()) as u64);
+                yardstick.count_numbers(profile, numbers)
+            }
+            Lane::Codes {
+                codes,
+                texts,
+                array,
+            } => {
+                let tallies = &mut scratch.tallies;
+                tallies.clear();
+                tallies.resize(texts.len(), 0);
+                let nulls = array.logical_nulls();
+                let mut absent = 0;
+                let mut tally = |row: usize| {
+                    let is_null = nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
+                    let place = usize::try_from(codes[row]).unwrap_or(usize::MAX);
+                    match tallies.get_mut(place).filter(|_| !is_null) {
+                        Some(tally) => *tally += 1,
+                        None => absent += 1,
+                    }
+                };
+                match some {
+                    None => (0..rows).for_each(&mut tally),
+                    Some(rows) => rows.iter().copied().for_each(&mut tally),
+                }
+                profile.observe_null(absent);
+                for (place, rows) in tallies.iter().enumerate().filter(|(_, rows)| **rows > 0) {
+                    yardstick.count_category(profile, texts.value(place), *rows)?;
+                }
+                Ok(())
+            }
+            Lane::Mixed(column) => match some {
+                Some(rows) => yardstick.count(profile, column, rows),
+                None => {
+                    let all: Vec<usize> = (0..rows).collect();
+                    yardstick.count(profile, column, &all)
+                }
+            },
+        }
+    }
+}
+
+/// A profile without values, of the kind the yardstick expects.
+pub(super) fn empty_profile(numeric: bool, yardstick: &FeatureYardstick) -> FeatureProfile {
+    match &yardstick.grid {
+        Some(grid) if numeric => FeatureProfile::numeric_without_quantiles(grid),
+        None if numeric => FeatureProfile::numeric(None),
+        _ => FeatureProfile::categorical(),
+    }
+}

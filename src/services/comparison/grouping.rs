@@ -1,0 +1,439 @@
+//! Which window and which segment each row of a file counts for.
+//!
+//! Columns may be read one at a time and in any order, so the groups of all rows are found out first and kept:
+//! four bytes a row for the windows, and four for each segment. Without windows and segments nothing is kept.
+
+use std::collections::{BTreeMap, HashMap};
+
+use arrow_array::Array;
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+
+use super::error::ComparisonError;
+use super::progress::Progress;
+use crate::domain::columns::{Column, Value};
+use crate::domain::measurement::Segment;
+use crate::domain::window::{Grain, Window};
+use crate::formats::table::{self, ColumnData, Table, arrays};
+
+/// The most windows a file may fall into: ten years of hours.
+const MOST_WINDOWS: usize = 90_000;
+/// The most values a segment may have.
+const MOST_VALUES: usize = 1_000;
+/// A row without a time, or without a value of a segment, is in no group.
+const NONE: u32 = u32::MAX;
+
+/// One way to group rows: all of them, or by the values of a segment, and both by window.
+#[derive(Debug, Default)]
+pub(super) struct Grouping {
+    /// In order of time; empty when rows are not split by time.
+    pub(super) windows: Vec<Window>,
+    /// For all rows, and for each segment, the group of each row; nothing where all rows are one group.
+    dimensions: Vec<Dimension>,
+    /// The number of rows earlier than the one before them, of those with a time.
+    pub(super) late: Option<(u64, u64)>,
+}
+
+#[derive(Debug, Default)]
+struct Dimension {
+    segment: String,
+    values: Vec<String>,
+    /// `window × values + value`, or nothing when there is one group only.
+    codes: Option<Vec<u32>>,
+}
+
+/// A group: its window, if rows are split by time, and its segment.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Group {
+    pub(super) window: Option<usize>,
+    pub(super) segment: Segment,
+}
+
+/// How rows are to be grouped.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) by: Option<Grain>,
+    /// The column with the rows' time, where there is one.
+    pub(super) timestamp: Option<usize>,
+    /// The places and names of the segments' columns.
+    pub(super) segments: &'a [(usize, String)],
+}
+
+impl Grouping {
+    /// Finds out the groups of the rows of a file.
+    pub(super) fn of(
+        table: &Table,
+        wanted: Wanted<'_>,
+        progress: &Progress,
+    ) -> Result<Self, ComparisonError> {
+        let mut columns: Vec<usize> = wanted.segments.iter().map(|(place, _)| *place).collect();
+        columns.extend(wanted.timestamp);
+        if columns.is_empty() {
+            return Ok(Self {
+                dimensions: vec![Dimension::default()],
+                ..Self::default()
+            });
+        }
+        let mut reader = Reader::new(table, wanted);
+        let mut failed = None;
+        table.read(&columns, &mut |batch| {
+            progress.advance(batch.progress);
+            failed = reader.take(&batch.columns, batch.rows).err();
+            failed.is_none()
+        })?;
+        match failed {
+            Some(error) => Err(error),
+            None => reader.finish(),
+        }
+    }
+
+    pub(super) fn dimensions(&self) -> usize {
+        self.dimensions.len()
+    }
+
+    /// The groups of some rows of a dimension; nothing when all rows are one group.
+    pub(super) fn codes(&self, dimension: usize, first: usize, rows: usize) -> Option<&[u32]> {
+        let codes = self.dimensions[dimension].codes.as_ref()?;
+        codes.get(first..first + rows)
+    }
+
+    /// The group behind a code.
+    pub(super) fn group(&self, dimension: usize, code: u32) -> Group {
+        let dimension = &self.dimensions[dimension];
+        let values = dimension.values.len().max(1);
+        let (window, value) = (code as usize / values, code as usize % values);
+        Group {
+            window: (!self.windows.is_empty()).then_some(window),
+            segment: match dimension.values.get(value) {
+                Some(value) => Segment {
+                    name: dimension.segment.clone(),
+                    value: value.clone(),
+                },
+                None => Segment::overall(),
+            },
+        }
+    }
+
+    /// All groups of a dimension.
+    pub(super) fn groups(&self, dimension: usize) -> Vec<Group> {
+        let values = self.dimensions[dimension].values.len().max(1);
+        let segmented = !self.dimensions[dimension].segment.is_empty();
+        let count = if segmented && self.dimensions[dimension].values.is_empty() {
+            0
+        } else {
+            self.windows.len().max(1) * values
+        };
+        (0..count)
+            .map(|code| self.group(dimension, code as u32))
+            .collect()
+    }
+
+    /// The number of groups over all dimensions.
+    pub(super) fn len(&self) -> usize {
+        let windows = self.windows.len().max(1);
+        let values = self.dimensions.iter().map(|d| d.values.len().max(1));
+        values.map(|values| values * windows).sum()
+    }
+
+    pub(super) fn is_out_of_groups(code: u32) -> bool {
+        code == NONE
+    }
+}
+
+/// Collects windows and values as they come; they are numbered in order at the end.
+struct Reader<'a> {
+    table: &'a Table,
+    wanted: Wanted<'a>,
+    windows: BTreeMap<DateTime<Utc>, (u32, Window)>,
+    window_codes: Vec<u32>,
+    segments: Vec<SegmentReader>,
+    present: Option<(i64, i64, u32)>,
+    last: Option<i64>,
+    late: u64,
+    timed: u64,
+    rows: u64,
+}
+
+#[derive(Default)]
+struct SegmentReader {
+    values: HashMap<String, u32>,
+    codes: Vec<u32>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(table: &'a Table, wanted: Wanted<'a>) -> Self {
+        Self {
+            table,
+            wanted,
+            windows: BTreeMap::new(),
+            window_codes: Vec::new(),
+            segments: wanted
+                .segments
+                .iter()
+                .map(|_| SegmentReader::default())
+                .collect(),
+            present: None,
+            last: None,
+            late: 0,
+            timed: 0,
+            rows: 0,
+        }
+    }
+
+    fn take(&mut self, columns: &[ColumnData], rows: usize) -> Result<(), ComparisonError> {
+        let (segments, times) = columns.split_at(self.wanted.segments.len());
+        for (index, data) in segments.iter().enumerate() {
+            let wanted = &self.wanted.segments[index].1;
+            if !self.segments[index].take(data) {
+                return Err(ComparisonError::TooManySegments {
+                    file: self.table.file().to_owned(),
+                    column: wanted.clone(),
+                    limit: MOST_VALUES,
+                });
+            }
+        }
+        if let Some(times) = times.first() {
+            for time in seconds(times).map_err(|(row, cause)| self.not_a_time(row, cause))? {
+                self.take_time(time)?;
+            }
+        }
+        self.rows += rows as u64;
+        Ok(())
+    }
+
+    fn take_time(&mut self, time: Option<i64>) -> Result<(), ComparisonError> {
+        if let Some(time) = time {
+            self.timed += 1;
+            self.late += u64::from(self.last.is_some_and(|last| time < last));
+            self.last = Some(time);
+        }
+        let Some(grain) = self.wanted.by else {
+            return Ok(());
+        };
+        let code = match (time, self.present) {
+            (None, _) => NONE,
+            (Some(time), Some((from, to, code))) if (from..to).contains(&time) => code,
+            (Some(time), _) => self.window_of(grain, time)?,
+        };
+        self.window_codes.push(code);
+        Ok(())
+    }
+
+    fn window_of(&mut self, grain: Grain, time: i64) -> Result<u32, ComparisonError> {
+        let row = self.window_codes.len() as u64;
+        let at = DateTime::from_timestamp(time, 0)
+            .filter(|at| (0..=9_999).contains(&chrono::Datelike::year(at)))
+            .ok_or_else(|| {
+                self.not_a_time_at(row, "is a time outside the years 0 to 9999".into())
+            })?;
+        let window = grain.window_at(at);
+        let next = self.windows.len() as u32;
+        let code = self.windows.entry(window.start).or_insert((next, window)).0;
+        if self.windows.len() > MOST_WINDOWS {
+            return Err(ComparisonError::TooManyWindows {
+                file: self.table.file().to_owned(),
+                limit: MOST_WINDOWS,
+            });
+        }
+        self.present = Some((window.start.timestamp(), window.end.timestamp(), code));
+        Ok(code)
+    }
+
+    fn not_a_time(&self, row: usize, cause: String) -> ComparisonError {
+        self.not_a_time_at(self.rows + row as u64, cause)
+    }
+
+    fn not_a_time_at(&self, row: u64, cause: String) -> ComparisonError {
+        let column = self
+            .wanted
+            .timestamp
+            .map(|place| &self.table.columns()[place]);
+        ComparisonError::NotATime {
+            file: self.table.file().to_owned(),
+            column: column.map_or(String::new(), |column| column.name.clone()),
+            row: row + 1,
+            cause,
+        }
+    }
+
+    fn finish(self) -> Result<Grouping, ComparisonError> {
+        let split = self.wanted.by.is_some();
+        let mut ordered = vec![0_u32; self.windows.len()];
+        for (order, (code, _)) in (0..).zip(self.windows.values()) {
+            ordered[*code as usize] = order;
+        }
+        let window_codes: Option<Vec<u32>> = split.then(|| {
+            let codes = self.window_codes.into_iter();
+            codes
+                .map(|code| ordered.get(code as usize).copied().unwrap_or(NONE))
+                .collect()
+        });
+        let mut dimensions = Vec::with_capacity(self.segments.len() + 1);
+        for (segment, (_, name)) in self.segments.into_iter().zip(self.wanted.segments) {
+            dimensions.push(segment.finish(name, window_codes.as_deref()));
+        }
+        dimensions.insert(
+            0,
+            Dimension {
+                codes: window_codes,
+                ..Dimension::default()
+            },
+        );
+        Ok(Grouping {
+            windows: self
+                .windows
+                .into_values()
+                .map(|(_, window)| window)
+                .collect(),
+            dimensions,
+            late: self.wanted.timestamp.map(|_| (self.late, self.timed)),
+        })
+    }
+}
+
+impl SegmentReader {
+    /// Takes a batch; `false` when there are too many values.
+    fn take(&mut self, data: &ColumnData) -> bool {
+        match data {
+            ColumnData::Mixed(column) => self.take_values(column),
+            ColumnData::Array(array) => self.take_values(&table::mixed(array)),
+        }
+        self.values.len() <= MOST_VALUES
+    }
+
+    fn take_values(&mut self, column: &Column) {
+        for value in column.iter() {
+            let text = match value {
+                Value::Text(text) => text,
+                Value::Integer(n) => n.to_string().into(),
+                Value::Number(n) => n.to_string().into(),
+                Value::Boolean(b) => if b { "true" } else { "false" }.into(),
+                Value::Timestamp(_) | Value::Null | Value::Absent => "".into(),
+            };
+            let code = match self.values.get(text.as_ref()) {
+                _ if text.is_empty() => NONE,
+                Some(code) => *code,
+                None if self.values.len() > MOST_VALUES => NONE,
+                None => {
+                    let code = self.values.len() as u32;
+                    self.values.insert(text.into_owned(), code);
+                    code
+                }
+            };
+            self.codes.push(code);
+        }
+    }
+
+    /// Numbers the values in alphabetical order, behind their windows.
+    fn finish(self, name: &str, windows: Option<&[u32]>) -> Dimension {
+        let mut values: Vec<(String, u32)> = self.values.into_iter().collect();
+        values.sort();
+        let mut ordered = vec![0_u32; values.len()];
+        for (order, (_, code)) in (0..).zip(&values) {
+            ordered[*code as usize] = order;
+        }
+        let count = values.len() as u32;
+        let codes = self.codes.into_iter().enumerate().map(|(row, code)| {
+            let window = windows.map_or(Some(0), |windows| windows.get(row).copied());
+            match (window, ordered.get(code as usize)) {
+                (Some(window), Some(value)) if window != NONE => window * count + value,
+                _ => NONE,
+            }
+        });
+        Dimension {
+            segment: name.to_owned(),
+            codes: Some(codes.collect()),
+            values: values.into_iter().map(|(value, _)| value).collect(),
+        }
+    }
+}
+
+/// The times of a batch in seconds since 1970, or the row that has none and why.
+fn seconds(data: &ColumnData) -> Result<Vec<Option<i64>>, (usize, String)> {
+    let column = match data {
+        ColumnData::Array(array) => {
+            if arrays::ArrayKind::of(array) == arrays::ArrayKind::Timestamp {
+                let seconds = arrays::doubles(array).unwrap_or_default();
+                let rows = seconds.iter().enumerate();
+                return Ok(rows
+                    .map(|(row, second)| array.is_valid(row).then_some(*second as i64))
+                    .collect());
+            }
+            &table::mixed(array)
+        }
+        ColumnData::Mixed(column) => column,
+    };
+    let mut seconds = Vec::with_capacity(column.len());
+    for (row, value) in column.iter().enumerate() {
+        seconds.push(match value {
+            Value::Absent | Value::Null => None,
+            Value::Timestamp(at) => Some(at.timestamp()),
+            Value::Integer(milliseconds) => Some(milliseconds.div_euclid(1_000)),
+            Value::Number(milliseconds) if milliseconds.is_finite() => {
+                Some((milliseconds / 1_000.0).floor() as i64)
+            }
+            Value::Text(text) => Some(parse(&text).ok_or_else(|| {
+                let shown: String = text.chars().take(40).collect();
+                (
+                    row,
+                    format!("{shown:?} is no time such as 2026-03-01T09:30:00Z or 2026-03-01"),
+                )
+            })?),
+            Value::Number(_) | Value::Boolean(_) => {
+                return Err((
+                    row,
+                    "is neither a time nor milliseconds since 1970".to_owned(),
+                ));
+            }
+        });
+    }
+    Ok(seconds)
+}
+
+/// RFC 3339, or a date and time without a zone, taken as UTC, or a date.
+fn parse(text: &str) -> Option<i64> {
+    let text = text.trim();
+    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+        return Some(at.timestamp());
+    }
+    for form in ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"] {
+        if let Ok(at) = NaiveDateTime::parse_from_str(text, form) {
+            return Some(at.and_utc().timestamp());
+        }
+    }
+    if let Ok(at) = DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f%#z") {
+        return Some(at.timestamp());
+    }
+    let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
+    Some(day.and_hms_opt(0, 0, 0)?.and_utc().timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_people_and_programs_write_them() {
+        let noon = Some(1_362_139_200);
+        let cases = [
+            ("2013-03-01T12:00:00Z", noon),
+            ("2013-03-01T14:00:00+02:00", noon),
+            ("2013-03-01 12:00:00", noon),
+            ("2013-03-01 12:00:00.250", noon),
+            ("2013-03-01 14:00:00+02:00", noon),
+            ("2013-03-01", Some(1_362_096_000)),
+            ("01.03.2013", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn values_that_are_no_time_are_told_with_their_row() {
+        let column = Column::of("t", [Value::Null, Value::Text("soon".into())]);
+        let (row, cause) = seconds(&ColumnData::Mixed(column)).expect_err("soon is no time");
+        assert_eq!(row, 1);
+        assert!(cause.starts_with("\"soon\" is no time"), "{cause}");
+    }
+}

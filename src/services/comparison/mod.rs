@@ -1,0 +1,401 @@
+//! Comparing two files of rows, without a server and without a database.
+//!
+//! It is the service's own arithmetic on files: the reference says what is expected and fits the grids, both
+//! sides are counted into profiles by the same yardstick that settles predictions, and the profiles are compared
+//! by the same measures. What is particular to files is here: that they may be larger than memory, which is why
+//! nothing but counts outlives a batch, and that all cores should have work.
+//!
+//! Columns are worked on one by one, several at the same time, where the format keeps them apart (Parquet).
+//! Other formats are read from one end to the other for as many columns at once as their counts fit into memory.
+
+mod columns;
+mod counting;
+mod duplicates;
+mod error;
+mod grouping;
+pub mod measures;
+mod measuring;
+mod progress;
+mod renames;
+mod shape;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+pub use error::ComparisonError;
+pub use progress::Progress;
+pub use shape::{CategoryShare, Shape};
+
+use crate::domain::definitions::{ModelDef, MonitorDef, MonitorKind, did_you_mean};
+use crate::domain::measurement::{Measure, Recipe, Segment, Status};
+use crate::domain::schema::{FeatureOverride, FeatureType};
+use crate::domain::skew::{self, Finding, Tolerance};
+use crate::domain::window::{Grain, Window};
+use crate::formats::table::Table;
+use columns::Plan;
+use duplicates::RowHashes;
+use grouping::{Grouping, Wanted};
+
+/// Columns that say which row it is, not what is in it.
+const NOT_COMPARED: [&str; 6] = [
+    "prediction_id",
+    "timestamp",
+    "observed_at",
+    "version",
+    "deployment",
+    "error",
+];
+/// What is not known on both sides of a prediction: no skew when only one file has it.
+const ANSWERS: [&str; 4] = ["prediction", "score", "label", "latency_ms"];
+const ANSWER_PREFIXES: [&str; 3] = ["probability.", "probabilities.", "proba_"];
+/// The column with the rows' time, unless another one is named.
+const TIMESTAMP: &str = "timestamp";
+
+/// What is to be compared, and how.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    pub reference: PathBuf,
+    pub current: PathBuf,
+    /// Types, limits, segments and thresholds that a model's definition sets over what the reference says.
+    pub model: Option<ModelDef>,
+    /// Windows that the current file is split into.
+    pub by: Option<Grain>,
+    /// The column with the rows' time; `timestamp` when absent.
+    pub timestamp: Option<String>,
+    /// Columns by whose values everything is measured, too.
+    pub segments: Vec<String>,
+    /// Columns to be left out.
+    pub ignored: Vec<String>,
+    /// Thresholds over those of the model, or of nobody.
+    pub thresholds: BTreeMap<Measure, f64>,
+    /// Fewer values than this are insufficient.
+    pub min_rows: Option<u64>,
+    /// How many threads work; as many as there are cores when absent.
+    pub threads: Option<usize>,
+}
+
+/// One measure of one feature in one group of rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measurement {
+    /// Nothing when rows are not split by time.
+    pub window: Option<Window>,
+    pub segment: Segment,
+    pub feature: String,
+    pub measure: Measure,
+    pub value: Option<f64>,
+    /// 95 % interval, for distances.
+    pub interval: Option<(f64, f64)>,
+    pub p_value: Option<f64>,
+    pub status: Status,
+    pub reference_rows: u64,
+    pub current_rows: u64,
+    pub recipe: Recipe,
+}
+
+/// A finding of the schema, in the window it was made in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SchemaFinding {
+    /// Nothing for findings about the whole file.
+    pub window: Option<Window>,
+    pub finding: Finding,
+}
+
+/// A feature that was compared, for people.
+#[derive(Debug, Clone)]
+pub struct FeatureSummary {
+    pub feature: String,
+    pub feature_type: Option<FeatureType>,
+    /// The window the shape is of: the one with the largest stability index.
+    pub window: Option<Window>,
+    pub shape: Option<Shape>,
+    pub reference: SideSummary,
+    pub current: SideSummary,
+}
+
+/// One side of a feature over all its rows.
+#[derive(Debug, Clone, Default)]
+pub struct SideSummary {
+    pub rows: u64,
+    pub missing_share: Option<f64>,
+    pub mean: Option<f64>,
+    pub standard_deviation: Option<f64>,
+    pub minimum: Option<f64>,
+    pub maximum: Option<f64>,
+    pub distinct: Option<f64>,
+}
+
+/// What two files have been found to differ in.
+#[derive(Debug, Clone, Default)]
+pub struct Comparison {
+    pub reference: PathBuf,
+    pub current: PathBuf,
+    pub reference_rows: u64,
+    pub current_rows: u64,
+    pub windows: Vec<Window>,
+    /// In the order of features, windows and segments.
+    pub measurements: Vec<Measurement>,
+    pub schema: Vec<SchemaFinding>,
+    pub features: Vec<FeatureSummary>,
+}
+
+impl Comparison {
+    /// Whether any feature drifted in any window or segment.
+    #[must_use]
+    pub fn has_drift(&self) -> bool {
+        self.measurements.iter().any(|m| m.status == Status::Drift)
+    }
+
+    /// Whether there is any certain finding of the schema.
+    #[must_use]
+    pub fn has_skew(&self) -> bool {
+        self.schema
+            .iter()
+            .any(|found| found.finding.status == Status::Drift)
+    }
+}
+
+/// What is in force: the monitors' settings, from the model or the usual ones.
+#[derive(Debug, Clone)]
+struct Settings {
+    thresholds: BTreeMap<Measure, f64>,
+    min_rows: u64,
+    tolerance: Tolerance,
+    overrides: BTreeMap<String, FeatureOverride>,
+    /// Whether the model's features are the whole schema.
+    closed: bool,
+    segments: Vec<String>,
+}
+
+impl Settings {
+    fn of(request: &Request) -> Self {
+        let usual = MonitorDef::usual();
+        let declared = request
+            .model
+            .as_ref()
+            .map(|model| model.monitors.as_slice());
+        let monitor = |kind| {
+            let of_kind = |monitor: &&MonitorDef| monitor.kind == kind;
+            let declared = declared.into_iter().flatten().find(of_kind);
+            declared.or_else(|| usual.iter().find(of_kind))
+        };
+        let drift = monitor(MonitorKind::Drift);
+        let schema = monitor(MonitorKind::Schema);
+        let mut thresholds = drift.map_or_else(BTreeMap::new, |drift| drift.thresholds.clone());
+        thresholds.extend(&request.thresholds);
+        let rows = |monitor: Option<&MonitorDef>| {
+            request
+                .min_rows
+                .or_else(|| monitor.map(|monitor| monitor.min_rows))
+                .unwrap_or(0)
+        };
+        let model = request.model.as_ref();
+        let declared = model.and_then(|model| model.schema.as_ref());
+        let mut segments = request.segments.clone();
+        for segment in model.into_iter().flat_map(|model| &model.segments) {
+            if !segments.contains(segment) {
+                segments.push(segment.clone());
+            }
+        }
+        Self {
+            thresholds,
+            min_rows: rows(drift),
+            tolerance: Tolerance {
+                share: schema.map_or(0.0, |schema| schema.tolerance),
+                min_rows: rows(schema),
+            },
+            overrides: declared
+                .into_iter()
+                .flat_map(|schema| &schema.features)
+                .map(|feature| (feature.feature.clone(), feature.clone()))
+                .collect(),
+            closed: declared.is_some_and(|schema| schema.from.is_none()),
+            segments,
+        }
+    }
+}
+
+/// Compares two files.
+///
+/// # Errors
+/// When a file cannot be read, a named column is not there, or there is nothing to compare.
+pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, ComparisonError> {
+    let settings = Settings::of(request);
+    let reference = Table::open(&request.reference)?;
+    let current = Table::open(&request.current)?;
+    for ignored in &request.ignored {
+        if reference.position(ignored).is_none() {
+            place(&current, ignored)?;
+        }
+    }
+    let timestamp = match (&request.timestamp, request.by) {
+        (Some(name), _) => Some(place(&current, name)?),
+        (None, Some(_)) => {
+            Some(
+                current
+                    .position(TIMESTAMP)
+                    .ok_or_else(|| ComparisonError::NoTimestamp {
+                        file: request.current.clone(),
+                    })?,
+            )
+        }
+        (None, None) => current.position(TIMESTAMP),
+    };
+    let timestamp_name = timestamp.map(|place| current.columns()[place].name.clone());
+    let plans = plan(
+        &reference,
+        &current,
+        request,
+        &settings,
+        timestamp_name.as_deref(),
+    );
+    let (both, one_sided): (Vec<Plan>, Vec<Plan>) = plans
+        .into_iter()
+        .partition(|plan| plan.reference.is_some() && plan.current.is_some());
+    if both.is_empty() {
+        return Err(ComparisonError::NothingInCommon {
+            reference: request.reference.clone(),
+            current: request.current.clone(),
+        });
+    }
+    progress.expect(columns::work(&reference, &current, both.len()));
+
+    let in_reference = grouping(&reference, None, None, &settings, progress)?;
+    // Only whoever asks for windows or names the column has times to be relied on.
+    let asked = timestamp.filter(|_| request.by.is_some() || request.timestamp.is_some());
+    let in_current = grouping(&current, request.by, asked, &settings, progress)?;
+    let before = order_of_reference(&reference, asked, timestamp_name.as_deref(), progress);
+
+    let rows = [RowHashes::new(), RowHashes::new()];
+    let job = columns::Job {
+        reference: &reference,
+        current: &current,
+        in_reference: &in_reference,
+        in_current: &in_current,
+        settings: &settings,
+        columns: both.len(),
+        threads: threads(request),
+        progress,
+        rows: Some((&rows[0], &rows[1])),
+    };
+    let mut compared = columns::compare(&job, &both)?;
+    let again = columns::Job { rows: None, ..job };
+    let mut schema = renames::one_sided(&again, &one_sided)?;
+    let [before_rows, now_rows] = rows.map(RowHashes::repeated);
+    schema.extend(
+        before_rows
+            .zip(now_rows)
+            .and_then(|(before, now)| skew::duplicate_rows(before, now, settings.tolerance)),
+    );
+    let late = in_current.late.zip(timestamp_name.as_deref());
+    schema.extend(
+        late.and_then(|(late, column)| {
+            skew::out_of_order(column, before, late, settings.tolerance)
+        }),
+    );
+    let mut comparison = Comparison {
+        reference: request.reference.clone(),
+        current: request.current.clone(),
+        windows: in_current.windows.clone(),
+        schema: schema
+            .into_iter()
+            .map(|finding| SchemaFinding {
+                window: None,
+                finding,
+            })
+            .collect(),
+        ..Comparison::default()
+    };
+    for result in &mut compared {
+        comparison.reference_rows = comparison.reference_rows.max(result.summary.reference.rows);
+        comparison.current_rows = comparison.current_rows.max(result.summary.current.rows);
+        comparison.measurements.append(&mut result.measurements);
+        comparison.schema.append(&mut result.findings);
+    }
+    comparison.features = compared.into_iter().map(|result| result.summary).collect();
+    Ok(comparison)
+}
+
+fn threads(request: &Request) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    request.threads.unwrap_or_else(cores).max(1)
+}
+
+/// Every column of either side that is a feature, under the name both know it by.
+fn plan(
+    reference: &Table,
+    current: &Table,
+    request: &Request,
+    settings: &Settings,
+    timestamp: Option<&str>,
+) -> Vec<Plan> {
+    let declared = settings.overrides.keys().map(String::as_str);
+    let sides = [reference, current].into_iter().flat_map(Table::columns);
+    let mut seen = BTreeSet::new();
+    let names = sides.map(|column| column.name.as_str()).chain(declared);
+    names
+        .filter(|name| !NOT_COMPARED.contains(name) && timestamp != Some(name))
+        .filter(|name| !request.ignored.iter().any(|ignored| ignored == name))
+        .filter(|name| seen.insert(*name))
+        .map(|name| Plan {
+            name: name.to_owned(),
+            reference: reference.position(name),
+            current: current.position(name),
+        })
+        .filter(|plan| plan.reference.is_some() == plan.current.is_some() || !is_answer(&plan.name))
+        .collect()
+}
+
+fn is_answer(name: &str) -> bool {
+    ANSWERS.contains(&name)
+        || ANSWER_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+}
+
+fn grouping(
+    table: &Table,
+    by: Option<Grain>,
+    timestamp: Option<usize>,
+    settings: &Settings,
+    progress: &Progress,
+) -> Result<Grouping, ComparisonError> {
+    let segments: Result<Vec<(usize, String)>, ComparisonError> = settings
+        .segments
+        .iter()
+        .map(|name| Ok((place(table, name)?, name.clone())))
+        .collect();
+    let wanted = Wanted {
+        by,
+        timestamp,
+        segments: &segments?,
+    };
+    Grouping::of(table, wanted, progress)
+}
+
+/// How many rows of the reference are out of order, where it has the column of times and it can be read.
+fn order_of_reference(
+    reference: &Table,
+    asked: Option<usize>,
+    timestamp: Option<&str>,
+    progress: &Progress,
+) -> Option<(u64, u64)> {
+    asked?;
+    let wanted = Wanted {
+        by: None,
+        timestamp: Some(reference.position(timestamp?)?),
+        segments: &[],
+    };
+    Grouping::of(reference, wanted, progress).ok()?.late
+}
+
+/// The place of a column that somebody named.
+fn place(table: &Table, name: &str) -> Result<usize, ComparisonError> {
+    table.position(name).ok_or_else(|| {
+        let names = table.columns().iter().map(|column| column.name.as_str());
+        ComparisonError::UnknownColumn {
+            file: table.file().to_owned(),
+            column: name.to_owned(),
+            hint: did_you_mean(name, names),
+        }
+    })
+}
