@@ -25,6 +25,8 @@ const SHIFT: f64 = 0.05;
 const CPU_SECONDS: f64 = 2.3;
 const RESIDENT_MEBIBYTES: f64 = 330.0;
 const MERGE_MILLISECONDS: f64 = 20.0;
+/// Three million rows of a thousand columns against as many, in four minutes.
+const WIDE_VALUES_PER_SECOND: f64 = 25e6;
 
 /// The peers: their environment and program, and the largest shares of their processor time and memory that we
 /// may need.
@@ -164,6 +166,12 @@ fn wide(rows: usize, folder: &Path, report: &mut Report) -> anyhow::Result<()> {
             thousands(rows as f64)
         ),
         usage.told(),
+    );
+    let values = 2.0 * rows as f64 * COLUMNS as f64;
+    report.figure(
+        "compare_wide_values_per_second",
+        values / usage.elapsed_seconds,
+        Goal::AtLeast(WIDE_VALUES_PER_SECOND),
     );
     Ok(())
 }

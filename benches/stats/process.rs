@@ -67,10 +67,10 @@ pub fn python_of(peer: &str) -> Option<PathBuf> {
     python.is_file().then_some(python)
 }
 
-/// A peer's comparison of two files.
+/// A peer's comparison of two files. The program is not called as the peer is: Python would import it in its place.
 pub fn peer(python: &Path, peer: &str, files: &[PathBuf; 2]) -> Command {
     let program =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("benches/stats/peers/{peer}.py"));
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("benches/stats/peers/run_{peer}.py"));
     let mut command = Command::new(python);
     command.arg(program).args(files);
     command
