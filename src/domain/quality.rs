@@ -216,29 +216,6 @@ mod tests {
     }
 
     #[test]
-    fn every_measure_of_quality_has_a_page() {
-        let pages = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/measures");
-        let beside = [Measure::LabelCoverage, Measure::LabelCompleteness];
-        for measure in Measure::ALL
-            .iter()
-            .filter(|m| m.is_quality() || beside.contains(m))
-        {
-            let name = measure.as_str();
-            let page = std::fs::read_to_string(pages.join(format!("{name}.md")));
-            let page = page.unwrap_or_else(|error| panic!("the page of {name}: {error}"));
-            for part in [
-                "| Formula |",
-                "| Range |",
-                "| Worse |",
-                "| Default |",
-                "| Source |",
-            ] {
-                assert!(page.contains(part), "{name} has no {part}");
-            }
-        }
-    }
-
-    #[test]
     fn what_was_stored_before_there_was_a_choice_is_the_usual() {
         let stored: QualityChoice = serde_json::from_str("{}").expect("defaults");
         assert_eq!(stored, QualityChoice::default());

@@ -275,7 +275,7 @@ rules:
             (
                 "kind: quality",
                 "kind: traffic",
-                "11: `measures` does not apply here: only quality monitors have it",
+                "11: `measures` does not apply here: a traffic monitor has `min_rows` only",
             ),
             (
                 "measure: lift, below: 2",
