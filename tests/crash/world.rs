@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bellwether::domain::clock::{Clock, SystemClock};
 use bellwether::domain::ids::ProjectId;
@@ -27,6 +27,8 @@ const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const RECEIVERS: [&str; 2] = ["on-call", "hook"];
 /// How long a process is given, after each step of the client, to come to where it dies.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long the service is left alone with what it was last sent, when it is to finish.
+const NUDGES_APART: Duration = Duration::from_secs(2);
 /// After how many steps a point that was not reached never will be.
 const MOST_STEPS: usize = 150;
 /// Kills by time come within this many milliseconds.
@@ -371,13 +373,17 @@ pipelines:
         let service = self.run(None).await;
         let mut stored = self.stored().await;
         stored.expire_leases().await;
+        let mut nudged: Option<Instant> = None;
         wait_for("the end of all work", async || {
             let unfinished = stored.unfinished(SystemClock.now()).await;
             if unfinished.is_empty() && self.unheard.is_empty() {
                 return Ok(());
             }
-            // Whatever is settled makes the service look whether there is anything else to do.
-            if !unfinished.contains("batches") {
+            // Whatever is settled makes the service look whether there is anything else to do. It is given time to
+            // do it: a service that stores what it is sent again has something to measure after every batch.
+            let had_time = nudged.is_none_or(|at| at.elapsed() > NUDGES_APART);
+            if !unfinished.contains("batches") && had_time {
+                nudged = Some(Instant::now());
                 let again = self.unheard.pop().or_else(|| self.heard.last().cloned());
                 if let Some(batch) = again {
                     self.send(&service, batch).await;
