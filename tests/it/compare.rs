@@ -709,6 +709,79 @@ fn repeated_rows_and_rows_out_of_order_are_found() {
 }
 
 #[test]
+fn rows_without_a_time_are_counted_and_told_in_every_format() {
+    let folder = Folder::new("untimed");
+    let whole = rows_with(0.0, &["red", "blue"]);
+    let reference = folder.write("reference.csv", &whole);
+    let untimed: String = whole
+        .lines()
+        .enumerate()
+        .map(|(at, line)| match line.split_once(',') {
+            Some((_, rest)) if at > 0 && at % 10 == 0 => format!(",{rest}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let current = folder.write("current.csv", untimed);
+    let by_day = document(&reference, &current, &["--by", "day"]);
+    assert_eq!(findings(&by_day, "timestamp"), ["missing_timestamp"]);
+    let found = &by_day["schema"][0];
+    assert_eq!(found["value"], 0.1);
+    assert_eq!(found["window"], Value::Null);
+    let detail = found["detail"].as_str().expect("words");
+    assert!(
+        detail.starts_with("40 of 400: rows without a time"),
+        "{detail}"
+    );
+    assert_eq!(
+        by_day["current"]["rows"], 400,
+        "of the file, not of its windows"
+    );
+    let measured = by_day["measurements"].as_array().expect("a list").iter();
+    let psi = measured.filter(|m| m["feature"] == "amount" && m["measure"] == "psi");
+    let in_windows: u64 = psi.filter_map(|m| m["current_rows"].as_u64()).sum();
+    assert_eq!(in_windows, 360, "the other rows are in no measurement");
+
+    let failing = ["--by", "day", "--fail-on", "schema"];
+    assert_eq!(
+        compare(&reference, &current, &failing).status.code(),
+        Some(1)
+    );
+    for format in ["table", "html", "junit"] {
+        let written = text(
+            &compare(&reference, &current, &["--by", "day", "--format", format]),
+            0,
+        );
+        let kind = if format == "html" {
+            "missing timestamp"
+        } else {
+            "missing_timestamp"
+        };
+        assert!(written.contains(kind), "{format}: {written}");
+        assert!(
+            written.contains("40 of 400: rows without a time"),
+            "{format}: {written}"
+        );
+    }
+    let together = document(&reference, &current, &[]);
+    assert_eq!(
+        findings(&together, "timestamp"),
+        [""; 0],
+        "all rows are measured"
+    );
+
+    let none = whole.lines().map(|line| match line.split_once(',') {
+        Some((head, rest)) if head != "timestamp" => format!(",{rest}\n"),
+        _ => format!("{line}\n"),
+    });
+    let none = folder.write("none.csv", none.collect::<String>());
+    let nothing = document(&reference, &none, &["--by", "day"]);
+    assert_eq!(nothing["schema"][0]["value"], 1.0);
+    for measured in nothing["measurements"].as_array().expect("a list") {
+        assert_eq!(measured["status"], "insufficient", "{measured}");
+    }
+}
+
+#[test]
 fn every_measure_of_a_sampled_column_says_that_its_grid_is_of_a_sample() {
     const ROWS: i32 = 1_100_000;
     let folder = Folder::new("sampled");
