@@ -44,6 +44,8 @@ pub enum FindingKind {
     DuplicateRows,
     /// Rows earlier than the one before them.
     OutOfOrder,
+    /// Rows without a time, which are in no window.
+    MissingTimestamp,
 }
 
 impl FindingKind {
@@ -69,6 +71,7 @@ impl FindingKind {
             Self::UnitChange => "unit_change",
             Self::DuplicateRows => "duplicate_rows",
             Self::OutOfOrder => "out_of_order",
+            Self::MissingTimestamp => "missing_timestamp",
         }
     }
 }
@@ -716,6 +719,20 @@ pub fn out_of_order(
     )
 }
 
+/// That rows have no time, and so are left out of what is split by time. One is enough, and there is no doubt
+/// about it among few rows either.
+#[must_use]
+pub fn missing_timestamp(feature: &str, (untimed, rows): (u64, u64)) -> Option<Finding> {
+    judged(
+        FindingKind::MissingTimestamp,
+        feature,
+        (untimed, rows),
+        0.0,
+        0,
+        &|| "rows without a time, which are in no window and in no measurement".to_owned(),
+    )
+}
+
 fn share(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
@@ -1041,6 +1058,15 @@ mod tests {
         );
         assert_eq!(late(None, (500, 1_000)), None, "so are the current rows");
         assert_eq!(late(None, (0, 0)), None);
+    }
+
+    #[test]
+    fn a_single_row_without_a_time_is_told() {
+        let found = missing_timestamp("at", (1, 20)).expect("one row is in no window");
+        assert_eq!(found.status, Status::Drift);
+        assert!(found.detail.starts_with("1 of 20: "), "{}", found.detail);
+        assert_eq!(missing_timestamp("at", (0, 20)), None);
+        assert_eq!(missing_timestamp("at", (0, 0)), None);
     }
 
     #[test]

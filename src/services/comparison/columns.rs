@@ -228,7 +228,7 @@ fn yardstick(
     let sample = &survey.sample;
     let note = (numeric && !sample.is_complete()).then(|| {
         format!(
-            "from a sample of {} of {} values",
+            "the grid's edges are from a sample of {} of {} values",
             sample.values().len(),
             sample.seen()
         )

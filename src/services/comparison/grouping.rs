@@ -31,6 +31,8 @@ pub(super) struct Grouping {
     dimensions: Vec<Dimension>,
     /// The number of rows earlier than the one before them, of those with a time.
     pub(super) late: Option<(u64, u64)>,
+    /// The number of rows without a time, of all rows, when they are split by time: they are in no window.
+    pub(super) untimed: Option<(u64, u64)>,
 }
 
 #[derive(Debug, Default)]
@@ -286,6 +288,7 @@ impl<'a> Reader<'a> {
                 .collect(),
             dimensions,
             late: self.wanted.timestamp.map(|_| (self.late, self.timed)),
+            untimed: split.then_some((self.rows - self.timed, self.rows)),
         })
     }
 }

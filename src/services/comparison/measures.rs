@@ -32,7 +32,8 @@ pub(super) struct Judgement<'a> {
     pub(super) min_rows: u64,
 }
 
-/// All measures of a feature in a group. `note` is added to the recipe of numeric features.
+/// All measures of a feature in a group. `note` is added to the recipes of numeric features: deciles are edges of
+/// the grid, too, so there is no measure it does not concern.
 pub(super) fn compare(
     reference: &FeatureProfile,
     current: &FeatureProfile,

@@ -292,10 +292,14 @@ pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, Com
             skew::out_of_order(column, before, late, settings.tolerance)
         }),
     );
+    let untimed = in_current.untimed.zip(timestamp_name.as_deref());
+    schema.extend(untimed.and_then(|(untimed, column)| skew::missing_timestamp(column, untimed)));
     let mut comparison = Comparison {
         reference: request.reference.clone(),
         current: request.current.clone(),
         windows: in_current.windows.clone(),
+        // Features only count the rows of windows.
+        current_rows: in_current.untimed.map_or(0, |(_, rows)| rows),
         schema: schema
             .into_iter()
             .map(|finding| SchemaFinding {
