@@ -906,12 +906,15 @@ fn modes_give_the_tools_values_by_month() {
     assert_eq!(chosen[0]["threshold"], 0.1);
     assert_eq!(chosen[0]["drift_when"], "at_least");
 
-    // Chi-square of NannyML is the statistic, Wasserstein has explained differences.
+    // Wasserstein has explained differences; NannyML divided probabilities by their sum before it measured them.
     let path =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/reference/nannyml_flights.csv");
     let mut reader = csv::Reader::from_path(path).expect("readable");
     let mut nannyml = BTreeMap::new();
     for record in reader.records().map(|record| record.expect("a record")) {
+        if record[3].starts_with("proba_") {
+            continue;
+        }
         if let Some(measure) = record[4]
             .strip_suffix(".value")
             .filter(|m| *m != "wasserstein")
