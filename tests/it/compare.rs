@@ -338,12 +338,15 @@ fn by_subject<'d>(list: &'d Value, keys: &[&str]) -> BTreeMap<String, &'d Value>
     entries.map(|entry| (subject(entry), entry)).collect()
 }
 
+/// Writes batches into a file of one format.
+type Writer = fn(&Path, &[RecordBatch]);
+
 #[test]
 fn every_format_gives_the_same_values() {
     let folder = Folder::new("formats");
     let (reference, current) = flights();
     let (reference, current) = (first(&reference, 3_000), first(&current, 4_000));
-    let writers: [(&str, fn(&Path, &[RecordBatch])); 4] = [
+    let writers: [(&str, Writer); 4] = [
         ("parquet", parquet),
         ("arrow", arrow),
         ("csv", csv),
