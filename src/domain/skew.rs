@@ -733,6 +733,23 @@ pub fn missing_timestamp(feature: &str, (untimed, rows): (u64, u64)) -> Option<F
     )
 }
 
+/// That values are of another type, and so are left out of what is compared.
+#[must_use]
+pub fn wrong_type(
+    feature: &str,
+    expected: FeatureType,
+    (mismatched, values): (u64, u64),
+) -> Option<Finding> {
+    judged(
+        FindingKind::WrongType,
+        feature,
+        (mismatched, values),
+        0.0,
+        0,
+        &|| format!("values that are no {}, and are left out", expected.as_str()),
+    )
+}
+
 fn share(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }

@@ -186,9 +186,12 @@ impl FeatureYardstick {
     }
 }
 
-enum Reading<'v> {
+/// What one value counts as.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reading<'v> {
     Absent,
     Null,
+    /// A value of another type than is expected.
     Mismatch,
     Number(f64),
     Category(Cow<'v, str>),
@@ -203,11 +206,13 @@ fn is_numeric(kind: Kind) -> Option<bool> {
     }
 }
 
+/// What a value counts as where this type is expected; where none is, as a number or as a category.
+#[must_use]
 #[expect(
     clippy::cast_precision_loss,
     reason = "profiles count in doubles; rows keep the integer"
 )]
-fn read<'v>(value: &'v Value<'_>, expected: Option<FeatureType>, numeric: bool) -> Reading<'v> {
+pub fn read<'v>(value: &'v Value<'_>, expected: Option<FeatureType>, numeric: bool) -> Reading<'v> {
     use FeatureType::{Boolean, Category, Integer, Number, Text, Timestamp};
     let any_number = matches!(expected, Some(Number) | None) && numeric;
     match value {

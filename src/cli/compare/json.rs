@@ -1,5 +1,7 @@
 //! A comparison as JSON, for programs. The names of measures, statuses and recipes are those of the API.
 
+use std::path::Path;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -16,13 +18,22 @@ struct Document<'a> {
 }
 
 #[derive(Serialize)]
-struct Side {
+pub(super) struct Side {
     file: String,
     rows: u64,
 }
 
+impl Side {
+    pub(super) fn of(file: &Path, rows: u64) -> Self {
+        Self {
+            file: file.display().to_string(),
+            rows,
+        }
+    }
+}
+
 #[derive(Serialize)]
-struct WindowView {
+pub(super) struct WindowView {
     grain: Grain,
     start: DateTime<Utc>,
     end: DateTime<Utc>,
@@ -46,7 +57,7 @@ struct MeasurementView<'a> {
 }
 
 #[derive(Serialize)]
-struct FindingView<'a> {
+pub(super) struct FindingView<'a> {
     /// Null for findings about the whole file.
     window: Option<WindowView>,
     feature: &'a str,
@@ -60,21 +71,15 @@ struct FindingView<'a> {
 /// The document, with a line break at its end.
 pub(super) fn text(comparison: &Comparison) -> anyhow::Result<String> {
     let document = Document {
-        reference: Side {
-            file: comparison.reference.display().to_string(),
-            rows: comparison.reference_rows,
-        },
-        current: Side {
-            file: comparison.current.display().to_string(),
-            rows: comparison.current_rows,
-        },
+        reference: Side::of(&comparison.reference, comparison.reference_rows),
+        current: Side::of(&comparison.current, comparison.current_rows),
         measurements: comparison.measurements.iter().map(measurement).collect(),
         schema: comparison.schema.iter().map(finding).collect(),
     };
     Ok(serde_json::to_string_pretty(&document)? + "\n")
 }
 
-fn window(window: Window) -> WindowView {
+pub(super) fn window(window: Window) -> WindowView {
     WindowView {
         grain: window.grain,
         start: window.start,
@@ -98,7 +103,7 @@ fn measurement(of: &Measurement) -> MeasurementView<'_> {
     }
 }
 
-fn finding(of: &SchemaFinding) -> FindingView<'_> {
+pub(super) fn finding(of: &SchemaFinding) -> FindingView<'_> {
     FindingView {
         window: of.window.map(window),
         feature: &of.finding.feature,
@@ -110,6 +115,6 @@ fn finding(of: &SchemaFinding) -> FindingView<'_> {
     }
 }
 
-fn segment(segment: &Segment) -> Option<String> {
+pub(super) fn segment(segment: &Segment) -> Option<String> {
     (!segment.is_overall()).then(|| format!("{}={}", segment.name, segment.value))
 }

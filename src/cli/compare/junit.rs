@@ -7,18 +7,23 @@ use std::fmt::Write;
 use super::ranking::{place, severity, status_of};
 use crate::domain::measurement::{Segment, Status};
 use crate::domain::window::Window;
-use crate::services::comparison::{Comparison, Measurement};
+use crate::services::comparison::{Comparison, Measurement, SchemaFinding};
 
-struct Case {
-    class: String,
-    name: String,
-    status: Status,
-    message: String,
+pub(super) struct Case {
+    pub(super) class: String,
+    pub(super) name: String,
+    pub(super) status: Status,
+    pub(super) message: String,
 }
 
 /// The document.
 pub(super) fn text(comparison: &Comparison) -> String {
-    let suites = [("drift", drift(comparison)), ("schema", schema(comparison))];
+    document(drift(comparison), schema(&comparison.schema))
+}
+
+/// A document of a suite for drift and one for the schema.
+pub(super) fn document(drift: Vec<Case>, schema: Vec<Case>) -> String {
+    let suites = [("drift", drift), ("schema", schema)];
     let mut text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned();
     let all = || suites.iter().flat_map(|(_, cases)| cases);
     let counts = |cases: &mut dyn Iterator<Item = &Case>| {
@@ -121,8 +126,8 @@ fn message(of: &Measurement) -> String {
 }
 
 /// Findings fail; a schema without any is one case that passes.
-fn schema(comparison: &Comparison) -> Vec<Case> {
-    if comparison.schema.is_empty() {
+pub(super) fn schema(findings: &[SchemaFinding]) -> Vec<Case> {
+    if findings.is_empty() {
         return vec![Case {
             class: "schema".to_owned(),
             name: "no findings".to_owned(),
@@ -130,7 +135,7 @@ fn schema(comparison: &Comparison) -> Vec<Case> {
             message: String::new(),
         }];
     }
-    let cases = comparison.schema.iter().map(|found| {
+    let cases = findings.iter().map(|found| {
         let place = place(found.window, &Segment::overall());
         let feature = &found.finding.feature;
         let kind = found.finding.kind.as_str();

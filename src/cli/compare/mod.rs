@@ -9,6 +9,7 @@ mod junit;
 mod page;
 mod ranking;
 mod table;
+mod tool;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -21,7 +22,8 @@ use clap::{Args, ValueEnum};
 use crate::domain::definitions::{self, ModelDef, SourceFile, check_report, did_you_mean};
 use crate::domain::measurement::Measure;
 use crate::domain::window::{Grain, Window};
-use crate::services::comparison::{self, Comparison, Progress, Request, measures};
+use crate::services::comparison::{self, Progress, Request, measures};
+use crate::stats::parity::Mode;
 
 /// Something that was asked for with `--fail-on` was found.
 const FOUND: u8 = 1;
@@ -56,6 +58,9 @@ pub struct CompareOptions {
     /// Fewer values than this are insufficient to say anything
     #[arg(long, value_name = "ROWS")]
     pub min_rows: Option<u64>,
+    /// Give the numbers and the default verdict of another tool, and nothing else
+    #[arg(long, value_enum, value_name = "TOOL", conflicts_with_all = ["threshold", "min_rows"])]
+    pub mode: Option<Tool>,
     /// What is written
     #[arg(long, value_enum, default_value = "table")]
     pub format: OutputFormat,
@@ -86,6 +91,28 @@ impl From<GrainWord> for Grain {
             GrainWord::Day => Self::Day,
             GrainWord::Week => Self::Week,
             GrainWord::Month => Self::Month,
+        }
+    }
+}
+
+/// A tool whose numbers can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Tool {
+    Evidently,
+    Nannyml,
+    Azure,
+    Tfdv,
+    Sagemaker,
+}
+
+impl From<Tool> for Mode {
+    fn from(tool: Tool) -> Self {
+        match tool {
+            Tool::Evidently => Self::Evidently,
+            Tool::Nannyml => Self::Nannyml,
+            Tool::Azure => Self::Azure,
+            Tool::Tfdv => Self::Tfdv,
+            Tool::Sagemaker => Self::Sagemaker,
         }
     }
 }
@@ -130,12 +157,12 @@ fn threshold(text: &str) -> Result<(Measure, f64), String> {
 /// 2 when the files could not be compared.
 #[must_use]
 pub fn run(options: &CompareOptions) -> ExitCode {
-    let compared = compare(options).and_then(|comparison| {
-        write(options, &comparison)?;
-        Ok(comparison)
-    });
+    let compared = match options.mode {
+        None => compare(options),
+        Some(tool) => compare_as(tool.into(), options),
+    };
     match compared {
-        Ok(comparison) => exit_code(options, &comparison),
+        Ok(found) => ExitCode::from(if found { FOUND } else { 0 }),
         Err(error) => {
             eprintln!("bellwether: could not {error:#}");
             ExitCode::from(UNUSABLE)
@@ -143,16 +170,54 @@ pub fn run(options: &CompareOptions) -> ExitCode {
     }
 }
 
-fn exit_code(options: &CompareOptions, comparison: &Comparison) -> ExitCode {
-    let found = options.fail_on.iter().any(|what| match what {
-        FailOn::Drift => comparison.has_drift(),
-        FailOn::Schema => comparison.has_skew(),
-    });
-    ExitCode::from(if found { FOUND } else { 0 })
+/// Compares and writes; whether anything was found that was asked for.
+fn compare(options: &CompareOptions) -> anyhow::Result<bool> {
+    let request = request(options)?;
+    let progress = Progress::default();
+    let comparison = bar::shown_while(&progress, || comparison::compare(&request, &progress))?;
+    let text = match options.format {
+        OutputFormat::Table => table::text(&comparison),
+        OutputFormat::Json => json::text(&comparison)?,
+        OutputFormat::Html => page::text(&comparison)?,
+        OutputFormat::Junit => junit::text(&comparison),
+    };
+    write(options, &text)?;
+    Ok(found(
+        options,
+        comparison.has_drift(),
+        comparison.has_skew(),
+    ))
 }
 
-fn compare(options: &CompareOptions) -> anyhow::Result<Comparison> {
-    let request = Request {
+/// The same by the rules of another tool.
+fn compare_as(mode: Mode, options: &CompareOptions) -> anyhow::Result<bool> {
+    let request = request(options)?;
+    let progress = Progress::default();
+    let compare = || comparison::compare_as(mode, &request, &progress);
+    let comparison = bar::shown_while(&progress, compare)?;
+    let text = match options.format {
+        OutputFormat::Table => tool::table(&comparison),
+        OutputFormat::Json => tool::json(&comparison)?,
+        OutputFormat::Html => tool::page(&comparison)?,
+        OutputFormat::Junit => tool::junit(&comparison),
+    };
+    write(options, &text)?;
+    Ok(found(
+        options,
+        comparison.has_drift(),
+        comparison.has_skew(),
+    ))
+}
+
+fn found(options: &CompareOptions, drift: bool, skew: bool) -> bool {
+    options.fail_on.iter().any(|what| match what {
+        FailOn::Drift => drift,
+        FailOn::Schema => skew,
+    })
+}
+
+fn request(options: &CompareOptions) -> anyhow::Result<Request> {
+    Ok(Request {
         reference: options.reference.clone(),
         current: options.current.clone(),
         model: options.model.as_deref().map(model).transpose()?,
@@ -167,10 +232,7 @@ fn compare(options: &CompareOptions) -> anyhow::Result<Comparison> {
             .collect::<BTreeMap<_, _>>(),
         min_rows: options.min_rows,
         threads: options.threads,
-    };
-    let progress = Progress::default();
-    bar::shown_while(&progress, || comparison::compare(&request, &progress))
-        .map_err(anyhow::Error::from)
+    })
 }
 
 /// The model of a configuration file, or the one that is named behind a `#`.
@@ -213,13 +275,7 @@ fn model(named: &str) -> anyhow::Result<ModelDef> {
     })
 }
 
-fn write(options: &CompareOptions, comparison: &Comparison) -> anyhow::Result<()> {
-    let text = match options.format {
-        OutputFormat::Table => table::text(comparison),
-        OutputFormat::Json => json::text(comparison)?,
-        OutputFormat::Html => page::text(comparison)?,
-        OutputFormat::Junit => junit::text(comparison),
-    };
+fn write(options: &CompareOptions, text: &str) -> anyhow::Result<()> {
     match &options.output {
         Some(file) => {
             std::fs::write(file, text).with_context(|| format!("write {}", file.display()))

@@ -8,14 +8,14 @@ use super::table::{short, summary, thousands};
 use super::window_name;
 use crate::domain::measurement::{Measure, Segment, Status};
 use crate::domain::schema::FeatureType;
-use crate::services::comparison::{CategoryShare, Comparison, Shape, SideSummary};
+use crate::services::comparison::{CategoryShare, Comparison, SchemaFinding, Shape, SideSummary};
 
 /// So many features are drawn; the others are in the table.
 const MOST_DRAWN: usize = 120;
 /// Windows in the overview, the last ones.
-const MOST_WINDOWS: usize = 60;
+pub(super) const MOST_WINDOWS: usize = 60;
 /// Findings of the schema that are listed.
-const MOST_FINDINGS: usize = 200;
+pub(super) const MOST_FINDINGS: usize = 200;
 /// The drawing area of a histogram.
 const WIDTH: f64 = 360.0;
 const HEIGHT: f64 = 104.0;
@@ -42,25 +42,25 @@ struct Page {
     methods: Vec<MethodView>,
 }
 
-struct FileView {
-    name: String,
-    path: String,
-    rows: String,
+pub(super) struct FileView {
+    pub(super) name: String,
+    pub(super) path: String,
+    pub(super) rows: String,
 }
 
-struct CountView {
-    count: usize,
-    word: &'static str,
-    tone: &'static str,
+pub(super) struct CountView {
+    pub(super) count: usize,
+    pub(super) word: &'static str,
+    pub(super) tone: &'static str,
 }
 
-struct FindingView {
-    kind: String,
-    feature: String,
-    window: String,
-    detail: String,
-    tone: &'static str,
-    unsure: bool,
+pub(super) struct FindingView {
+    pub(super) kind: String,
+    pub(super) feature: String,
+    pub(super) window: String,
+    pub(super) detail: String,
+    pub(super) tone: &'static str,
+    pub(super) unsure: bool,
 }
 
 struct OverviewRow {
@@ -180,7 +180,7 @@ impl Page {
             summary: summary(comparison, &ranked),
             span: span(comparison),
             counts: counts(&ranked, certain),
-            findings: findings(comparison),
+            findings: findings(&comparison.schema),
             more_findings: comparison.schema.len().saturating_sub(MOST_FINDINGS),
             windows: if split {
                 shown_windows(comparison)
@@ -210,7 +210,7 @@ impl Page {
     }
 }
 
-fn features(count: usize) -> String {
+pub(super) fn features(count: usize) -> String {
     if count == 1 {
         "1 feature".to_owned()
     } else {
@@ -218,7 +218,7 @@ fn features(count: usize) -> String {
     }
 }
 
-fn file(path: &std::path::Path, rows: u64) -> FileView {
+pub(super) fn file(path: &std::path::Path, rows: u64) -> FileView {
     let name = path
         .file_name()
         .map_or_else(|| path.as_os_str().to_owned(), std::ffi::OsStr::to_owned);
@@ -253,7 +253,7 @@ fn counts(ranked: &[Ranked<'_>], findings: usize) -> Vec<CountView> {
         .collect()
 }
 
-fn tone(status: Status) -> (&'static str, &'static str) {
+pub(super) fn tone(status: Status) -> (&'static str, &'static str) {
     match status {
         Status::Drift => ("critical", "drift"),
         Status::Error => ("warning", "not comparable"),
@@ -262,8 +262,8 @@ fn tone(status: Status) -> (&'static str, &'static str) {
     }
 }
 
-fn findings(comparison: &Comparison) -> Vec<FindingView> {
-    let listed = comparison.schema.iter().take(MOST_FINDINGS);
+pub(super) fn findings(schema: &[SchemaFinding]) -> Vec<FindingView> {
+    let listed = schema.iter().take(MOST_FINDINGS);
     listed
         .map(|found| FindingView {
             kind: found.finding.kind.as_str().replace('_', " "),

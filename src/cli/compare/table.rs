@@ -1,6 +1,7 @@
 //! A comparison as a table, for people at a terminal. The worst comes first.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use super::ranking::{Ranked, rank};
 use super::window_name;
@@ -13,32 +14,38 @@ const LISTED: usize = 3;
 /// Files, features, findings, and a line that sums it up.
 pub(super) fn text(comparison: &Comparison) -> String {
     let ranked = rank(comparison);
+    let mut text = head(
+        (&comparison.reference, comparison.reference_rows),
+        (&comparison.current, comparison.current_rows),
+    );
+    text += &aligned(&rows(&ranked, comparison.windows.len() > 1));
+    text += &schema(&comparison.schema);
+    line(
+        &mut text,
+        format_args!("\n{}", summary(comparison, &ranked)),
+    );
+    text
+}
+
+/// The files, and an empty line.
+pub(super) fn head(reference: (&Path, u64), current: (&Path, u64)) -> String {
     let mut text = String::new();
-    let sides = [
-        (
-            "reference",
-            &comparison.reference,
-            comparison.reference_rows,
-        ),
-        ("current", &comparison.current, comparison.current_rows),
-    ];
-    for (side, file, rows) in sides {
+    for (side, (file, rows)) in [("reference", reference), ("current", current)] {
         line(
             &mut text,
             format_args!("{side:<9}  {}  ({} rows)", file.display(), thousands(rows)),
         );
     }
     line(&mut text, format_args!(""));
-    text += &aligned(&rows(&ranked, comparison.windows.len() > 1));
-    if !comparison.schema.is_empty() {
-        line(&mut text, format_args!("\nSchema"));
-        text += &aligned(&findings(&comparison.schema));
-    }
-    line(
-        &mut text,
-        format_args!("\n{}", summary(comparison, &ranked)),
-    );
     text
+}
+
+/// The findings of the schema under their heading; nothing without any.
+pub(super) fn schema(schema: &[SchemaFinding]) -> String {
+    if schema.is_empty() {
+        return String::new();
+    }
+    format!("\nSchema\n{}", aligned(&findings(schema)))
 }
 
 fn line(text: &mut String, content: std::fmt::Arguments<'_>) {
@@ -61,17 +68,18 @@ pub(super) fn summary(comparison: &Comparison, ranked: &[Ranked<'_>]) -> String 
             parts.push(format!("{}: {word}", with(status)));
         }
     }
-    let certain = comparison
-        .schema
-        .iter()
-        .filter(|f| f.finding.status == Status::Drift)
-        .count();
-    parts.push(match certain {
+    parts.push(certain_findings(&comparison.schema));
+    parts.join("; ")
+}
+
+/// How many findings are certain, in words.
+pub(super) fn certain_findings(schema: &[SchemaFinding]) -> String {
+    let certain = schema.iter().filter(|f| f.finding.status == Status::Drift);
+    match certain.count() {
         0 => "no schema findings".to_owned(),
         1 => "1 schema finding".to_owned(),
         more => format!("{more} schema findings"),
-    });
-    parts.join("; ")
+    }
 }
 
 fn rows(ranked: &[Ranked<'_>], windows: bool) -> Vec<Vec<String>> {
@@ -162,7 +170,7 @@ fn findings(schema: &[SchemaFinding]) -> Vec<Vec<String>> {
 }
 
 /// Columns as wide as their widest cell, but the last; numbers to the right.
-fn aligned(rows: &[Vec<String>]) -> String {
+pub(super) fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |at: usize| {
         rows.iter()
@@ -248,7 +256,7 @@ pub(super) fn thousands(count: u64) -> String {
 }
 
 /// A name from a file, without what a terminal would act on.
-fn shown(name: &str) -> String {
+pub(super) fn shown(name: &str) -> String {
     name.chars()
         .map(|c| if c.is_control() { '�' } else { c })
         .collect()

@@ -3,7 +3,9 @@
 use super::*;
 use crate::domain::measurement::{Recipe, Segment, Status};
 use crate::domain::skew::Finding;
-use crate::services::comparison::{FeatureSummary, Measurement, SchemaFinding, SideSummary};
+use crate::services::comparison::{
+    Comparison, FeatureSummary, Measurement, SchemaFinding, SideSummary,
+};
 
 fn day(day: u32) -> Window {
     let at = format!("2026-03-{day:02}T05:00:00Z")

@@ -12,6 +12,7 @@ use super::grouping::Grouping;
 use super::measuring;
 use super::progress::Progress;
 use super::{FeatureSummary, Measurement, SchemaFinding, Settings};
+use crate::domain::schema::FeatureExpectation;
 use crate::domain::yardstick::FeatureYardstick;
 use crate::formats::table::{Batch, ColumnData, Table};
 use crate::stats::grid::{Grid, TARGET_CELLS};
@@ -73,23 +74,43 @@ pub(super) fn work(reference: &Table, current: &Table, columns: usize) -> u64 {
 
 /// Compares columns that both files have.
 pub(super) fn compare(job: &Job<'_>, plans: &[Plan]) -> Result<Vec<Compared>, ComparisonError> {
-    if job.reference.keeps_columns_apart() && job.current.keeps_columns_apart() {
-        return compare_apart(job, plans);
-    }
     let groups = job.in_reference.len().max(job.in_current.len());
-    let at_once = (MOST_PROFILES / groups.max(1)).clamp(1, plans.len().max(1));
+    let at_once = MOST_PROFILES / groups.max(1);
+    each_block(job, plans, at_once, &|block, threads| {
+        compare_block(job, block, threads)
+    })
+}
+
+/// What is done with some columns by so many threads.
+type Work<'a, T> = dyn Fn(&[Plan], usize) -> Result<Vec<T>, ComparisonError> + Sync + 'a;
+
+/// Works on columns one by one and several at the same time, where the files keep them apart; otherwise on so many
+/// at once, which are read together.
+pub(super) fn each_block<T: Send>(
+    job: &Job<'_>,
+    plans: &[Plan],
+    at_once: usize,
+    work: &Work<'_, T>,
+) -> Result<Vec<T>, ComparisonError> {
+    if job.reference.keeps_columns_apart() && job.current.keeps_columns_apart() {
+        return each_apart(job, plans, work);
+    }
     let mut compared = Vec::with_capacity(plans.len());
-    for block in plans.chunks(at_once) {
-        compared.extend(compare_block(job, block, job.threads)?);
+    for block in plans.chunks(at_once.clamp(1, plans.len().max(1))) {
+        compared.extend(work(block, job.threads)?);
     }
     Ok(compared)
 }
 
 /// Each thread takes the next column until there are none.
-fn compare_apart(job: &Job<'_>, plans: &[Plan]) -> Result<Vec<Compared>, ComparisonError> {
+fn each_apart<T: Send>(
+    job: &Job<'_>,
+    plans: &[Plan],
+    work: &Work<'_, T>,
+) -> Result<Vec<T>, ComparisonError> {
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
-    let results: Mutex<BTreeMap<usize, Result<Vec<Compared>, ComparisonError>>> =
+    let results: Mutex<BTreeMap<usize, Result<Vec<T>, ComparisonError>>> =
         Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
         for _ in 0..job.threads.min(plans.len()) {
@@ -97,7 +118,7 @@ fn compare_apart(job: &Job<'_>, plans: &[Plan]) -> Result<Vec<Compared>, Compari
                 while !failed.load(Ordering::Relaxed) {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(plan) = plans.get(at) else { break };
-                    let compared = compare_block(job, std::slice::from_ref(plan), 1);
+                    let compared = work(std::slice::from_ref(plan), 1);
                     failed.fetch_or(compared.is_err(), Ordering::Relaxed);
                     let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
                     results.insert(at, compared);
@@ -148,7 +169,52 @@ pub(super) fn fit(
     plans: &[Plan],
     threads: usize,
 ) -> Result<Vec<Fitted>, ComparisonError> {
-    let columns: Vec<usize> = plans.iter().filter_map(|plan| plan.reference).collect();
+    let (surveys, kept) = survey(job, plans, threads)?;
+    let known = surveys.into_iter().zip(plans).map(|(survey, plan)| {
+        let (yardstick, note) = yardstick(job.settings, &plan.name, &survey);
+        (yardstick, note, survey.habits)
+    });
+    let mut yardsticks = Vec::with_capacity(plans.len());
+    let mut tallies = Vec::with_capacity(plans.len());
+    for (yardstick, note, habits) in known {
+        tallies.push(Tally::new(&yardstick, job.in_reference, Some(habits)));
+        yardsticks.push((yardstick, note));
+    }
+    let count = |tally: &mut Tally, at: usize, data: &ColumnData, rows| {
+        let (yardstick, _) = &yardsticks[at];
+        tally
+            .observe(data, rows, yardstick, job.in_reference)
+            .map_err(|source| ComparisonError::Count {
+                column: plans[at].name.clone(),
+                source,
+            })
+    };
+    let columns = in_reference(plans);
+    let source = kept.again(job, &columns);
+    let tallies = each_column(source, tallies, threads, &count, &mut |_| {})?;
+    Ok(yardsticks
+        .into_iter()
+        .zip(tallies)
+        .map(|((yardstick, note), counted)| Fitted {
+            yardstick,
+            counted,
+            note,
+        })
+        .collect())
+}
+
+/// Where the reference has columns.
+pub(super) fn in_reference(plans: &[Plan]) -> Vec<usize> {
+    plans.iter().filter_map(|plan| plan.reference).collect()
+}
+
+/// Reads columns of the reference for the first time, and keeps what fits into memory for the second.
+pub(super) fn survey(
+    job: &Job<'_>,
+    plans: &[Plan],
+    threads: usize,
+) -> Result<(Vec<Survey>, Keeper), ComparisonError> {
+    let columns = in_reference(plans);
     let kept = if columns.len() == 1 {
         KEPT_OF_A_COLUMN
     } else {
@@ -174,39 +240,21 @@ pub(super) fn fit(
             keeper.keep(batch);
         },
     )?;
-    let known = surveys.into_iter().zip(plans).map(|(survey, plan)| {
-        let (yardstick, note) = yardstick(job.settings, &plan.name, &survey);
-        (yardstick, note, survey.habits)
-    });
-    let mut yardsticks = Vec::with_capacity(plans.len());
-    let mut tallies = Vec::with_capacity(plans.len());
-    for (yardstick, note, habits) in known {
-        tallies.push(Tally::new(&yardstick, job.in_reference, Some(habits)));
-        yardsticks.push((yardstick, note));
+    Ok((surveys, keeper))
+}
+
+/// What is expected of a feature: what a model says over what the reference shows.
+pub(super) fn expectation(
+    settings: &Settings,
+    feature: &str,
+    survey: &Survey,
+) -> Option<FeatureExpectation> {
+    let inferred = survey.expectation(feature);
+    match settings.overrides.get(feature) {
+        Some(said) if settings.closed => said.apply(None).or(inferred),
+        Some(said) => said.apply(inferred),
+        None => inferred,
     }
-    let count = |tally: &mut Tally, at: usize, data: &ColumnData, rows| {
-        let (yardstick, _) = &yardsticks[at];
-        tally
-            .observe(data, rows, yardstick, job.in_reference)
-            .map_err(|source| ComparisonError::Count {
-                column: plans[at].name.clone(),
-                source,
-            })
-    };
-    let source = match &keeper.batches {
-        Some(batches) => Rows::Kept(batches),
-        None => Rows::Of(job.reference, &columns),
-    };
-    let tallies = each_column(source, tallies, threads, &count, &mut |_| {})?;
-    Ok(yardsticks
-        .into_iter()
-        .zip(tallies)
-        .map(|((yardstick, note), counted)| Fitted {
-            yardstick,
-            counted,
-            note,
-        })
-        .collect())
 }
 
 /// What is expected of a feature, and the grid fitted on its sample.
@@ -215,12 +263,7 @@ fn yardstick(
     feature: &str,
     survey: &Survey,
 ) -> (FeatureYardstick, Option<String>) {
-    let inferred = survey.expectation(feature);
-    let expectation = match settings.overrides.get(feature) {
-        Some(said) if settings.closed => said.apply(None).or(inferred),
-        Some(said) => said.apply(inferred),
-        None => inferred,
-    };
+    let expectation = expectation(settings, feature, survey);
     let numeric = expectation
         .as_ref()
         .is_none_or(|e| e.feature_type.is_numeric());
@@ -268,7 +311,7 @@ pub(super) fn count_current(
 }
 
 /// Keeps the batches of a file while they fit into memory.
-struct Keeper {
+pub(super) struct Keeper {
     room: usize,
     batches: Option<Vec<Arc<Batch>>>,
 }
@@ -278,6 +321,14 @@ impl Keeper {
         Self {
             room,
             batches: Some(Vec::new()),
+        }
+    }
+
+    /// The columns once more, from memory or from the file.
+    pub(super) fn again<'a>(&'a self, job: &Job<'a>, columns: &'a [usize]) -> Rows<'a> {
+        match &self.batches {
+            Some(batches) => Rows::Kept(batches),
+            None => Rows::Of(job.reference, columns),
         }
     }
 
@@ -295,7 +346,7 @@ impl Keeper {
 }
 
 /// Where rows come from.
-enum Rows<'a> {
+pub(super) enum Rows<'a> {
     Of(&'a Table, &'a [usize]),
     Kept(&'a [Arc<Batch>]),
 }
@@ -315,11 +366,11 @@ impl Rows<'_> {
 }
 
 /// What is done with a state, its place, its column, and the first row and number of rows of a batch.
-type Observe<'a, S> =
+pub(super) type Observe<'a, S> =
     dyn Fn(&mut S, usize, &ColumnData, (usize, usize)) -> Result<(), ComparisonError> + Sync + 'a;
 
 /// Shows every batch's columns to their states, in the order of the file.
-fn each_column<S: Send>(
+pub(super) fn each_column<S: Send>(
     source: Rows<'_>,
     states: Vec<S>,
     threads: usize,

@@ -22,7 +22,7 @@ use crate::stats::profile::{FeatureProfile, ProfileError};
 use crate::stats::thinning::ThinnedSample;
 
 /// A batch's values of one column, in the form they are counted in.
-enum Lane<'a> {
+pub(super) enum Lane<'a> {
     Numbers {
         values: Cow<'a, [f64]>,
         array: &'a ArrayRef,
@@ -37,7 +37,7 @@ enum Lane<'a> {
 
 impl<'a> Lane<'a> {
     /// The form in which values count as what is expected; without an expectation, as what they are.
-    fn of(data: &'a ColumnData, expected: Option<FeatureType>) -> Self {
+    pub(super) fn of(data: &'a ColumnData, expected: Option<FeatureType>) -> Self {
         use FeatureType::{Category, Integer, Number, Text, Timestamp};
         let array = match data {
             ColumnData::Mixed(column) => return Self::Mixed(Cow::Borrowed(column)),

@@ -18,6 +18,7 @@ mod measuring;
 mod progress;
 mod renames;
 mod shape;
+mod tool;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ use std::path::PathBuf;
 pub use error::ComparisonError;
 pub use progress::Progress;
 pub use shape::{CategoryShare, Shape};
+pub use tool::{ToolComparison, ToolMeasurement, compare_as};
 
 use crate::domain::definitions::{ModelDef, MonitorDef, MonitorKind, did_you_mean};
 use crate::domain::measurement::{Measure, Recipe, Segment, Status};
@@ -220,43 +222,15 @@ impl Settings {
 /// When a file cannot be read, a named column is not there, or there is nothing to compare.
 pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, ComparisonError> {
     let settings = Settings::of(request);
-    let reference = Table::open(&request.reference)?;
-    let current = Table::open(&request.current)?;
-    for ignored in &request.ignored {
-        if reference.position(ignored).is_none() {
-            place(&current, ignored)?;
-        }
-    }
-    let timestamp = match (&request.timestamp, request.by) {
-        (Some(name), _) => Some(place(&current, name)?),
-        (None, Some(_)) => {
-            Some(
-                current
-                    .position(TIMESTAMP)
-                    .ok_or_else(|| ComparisonError::NoTimestamp {
-                        file: request.current.clone(),
-                    })?,
-            )
-        }
-        (None, None) => current.position(TIMESTAMP),
-    };
-    let timestamp_name = timestamp.map(|place| current.columns()[place].name.clone());
-    let plans = plan(
-        &reference,
-        &current,
-        request,
-        &settings,
-        timestamp_name.as_deref(),
-    );
-    let (both, one_sided): (Vec<Plan>, Vec<Plan>) = plans
-        .into_iter()
-        .partition(|plan| plan.reference.is_some() && plan.current.is_some());
-    if both.is_empty() {
-        return Err(ComparisonError::NothingInCommon {
-            reference: request.reference.clone(),
-            current: request.current.clone(),
-        });
-    }
+    let files = Files::open(request, &settings)?;
+    let timestamp_name = files.timestamp_name().map(str::to_owned);
+    let Files {
+        reference,
+        current,
+        timestamp,
+        both,
+        one_sided,
+    } = files;
     progress.expect(columns::work(&reference, &current, both.len()));
 
     let in_reference = grouping(&reference, None, None, &settings, progress)?;
@@ -317,6 +291,64 @@ pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, Com
     }
     comparison.features = compared.into_iter().map(|result| result.summary).collect();
     Ok(comparison)
+}
+
+/// Two files and what is to be compared of them.
+struct Files {
+    reference: Table,
+    current: Table,
+    /// Where the current file has the rows' time.
+    timestamp: Option<usize>,
+    /// Columns that both files have, and those that only one has.
+    both: Vec<Plan>,
+    one_sided: Vec<Plan>,
+}
+
+impl Files {
+    fn open(request: &Request, settings: &Settings) -> Result<Self, ComparisonError> {
+        let reference = Table::open(&request.reference)?;
+        let current = Table::open(&request.current)?;
+        for ignored in &request.ignored {
+            if reference.position(ignored).is_none() {
+                place(&current, ignored)?;
+            }
+        }
+        let timestamp = match (&request.timestamp, request.by) {
+            (Some(name), _) => Some(place(&current, name)?),
+            (None, by) => current.position(TIMESTAMP).map_or_else(
+                || match by {
+                    Some(_) => Err(ComparisonError::NoTimestamp {
+                        file: request.current.clone(),
+                    }),
+                    None => Ok(None),
+                },
+                |place| Ok(Some(place)),
+            )?,
+        };
+        let timestamp_name = timestamp.map(|place| current.columns()[place].name.as_str());
+        let plans = plan(&reference, &current, request, settings, timestamp_name);
+        let (both, one_sided): (Vec<Plan>, Vec<Plan>) = plans
+            .into_iter()
+            .partition(|plan| plan.reference.is_some() && plan.current.is_some());
+        if both.is_empty() {
+            return Err(ComparisonError::NothingInCommon {
+                reference: request.reference.clone(),
+                current: request.current.clone(),
+            });
+        }
+        Ok(Self {
+            reference,
+            current,
+            timestamp,
+            both,
+            one_sided,
+        })
+    }
+
+    fn timestamp_name(&self) -> Option<&str> {
+        let place = self.timestamp?;
+        Some(&self.current.columns()[place].name)
+    }
 }
 
 fn threads(request: &Request) -> usize {

@@ -81,6 +81,8 @@ impl Mode {
     }
 
     /// What the tool says of a categorical column, its own choice first. Categories without rows are ignored.
+    /// NannyML learns its thresholds from chunks of the reference, which counts do not have; see
+    /// [`Self::compare_categories`].
     #[must_use]
     pub fn compare_categorical(
         self,
@@ -89,12 +91,38 @@ impl Mode {
     ) -> Vec<ParityResult> {
         match self {
             Self::Evidently => evidently::categorical(reference, current),
-            Self::Nannyml => nannyml::categorical(reference, current),
+            Self::Nannyml => nannyml::categorical(reference, &[], current),
             Self::Azure => azure::categorical(reference, current),
             Self::Tfdv => tfdv::categorical(reference, current),
             Self::Sagemaker => sagemaker::categorical(reference, current),
         }
     }
+}
+
+impl Mode {
+    /// What the tool says of a categorical column whose values are known row by row, its own choice first.
+    #[must_use]
+    pub fn compare_categories(self, reference: &[&str], current: &[&str]) -> Vec<ParityResult> {
+        let (counts, current) = (counted(reference), counted(current));
+        if self != Self::Nannyml {
+            return self.compare_categorical(&counts, &current);
+        }
+        let chunks = reference.chunks(nannyml::chunk_length(reference.len()));
+        let chunks: Vec<CategoryCounts> = chunks.map(counted).collect();
+        nannyml::categorical(&counts, &chunks, &current)
+    }
+}
+
+fn counted(categories: &[&str]) -> CategoryCounts {
+    // Names are made once for each category, not for each row.
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    for category in categories {
+        *counts.entry(category).or_default() += 1;
+    }
+    let named = counts.into_iter();
+    named
+        .map(|(category, rows)| (category.to_owned(), rows))
+        .collect()
 }
 
 impl std::str::FromStr for Mode {
@@ -205,6 +233,12 @@ impl ParityResult {
             verdict,
             chosen: false,
         }
+    }
+
+    /// The number that the threshold is held against: of tests the p-value.
+    #[must_use]
+    pub fn judged_value(&self) -> Option<f64> {
+        self.p_value.or(self.value)
     }
 
     /// A test whose p-value is the number reported and judged.

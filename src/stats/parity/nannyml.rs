@@ -31,6 +31,12 @@ pub const DEFAULT_CHUNKS: usize = 10;
 /// From so many reference rows on, Kolmogorov–Smirnov and Wasserstein use as many equal bins.
 const BINNED_FROM: usize = 10_000;
 
+/// How many values a chunk of a reference has.
+#[must_use]
+pub fn chunk_length(values: usize) -> usize {
+    (values / DEFAULT_CHUNKS).max(1)
+}
+
 /// Learns a threshold from the values of the reference's chunks: mean plus three population deviations, no more
 /// than the largest value the method can have.
 #[must_use]
@@ -226,7 +232,7 @@ pub(super) fn numeric(reference: &[f64], current: &[f64], kind: NumberKind) -> V
         return ParityResult::undefined(Mode::Nannyml, "the range of the reference is no number");
     };
     let chunks: Vec<Sample> = finite
-        .chunks((finite.len() / DEFAULT_CHUNKS).max(1))
+        .chunks(chunk_length(finite.len()))
         .map(Sample::of)
         .collect();
     type Method = fn(&NumericReference, &Sample) -> Option<f64>;
@@ -247,31 +253,41 @@ pub(super) fn numeric(reference: &[f64], current: &[f64], kind: NumberKind) -> V
     with_choice(results.collect(), JENSEN_SHANNON)
 }
 
-/// Thresholds of categories need the order of the rows, which counts do not have: only chi-square, whose
+/// `chunks` are the parts of the reference that thresholds are learned from; without them only chi-square, whose
 /// threshold is fixed, gets a verdict.
 pub(super) fn categorical(
     reference: &CategoryCounts,
+    chunks: &[CategoryCounts],
     current: &CategoryCounts,
 ) -> Vec<ParityResult> {
     let (p, q) = paired(reference, current);
     if let Some(reason) = emptiness(&p, &q) {
         return ParityResult::undefined(Mode::Nannyml, reason);
     }
-    let over = |measure: fn(&[f64], &[f64]) -> Option<f64>| {
-        let (known, unseen) = lumped(&p, &q);
-        measure(&known, &unseen)
+    let chunks: Vec<(Vec<u64>, Vec<u64>)> = chunks
+        .iter()
+        .map(|chunk| paired(reference, chunk))
+        .collect();
+    let learned = |name, method: fn(&[u64], &[u64]) -> Option<f64>| {
+        let values: Vec<f64> = chunks.iter().filter_map(|(p, q)| method(p, q)).collect();
+        let threshold = learned_threshold(&values, Some(1.0)).map(Threshold::Above);
+        ParityResult::judged(Mode::Nannyml, name, method(&p, &q), threshold)
     };
-    let learned = |name, value| ParityResult::judged(Mode::Nannyml, name, value, None);
     let (statistic, p_value) = corrected_chi2(&p, &q).unzip();
     let mut chi2 = ParityResult::tested(Mode::Nannyml, CHI2, p_value, Threshold::Below(0.05));
     chi2.value = statistic;
     let results = vec![
-        learned(JENSEN_SHANNON, over(distance::jensen_shannon)),
-        learned(HELLINGER, over(distance::hellinger)),
-        learned(
-            L_INFINITY,
-            distance::l_infinity(&super::shares(&p), &super::shares(&q)),
-        ),
+        learned(JENSEN_SHANNON, |p, q| {
+            let (p, q) = lumped(p, q);
+            distance::jensen_shannon(&p, &q)
+        }),
+        learned(HELLINGER, |p, q| {
+            let (p, q) = lumped(p, q);
+            distance::hellinger(&p, &q)
+        }),
+        learned(L_INFINITY, |p, q| {
+            distance::l_infinity(&super::shares(p), &super::shares(q))
+        }),
         chi2,
     ];
     with_choice(results, JENSEN_SHANNON)

@@ -120,6 +120,33 @@ fn nannyml_learns_its_threshold_and_alerts_strictly_above() {
 }
 
 #[test]
+fn nannyml_learns_thresholds_of_categories_from_chunks_of_their_rows() {
+    let reference: Vec<&str> = (0..2_000).map(|row| ["a", "b", "c"][row % 3]).collect();
+    let moved = vec!["a"; 300];
+    let results = Mode::Nannyml.compare_categories(&reference, &moved);
+    let jensen_shannon = chosen(&results);
+    assert_eq!(jensen_shannon.method, "jensen_shannon");
+    assert!(
+        results.iter().all(|r| r.verdict == Verdict::Drift),
+        "{results:?}"
+    );
+    let same = Mode::Nannyml.compare_categories(&reference, &reference[..300]);
+    assert!(
+        same.iter().all(|r| r.verdict == Verdict::NoDrift),
+        "{same:?}"
+    );
+    // Chunks that are as far from the whole as the window teach that this is usual.
+    let sorted: Vec<&str> = (0..2_000)
+        .map(|row| ["a", "b", "c"][row * 3 / 2_000])
+        .collect();
+    let usual = Mode::Nannyml.compare_categories(&sorted, &moved);
+    assert_eq!(chosen(&usual).verdict, Verdict::NoDrift, "{usual:?}");
+    assert_eq!(chosen(&usual).value, jensen_shannon.value);
+    let none = Mode::Nannyml.compare_categories(&[], &moved);
+    assert_eq!(chosen(&none).verdict, Verdict::NotDefined(NO_REFERENCE));
+}
+
+#[test]
 fn degenerate_input_is_named_in_every_mode() {
     let some = [1.0, 2.0, 3.0];
     type Case<'a> = (&'a str, &'a [f64], &'a [f64], Option<&'a str>);

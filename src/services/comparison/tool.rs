@@ -1,0 +1,489 @@
+//! Two files compared as another tool would compare them: its measures by its rules, with its default verdict.
+//!
+//! These measures are defined on values and not on counts, so the values of a column are held in memory while it
+//! is worked on. Columns are read and rows are grouped as they are for our own measures; nothing else of those is
+//! computed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use arrow_array::Array;
+
+use super::columns::{self, Job, Plan};
+use super::counting::Lane;
+use super::error::ComparisonError;
+use super::grouping::{Group, Grouping};
+use super::progress::Progress;
+use super::{Request, SchemaFinding, Settings, renames};
+use crate::domain::measurement::{Segment, Status};
+use crate::domain::schema::FeatureType;
+use crate::domain::skew::{self, Finding};
+use crate::domain::window::Window;
+use crate::domain::yardstick::{self, Reading};
+use crate::formats::table::{ColumnData, Table};
+use crate::stats::parity::{Mode, NumberKind, ParityResult, Threshold, Verdict};
+
+/// How many bytes the values of columns that are read together may take.
+const AT_ONCE: u64 = 512 << 20;
+/// A row without a category.
+const NONE: u32 = u32::MAX;
+
+/// A number of a tool, for one feature in one group of rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolMeasurement {
+    /// Nothing when rows are not split by time.
+    pub window: Option<Window>,
+    pub segment: Segment,
+    pub feature: String,
+    pub result: ParityResult,
+    /// Values, without nulls.
+    pub reference_rows: u64,
+    pub current_rows: u64,
+}
+
+impl ToolMeasurement {
+    /// How it stands by the tool's verdict; ok also where the tool has no threshold by itself.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self.result.verdict {
+            Verdict::Drift => Status::Drift,
+            Verdict::NoDrift | Verdict::NoThreshold => Status::Ok,
+            Verdict::NotDefined(_) => Status::Insufficient,
+        }
+    }
+
+    /// How far the value is towards drift: beyond 1 it is. The value itself where there is no threshold.
+    #[must_use]
+    pub fn excess(&self) -> f64 {
+        let Some(value) = self.result.judged_value() else {
+            return 0.0;
+        };
+        let excess = match self.result.threshold {
+            Some(Threshold::AtLeast(limit) | Threshold::Above(limit)) => value / limit,
+            Some(Threshold::AtMost(limit) | Threshold::Below(limit)) => limit / value,
+            None => value,
+        };
+        // Zero against a learned threshold of zero.
+        if excess.is_nan() { 0.0 } else { excess }
+    }
+}
+
+/// What a tool would say of two files.
+#[derive(Debug, Clone)]
+pub struct ToolComparison {
+    pub mode: Mode,
+    pub reference: PathBuf,
+    pub current: PathBuf,
+    pub reference_rows: u64,
+    pub current_rows: u64,
+    pub windows: Vec<Window>,
+    /// In the order of features, windows and segments; of each group the tool's own choice first.
+    pub measurements: Vec<ToolMeasurement>,
+    /// What could not be compared, or not all of it.
+    pub schema: Vec<SchemaFinding>,
+}
+
+impl ToolComparison {
+    /// Whether the tool would report drift of any feature in any window or segment, by the measure it chooses.
+    #[must_use]
+    pub fn has_drift(&self) -> bool {
+        let mut chosen = self.measurements.iter().filter(|m| m.result.chosen);
+        chosen.any(|m| m.status() == Status::Drift)
+    }
+
+    /// Whether there is any certain finding of the schema.
+    #[must_use]
+    pub fn has_skew(&self) -> bool {
+        let mut findings = self.schema.iter();
+        findings.any(|found| found.finding.status == Status::Drift)
+    }
+}
+
+/// Compares two files as a tool would. Thresholds and least rows are the tool's own.
+///
+/// # Errors
+/// When a file cannot be read, a named column is not there, or there is nothing to compare.
+pub fn compare_as(
+    mode: Mode,
+    request: &Request,
+    progress: &Progress,
+) -> Result<ToolComparison, ComparisonError> {
+    let settings = Settings::of(request);
+    let files = super::Files::open(request, &settings)?;
+    progress.expect(columns::work(
+        &files.reference,
+        &files.current,
+        files.both.len(),
+    ));
+    let in_reference = super::grouping(&files.reference, None, None, &settings, progress)?;
+    let timestamp = files.timestamp.filter(|_| request.by.is_some());
+    let in_current = super::grouping(&files.current, request.by, timestamp, &settings, progress)?;
+    let job = Job {
+        reference: &files.reference,
+        current: &files.current,
+        in_reference: &in_reference,
+        in_current: &in_current,
+        settings: &settings,
+        columns: files.both.len(),
+        threads: super::threads(request),
+        progress,
+        rows: None,
+    };
+    let mut schema = renames::one_sided(&job, &files.one_sided)?;
+    let untimed = in_current.untimed.zip(files.timestamp_name());
+    schema.extend(untimed.and_then(|(untimed, column)| skew::missing_timestamp(column, untimed)));
+    let mut comparison = ToolComparison {
+        mode,
+        reference: request.reference.clone(),
+        current: request.current.clone(),
+        reference_rows: 0,
+        current_rows: 0,
+        windows: in_current.windows.clone(),
+        measurements: Vec::new(),
+        schema: Vec::new(),
+    };
+    let at_once = at_once(&job, files.both.len());
+    let work = |block: &[Plan], threads| compared(mode, &job, block, threads);
+    for mut column in columns::each_block(&job, &files.both, at_once, &work)? {
+        comparison.reference_rows = comparison.reference_rows.max(column.rows.0);
+        comparison.current_rows = comparison.current_rows.max(column.rows.1);
+        comparison.measurements.append(&mut column.measurements);
+        schema.append(&mut column.findings);
+    }
+    let whole = |finding| SchemaFinding {
+        window: None,
+        finding,
+    };
+    comparison.schema = schema.into_iter().map(whole).collect();
+    Ok(comparison)
+}
+
+/// How many columns may be held at the same time. A value takes two bytes of a file of text at the least, and
+/// eight of memory.
+fn at_once(job: &Job<'_>, columns: usize) -> usize {
+    let values = |table: &Table| {
+        if table.keeps_columns_apart() {
+            table.length() * columns as u64
+        } else {
+            table.length() / 2
+        }
+    };
+    let all = 8 * u128::from(values(job.reference) + values(job.current)).max(1);
+    usize::try_from(u128::from(AT_ONCE) * columns as u128 / all).unwrap_or(columns)
+}
+
+/// What a tool says of one column.
+struct Column {
+    measurements: Vec<ToolMeasurement>,
+    findings: Vec<Finding>,
+    rows: (u64, u64),
+}
+
+fn compared(
+    mode: Mode,
+    job: &Job<'_>,
+    plans: &[Plan],
+    threads: usize,
+) -> Result<Vec<Column>, ComparisonError> {
+    let (surveys, kept) = columns::survey(job, plans, threads)?;
+    let kinds: Vec<ColumnKind> = plans
+        .iter()
+        .zip(&surveys)
+        .map(|(plan, survey)| {
+            let expected = columns::expectation(job.settings, &plan.name, survey);
+            let has_nulls = survey.habits.evidence.nulls > 0;
+            ColumnKind::of(expected.map(|e| e.feature_type), has_nulls)
+        })
+        .collect();
+    let observe = |raw: &mut Raw, _: usize, data: &ColumnData, _: (usize, usize)| {
+        raw.observe(data);
+        Ok(())
+    };
+    let empty = || {
+        kinds
+            .iter()
+            .map(|kind| Raw::new(*kind))
+            .collect::<Vec<Raw>>()
+    };
+    let places = columns::in_reference(plans);
+    let source = kept.again(job, &places);
+    let before = columns::each_column(source, empty(), threads, &observe, &mut |_| {})?;
+    drop(kept);
+    let places: Vec<usize> = plans.iter().filter_map(|plan| plan.current).collect();
+    let source = columns::Rows::Of(job.current, &places);
+    let advance = &mut |batch: &std::sync::Arc<crate::formats::table::Batch>| {
+        job.progress.advance(batch.progress);
+    };
+    let now = columns::each_column(source, empty(), threads, &observe, advance)?;
+    let sides = plans.iter().zip(before.into_iter().zip(now));
+    Ok(sides
+        .map(|(plan, (before, now))| column(mode, job, plan, &before, &now))
+        .collect())
+}
+
+fn column(mode: Mode, job: &Job<'_>, plan: &Plan, before: &Raw, now: &Raw) -> Column {
+    let mut findings = Vec::new();
+    let sides = [
+        (job.reference, plan.reference, "the reference", before),
+        (job.current, plan.current, "the current file", now),
+    ];
+    for (table, place, file, raw) in sides {
+        match refused(table, place) {
+            Some(cause) => {
+                let cause = format!("in {file} it {cause}");
+                findings.push(Finding::unreadable(&plan.name, &cause));
+            }
+            None => findings.extend(skew::wrong_type(
+                &plan.name,
+                raw.kind.expected.unwrap_or(FeatureType::Number),
+                (raw.mismatched, raw.telling()),
+            )),
+        }
+    }
+    let readable = refused(job.reference, plan.reference)
+        .or_else(|| refused(job.current, plan.current))
+        .is_none();
+    let measurements = if readable {
+        measured(mode, job, plan, before, now)
+    } else {
+        Vec::new()
+    };
+    Column {
+        measurements,
+        findings,
+        rows: (before.rows() as u64, now.rows() as u64),
+    }
+}
+
+fn refused(table: &Table, place: Option<usize>) -> Option<&str> {
+    table.columns()[place?].refused.as_deref()
+}
+
+fn measured(
+    mode: Mode,
+    job: &Job<'_>,
+    plan: &Plan,
+    before: &Raw,
+    now: &Raw,
+) -> Vec<ToolMeasurement> {
+    let mut measurements = Vec::new();
+    for dimension in 0..job.in_current.dimensions() {
+        let reference = before.by_group(job.in_reference, dimension);
+        let current = now.by_group(job.in_current, dimension);
+        let nothing = Part::empty(before.kind);
+        for group in job.in_current.groups(dimension) {
+            let of_segment = Group {
+                window: None,
+                segment: group.segment.clone(),
+            };
+            let reference = reference.get(&of_segment).unwrap_or(&nothing);
+            let current = current.get(&group).unwrap_or(&nothing);
+            let results = match (reference, current) {
+                (Part::Numbers(reference), Part::Numbers(current)) => {
+                    mode.compare_numeric(reference, current, before.kind.stored)
+                }
+                (Part::Categories(reference), Part::Categories(current)) => {
+                    mode.compare_categories(reference, current)
+                }
+                _ => unreachable!("both sides are read as one kind"),
+            };
+            measurements.extend(results.into_iter().map(|result| ToolMeasurement {
+                window: group.window.map(|at| job.in_current.windows[at]),
+                segment: group.segment.clone(),
+                feature: plan.name.clone(),
+                result,
+                reference_rows: reference.len(),
+                current_rows: current.len(),
+            }));
+        }
+    }
+    measurements
+}
+
+/// What the values of a column are read as, by what the reference says.
+#[derive(Debug, Clone, Copy)]
+struct ColumnKind {
+    expected: Option<FeatureType>,
+    numeric: bool,
+    stored: NumberKind,
+}
+
+impl ColumnKind {
+    /// Whole numbers may become others: a tool does not mind. Where some are missing, data frames keep all of
+    /// them as floating point.
+    fn of(expected: Option<FeatureType>, has_nulls: bool) -> Self {
+        let whole = expected == Some(FeatureType::Integer);
+        Self {
+            expected: if whole {
+                Some(FeatureType::Number)
+            } else {
+                expected
+            },
+            numeric: expected.is_none_or(FeatureType::is_numeric),
+            stored: if whole && !has_nulls {
+                NumberKind::Integer
+            } else {
+                NumberKind::Float
+            },
+        }
+    }
+}
+
+/// The values of one column, row by row.
+#[derive(Debug)]
+struct Raw {
+    kind: ColumnKind,
+    /// NaN where there is none.
+    numbers: Vec<f64>,
+    /// Places in `names`, or [`NONE`].
+    codes: Vec<u32>,
+    names: Vec<String>,
+    known: HashMap<String, u32>,
+    /// Values of another type, which are left out.
+    mismatched: u64,
+    nulls: u64,
+}
+
+impl Raw {
+    fn new(kind: ColumnKind) -> Self {
+        Self {
+            kind,
+            numbers: Vec::new(),
+            codes: Vec::new(),
+            names: Vec::new(),
+            known: HashMap::new(),
+            mismatched: 0,
+            nulls: 0,
+        }
+    }
+
+    fn rows(&self) -> usize {
+        self.numbers.len().max(self.codes.len())
+    }
+
+    /// Rows with a value, whatever it is.
+    fn telling(&self) -> u64 {
+        self.rows() as u64 - self.nulls
+    }
+
+    fn code(&mut self, name: &str) -> u32 {
+        if let Some(code) = self.known.get(name) {
+            return *code;
+        }
+        let code = self.names.len() as u32;
+        self.names.push(name.to_owned());
+        self.known.insert(name.to_owned(), code);
+        code
+    }
+
+    /// Takes a row that has no value to be compared.
+    fn skip(&mut self, mismatched: bool) {
+        self.mismatched += u64::from(mismatched);
+        self.nulls += u64::from(!mismatched);
+        if self.kind.numeric {
+            self.numbers.push(f64::NAN);
+        } else {
+            self.codes.push(NONE);
+        }
+    }
+
+    fn observe(&mut self, data: &ColumnData) {
+        match Lane::of(data, self.kind.expected) {
+            Lane::Numbers { values, array } if self.kind.numeric => {
+                for (row, value) in values.iter().enumerate() {
+                    if array.is_valid(row) {
+                        self.numbers.push(*value);
+                    } else {
+                        self.skip(false);
+                    }
+                }
+            }
+            Lane::Codes {
+                codes,
+                texts,
+                array,
+            } if !self.kind.numeric => {
+                let nulls = array.logical_nulls();
+                let mut of_texts: Vec<Option<u32>> = vec![None; texts.len()];
+                for (row, place) in codes.iter().enumerate() {
+                    let is_null = nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
+                    let place = usize::try_from(*place).unwrap_or(usize::MAX);
+                    if is_null || place >= of_texts.len() {
+                        self.skip(false);
+                        continue;
+                    }
+                    let known = of_texts[place];
+                    let code = known.unwrap_or_else(|| self.code(texts.value(place)));
+                    of_texts[place] = Some(code);
+                    self.codes.push(code);
+                }
+            }
+            Lane::Numbers { array, .. } | Lane::Codes { array, .. } => {
+                (0..array.len()).for_each(|row| self.skip(array.is_valid(row)));
+            }
+            Lane::Mixed(column) => {
+                for value in column.iter() {
+                    match yardstick::read(&value, self.kind.expected, self.kind.numeric) {
+                        Reading::Number(number) if self.kind.numeric => self.numbers.push(number),
+                        Reading::Category(name) if !self.kind.numeric => {
+                            let code = self.code(&name);
+                            self.codes.push(code);
+                        }
+                        Reading::Absent | Reading::Null => self.skip(false),
+                        _ => self.skip(true),
+                    }
+                }
+            }
+        }
+    }
+
+    /// The values of each group of a dimension, in the order of the rows.
+    fn by_group(&self, grouping: &Grouping, dimension: usize) -> BTreeMap<Group, Part<'_>> {
+        let codes = grouping.codes(dimension, 0, self.rows());
+        let mut parts: BTreeMap<u32, Part<'_>> = BTreeMap::new();
+        for row in 0..self.rows() {
+            let group = codes.map_or(0, |codes| codes[row]);
+            if Grouping::is_out_of_groups(group) {
+                continue;
+            }
+            let part = parts.entry(group).or_insert_with(|| Part::empty(self.kind));
+            match part {
+                Part::Numbers(numbers) => {
+                    numbers.extend(Some(self.numbers[row]).filter(|n| n.is_finite()));
+                }
+                Part::Categories(names) => {
+                    let name = self.names.get(self.codes[row] as usize);
+                    names.extend(name.map(String::as_str));
+                }
+            }
+        }
+        let groups = parts.into_iter();
+        groups
+            .map(|(code, part)| (grouping.group(dimension, code), part))
+            .collect()
+    }
+}
+
+/// The values of a group, without those that are missing; of numbers, the finite ones.
+#[derive(Debug)]
+enum Part<'a> {
+    Numbers(Vec<f64>),
+    Categories(Vec<&'a str>),
+}
+
+impl Part<'_> {
+    fn empty(kind: ColumnKind) -> Self {
+        if kind.numeric {
+            Self::Numbers(Vec::new())
+        } else {
+            Self::Categories(Vec::new())
+        }
+    }
+
+    fn len(&self) -> u64 {
+        match self {
+            Self::Numbers(numbers) => numbers.len() as u64,
+            Self::Categories(names) => names.len() as u64,
+        }
+    }
+}
