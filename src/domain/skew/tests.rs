@@ -1,0 +1,295 @@
+use super::*;
+use crate::domain::columns::Value;
+use crate::stats::grid::Grid;
+
+const TOLERANCE: Tolerance = Tolerance {
+    share: 0.01,
+    min_rows: 30,
+};
+
+/// A column's profile and habits, as a file is counted.
+fn seen(values: &[Value<'_>], grid: Option<&Grid>) -> (FeatureProfile, Habits) {
+    let mut profile = match grid {
+        Some(grid) => FeatureProfile::numeric_without_quantiles(grid),
+        None => FeatureProfile::categorical(),
+    };
+    let mut habits = Habits::default();
+    for value in values {
+        habits.evidence.observe(value);
+        match (value, grid) {
+            (Value::Number(n), Some(_)) => {
+                profile.observe_numbers(&[*n], grid).expect("numeric");
+                habits.observe_numbers(&[*n]);
+                habits.observe_order([n.to_bits()]);
+            }
+            (Value::Text(text), _) => {
+                habits.observe_text(text, 1);
+                habits.observe_order([u64::from(crc32c::crc32c(text.as_bytes()))]);
+                match grid {
+                    Some(_) => profile.observe_mismatch(1),
+                    None => profile.observe_category(text, 1).expect("categorical"),
+                }
+            }
+            (Value::Null, _) => profile.observe_null(1),
+            other => panic!("no test uses {other:?}"),
+        }
+    }
+    (profile, habits)
+}
+
+fn numbers(numbers: impl IntoIterator<Item = f64>) -> Vec<Value<'static>> {
+    numbers.into_iter().map(Value::Number).collect()
+}
+
+/// Temperatures with two digits, in no order.
+fn temperatures() -> Vec<f64> {
+    (0..2_000_u32)
+        .map(|i| f64::from(i.wrapping_mul(2_654_435_761) % 4_001) / 100.0 - 10.0)
+        .collect()
+}
+
+fn grid() -> Grid {
+    Grid::fit(&temperatures(), 256)
+}
+
+/// The kinds of finding about numbers, of windows and of the whole.
+fn kinds(values: &[Value<'_>]) -> Vec<FindingKind> {
+    let grid = grid();
+    let (reference, before) = seen(&numbers(temperatures()), Some(&grid));
+    let (mut current, now) = seen(values, Some(&grid));
+    let expected = before.evidence.expectation("temp").expect("it has values");
+    let (least, most) = (
+        expected.minimum.expect("known"),
+        expected.maximum.expect("known"),
+    );
+    let outside = |value: &&Value<'_>| matches!(value, Value::Number(n) if *n < least || *n > most);
+    current.note_out_of_range(values.iter().filter(outside).count() as u64);
+    let mut found = of_window(&expected, &reference, &current, None, TOLERANCE);
+    found.extend(of_column(
+        &expected,
+        (&reference, &before),
+        (&current, &now),
+        TOLERANCE,
+    ));
+    assert!(found.iter().all(|finding| finding.feature == "temp"));
+    found.iter().map(|finding| finding.kind).collect()
+}
+
+#[test]
+fn the_same_rows_are_no_finding() {
+    assert_eq!(kinds(&numbers(temperatures())), []);
+}
+
+#[test]
+fn a_change_of_unit_is_named() {
+    type Convert = fn(f64) -> f64;
+    let cases: [(&str, Convert); 4] = [
+        ("× 1.8 + 32", |x| x * 1.8 + 32.0),
+        ("× 100", |x| x * 100.0),
+        ("× 1000", |x| x * 1_000.0),
+        ("÷ 1000", |x| x / 1_000.0),
+    ];
+    let grid = grid();
+    let (reference, _) = seen(&numbers(temperatures()), Some(&grid));
+    for (name, convert) in cases {
+        let converted = temperatures().into_iter().map(convert);
+        let (current, _) = seen(&numbers(converted), Some(&grid));
+        let change = unit_change(&reference, &current).map(|change| change.to_string());
+        assert!(
+            change.as_ref().is_some_and(|c| c.contains(name)),
+            "{name}: {change:?}"
+        );
+    }
+}
+
+#[test]
+fn a_cold_winter_is_no_change_of_unit() {
+    let grid = grid();
+    let (reference, _) = seen(&numbers(temperatures()), Some(&grid));
+    for (factor, offset) in [(0.6, 0.0), (1.0, -15.0), (1.3, 10.0), (0.2, 25.0)] {
+        let moved = temperatures().into_iter().map(|x| x * factor + offset);
+        let (current, _) = seen(&numbers(moved), Some(&grid));
+        assert_eq!(
+            unit_change(&reference, &current),
+            None,
+            "× {factor} + {offset}"
+        );
+    }
+    let (constant, _) = seen(&numbers([3.0; 50]), Some(&grid));
+    assert_eq!(unit_change(&reference, &constant), None, "no spread");
+    assert_eq!(unit_change(&constant, &reference), None, "no spread before");
+}
+
+#[test]
+fn null_nan_and_infinite_are_told_apart() {
+    let with = |value: &Value<'static>, share: usize| {
+        let mut values = numbers(temperatures());
+        for place in values.iter_mut().step_by(share) {
+            *place = value.clone();
+        }
+        values
+    };
+    assert_eq!(kinds(&with(&Value::Null, 5)), [FindingKind::NullShare]);
+    assert_eq!(
+        kinds(&with(&Value::Number(f64::NAN), 5)),
+        [FindingKind::NanShare]
+    );
+    let infinite = kinds(&with(&Value::Number(f64::INFINITY), 1_500));
+    assert_eq!(
+        infinite,
+        [FindingKind::InfiniteShare],
+        "two infinite values are enough"
+    );
+    assert_eq!(
+        kinds(&with(&Value::Number(500.0), 20)),
+        [FindingKind::OutOfRange]
+    );
+    assert_eq!(
+        kinds(&with(&Value::Text("n/a".into()), 20)),
+        [FindingKind::WrongType]
+    );
+}
+
+#[test]
+fn numbers_written_as_text_are_named_with_an_example() {
+    let grid = grid();
+    let (reference, before) = seen(&numbers(temperatures()), Some(&grid));
+    let texts: Vec<Value<'_>> = (0..100).map(|_| Value::Text("1e5".into())).collect();
+    let (current, now) = seen(&texts, Some(&grid));
+    let expected = before.evidence.expectation("temp").expect("it has values");
+    let found = of_column(
+        &expected,
+        (&reference, &before),
+        (&current, &now),
+        TOLERANCE,
+    );
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].kind, FindingKind::TypeChange);
+    assert!(
+        found[0]
+            .detail
+            .contains("such as \"1e5\" (100.0 % of the texts)"),
+        "{}",
+        found[0].detail
+    );
+}
+
+#[test]
+fn a_value_that_stands_still_is_constant_or_frozen() {
+    assert_eq!(kinds(&numbers([7.25; 100])), [FindingKind::Constant]);
+    let mut stuck = temperatures();
+    stuck[500..1_200].fill(7.25);
+    assert_eq!(kinds(&numbers(stuck)), [FindingKind::Frozen]);
+    let mut sorted = temperatures();
+    sorted.sort_by(f64::total_cmp);
+    assert_eq!(kinds(&numbers(sorted)), [], "sorted data only look frozen");
+    let grouped = (0..2_000).map(|i| f64::from(i / 500) + 0.25);
+    assert!(
+        !kinds(&numbers(grouped)).contains(&FindingKind::Frozen),
+        "grouped data, too"
+    );
+}
+
+#[test]
+fn rounding_to_another_step_is_found() {
+    let whole = temperatures().into_iter().map(f64::round);
+    assert_eq!(kinds(&numbers(whole)), [FindingKind::Granularity]);
+    let tenths = temperatures()
+        .into_iter()
+        .map(|t| (t * 10.0).round() / 10.0);
+    assert_eq!(kinds(&numbers(tenths)), [FindingKind::Granularity]);
+}
+
+#[test]
+fn unseen_categories_are_named_with_their_mass() {
+    let texts = |names: &[&'static str]| -> Vec<Value<'static>> {
+        let names = names.iter().cycle().take(300);
+        names.map(|name| Value::Text((*name).into())).collect()
+    };
+    let (reference, before) = seen(&texts(&["EWR", "JFK", "LGA"]), None);
+    let expected = before
+        .evidence
+        .expectation("origin")
+        .expect("it has values");
+    let mut current = FeatureProfile::categorical();
+    for (name, rows) in [("EWR", 200), ("SWF", 90), ("ISP", 10)] {
+        current.observe_category(name, rows).expect("categorical");
+    }
+    current.note_unseen(100);
+    let found = of_window(&expected, &reference, &current, Some((0, 30)), TOLERANCE);
+    let kinds: Vec<FindingKind> = found.iter().map(|finding| finding.kind).collect();
+    assert_eq!(
+        kinds,
+        [FindingKind::EmptyShare, FindingKind::UnseenCategory]
+    );
+    assert_eq!(found[1].value, Some(1.0 / 3.0));
+    assert!(
+        found[1].detail.ends_with("\"SWF\" (90), \"ISP\" (10)"),
+        "{}",
+        found[1].detail
+    );
+}
+
+#[test]
+fn with_too_few_rows_nothing_is_certain() {
+    let few: Vec<Value<'_>> = (0..10).map(|_| Value::Null).collect();
+    let grid = grid();
+    let (reference, before) = seen(&numbers(temperatures()), Some(&grid));
+    let (current, now) = seen(&few, Some(&grid));
+    let expected = before.evidence.expectation("temp").expect("it has values");
+    let found = of_window(&expected, &reference, &current, None, TOLERANCE);
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].status, Status::Insufficient);
+    assert_eq!(
+        of_column(
+            &expected,
+            (&reference, &before),
+            (&current, &now),
+            TOLERANCE
+        ),
+        []
+    );
+    let (nothing, _) = seen(&[], Some(&grid));
+    assert_eq!(
+        of_window(&expected, &reference, &nothing, None, TOLERANCE),
+        []
+    );
+}
+
+#[test]
+fn names_that_differ_in_case_and_punctuation_match() {
+    assert!(names_match("wind_speed", "WindSpeed"));
+    assert!(names_match("wind speed", "wind-speed"));
+    assert!(!names_match("wind_speed", "wind_gust"));
+    assert!(!names_match("__", "--"));
+}
+
+#[test]
+fn order_is_judged_only_where_there_was_one() {
+    let late = |before, now| out_of_order("timestamp", before, now, TOLERANCE);
+    assert!(late(Some((0, 1_000)), (40, 1_000)).is_some());
+    assert_eq!(late(Some((0, 1_000)), (0, 1_000)), None);
+    assert_eq!(
+        late(Some((500, 1_000)), (40, 1_000)),
+        None,
+        "the reference is shuffled"
+    );
+    assert_eq!(late(None, (500, 1_000)), None, "so are the current rows");
+    assert_eq!(late(None, (0, 0)), None);
+}
+
+#[test]
+fn a_single_row_without_a_time_is_told() {
+    let found = missing_timestamp("at", (1, 20)).expect("one row is in no window");
+    assert_eq!(found.status, Status::Drift);
+    assert!(found.detail.starts_with("1 of 20: "), "{}", found.detail);
+    assert_eq!(missing_timestamp("at", (0, 20)), None);
+    assert_eq!(missing_timestamp("at", (0, 0)), None);
+}
+
+#[test]
+fn repeated_rows_are_a_finding_beyond_those_of_the_reference() {
+    assert!(duplicate_rows((0, 1_000), (200, 1_000), TOLERANCE).is_some());
+    assert_eq!(duplicate_rows((150, 1_000), (200, 1_000), TOLERANCE), None);
+    assert_eq!(duplicate_rows((0, 0), (0, 0), TOLERANCE), None);
+}
