@@ -58,37 +58,36 @@ const SHAPES: [Shape; 20] = {
 /// Writes a file of so many rows. `shift` moves every third numeric column by so many standard deviations.
 pub fn write(file: &Path, rows: usize, seed: u64, shift: f64) -> anyhow::Result<()> {
     let mut random = StdRng::seed_from_u64(seed);
-    let mut writer: Option<ArrowWriter<File>> = None;
-    let mut left = rows;
-    while left > 0 {
-        let batch = batch(&mut random, left.min(ROWS_AT_ONCE), shift)?;
-        left -= batch.num_rows();
-        let writer = match &mut writer {
-            Some(writer) => writer,
-            None => writer.insert(self::writer(file, &batch)?),
-        };
-        writer.write(&batch)?;
-    }
-    if let Some(writer) = writer {
-        writer.close()?;
-    }
-    Ok(())
+    write_batches(file, rows, ROWS_AT_ONCE, |rows| {
+        batch(&mut random, rows, shift)
+    })
 }
 
 /// Writes a file of so many numeric columns, whose values have three digits so that the file stays small.
 pub fn write_wide(file: &Path, rows: usize, columns: usize, seed: u64) -> anyhow::Result<()> {
     let mut random = StdRng::seed_from_u64(seed);
-    let mut writer: Option<ArrowWriter<File>> = None;
-    let mut left = rows;
-    while left > 0 {
-        let size = left.min(10_000);
-        left -= size;
+    write_batches(file, rows, 10_000, |rows| {
         let columns = (0..columns).map(|column| {
-            let values = (0..size).map(|_| (normal(&mut random) * 100.0).round());
+            let values = (0..rows).map(|_| (normal(&mut random) * 100.0).round());
             let array: ArrayRef = Arc::new(Float64Array::from_iter_values(values));
             (format!("n{column:04}"), array)
         });
-        let batch = RecordBatch::try_from_iter(columns)?;
+        Ok(RecordBatch::try_from_iter(columns)?)
+    })
+}
+
+/// Writes so many rows, at most `at_once` of them made at a time.
+fn write_batches(
+    file: &Path,
+    rows: usize,
+    at_once: usize,
+    mut batch_of: impl FnMut(usize) -> anyhow::Result<RecordBatch>,
+) -> anyhow::Result<()> {
+    let mut writer: Option<ArrowWriter<File>> = None;
+    let mut left = rows;
+    while left > 0 {
+        let batch = batch_of(left.min(at_once))?;
+        left -= batch.num_rows();
         let writer = match &mut writer {
             Some(writer) => writer,
             None => writer.insert(self::writer(file, &batch)?),

@@ -228,6 +228,15 @@ fn first(batches: &[RecordBatch], mut rows: usize) -> Vec<RecordBatch> {
     some
 }
 
+/// The reference period and the rest, as Parquet.
+fn flights_in(folder: &Folder) -> [PathBuf; 2] {
+    let (reference, current) = flights();
+    let files = ["reference.parquet", "current.parquet"].map(|name| folder.0.join(name));
+    parquet(&files[0], &reference);
+    parquet(&files[1], &current);
+    files
+}
+
 /// The trusted values by column and month.
 fn trusted() -> BTreeMap<(String, String), BTreeMap<String, f64>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/reference/drift_flights.csv");
@@ -248,13 +257,7 @@ fn trusted() -> BTreeMap<(String, String), BTreeMap<String, f64>> {
 #[test]
 fn values_by_month_are_those_of_trusted_implementations() {
     let folder = Folder::new("trusted");
-    let (reference, current) = flights();
-    let files = [
-        folder.0.join("reference.parquet"),
-        folder.0.join("current.parquet"),
-    ];
-    parquet(&files[0], &reference);
-    parquet(&files[1], &current);
+    let files = flights_in(&folder);
     let document = document(&files[0], &files[1], &["--by", "month"]);
     assert_eq!(document["reference"]["rows"], 57_128);
     assert_eq!(document["current"]["rows"], 256_000 - 57_128);
@@ -862,13 +865,7 @@ fn held_against(document: &Value, trusted: &BTreeMap<(String, String, String), f
 #[test]
 fn modes_give_the_tools_values_by_month() {
     let folder = Folder::new("modes");
-    let (reference, current) = flights();
-    let files = [
-        folder.0.join("reference.parquet"),
-        folder.0.join("current.parquet"),
-    ];
-    parquet(&files[0], &reference);
-    parquet(&files[1], &current);
+    let files = flights_in(&folder);
     let names = [
         ("evidently_js", "Jensen-Shannon distance"),
         ("evidently_psi", "PSI"),

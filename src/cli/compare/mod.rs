@@ -143,7 +143,7 @@ fn threshold(text: &str) -> Result<(Measure, f64), String> {
         .ok_or_else(|| {
             let hint = did_you_mean(measure, known.iter().copied());
             format!(
-                "there is no measure {measure:?}{hint}; there are {}",
+                "there is no measure {measure:?}; there are {}{hint}",
                 known.join(", ")
             )
         })?;
