@@ -265,10 +265,11 @@ mod tests {
         }
         let mut body = vec![0; length];
         reader.read_exact(&mut body).unwrap();
+        // Told before it is answered: whoever waits for the answer finds the request here. A test
+        // that has seen enough drops its end.
+        let _ = received.send((path, body.len()));
         let answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
         reader.get_mut().write_all(answer.as_bytes()).unwrap();
-        // A test that has seen enough drops its end.
-        let _ = received.send((path, body.len()));
     }
 
     #[tokio::test]
