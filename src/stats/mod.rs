@@ -1,4 +1,4 @@
-//! Distances, tests, histograms and sketches: slices in, numbers out.
+//! Distances, tests, histograms and profiles: slices in, numbers out.
 //!
 //! The way through this module is the way of a value. A [`Grid`] is fitted once on the baseline and then
 //! frozen. Every window of production is counted on it into a [`FeatureProfile`], which can be stored,
@@ -8,7 +8,7 @@
 //! which are pairs of a prediction and its label.
 //!
 //! Two decisions are easy to undo by accident. Counting in frozen cells, and not in bins refitted on both
-//! samples or in quantile sketches, is what makes windows of any length sums of integers, and the measures
+//! samples or by sketched quantiles, is what makes windows of any length sums of integers, and the measures
 //! exact and the same in whatever order the data came. And a value that is not defined for its input is
 //! `None` or an error with a reason; it is never a zero that could be read as "no drift".
 
@@ -19,6 +19,7 @@ pub mod contingency;
 pub mod cramer_von_mises;
 pub mod distance;
 pub mod drift;
+mod exact;
 #[cfg(test)]
 mod golden;
 pub mod grid;

@@ -456,7 +456,7 @@ fn profiles() -> Vec<(&'static str, FeatureProfile)> {
         ("empty", FeatureProfile::numeric(None)),
         ("exact", numeric(&[1.5, -2.0, 1e308, f64::NAN], None)),
         ("with-grid", numeric(&many[..50], Some(&grid))),
-        ("sketched", numeric(&many, Some(&grid))),
+        ("many", numeric(&many, Some(&grid))),
         ("categories", categories),
         ("full", full),
     ]

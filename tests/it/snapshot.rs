@@ -7,7 +7,7 @@ use sqlx::PgPool;
 
 use crate::app::TestApp;
 
-/// One profile: whose, and its whole numbers.
+/// One profile: whose, what it counts, and its bytes, which hold mean, deviation and quantiles too.
 #[derive(Debug, PartialEq)]
 pub struct ProfileSnapshot {
     pub place: (String, String, String, String, String),
@@ -17,6 +17,7 @@ pub struct ProfileSnapshot {
     pub cells: Option<Vec<u64>>,
     pub categories: Vec<(String, u64)>,
     pub range: (Option<f64>, Option<f64>),
+    pub bytes: Vec<u8>,
 }
 
 /// Everything that must be equal.
@@ -112,7 +113,7 @@ async fn rows(pool: &PgPool, model: &str, sql: &'static str) -> Vec<String> {
         .expect("rows")
 }
 
-/// The whole numbers of a model's profiles, by place.
+/// A model's profiles, by place.
 pub async fn profiles(app: &TestApp, model: &str) -> Vec<ProfileSnapshot> {
     type Row = (String, String, String, String, String, i64, Vec<u8>);
     let stored: Vec<Row> = sqlx::query_as(
@@ -126,8 +127,8 @@ pub async fn profiles(app: &TestApp, model: &str) -> Vec<ProfileSnapshot> {
     .expect("profiles");
     stored
         .into_iter()
-        .map(|(version, start, name, value, feature, rows, profile)| {
-            let profile = FeatureProfile::decode(&profile).expect("a sound profile");
+        .map(|(version, start, name, value, feature, rows, bytes)| {
+            let profile = FeatureProfile::decode(&bytes).expect("a sound profile");
             ProfileSnapshot {
                 place: (version, start, name, value, feature),
                 rows,
@@ -139,6 +140,7 @@ pub async fn profiles(app: &TestApp, model: &str) -> Vec<ProfileSnapshot> {
                     .map(|(category, count)| (category.to_owned(), count))
                     .collect(),
                 range: (profile.minimum(), profile.maximum()),
+                bytes,
             }
         })
         .collect()

@@ -6,46 +6,53 @@
 //! Reading trusts nothing: every count is checked against the others, and nothing is allocated that is not
 //! bounded by the length of the input or by the largest grid allowed.
 
+mod earlier;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::categories::{Categories, Overflow};
 use super::numbers::{Cells, Moments, Numbers};
-use super::quantiles::{MAX_EXACT, Quantiles, SKETCH_K, Sketch};
+use super::quantiles::{Buckets, Quantiles};
 use super::{Counts, FeatureProfile, MAX_CATEGORIES, ProfileError, Values};
+use crate::stats::exact::{ExactSums, Fixed};
 use crate::stats::grid::MAX_EDGES;
 
 const HEADER: [u8; 3] = [b'B', b'W', FAMILY];
 const FAMILY: u8 = 1;
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const CHECKSUM_BYTES: usize = 4;
 
 /// Counts beyond this are refused, so that merging a thousand profiles cannot overflow.
 const MAX_COUNT: u64 = 1 << 53;
 
+/// A profile in the form that this version has for numbers, `N`; all else is the same in every version.
 #[derive(Serialize, Deserialize)]
-struct Body<'a> {
+struct Body<'a, N> {
     counts: Counts,
     #[serde(borrow)]
-    values: ValuesBody<'a>,
+    values: ValuesBody<'a, N>,
 }
 
 #[derive(Serialize, Deserialize)]
-enum ValuesBody<'a> {
-    #[serde(borrow)]
-    Numeric(NumbersBody<'a>),
+enum ValuesBody<'a, N> {
+    Numeric(N),
     #[serde(borrow)]
     Categorical(CategoriesBody<'a>),
 }
 
+/// Numbers as a version stores them.
+trait StoredNumbers {
+    fn restore(self) -> Result<Numbers, ProfileError>;
+}
+
 #[derive(Serialize, Deserialize)]
-struct NumbersBody<'a> {
+struct NumbersBody {
     cells: Option<CellsBody>,
     /// Absent when there are no numbers.
     moments: Option<MomentsBody>,
-    #[serde(borrow)]
-    quantiles: QuantilesBody<'a>,
+    quantiles: QuantilesBody,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -61,16 +68,26 @@ struct MomentsBody {
     count: u64,
     minimum: f64,
     maximum: f64,
-    mean: f64,
-    squares: f64,
+    sum: FixedBody,
+    squares: FixedBody,
+}
+
+/// A number of any size: its sign, the place of its first limb, and its limbs, the lowest first.
+#[derive(Serialize, Deserialize)]
+struct FixedBody {
+    negative: bool,
+    first: u8,
+    limbs: Vec<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
-enum QuantilesBody<'a> {
-    /// Distinct values and how often each occurs.
-    Exact(Vec<(f64, u32)>),
-    #[serde(borrow)]
-    Sketch(Bytes<'a>),
+enum QuantilesBody {
+    Kept {
+        /// How many low bits of the keys are dropped.
+        dropped: u8,
+        /// How much larger the key is than the one before, and the count.
+        buckets: Vec<(u64, u64)>,
+    },
     /// None are kept.
     Left,
 }
@@ -82,10 +99,6 @@ struct CategoriesBody<'a> {
     /// Rows beyond the categories kept; 0 when all are.
     rest: u64,
 }
-
-/// A sketch in its own format: made when writing, borrowed from the input when reading.
-#[derive(Serialize, Deserialize)]
-struct Bytes<'a>(#[serde(borrow)] std::borrow::Cow<'a, [u8]>);
 
 impl FeatureProfile {
     /// The profile as bytes that [`FeatureProfile::decode`] reads.
@@ -120,9 +133,11 @@ impl FeatureProfile {
             .strip_prefix(&HEADER)
             .ok_or(ProfileError::NotAProfile)?;
         let (&version, rest) = rest.split_first().ok_or(ProfileError::NotAProfile)?;
-        if version != VERSION {
-            return Err(ProfileError::UnknownVersion(version));
-        }
+        let read = match version {
+            earlier::VERSION => read_body::<earlier::NumbersBody>,
+            VERSION => read_body::<NumbersBody>,
+            _ => return Err(ProfileError::UnknownVersion(version)),
+        };
         let (body, checksum) = rest
             .split_last_chunk::<CHECKSUM_BYTES>()
             .ok_or(ProfileError::NotAProfile)?;
@@ -130,18 +145,7 @@ impl FeatureProfile {
         if crc32c::crc32c(covered) != u32::from_le_bytes(*checksum) {
             return Err(ProfileError::Checksum);
         }
-        let (body, rest) = postcard::take_from_bytes::<Body>(body)
-            .map_err(|_| ProfileError::Malformed("its body cannot be parsed"))?;
-        if !rest.is_empty() {
-            return Err(ProfileError::Malformed("something follows its body"));
-        }
-        let profile = Self {
-            counts: body.counts,
-            values: match body.values {
-                ValuesBody::Numeric(numbers) => Values::Numeric(Box::new(numbers.restore()?)),
-                ValuesBody::Categorical(categories) => Values::Categorical(categories.restore()?),
-            },
-        };
+        let profile = read(body)?;
         profile.check_counts()?;
         Ok(profile)
     }
@@ -165,6 +169,23 @@ impl FeatureProfile {
     }
 }
 
+fn read_body<'a, N: StoredNumbers + Deserialize<'a>>(
+    bytes: &'a [u8],
+) -> Result<FeatureProfile, ProfileError> {
+    let (body, rest) = postcard::take_from_bytes::<Body<N>>(bytes)
+        .map_err(|_| ProfileError::Malformed("its body cannot be parsed"))?;
+    if !rest.is_empty() {
+        return Err(ProfileError::Malformed("something follows its body"));
+    }
+    Ok(FeatureProfile {
+        counts: body.counts,
+        values: match body.values {
+            ValuesBody::Numeric(numbers) => Values::Numeric(Box::new(numbers.restore()?)),
+            ValuesBody::Categorical(categories) => Values::Categorical(categories.restore()?),
+        },
+    })
+}
+
 /// The sum, or `None` when it is larger than any window could be.
 fn total(counts: impl IntoIterator<Item = u64>) -> Option<u64> {
     counts.into_iter().try_fold(0_u64, |sum, count| {
@@ -172,33 +193,28 @@ fn total(counts: impl IntoIterator<Item = u64>) -> Option<u64> {
     })
 }
 
-impl<'a> NumbersBody<'a> {
-    fn of(numbers: &'a Numbers) -> Self {
-        let moments = numbers.moments;
+impl NumbersBody {
+    fn of(numbers: &Numbers) -> Self {
         Self {
             cells: numbers.cells.as_ref().map(CellsBody::of),
-            moments: (moments.count > 0).then_some(MomentsBody {
-                count: moments.count,
-                minimum: moments.minimum,
-                maximum: moments.maximum,
-                mean: moments.mean,
-                squares: moments.squares,
-            }),
+            moments: (numbers.moments.count > 0).then(|| MomentsBody::of(&numbers.moments)),
             quantiles: QuantilesBody::of(&numbers.quantiles),
         }
     }
+}
 
+impl StoredNumbers for NumbersBody {
     fn restore(self) -> Result<Numbers, ProfileError> {
         let moments = self
             .moments
-            .map_or(Ok(Moments::EMPTY), MomentsBody::restore)?;
+            .map_or(Ok(Moments::default()), MomentsBody::restore)?;
         Ok(Numbers {
             cells: self
                 .cells
                 .map(|cells| cells.restore(moments.count))
                 .transpose()?,
+            quantiles: self.quantiles.restore(&moments)?,
             moments,
-            quantiles: self.quantiles.restore(moments.count)?,
         })
     }
 }
@@ -248,79 +264,100 @@ impl CellsBody {
 }
 
 impl MomentsBody {
-    fn restore(self) -> Result<Moments, ProfileError> {
-        let finite_in_order =
-            self.minimum.is_finite() && self.maximum.is_finite() && self.minimum <= self.maximum;
-        if self.count == 0 || !finite_in_order {
-            return Err(ProfileError::Malformed(
-                "its extremes are not two numbers in order",
-            ));
+    fn of(moments: &Moments) -> Self {
+        let (sum, squares) = moments.sums.fixed();
+        Self {
+            count: moments.count,
+            minimum: moments.minimum,
+            maximum: moments.maximum,
+            sum: FixedBody::of(sum),
+            squares: FixedBody::of(squares),
         }
+    }
+
+    fn restore(self) -> Result<Moments, ProfileError> {
+        check_extremes(self.count, self.minimum, self.maximum)?;
+        let sums = ExactSums::restore(&self.sum.fixed(), &self.squares.fixed(), self.count);
         Ok(Moments {
             count: self.count,
             minimum: self.minimum,
             maximum: self.maximum,
-            mean: self.mean,
-            squares: self.squares,
+            sums: sums.ok_or(ProfileError::Malformed("no numbers have its sums"))?,
         })
     }
 }
 
-impl QuantilesBody<'_> {
-    fn of(quantiles: &Quantiles) -> Self {
-        match quantiles {
-            Quantiles::Sketch(sketch) => Self::Sketch(Bytes(sketch.serialize().into())),
-            Quantiles::Left => Self::Left,
-            Quantiles::Exact(values) => {
-                let mut sorted = values.clone();
-                sorted.sort_unstable_by(f64::total_cmp);
-                let runs = sorted.chunk_by(|a, b| a == b);
-                Self::Exact(runs.map(|run| (run[0], run.len() as u32)).collect())
-            }
+fn check_extremes(count: u64, minimum: f64, maximum: f64) -> Result<(), ProfileError> {
+    if count == 0 || !minimum.is_finite() || !maximum.is_finite() || minimum > maximum {
+        return Err(ProfileError::Malformed(
+            "its extremes are not two numbers in order",
+        ));
+    }
+    Ok(())
+}
+
+impl FixedBody {
+    fn of(fixed: Fixed) -> Self {
+        Self {
+            negative: fixed.negative,
+            first: u8::try_from(fixed.first).expect("a register has fewer than a hundred limbs"),
+            limbs: fixed.limbs,
         }
     }
 
-    fn restore(self, expected: u64) -> Result<Quantiles, ProfileError> {
-        let restored = match self {
-            Self::Exact(runs) => Quantiles::Exact(repeated(&runs)?),
-            Self::Sketch(bytes) => {
-                let sketch = Sketch::deserialize(&bytes.0).map_err(ProfileError::Sketch)?;
-                if sketch.k() != SKETCH_K {
-                    return Err(ProfileError::Malformed(
-                        "its quantile sketch has another accuracy",
-                    ));
-                }
-                Quantiles::Sketch(sketch)
-            }
-            Self::Left => Quantiles::Left,
+    fn fixed(self) -> Fixed {
+        Fixed {
+            negative: self.negative,
+            first: usize::from(self.first),
+            limbs: self.limbs,
+        }
+    }
+}
+
+impl QuantilesBody {
+    fn of(quantiles: &Quantiles) -> Self {
+        let Quantiles::Kept(buckets) = quantiles else {
+            return Self::Left;
         };
-        let count = match &restored {
-            Quantiles::Exact(values) => values.len() as u64,
-            Quantiles::Sketch(sketch) => sketch.n(),
-            Quantiles::Left => expected,
+        let mut before = 0;
+        let steps = buckets.sorted().into_iter().map(|(key, count)| {
+            let step = key - std::mem::replace(&mut before, key);
+            (step, count)
+        });
+        Self::Kept {
+            buckets: steps.collect(),
+            dropped: u8::try_from(buckets.dropped()).expect("a key has 64 bits"),
+        }
+    }
+
+    fn restore(self, moments: &Moments) -> Result<Quantiles, ProfileError> {
+        let Self::Kept { dropped, buckets } = self else {
+            return Ok(Quantiles::Left);
         };
-        if count != expected {
+        if moments.count == 0 && buckets.is_empty() && dropped == 0 {
+            return Ok(Quantiles::default());
+        }
+        let filled = buckets.iter().all(|(_, count)| *count > 0);
+        if !filled || total(buckets.iter().map(|(_, count)| *count)) != Some(moments.count) {
             return Err(ProfileError::Malformed(
                 "its quantiles are of another number of values",
             ));
         }
-        Ok(restored)
+        let mut key = 0_u64;
+        let sorted: Option<Vec<(u64, u64)>> = (buckets.into_iter())
+            .map(|(step, count)| {
+                key = key.checked_add(step)?;
+                Some((key, count))
+            })
+            .collect();
+        let extremes = (moments.minimum, moments.maximum);
+        sorted
+            .and_then(|sorted| Buckets::restore(u32::from(dropped), &sorted, extremes))
+            .map(Quantiles::Kept)
+            .ok_or(ProfileError::Malformed(
+                "its quantiles are not those of numbers with its extremes",
+            ))
     }
-}
-
-fn repeated(runs: &[(f64, u32)]) -> Result<Vec<f64>, ProfileError> {
-    let count = total(runs.iter().map(|(_, times)| u64::from(*times)));
-    if count.is_none_or(|count| count > MAX_EXACT as u64)
-        || runs.iter().any(|(value, _)| !value.is_finite())
-    {
-        return Err(ProfileError::Malformed(
-            "its values are too many or not finite",
-        ));
-    }
-    let values = runs
-        .iter()
-        .flat_map(|(value, times)| std::iter::repeat_n(*value, *times as usize));
-    Ok(values.collect())
 }
 
 impl<'a> CategoriesBody<'a> {

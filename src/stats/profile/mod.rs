@@ -2,8 +2,9 @@
 //!
 //! A profile holds what every measure needs and no row. Its whole numbers (how many rows, of which kind, in
 //! which cell or category) are exact, and merging adds them, so a week is the sum of its days in whatever
-//! order they come. Moments merge by Chan's formula and quantiles through a sketch; they are for people and
-//! for fitting the next grid, never for a test (a sketch's rank error alone can look like drift).
+//! order they come. So are the sums that mean and deviation are read from, and the buckets that quantiles are: two profiles of
+//! the same rows have the same bytes, however the rows were split and in whatever order they came. Quantiles are for
+//! people and never for a test (being off by a bucket alone can look like drift).
 //!
 //! A profile knows the grid it was counted on only by fingerprint: the grid is stored once per feature, the
 //! profile thousands of times.
@@ -71,8 +72,6 @@ pub enum ProfileError {
     DifferentKinds,
     #[error("use one profile with different grids")]
     DifferentGrids,
-    #[error("merge the sketches of two profiles")]
-    Sketch(#[source] datasketches::error::Error),
     #[error("read a profile: the bytes are not one")]
     NotAProfile,
     #[error("read a profile of version {0}, which this release does not know")]
@@ -261,9 +260,10 @@ impl FeatureProfile {
 
     /// The smallest number that at least the share `q` of the finite numbers do not exceed.
     ///
-    /// Exact while there are at most 200 numbers; beyond, its rank is off by at most 1.33 % of them in 99
-    /// of 100 cases (KLL sketch, Karnin, Lang and Liberty 2016, k = 200). `None` without numbers, for
-    /// categories, for `q` outside 0 to 1, and where no quantiles are kept.
+    /// Exact while there are at most 512 distinct numbers. Beyond, it lies in the bucket that the number lies in, one of
+    /// at most 512 as wide as a power of two each; how far its rank can be off is the bucket's share of the numbers,
+    /// about 3 % for a normal distribution, and a tenth of that as a rule. `None` without numbers, for categories,
+    /// for `q` outside 0 to 1, and where no quantiles are kept.
     #[must_use]
     pub fn quantile(&self, q: f64) -> Option<f64> {
         self.numbers().and_then(|numbers| numbers.quantile(q))

@@ -2,6 +2,7 @@
 
 use super::ProfileError;
 use super::quantiles::Quantiles;
+use crate::stats::exact::ExactSums;
 use crate::stats::grid::Grid;
 
 #[derive(Debug, Clone)]
@@ -18,57 +19,71 @@ pub(super) struct Cells {
     pub(super) counts: Vec<u64>,
 }
 
-/// Count, extremes, mean, and the sum of squared deviations from the mean.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Count, extremes, and the exact sums that mean and deviation are read from.
+#[derive(Debug, Clone)]
 pub(super) struct Moments {
     pub(super) count: u64,
     pub(super) minimum: f64,
     pub(super) maximum: f64,
-    pub(super) mean: f64,
-    pub(super) squares: f64,
+    pub(super) sums: ExactSums,
+}
+
+impl Default for Moments {
+    fn default() -> Self {
+        Self {
+            count: 0,
+            minimum: f64::INFINITY,
+            maximum: f64::NEG_INFINITY,
+            sums: ExactSums::default(),
+        }
+    }
 }
 
 impl Moments {
-    pub(super) const EMPTY: Self = Self {
-        count: 0,
-        minimum: f64::INFINITY,
-        maximum: f64::NEG_INFINITY,
-        mean: 0.0,
-        squares: 0.0,
-    };
-
-    /// The moments of finite numbers, in two passes: the mean first, so that the squares lose nothing to it.
-    fn of(numbers: &[f64]) -> Self {
-        if numbers.is_empty() {
-            return Self::EMPTY;
-        }
-        let mean = numbers.iter().sum::<f64>() / numbers.len() as f64;
-        Self {
-            count: numbers.len() as u64,
-            minimum: numbers.iter().copied().fold(f64::INFINITY, f64::min),
-            maximum: numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-            mean,
-            squares: numbers.iter().map(|n| (n - mean) * (n - mean)).sum(),
-        }
+    /// Adds finite numbers.
+    fn observe(&mut self, numbers: &[f64]) {
+        let (minimum, maximum) = extremes(numbers);
+        self.count += numbers.len() as u64;
+        // Adding zero makes the negative zero the one zero that there is.
+        self.minimum = self.minimum.min(minimum) + 0.0;
+        self.maximum = self.maximum.max(maximum) + 0.0;
+        self.sums.add(numbers, minimum.abs().max(maximum.abs()));
     }
 
-    /// Chan, Golub and LeVeque's pairwise update.
     fn merge(&mut self, other: &Self) {
-        if other.count == 0 {
-            return;
-        }
-        if self.count == 0 {
-            *self = *other;
-            return;
-        }
-        let (n, m) = (self.count as f64, other.count as f64);
-        let deviation = other.mean - self.mean;
         self.count += other.count;
         self.minimum = self.minimum.min(other.minimum);
         self.maximum = self.maximum.max(other.maximum);
-        self.mean += deviation * (m / (n + m));
-        self.squares += other.squares + deviation * deviation * (n * m / (n + m));
+        self.sums.merge(&other.sums);
     }
+}
+
+/// The smallest and the largest of finite numbers, infinite on the wrong side without any.
+fn extremes(numbers: &[f64]) -> (f64, f64) {
+    // Several at a time, which do not wait for each other.
+    let (mut minima, mut maxima) = ([f64::INFINITY; 4], [f64::NEG_INFINITY; 4]);
+    let (fours, rest) = numbers.as_chunks::<4>();
+    let mut widen = |four: &[f64; 4]| {
+        for (lane, number) in four.iter().enumerate() {
+            minima[lane] = if *number < minima[lane] {
+                *number
+            } else {
+                minima[lane]
+            };
+            maxima[lane] = if *number > maxima[lane] {
+                *number
+            } else {
+                maxima[lane]
+            };
+        }
+    };
+    fours.iter().for_each(&mut widen);
+    rest.iter().for_each(|number| widen(&[*number; 4]));
+    let minimum = minima.into_iter().fold(f64::INFINITY, f64::min);
+    (
+        minimum,
+        maxima.into_iter().fold(f64::NEG_INFINITY, f64::max),
+    )
 }
 
 impl Numbers {
@@ -78,7 +93,7 @@ impl Numbers {
                 fingerprint: grid.fingerprint(),
                 counts: vec![0; grid.cells()],
             }),
-            moments: Moments::EMPTY,
+            moments: Moments::default(),
             quantiles: Quantiles::default(),
         }
     }
@@ -106,22 +121,20 @@ impl Numbers {
             (None, None) => {}
             _ => return Err(ProfileError::DifferentGrids),
         }
-        self.moments.merge(&Moments::of(numbers));
-        if self.quantiles.are_kept() {
-            for number in numbers {
-                // The negative zero is no other number.
-                self.quantiles.observe(number + 0.0);
-            }
-        }
+        self.moments.observe(numbers);
+        self.quantiles.observe(numbers);
         Ok(())
     }
 
     pub(super) fn merge(&mut self, other: &Self) -> Result<(), ProfileError> {
         self.check_grid(other)?;
-        self.quantiles
-            .merge(&other.quantiles)
-            .map_err(ProfileError::Sketch)?;
-        self.add_cells(other);
+        if let (Some(mine), Some(theirs)) = (&mut self.cells, &other.cells) {
+            for (mine, theirs) in mine.counts.iter_mut().zip(&theirs.counts) {
+                *mine += theirs;
+            }
+        }
+        self.moments.merge(&other.moments);
+        self.quantiles.merge(&other.quantiles);
         Ok(())
     }
 
@@ -142,15 +155,6 @@ impl Numbers {
         }
     }
 
-    fn add_cells(&mut self, other: &Self) {
-        if let (Some(mine), Some(theirs)) = (&mut self.cells, &other.cells) {
-            for (mine, theirs) in mine.counts.iter_mut().zip(&theirs.counts) {
-                *mine += theirs;
-            }
-        }
-        self.moments.merge(&other.moments);
-    }
-
     pub(super) fn count(&self) -> u64 {
         self.moments.count
     }
@@ -164,21 +168,18 @@ impl Numbers {
     }
 
     pub(super) fn mean(&self) -> Option<f64> {
-        (self.moments.count > 0 && self.moments.mean.is_finite()).then_some(self.moments.mean)
+        let mean = self.moments.sums.mean(self.moments.count);
+        mean.filter(|mean| mean.is_finite())
     }
 
     pub(super) fn standard_deviation(&self) -> Option<f64> {
-        let freedom = self
-            .moments
-            .count
-            .checked_sub(1)
-            .filter(|freedom| *freedom > 0)?;
-        let deviation = (self.moments.squares / freedom as f64).sqrt();
-        deviation.is_finite().then_some(deviation)
+        let deviation = self.moments.sums.standard_deviation(self.moments.count);
+        deviation.filter(|deviation| deviation.is_finite())
     }
 
     pub(super) fn quantile(&self, q: f64) -> Option<f64> {
-        self.quantiles.quantile(q)
+        self.quantiles
+            .quantile(q, (self.moments.minimum, self.moments.maximum))
     }
 
     pub(super) fn cells(&self) -> Option<&[u64]> {

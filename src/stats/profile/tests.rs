@@ -119,7 +119,7 @@ fn moments_and_extremes_are_those_of_the_numbers() {
     assert_eq!(numeric(&[5.0; 3], None).standard_deviation(), Some(0.0));
     assert_eq!(numeric(&[5.0], None).standard_deviation(), None);
     assert_eq!(
-        numeric(&[1e308, -1e308], None).standard_deviation(),
+        numeric(&[f64::MAX, -f64::MAX], None).standard_deviation(),
         None,
         "beyond the range"
     );
@@ -422,10 +422,60 @@ proptest! {
         for way in [&left, &right, &reversed] {
             prop_assert_eq!(integers(way), integers(&whole));
             prop_assert_eq!((way.minimum(), way.maximum()), (whole.minimum(), whole.maximum()));
-            let (mean, expected) = (way.mean().unwrap_or(0.0), whole.mean().unwrap_or(0.0));
-            prop_assert!((mean - expected).abs() < 1e-9);
+            prop_assert_eq!(way.encode(), whole.encode());
         }
     }
+
+    #[test]
+    fn merging_many_different_numbers_has_no_order_either(
+        seed in any::<u64>(),
+        sizes in prop::array::uniform3(0usize..1_200),
+    ) {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let values: Vec<f64> = (0..sizes.iter().sum())
+            .map(|_| (rng.random_range(-1.0..1.0_f64) * 10.0_f64.powi(rng.random_range(-3..6))) + 0.1)
+            .collect();
+        let (a, rest) = values.split_at(sizes[0]);
+        let (b, c) = rest.split_at(sizes[1]);
+        let whole = numeric(&values, None).encode();
+        let reversed: Vec<f64> = values.iter().rev().copied().collect();
+        prop_assert_eq!(&numeric(&reversed, None).encode(), &whole);
+        let (a, b, c) = (numeric(a, None), numeric(b, None), numeric(c, None));
+        prop_assert_eq!(&merged(&[&merged(&[&a, &b]), &c]).encode(), &whole);
+        prop_assert_eq!(&merged(&[&c, &merged(&[&a, &b])]).encode(), &whole);
+    }
+}
+
+/// Profiles that version 1 of the format wrote: numbers 1, 2, 2 and 10 on no grid, and 0 to 999 with a sketch.
+const OF_VERSION_1: [&[u8]; 2] = [
+    include_bytes!("../../../tests/data/profiles/version_1_values.bin"),
+    include_bytes!("../../../tests/data/profiles/version_1_sketch.bin"),
+];
+
+#[test]
+fn profiles_of_version_1_are_still_read() {
+    let [values, sketch] = OF_VERSION_1.map(|bytes| FeatureProfile::decode(bytes).expect("read"));
+    assert_eq!(values.valid(), 4);
+    assert_eq!(
+        (values.mean(), values.quantile(0.5)),
+        (Some(3.75), Some(2.0))
+    );
+    assert_eq!(
+        (values.minimum(), values.maximum()),
+        (Some(1.0), Some(10.0))
+    );
+    let again = numeric(&[1.0, 2.0, 2.0, 10.0], None);
+    assert_eq!(values.standard_deviation(), again.standard_deviation());
+
+    assert_eq!((sketch.valid(), sketch.mean()), (1_000, Some(499.5)));
+    assert_eq!(sketch.quantile(0.5), None, "a sketch is left");
+    let deviation = sketch.standard_deviation().expect("a thousand");
+    let expected = (1_000.0 * 1_001.0 / 12.0_f64).sqrt();
+    assert!((deviation / expected - 1.0).abs() < 1e-14, "{deviation}");
+    let mut with_more = sketch.clone();
+    with_more.merge(&again).expect("no grids");
+    assert_eq!(with_more.valid(), 1_004);
+    assert!(FeatureProfile::decode(&with_more.encode()).is_ok());
 }
 
 proptest! {
