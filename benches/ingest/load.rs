@@ -105,6 +105,30 @@ pub async fn send_at_rate(
     Ok(late)
 }
 
+/// Sends one body after the other for `lasting`, and returns how long each refusal took, in milliseconds and ascending.
+/// What is taken instead of refused is not among them.
+pub async fn refusals(
+    target: &Target,
+    bodies: &[Body],
+    lasting: Duration,
+) -> anyhow::Result<Vec<f64>> {
+    let connection = Connection::new(target);
+    let started = Instant::now();
+    let mut took = Vec::new();
+    for body in bodies.iter().cycle() {
+        let sent = Instant::now();
+        if started.elapsed() >= lasting {
+            break;
+        }
+        let answer = connection.post(PREDICTIONS, body).await?;
+        if !answer.status.is_success() {
+            took.push(sent.elapsed().as_secs_f64() * 1e3);
+        }
+    }
+    took.sort_by(f64::total_cmp);
+    Ok(took)
+}
+
 /// A load that goes on until it is told to stop and every body has been acknowledged. When it has sent all, it
 /// begins again: those rows are duplicates, and known as such.
 pub struct Endless {

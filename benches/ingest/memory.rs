@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 
 use crate::Plan;
 use crate::bodies::{self, Body, Format, ROWS_PER_BODY};
@@ -16,6 +16,8 @@ use crate::service::{Service, pause};
 
 const CONNECTIONS: usize = 16;
 const GOAL_MIB: f64 = 300.0;
+/// How soon a sender is told that the database does not answer.
+const GOAL_REFUSAL_MILLISECONDS: f64 = 250.0;
 /// How long the load runs before the database stops, and how long after it goes on.
 const AROUND_THE_STALL: Duration = Duration::from_secs(5);
 const LONGEST_RECOVERY: Duration = Duration::from_secs(200);
@@ -63,7 +65,7 @@ pub async fn stalled(
     let stopped = cluster.stall()?;
     pause(plan.stall / 2).await;
     let halfway = load.acknowledged();
-    pause(plan.stall / 2).await;
+    let shed = load::refusals(service.target()?, &bodies, plan.stall / 2).await?;
     let before = load.acknowledged();
     drop(stopped);
     let first = wait_for_more(&load, before).await?;
@@ -94,6 +96,18 @@ pub async fn stalled(
         let told = format!("{} bodies", before - halfway);
         report.tell("acknowledged in the second half of the stall", told);
     }
+    let Some(slowest) = shed.last() else {
+        bail!("nothing was refused while the database stood still");
+    };
+    report.tell(
+        format!("{} refusals during the stall: median, slowest", shed.len()),
+        format!("{} ms, {} ms", rounded(shed[shed.len() / 2]), rounded(*slowest)),
+    );
+    report.figure(
+        "ingest_stalled_database_slowest_refusal_milliseconds",
+        *slowest,
+        Goal::AtMost(GOAL_REFUSAL_MILLISECONDS),
+    );
     report.figure(
         "ingest_stalled_database_resident_mebibytes",
         peak,
