@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use anyhow::ensure;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 
@@ -105,25 +106,19 @@ pub async fn send_at_rate(
     Ok(late)
 }
 
-/// Sends one body after the other for `lasting`, and returns how long each refusal took, in milliseconds and ascending.
-/// What is taken instead of refused is not among them.
-pub async fn refusals(
-    target: &Target,
-    bodies: &[Body],
-    lasting: Duration,
-) -> anyhow::Result<Vec<f64>> {
+/// Sends a body again and again for `lasting`, and returns how long each refusal took, in milliseconds and ascending.
+pub async fn refusals(target: &Target, body: &Body, lasting: Duration) -> anyhow::Result<Vec<f64>> {
     let connection = Connection::new(target);
     let started = Instant::now();
     let mut took = Vec::new();
-    for body in bodies.iter().cycle() {
+    while started.elapsed() < lasting {
         let sent = Instant::now();
-        if started.elapsed() >= lasting {
-            break;
-        }
         let answer = connection.post(PREDICTIONS, body).await?;
-        if !answer.status.is_success() {
-            took.push(sent.elapsed().as_secs_f64() * 1e3);
-        }
+        took.push(sent.elapsed().as_secs_f64() * 1e3);
+        ensure!(
+            !answer.status.is_success(),
+            "a body was taken although the database stands still"
+        );
     }
     took.sort_by(f64::total_cmp);
     Ok(took)

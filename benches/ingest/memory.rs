@@ -16,6 +16,8 @@ use crate::service::{Service, pause};
 
 const CONNECTIONS: usize = 16;
 const GOAL_MIB: f64 = 300.0;
+/// Rows of a body that is sent to be refused.
+const SMALL_ROWS: usize = 10;
 /// How soon a sender is told that the database does not answer.
 const GOAL_REFUSAL_MILLISECONDS: f64 = 250.0;
 /// How long the load runs before the database stops, and how long after it goes on.
@@ -65,7 +67,14 @@ pub async fn stalled(
     let stopped = cluster.stall()?;
     pause(plan.stall / 2).await;
     let halfway = load.acknowledged();
-    let shed = load::refusals(service.target()?, &bodies, plan.stall / 2).await?;
+    // Small, so that it is sent whole before it is refused.
+    let mut generator = Generator::new(plan.seed + 499, SMALL_ROWS as u64);
+    let small = bodies::body(
+        &generator.rows(SMALL_ROWS),
+        &generator.vocabulary,
+        Format::Ndjson,
+    )?;
+    let shed = load::refusals(service.target()?, &small, plan.stall / 2).await?;
     let before = load.acknowledged();
     drop(stopped);
     let first = wait_for_more(&load, before).await?;
@@ -101,7 +110,11 @@ pub async fn stalled(
     };
     report.tell(
         format!("{} refusals during the stall: median, slowest", shed.len()),
-        format!("{} ms, {} ms", rounded(shed[shed.len() / 2]), rounded(*slowest)),
+        format!(
+            "{} ms, {} ms",
+            rounded(shed[shed.len() / 2]),
+            rounded(*slowest)
+        ),
     );
     report.figure(
         "ingest_stalled_database_slowest_refusal_milliseconds",
