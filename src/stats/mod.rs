@@ -29,6 +29,7 @@ pub mod profile;
 pub mod quality;
 pub mod reading;
 pub mod samples;
+pub mod sequential;
 pub mod tails;
 pub mod text;
 pub mod thinning;
