@@ -19,10 +19,12 @@ pub mod contingency;
 pub mod cramer_von_mises;
 pub mod distance;
 pub mod drift;
+pub mod estimation;
 #[cfg(test)]
 mod golden;
 pub mod grid;
 pub mod kolmogorov;
+pub mod moderated;
 pub mod multivariate;
 pub mod parity;
 pub mod profile;
