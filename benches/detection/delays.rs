@@ -1,8 +1,12 @@
 //! How soon the labelled detectors find a change, and how often they find one that is not there.
 
+use bellwether::stats::multivariate::Rows;
+use bellwether::stats::multivariate::comoments::{CoMomentBaseline, CoMoments, NormalScores};
+use bellwether::stats::multivariate::random_features::{FeatureBaseline, RandomFeatures};
 use bellwether::stats::sequential::{
     LossDetector, LossReference, RateBatch, RateDetector, RateReference, RateState,
 };
+use bellwether::stats::tails::normal_quantile;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -55,7 +59,8 @@ pub fn run(report: &mut Report, seed: u64, long: bool) -> anyhow::Result<()> {
             report.figure(name, of_known.found, Goal::AtLeast(0.95));
         }
     }
-    run_lengths(report, seed, long)
+    run_lengths(report, seed, long)?;
+    correlations(report, seed, if long { 400 } else { 80 })
 }
 
 /// Labels per false alarm: all labels seen by streams that stop at their first alarm or at a limit, over the alarms.
@@ -133,6 +138,115 @@ fn run_lengths(report: &mut Report, seed: u64, long: bool) -> anyhow::Result<()>
         Goal::AtLeast(RUN_LENGTH),
     );
     Ok(())
+}
+
+/// Ten columns, 1,000 rows a day and 28 days of reference: the correlation of two columns changes, nothing else does. The
+/// detector's part of the error budget is a tenth of one in a thousand.
+fn correlations(report: &mut Report, seed: u64, runs: u64) -> anyhow::Result<()> {
+    const ALPHA: f64 = 1e-4;
+    let bins: Vec<f64> = (1..20)
+        .map(|i| normal_quantile(f64::from(i) / 20.0))
+        .collect();
+    for (after, name) in [
+        (0.0, "none"),
+        (0.1, "0 to 0.1"),
+        (0.2, "0 to 0.2"),
+        (0.3, "0 to 0.3"),
+    ] {
+        let (mut first, mut further) = (Vec::new(), 0);
+        for run in 0..runs {
+            let mut random = StdRng::seed_from_u64(seed * 70_000 + run);
+            let mut reference = [0; 20];
+            let mut days = Vec::new();
+            for day in 0..42 {
+                let rows = day_rows(&mut random, if day < 28 { 0.0 } else { after });
+                let coded: Vec<[usize; 10]> = rows
+                    .iter()
+                    .map(|row| row.map(|x| bins.partition_point(|b| *b < x)))
+                    .collect();
+                if day < 28 {
+                    coded.iter().for_each(|row| reference[row[0]] += 1);
+                }
+                days.push((rows, coded));
+            }
+            let scores = NormalScores::fit(&reference)?;
+            let moments: Vec<CoMoments> = (days.iter())
+                .map(|(_, coded)| {
+                    let mut moments = CoMoments::new(10)?;
+                    for row in coded {
+                        moments.push(&row.map(|bin| scores.of(Some(bin))))?;
+                    }
+                    Ok(moments)
+                })
+                .collect::<anyhow::Result<_>>()?;
+            let baseline = CoMomentBaseline::fit(&moments[..28])?;
+            let noticed = (29..=42).find(|day| {
+                let changes = baseline.changes(&moments[28..*day]).unwrap_or_default();
+                changes
+                    .first()
+                    .is_some_and(|change| change.p_value.value() < ALPHA)
+            });
+            first.push(noticed.map_or(f64::INFINITY, |day| (day - 28) as f64));
+            // The random features see the same rows; the first twenty runs are enough for a reading.
+            if run < 20 {
+                let rows: Vec<Rows> = days
+                    .iter()
+                    .map(|(rows, _)| Rows::of(rows.as_flattened(), 10))
+                    .collect();
+                let features = RandomFeatures::new(&rows[0], 1)?;
+                let sums: Vec<_> = rows[..29]
+                    .iter()
+                    .map(|day| features.sums(day))
+                    .collect::<Result<_, _>>()?;
+                let distance = FeatureBaseline::fit(&sums[..28])?.compare(&sums[28])?;
+                let found = distance.is_beyond_all_days && distance.p_value.value() < ALPHA;
+                further += u32::from(found);
+            }
+        }
+        first.sort_by(f64::total_cmp);
+        let share = |days: f64| {
+            first.iter().filter(|day| **day <= days).count() as f64 / first.len() as f64
+        };
+        report.tell(
+            format!("correlation {name}, 10 columns, 1,000 rows a day: noticed"),
+            format!(
+                "on day 1 {:.0} %, within 14 days {:.1} %, median day {}; random features on day 1 in {further} of 20",
+                100.0 * share(1.0),
+                100.0 * share(14.0),
+                first[first.len() / 2],
+            ),
+        );
+        if after == 0.2 {
+            report.figure(
+                "correlation_0_to_02_first_day_share",
+                share(1.0),
+                Goal::AtLeast(0.8),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A day of normal columns: each even one goes with the next by 0.3, and the first with the third by `correlation`.
+fn day_rows(random: &mut StdRng, correlation: f64) -> Vec<[f64; 10]> {
+    let mut normal = || {
+        let (u, v): (f64, f64) = (
+            random.random_range(1e-300..1.0),
+            random.random_range(0.0..1.0),
+        );
+        (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+    };
+    let mix = |with: f64, own: f64, by: f64| by * with + (1.0 - by * by).sqrt() * own;
+    (0..1_000)
+        .map(|_| {
+            let mut row = [0.0; 10].map(|_: f64| normal());
+            row[2] = mix(row[0], row[2], correlation);
+            for pair in row.chunks_exact_mut(2) {
+                pair[1] = mix(pair[0], pair[1], 0.3);
+            }
+            row
+        })
+        .collect()
 }
 
 struct Delays {

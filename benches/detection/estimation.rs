@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
+use bellwether::stats::causes::decompose;
 use bellwether::stats::estimation::label_shift::{JointCounts, LabelShift};
 use bellwether::stats::estimation::{
     BinaryEstimates, BoostingOptions, Calibration, ClassCalibration, ClassEstimates, ClassWindow,
@@ -468,11 +469,18 @@ impl Regression {
         )
     }
 
-    /// Estimates of the mean absolute and the root mean squared error by window, with their truths.
-    fn estimates(&self) -> anyhow::Result<Vec<BTreeMap<String, (Estimated, f64)>>> {
+    /// A model of the reference's losses.
+    fn model(&self) -> anyhow::Result<LossModel> {
         let (columns, errors) = self.rows(None);
         let model = LossModel::fit(&columns, &errors, &BoostingOptions::default())?;
-        eprintln!("  {} trees", model.trees());
+        Ok(model)
+    }
+
+    /// Estimates of the mean absolute and the root mean squared error by window, with their truths.
+    fn estimates(
+        &self,
+        model: &LossModel,
+    ) -> anyhow::Result<Vec<BTreeMap<String, (Estimated, f64)>>> {
         let names: std::collections::BTreeSet<&String> = self.windows.iter().flatten().collect();
         let mut found = vec![BTreeMap::new(), BTreeMap::new()];
         for name in names {
@@ -553,7 +561,10 @@ fn flight_delays(report: &mut Report) -> anyhow::Result<()> {
         windows,
     };
     let peer = Peer::read("flights")?;
-    for (measure, ours) in ["mae", "rmse"].into_iter().zip(data.estimates()?) {
+    for (measure, ours) in ["mae", "rmse"]
+        .into_iter()
+        .zip(data.estimates(&data.model()?)?)
+    {
         beside(report, "flights", measure, &ours, |window| {
             // The first night of January is no window.
             let whole = window != "2014-01";
@@ -599,15 +610,27 @@ fn air_time(report: &mut Report) -> anyhow::Result<()> {
         errors,
         windows,
     };
-    let found = data.estimates()?;
+    let model = data.model()?;
+    let found = data.estimates(&model)?;
     let mut errors = Errors::default();
     for (window, (estimated, realised)) in &found[0] {
         errors.add(*estimated, *realised);
+        let (columns, misses) = data.rows(Some(window));
+        let losses: Vec<f64> = misses.iter().map(|miss| miss.abs()).collect();
+        let after = model.moments(&columns, &losses)?;
+        let cells: Vec<_> = model.table().reference().into_iter().zip(after).collect();
+        let why = decompose(&cells)?;
         report.tell(
             format!("air-time {window}: mean absolute error in minutes"),
             format!(
-                "estimated {:.2} ({:.2} to {:.2}), realised {realised:.2}",
-                estimated.value, estimated.interval.0, estimated.interval.1
+                "estimated {:.2} ({:.2} to {:.2}), realised {realised:.2}; of a change of {:+.2} are {:+.2} \
+                 input drift and {:+.2} concept change",
+                estimated.value,
+                estimated.interval.0,
+                estimated.interval.1,
+                why.total.value,
+                why.input.value,
+                why.concept.value + why.outside.value,
             ),
         );
     }

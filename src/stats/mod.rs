@@ -14,6 +14,7 @@
 
 pub mod anderson_darling;
 pub mod attribution;
+pub mod causes;
 mod cells;
 pub mod contingency;
 pub mod cramer_von_mises;

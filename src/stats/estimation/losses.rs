@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::boosting::{Boosting, BoostingOptions, Column};
 use super::calibration::ScoreBins;
 use super::{Estimated, Estimation, SUPPORT, Trust, trust};
+use crate::stats::causes::Moments;
 use crate::stats::quality::Undefined;
 
 /// Loss by bin of the reference. The losses of a row are the absolute and the squared error, or any two that are
@@ -26,9 +27,11 @@ pub struct LossTable {
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 struct LossBin {
     rows: u64,
-    /// Means and variances of the two losses.
+    /// Means and variances of the two losses, drawn a little to those of all rows.
     means: [f64; 2],
     variances: [f64; 2],
+    /// The first loss as it was.
+    first: Moments,
 }
 
 const VERSION: u32 = 1;
@@ -64,15 +67,18 @@ impl LossTable {
         let means = [0, 1].map(|of| moments(&all, of, None) / n);
         let spreads = [0, 1].map(|of| moments(&all, of, Some(means[of])) / n);
         let mut sums = vec![(0_u64, [0.0; 2]); bins];
+        let mut first = vec![Moments::default(); bins];
         for (bin, losses) in rows {
+            first[*bin].push(losses[0]);
             sums[*bin].0 += 1;
             for (sum, loss) in sums[*bin].1.iter_mut().zip(losses) {
                 *sum += loss;
             }
         }
-        let mut table: Vec<LossBin> = (sums.iter())
-            .map(|(count, sums)| LossBin {
+        let mut table: Vec<LossBin> = (sums.iter().zip(first))
+            .map(|((count, sums), first)| LossBin {
                 rows: *count,
+                first,
                 means: [0, 1]
                     .map(|of| (sums[of] + PRIOR_ROWS * means[of]) / (*count as f64 + PRIOR_ROWS)),
                 variances: [0, 1].map(|of| PRIOR_ROWS * spreads[of]),
@@ -129,6 +135,12 @@ impl LossTable {
     #[must_use]
     pub fn is_readable(&self) -> bool {
         self.version == VERSION
+    }
+
+    /// The first loss of the reference by bin: what [`causes`](crate::stats::causes) compares a window with.
+    #[must_use]
+    pub fn reference(&self) -> Vec<Moments> {
+        self.bins.iter().map(|bin| bin.first).collect()
     }
 
     /// A window without rows.
@@ -324,6 +336,22 @@ impl LossModel {
             window.push(self.bins.of(predicted))?;
         }
         Ok(())
+    }
+
+    /// The losses of labelled rows in the same bins as the reference's, for a decomposition.
+    ///
+    /// # Errors
+    /// If there is not one loss for each row.
+    pub fn moments(&self, columns: &[Column], losses: &[f64]) -> Result<Vec<Moments>, Undefined> {
+        let predicted = self.predict(columns);
+        if predicted.len() != losses.len() {
+            return Err(Undefined::BadParameter);
+        }
+        let mut moments = vec![Moments::default(); self.bins.len()];
+        for (predicted, loss) in predicted.iter().zip(losses) {
+            moments[self.bins.of(*predicted)].push(*loss);
+        }
+        Ok(moments)
     }
 
     /// The absolute error that is to be expected of each row.
