@@ -25,6 +25,8 @@ pub mod estimation;
 mod golden;
 pub mod grid;
 pub mod kolmogorov;
+#[cfg(test)]
+mod labelled_golden;
 pub mod moderated;
 pub mod multivariate;
 pub mod parity;

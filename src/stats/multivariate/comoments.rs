@@ -291,3 +291,118 @@ fn columns_of(pair: usize) -> (usize, usize) {
     }
     (pair - a * (a - 1) / 2, a)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uniform(seed: u64) -> impl FnMut() -> f64 {
+        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 11) as f64 / (1_u64 << 53) as f64
+        }
+    }
+
+    /// Ten bins of which every `share`-th row has the same in the first and the last of three columns.
+    fn day(seed: u64, share: f64) -> CoMoments {
+        let scores = NormalScores::fit(&[10; 10]).expect("bins");
+        let mut random = uniform(seed);
+        let mut moments = CoMoments::new(3).expect("columns");
+        for _ in 0..500 {
+            let mut bins = [random(), random(), random()].map(|u| (u * 10.0) as usize);
+            if random() < share {
+                bins[2] = bins[0];
+            }
+            moments
+                .push(&bins.map(|bin| scores.of(Some(bin))))
+                .expect("three");
+        }
+        moments
+    }
+
+    #[test]
+    fn scores_are_standardised_and_unknown_bins_are_the_mean() {
+        let scores = NormalScores::fit(&[0, 5, 90, 5, 0]).expect("bins");
+        let counts = [0.0, 0.05, 0.9, 0.05, 0.0];
+        let moment = |power: i32| -> f64 {
+            (0..5)
+                .map(|bin| counts[bin] * scores.of(Some(bin)).powi(power))
+                .sum()
+        };
+        assert!(moment(1).abs() < 1e-12 && (moment(2) - 1.0).abs() < 1e-12);
+        assert!(scores.of(Some(0)).is_finite() && scores.of(Some(0)) < scores.of(Some(1)));
+        assert_eq!((scores.of(None), scores.of(Some(9))), (0.0, 0.0));
+        assert!(NormalScores::fit(&[0, 7, 0]).is_err() && NormalScores::fit(&[]).is_err());
+    }
+
+    #[test]
+    fn a_correlation_that_appears_is_named_and_chance_is_not() {
+        let days: Vec<CoMoments> = (0..28).map(|seed| day(seed + 1, 0.0)).collect();
+        let baseline = CoMomentBaseline::fit(&days).expect("days");
+        assert_eq!(baseline.days(), 28);
+        let quiet: Vec<CoMoments> = (0..14).map(|seed| day(seed + 100, 0.0)).collect();
+        let changes = baseline.changes(&quiet).expect("columns");
+        assert!(
+            changes.len() == 3 && changes[0].p_value.value() > 1e-3,
+            "{changes:?}"
+        );
+        let loud = baseline.changes(&[day(200, 0.4)]).expect("columns");
+        assert_eq!((loud[0].columns, loud[0].days), ((0, 2), 1));
+        assert!(
+            loud[0].p_value.value() < 1e-6 && loud[0].current > 0.3,
+            "{loud:?}"
+        );
+        assert!(loud[1].p_value.value() > 1e-3);
+    }
+
+    #[test]
+    fn days_that_differ_among_themselves_are_not_drift() {
+        let days: Vec<CoMoments> = (0..28)
+            .map(|seed| day(seed + 1, 0.2 * (seed % 4) as f64))
+            .collect();
+        let baseline = CoMomentBaseline::fit(&days).expect("days");
+        let changes = baseline.changes(&[day(200, 0.6)]).expect("columns");
+        assert!(changes[0].p_value.value() > 1e-3, "{changes:?}");
+    }
+
+    #[test]
+    fn degenerate_days_are_named() {
+        assert!(CoMoments::new(1).is_err() && CoMoments::new(65).is_err());
+        let mut two = CoMoments::new(2).expect("columns");
+        assert!(two.push(&[1.0]).is_err() && two.push(&[1.0, f64::NAN]).is_err());
+        assert!(two.merge(&CoMoments::new(3).expect("columns")).is_err());
+        let few: Vec<CoMoments> = (0..6).map(|seed| day(seed, 0.0)).collect();
+        assert_eq!(
+            CoMomentBaseline::fit(&few),
+            Err(NotComparable::TooFewReferenceRows)
+        );
+        let mut constant = CoMoments::new(2).expect("columns");
+        (0..50).for_each(|_| constant.push(&[0.5, 0.5]).expect("two"));
+        let days = vec![constant; 8];
+        assert_eq!(
+            CoMomentBaseline::fit(&days),
+            Err(NotComparable::NothingVaries)
+        );
+        let known: Vec<CoMoments> = (0..8).map(|seed| day(seed + 1, 0.0)).collect();
+        let baseline = CoMomentBaseline::fit(&known).expect("days");
+        assert_eq!(baseline.changes(&[]), Ok(vec![]));
+        assert_eq!(
+            baseline.changes(&[CoMoments::new(3).expect("columns")]),
+            Ok(vec![])
+        );
+        assert!(
+            baseline
+                .changes(&[CoMoments::new(2).expect("columns")])
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn places_are_columns() {
+        let pairs: Vec<(usize, usize)> = (0..6).map(columns_of).collect();
+        assert_eq!(pairs, [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)]);
+    }
+}

@@ -213,3 +213,72 @@ impl FeatureBaseline {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two columns that lie on a ring of that width around 0: no mean and no correlation tells how wide.
+    fn ring(seed: u64, radius: f64) -> Rows {
+        let mut random = uniform(seed);
+        let values: Vec<f64> = (0..400)
+            .flat_map(|_| {
+                let angle = std::f64::consts::TAU * random();
+                let away = radius + 0.2 * normal_quantile(random());
+                [away * angle.cos(), away * angle.sin()]
+            })
+            .collect();
+        Rows::of(&values, 2)
+    }
+
+    #[test]
+    fn a_change_of_shape_is_far_and_another_day_is_near() {
+        let days: Vec<Rows> = (0..28).map(|seed| ring(seed, 1.0)).collect();
+        let features = RandomFeatures::new(&days[0], 7).expect("rows");
+        assert!(features.is_readable());
+        assert_eq!(features, RandomFeatures::new(&days[0], 7).expect("rows"));
+        let sums: Vec<FeatureSums> = days
+            .iter()
+            .map(|day| features.sums(day).expect("two columns"))
+            .collect();
+        let baseline = FeatureBaseline::fit(&sums).expect("days");
+        let of = |seed, radius| {
+            let sums = features.sums(&ring(seed, radius)).expect("two columns");
+            baseline.compare(&sums).expect("the same features")
+        };
+        assert!(of(100, 1.0).p_value.value() > 1e-3, "{:?}", of(100, 1.0));
+        let far = of(101, 1.3);
+        assert!(
+            far.p_value.value() < 1e-6 && far.is_beyond_all_days,
+            "{far:?}"
+        );
+    }
+
+    #[test]
+    fn sums_merge_and_what_is_degenerate_is_named() {
+        let features = RandomFeatures::new(&ring(1, 1.0), 7).expect("rows");
+        let (mut one, two) = (
+            features.sums(&ring(1, 1.0)).expect("two"),
+            features.sums(&ring(2, 1.0)).expect("two"),
+        );
+        one.merge(&two).expect("the same features");
+        assert_eq!(one.rows, 800);
+        assert!(features.sums(&Rows::of(&[1.0; 9], 3)).is_err());
+        assert!(RandomFeatures::new(&Rows::of(&[1.0; 8], 2), 7).is_err());
+        assert!(RandomFeatures::new(&Rows::of(&[], 2), 7).is_err());
+        assert!(FeatureBaseline::fit(&vec![two.clone(); 6]).is_err());
+        assert_eq!(
+            FeatureBaseline::fit(&vec![two.clone(); 8]),
+            Err(NotComparable::NothingVaries)
+        );
+        let days: Vec<FeatureSums> = (0..8)
+            .map(|seed| features.sums(&ring(seed, 1.0)).expect("two"))
+            .collect();
+        let baseline = FeatureBaseline::fit(&days).expect("days");
+        let empty = features.sums(&Rows::of(&[], 2)).expect("two");
+        assert_eq!(
+            baseline.compare(&empty),
+            Err(NotComparable::TooFewCurrentRows)
+        );
+    }
+}
