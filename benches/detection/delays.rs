@@ -187,8 +187,8 @@ fn correlations(report: &mut Report, seed: u64, runs: u64) -> anyhow::Result<()>
                     .is_some_and(|change| change.p_value.value() < ALPHA)
             });
             first.push(noticed.map_or(f64::INFINITY, |day| (day - 28) as f64));
-            // The random features see the same rows; the first twenty runs are enough for a reading.
-            if run < 20 {
+            // The random features see the same rows; the first ten runs are enough for a reading.
+            if run < 10 {
                 let rows: Vec<Rows> = days
                     .iter()
                     .map(|(rows, _)| Rows::of(rows.as_flattened(), 10))
@@ -210,7 +210,7 @@ fn correlations(report: &mut Report, seed: u64, runs: u64) -> anyhow::Result<()>
         report.tell(
             format!("correlation {name}, 10 columns, 1,000 rows a day: noticed"),
             format!(
-                "on day 1 {:.0} %, within 14 days {:.1} %, median day {}; random features on day 1 in {further} of 20",
+                "on day 1 {:.0} %, within 14 days {:.1} %, median day {}; random features on day 1 in {further} of 10",
                 100.0 * share(1.0),
                 100.0 * share(14.0),
                 first[first.len() / 2],

@@ -1,3 +1,5 @@
+//! Causes that were put in and have to be found, with fixed seeds, and degenerate input.
+
 use super::*;
 
 fn uniform(seed: u64) -> impl FnMut() -> f64 {

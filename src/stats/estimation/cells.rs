@@ -57,17 +57,16 @@ impl Cells {
     }
 
     pub(super) fn expected(&self) -> Expected {
-        let sum = |predicted: bool, of: fn(&Cell) -> f64| {
-            let own = self.0.iter().filter(|cell| cell.predicted == predicted);
-            own.map(of).sum::<f64>()
-        };
-        let (positive, negative): (fn(&Cell) -> f64, fn(&Cell) -> f64) =
-            (|cell| cell.positives, |cell| cell.rows - cell.positives);
+        let (mut found, mut rows) = ([0.0; 2], [0.0; 2]);
+        for cell in &self.0 {
+            found[usize::from(cell.predicted)] += cell.positives;
+            rows[usize::from(cell.predicted)] += cell.rows;
+        }
         Expected {
-            true_positives: sum(true, positive),
-            false_positives: sum(true, negative),
-            false_negatives: sum(false, positive),
-            true_negatives: sum(false, negative),
+            true_positives: found[1],
+            false_positives: rows[1] - found[1],
+            false_negatives: found[0],
+            true_negatives: rows[0] - found[0],
         }
     }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::boosting::{Boosting, BoostingOptions, Column};
 use super::calibration::ScoreBins;
-use super::{Estimated, Estimation, SUPPORT, Trust, trust};
+use super::{Estimated, SUPPORT, Trust, trust};
 use crate::stats::causes::Moments;
 use crate::stats::quality::Undefined;
 
@@ -54,18 +54,11 @@ impl LossTable {
             return Err(Undefined::BadParameter);
         }
         let n = rows.len() as f64;
-        let moments = |own: &dyn Fn(usize) -> bool, of: usize, mean: Option<f64>| {
-            let losses = rows
-                .iter()
-                .filter(|(bin, _)| own(*bin))
-                .map(|(_, losses)| losses[of]);
-            losses
-                .map(|loss| mean.map_or(loss, |mean| (loss - mean).powi(2)))
-                .sum::<f64>()
+        let mean = |of: &dyn Fn(&[f64; 2]) -> f64| {
+            rows.iter().map(|(_, losses)| of(losses)).sum::<f64>() / n
         };
-        let all = |_: usize| true;
-        let means = [0, 1].map(|of| moments(&all, of, None) / n);
-        let spreads = [0, 1].map(|of| moments(&all, of, Some(means[of])) / n);
+        let means = [0, 1].map(|of| mean(&|losses| losses[of]));
+        let spreads = [0, 1].map(|of| mean(&|losses| (losses[of] - means[of]).powi(2)));
         let mut sums = vec![(0_u64, [0.0; 2]); bins];
         let mut first = vec![Moments::default(); bins];
         for (bin, losses) in rows {
@@ -86,8 +79,8 @@ impl LossTable {
             .collect();
         for (bin, losses) in rows {
             let own = &mut table[*bin];
-            for of in 0..2 {
-                own.variances[of] += (losses[of] - own.means[of]).powi(2);
+            for (of, loss) in losses.iter().enumerate() {
+                own.variances[of] += (loss - own.means[of]).powi(2);
             }
         }
         for bin in &mut table {
@@ -238,15 +231,13 @@ pub struct LossEstimates {
 
 impl LossEstimates {
     /// The square root of the second loss: in the unit of the label, more is worse.
-    ///
-    /// # Errors
-    /// None; the same shape as every estimate.
-    pub fn root_mean_square(&self) -> Estimation {
+    #[must_use]
+    pub fn root_mean_square(&self) -> Estimated {
         let Estimated { value, interval } = self.second;
-        Ok(Estimated {
+        Estimated {
             value: value.sqrt(),
             interval: (interval.0.sqrt(), interval.1.sqrt()),
-        })
+        }
     }
 }
 

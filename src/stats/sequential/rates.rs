@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{CAP, MULTIPLES, NotMonitorable, Verdict, WEIGHTS, advance, evidence};
-use crate::stats::tails::binomial_upper;
+use crate::stats::tails::{PValue, binomial_upper};
 
 /// The version of [`RateState`]: a state of another one is not understood.
 const VERSION: u32 = 1;
@@ -204,7 +204,7 @@ pub fn clopper_pearson_upper(events: u64, labels: u64, confidence: f64) -> f64 {
         if middle <= low || middle >= high {
             break;
         }
-        let beyond = binomial_upper(events + 1, labels, middle).map_or(1.0, |p| p.value());
+        let beyond = binomial_upper(events + 1, labels, middle).map_or(1.0, PValue::value);
         if beyond < confidence {
             low = middle;
         } else {

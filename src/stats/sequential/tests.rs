@@ -1,3 +1,5 @@
+//! Promises that are kept in simulations with fixed seeds, and an answer to every degenerate input.
+
 use super::*;
 use crate::stats::tails::PValue;
 
