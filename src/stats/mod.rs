@@ -14,22 +14,28 @@
 
 pub mod anderson_darling;
 pub mod attribution;
+pub mod causes;
 mod cells;
 pub mod contingency;
 pub mod cramer_von_mises;
 pub mod distance;
 pub mod drift;
+pub mod estimation;
 mod exact;
 #[cfg(test)]
 mod golden;
 pub mod grid;
 pub mod kolmogorov;
+#[cfg(test)]
+mod labelled_golden;
+pub mod moderated;
 pub mod multivariate;
 pub mod parity;
 pub mod profile;
 pub mod quality;
 pub mod reading;
 pub mod samples;
+pub mod sequential;
 pub mod tails;
 pub mod text;
 pub mod thinning;

@@ -5,6 +5,9 @@
 //! thousand rows. All are deterministic: where rows have to be split or paired, their order decides. Rows with
 //! a value that is not finite take no part.
 
+pub mod comoments;
+pub mod random_features;
+
 use super::samples::Sample;
 use super::tails::{PValue, normal_two_sided, normal_upper};
 
@@ -403,7 +406,7 @@ fn mean_and_variance(values: &[f64]) -> (f64, f64) {
 }
 
 /// Eigenvalues and vectors of a symmetric matrix by Jacobi's rotations.
-fn eigen(mut matrix: Vec<f64>, d: usize) -> Vec<(f64, Vec<f64>)> {
+pub(super) fn eigen(mut matrix: Vec<f64>, d: usize) -> Vec<(f64, Vec<f64>)> {
     let mut vectors = vec![0.0; d * d];
     for i in 0..d {
         vectors[i * d + i] = 1.0;

@@ -1,0 +1,408 @@
+//! Correlations that change while every column stays as it was.
+//!
+//! Each value is mapped to the normal score of its frozen bin, so that the correlations are those of the copula and no far
+//! value weighs more than a rank can. A day then is the sums of the scores and of their products, `d(d + 3)/2` numbers, which add
+//! up to any window. What is tested are the days' transformed correlations, `atanh r`, with a variance that is estimated from
+//! the reference's days and never below the `1/(n − 3)` of chance.
+
+use serde::{Deserialize, Serialize};
+
+use super::NotComparable;
+use crate::stats::moderated::Prior;
+use crate::stats::tails::{PValue, normal_quantile, student_two_sided};
+
+/// More columns than these are left to the caller to choose from.
+pub const MOST_COLUMNS: usize = 64;
+
+/// Standardised normal scores of a column's bins: `Φ⁻¹` of the mid-rank of each, mean 0 and variance 1 in the reference.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NormalScores(Vec<f64>);
+
+impl NormalScores {
+    /// From the rows of the reference by bin, in the order of the values. A bin without rows takes the score of its place between
+    /// its neighbours.
+    ///
+    /// # Errors
+    /// Unless at least two bins have rows.
+    pub fn fit(counts: &[u64]) -> Result<Self, NotComparable> {
+        let rows = counts.iter().sum::<u64>() as f64;
+        if counts.iter().filter(|count| **count > 0).count() < 2 {
+            return Err(NotComparable::NothingVaries);
+        }
+        let mut below = 0.0;
+        let raw: Vec<f64> = (counts.iter())
+            .map(|count| {
+                let share = *count as f64 / rows;
+                let rank = below + share / 2.0;
+                below += share;
+                // The outermost bins may be empty: half a row is the least that lies beyond any bin.
+                normal_quantile(rank.clamp(0.5 / rows, 1.0 - 0.5 / rows))
+            })
+            .collect();
+        let weighted = |of: &dyn Fn(f64) -> f64| -> f64 {
+            let pairs = raw.iter().zip(counts);
+            pairs
+                .map(|(score, count)| of(*score) * *count as f64 / rows)
+                .sum()
+        };
+        let mean = weighted(&|score| score);
+        let deviation = weighted(&|score| (score - mean).powi(2)).sqrt();
+        Ok(Self(
+            raw.iter().map(|score| (score - mean) / deviation).collect(),
+        ))
+    }
+
+    /// The score of a bin; 0, the mean, for one that is not known and for a missing value.
+    #[must_use]
+    pub fn of(&self, bin: Option<usize>) -> f64 {
+        bin.and_then(|bin| self.0.get(bin)).copied().unwrap_or(0.0)
+    }
+}
+
+/// Sums of scores and of their products over the rows of a day. Merges by adding.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CoMoments {
+    version: u32,
+    rows: u64,
+    sums: Vec<f64>,
+    /// The lower triangle with its diagonal, row by row.
+    products: Vec<f64>,
+}
+
+const VERSION: u32 = 1;
+
+impl CoMoments {
+    /// No rows yet.
+    ///
+    /// # Errors
+    /// For fewer than two or more than [`MOST_COLUMNS`] columns.
+    pub fn new(columns: usize) -> Result<Self, NotComparable> {
+        if !(2..=MOST_COLUMNS).contains(&columns) {
+            return Err(NotComparable::DifferentColumns);
+        }
+        Ok(Self {
+            version: VERSION,
+            rows: 0,
+            sums: vec![0.0; columns],
+            products: vec![0.0; columns * (columns + 1) / 2],
+        })
+    }
+
+    /// Takes the scores of a row in.
+    ///
+    /// # Errors
+    /// With other columns. A score that is not finite cannot come from [`NormalScores`] and is refused too.
+    pub fn push(&mut self, scores: &[f64]) -> Result<(), NotComparable> {
+        if scores.len() != self.sums.len() || !scores.iter().all(|score| score.is_finite()) {
+            return Err(NotComparable::DifferentColumns);
+        }
+        self.rows += 1;
+        let mut at = 0;
+        for (a, x) in scores.iter().enumerate() {
+            self.sums[a] += x;
+            for y in &scores[..=a] {
+                self.products[at] += x * y;
+                at += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds another day.
+    ///
+    /// # Errors
+    /// With other columns or of another version.
+    pub fn merge(&mut self, other: &Self) -> Result<(), NotComparable> {
+        if self.sums.len() != other.sums.len() || self.version != other.version {
+            return Err(NotComparable::DifferentColumns);
+        }
+        self.rows += other.rows;
+        let pairs = self.sums.iter_mut().zip(&other.sums);
+        for (own, more) in pairs.chain(self.products.iter_mut().zip(&other.products)) {
+            *own += more;
+        }
+        Ok(())
+    }
+
+    /// The number of rows.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// `atanh r` of every pair of columns `(b, a)`, `b < a`, in the order of `a`; `None` where a column does not vary.
+    fn transformed(&self) -> Vec<Option<f64>> {
+        let n = self.rows as f64;
+        let columns = self.sums.len();
+        let centred = |a: usize, b: usize| {
+            self.products[a * (a + 1) / 2 + b] - self.sums[a] * self.sums[b] / n
+        };
+        let mut all = Vec::with_capacity(columns * (columns - 1) / 2);
+        for a in 0..columns {
+            for b in 0..a {
+                let spread = (centred(a, a) * centred(b, b)).sqrt();
+                let varies = spread > 1e-9 * n;
+                // A correlation of exactly ±1 has no transformation; it is taken as near as a number can be.
+                let r = (centred(a, b) / spread).clamp(-1.0 + 1e-15, 1.0 - 1e-15);
+                all.push(varies.then(|| r.atanh()));
+            }
+        }
+        all
+    }
+}
+
+/// A pair whose correlation has changed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PairChange {
+    pub columns: (usize, usize),
+    /// Correlations of the normal scores.
+    pub reference: f64,
+    pub current: f64,
+    /// Days of the window in which it shows most.
+    pub days: usize,
+    /// Two-sided, times the number of pairs and of windows.
+    pub p_value: PValue,
+}
+
+/// What the reference's days say of the pairs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CoMomentBaseline {
+    columns: usize,
+    /// `Σ (n − 3)` of the days.
+    weight: f64,
+    days: usize,
+    /// By pair: the mean of `atanh r`, and how many times chance its days vary by; `None` where a column did not vary.
+    pairs: Vec<Option<(f64, f64)>>,
+    freedom: f64,
+}
+
+const WINDOWS: [usize; 4] = [1, 3, 7, 14];
+const FEWEST_DAYS: usize = 7;
+const FEWEST_ROWS: u64 = 20;
+
+impl CoMomentBaseline {
+    /// Learns from the days of the reference; those with fewer than twenty rows are left out.
+    ///
+    /// The days' variances are moderated over the pairs (Smyth 2004) and never below that of chance.
+    ///
+    /// # Errors
+    /// With fewer than seven days, or when no pair of columns varies.
+    pub fn fit(days: &[CoMoments]) -> Result<Self, NotComparable> {
+        let days: Vec<&CoMoments> = days.iter().filter(|day| day.rows >= FEWEST_ROWS).collect();
+        if days.len() < FEWEST_DAYS {
+            return Err(NotComparable::TooFewReferenceRows);
+        }
+        let columns = days[0].sums.len();
+        if days.iter().any(|day| day.sums.len() != columns) {
+            return Err(NotComparable::DifferentColumns);
+        }
+        let weights: Vec<f64> = days.iter().map(|day| day.rows as f64 - 3.0).collect();
+        let weight: f64 = weights.iter().sum();
+        let values: Vec<Vec<Option<f64>>> = days.iter().map(|day| day.transformed()).collect();
+        let degrees = days.len() as f64 - 1.0;
+        let moments: Vec<Option<(f64, f64)>> = (0..values[0].len())
+            .map(|pair| {
+                let own: Option<Vec<f64>> = values.iter().map(|day| day[pair]).collect();
+                let own = own?;
+                let pairs = || own.iter().zip(&weights);
+                let mean = pairs().map(|(a, w)| a * w).sum::<f64>() / weight;
+                let spread = pairs().map(|(a, w)| w * (a - mean).powi(2)).sum::<f64>();
+                Some((mean, spread / degrees))
+            })
+            .collect();
+        let variances: Vec<f64> = moments
+            .iter()
+            .flatten()
+            .map(|(_, variance)| *variance)
+            .collect();
+        if variances.is_empty() {
+            return Err(NotComparable::NothingVaries);
+        }
+        let prior = Prior::estimate(&variances, degrees);
+        let moderated = |(mean, variance)| (mean, prior.moderate(variance, degrees).max(1.0));
+        Ok(Self {
+            columns,
+            weight,
+            days: days.len(),
+            pairs: moments
+                .into_iter()
+                .map(|pair| pair.map(moderated))
+                .collect(),
+            freedom: degrees + prior.degrees,
+        })
+    }
+
+    /// Tests the windows of 1, 3, 7 and 14 days that end on the last of these days; pairs with their p-values, the least likely
+    /// first. An empty list means that no window has twenty rows.
+    ///
+    /// # Errors
+    /// With other columns.
+    pub fn changes(&self, days: &[CoMoments]) -> Result<Vec<PairChange>, NotComparable> {
+        let mut windows = Vec::new();
+        for length in WINDOWS.into_iter().filter(|length| *length <= days.len()) {
+            let mut window = CoMoments::new(self.columns)?;
+            for day in &days[days.len() - length..] {
+                window.merge(day)?;
+            }
+            if window.rows >= FEWEST_ROWS {
+                windows.push((length, window));
+            }
+        }
+        let mut best: Vec<Option<PairChange>> = vec![None; self.pairs.len()];
+        let tests = (self.pairs.iter().flatten().count() * windows.len()) as f64;
+        for (length, window) in windows {
+            let own = window.rows as f64 - 3.0;
+            for (pair, value) in window.transformed().into_iter().enumerate() {
+                let (Some((mean, factor)), Some(value)) = (self.pairs[pair], value) else {
+                    continue;
+                };
+                let error = (factor * (1.0 / own + 1.0 / self.weight)).sqrt();
+                let p = student_two_sided((value - mean) / error, self.freedom);
+                let p = p.and_then(|p| PValue::from_ln(p.ln() + tests.ln()));
+                let Some(p_value) = p else { continue };
+                if best[pair].is_none_or(|best| p_value < best.p_value) {
+                    best[pair] = Some(PairChange {
+                        columns: columns_of(pair),
+                        reference: mean.tanh(),
+                        current: value.tanh(),
+                        days: length,
+                        p_value,
+                    });
+                }
+            }
+        }
+        let mut found: Vec<PairChange> = best.into_iter().flatten().collect();
+        found.sort_by(|a, b| a.p_value.ln().total_cmp(&b.p_value.ln()));
+        Ok(found)
+    }
+
+    /// Days it was learnt from.
+    #[must_use]
+    pub fn days(&self) -> usize {
+        self.days
+    }
+}
+
+/// The columns of a place in the order of [`CoMoments::transformed`].
+fn columns_of(pair: usize) -> (usize, usize) {
+    let mut a = 1;
+    while a * (a + 1) / 2 <= pair {
+        a += 1;
+    }
+    (pair - a * (a - 1) / 2, a)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uniform(seed: u64) -> impl FnMut() -> f64 {
+        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 11) as f64 / (1_u64 << 53) as f64
+        }
+    }
+
+    /// Ten bins of which every `share`-th row has the same in the first and the last of three columns.
+    fn day(seed: u64, share: f64) -> CoMoments {
+        let scores = NormalScores::fit(&[10; 10]).expect("bins");
+        let mut random = uniform(seed);
+        let mut moments = CoMoments::new(3).expect("columns");
+        for _ in 0..500 {
+            let mut bins = [random(), random(), random()].map(|u| (u * 10.0) as usize);
+            if random() < share {
+                bins[2] = bins[0];
+            }
+            moments
+                .push(&bins.map(|bin| scores.of(Some(bin))))
+                .expect("three");
+        }
+        moments
+    }
+
+    #[test]
+    fn scores_are_standardised_and_unknown_bins_are_the_mean() {
+        let scores = NormalScores::fit(&[0, 5, 90, 5, 0]).expect("bins");
+        let counts = [0.0, 0.05, 0.9, 0.05, 0.0];
+        let moment = |power: i32| -> f64 {
+            (0..5)
+                .map(|bin| counts[bin] * scores.of(Some(bin)).powi(power))
+                .sum()
+        };
+        assert!(moment(1).abs() < 1e-12 && (moment(2) - 1.0).abs() < 1e-12);
+        assert!(scores.of(Some(0)).is_finite() && scores.of(Some(0)) < scores.of(Some(1)));
+        assert_eq!((scores.of(None), scores.of(Some(9))), (0.0, 0.0));
+        assert!(NormalScores::fit(&[0, 7, 0]).is_err() && NormalScores::fit(&[]).is_err());
+    }
+
+    #[test]
+    fn a_correlation_that_appears_is_named_and_chance_is_not() {
+        let days: Vec<CoMoments> = (0..28).map(|seed| day(seed + 1, 0.0)).collect();
+        let baseline = CoMomentBaseline::fit(&days).expect("days");
+        assert_eq!(baseline.days(), 28);
+        let quiet: Vec<CoMoments> = (0..14).map(|seed| day(seed + 100, 0.0)).collect();
+        let changes = baseline.changes(&quiet).expect("columns");
+        assert!(
+            changes.len() == 3 && changes[0].p_value.value() > 1e-3,
+            "{changes:?}"
+        );
+        let loud = baseline.changes(&[day(200, 0.4)]).expect("columns");
+        assert_eq!((loud[0].columns, loud[0].days), ((0, 2), 1));
+        assert!(
+            loud[0].p_value.value() < 1e-6 && loud[0].current > 0.3,
+            "{loud:?}"
+        );
+        assert!(loud[1].p_value.value() > 1e-3);
+    }
+
+    #[test]
+    fn days_that_differ_among_themselves_are_not_drift() {
+        let days: Vec<CoMoments> = (0..28)
+            .map(|seed| day(seed + 1, 0.2 * (seed % 4) as f64))
+            .collect();
+        let baseline = CoMomentBaseline::fit(&days).expect("days");
+        let changes = baseline.changes(&[day(200, 0.6)]).expect("columns");
+        assert!(changes[0].p_value.value() > 1e-3, "{changes:?}");
+    }
+
+    #[test]
+    fn degenerate_days_are_named() {
+        assert!(CoMoments::new(1).is_err() && CoMoments::new(65).is_err());
+        let mut two = CoMoments::new(2).expect("columns");
+        assert!(two.push(&[1.0]).is_err() && two.push(&[1.0, f64::NAN]).is_err());
+        assert!(two.merge(&CoMoments::new(3).expect("columns")).is_err());
+        let few: Vec<CoMoments> = (0..6).map(|seed| day(seed, 0.0)).collect();
+        assert_eq!(
+            CoMomentBaseline::fit(&few),
+            Err(NotComparable::TooFewReferenceRows)
+        );
+        let mut constant = CoMoments::new(2).expect("columns");
+        (0..50).for_each(|_| constant.push(&[0.5, 0.5]).expect("two"));
+        let days = vec![constant; 8];
+        assert_eq!(
+            CoMomentBaseline::fit(&days),
+            Err(NotComparable::NothingVaries)
+        );
+        let known: Vec<CoMoments> = (0..8).map(|seed| day(seed + 1, 0.0)).collect();
+        let baseline = CoMomentBaseline::fit(&known).expect("days");
+        assert_eq!(baseline.changes(&[]), Ok(vec![]));
+        assert_eq!(
+            baseline.changes(&[CoMoments::new(3).expect("columns")]),
+            Ok(vec![])
+        );
+        assert!(
+            baseline
+                .changes(&[CoMoments::new(2).expect("columns")])
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn places_are_columns() {
+        let pairs: Vec<(usize, usize)> = (0..6).map(columns_of).collect();
+        assert_eq!(pairs, [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)]);
+    }
+}

@@ -1,0 +1,284 @@
+//! The distance of two joint distributions by random Fourier features (Rahimi and Recht 2007; Gretton and others 2012).
+//!
+//! 256 cosines of random directions approximate a Gaussian kernel, so that the maximum mean discrepancy becomes the distance
+//! of two mean vectors, and a day is 256 sums that add up to any window. What is far is learnt from the reference: each of its
+//! days is held against the rest, so that ordinary differences between days are not taken for drift.
+
+use serde::{Deserialize, Serialize};
+
+use super::{NotComparable, Rows, median_distance};
+use crate::stats::tails::{PValue, ln_upper_gamma, normal_quantile};
+
+/// Features, fixed: the error of the kernel is about one over their root.
+pub const FEATURES: usize = 256;
+
+/// Directions and phases, drawn once for a baseline. The same seed gives the same ones everywhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RandomFeatures {
+    version: u32,
+    columns: usize,
+    /// One direction after the other, over the width of the kernel.
+    directions: Vec<f64>,
+    phases: Vec<f64>,
+}
+
+/// Sums of the features over the rows of a day. Merges by adding.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FeatureSums {
+    rows: u64,
+    sums: Vec<f64>,
+}
+
+/// The outcome of [`FeatureBaseline::compare`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Distance {
+    /// The squared distance of the mean features: 0 to 4, more is worse. Its chance level is not 0.
+    pub squared: f64,
+    pub p_value: PValue,
+    /// Whether it is also further than every day of the reference was from the others. Without it the tail of the fitted
+    /// distribution should not be leant on.
+    pub is_beyond_all_days: bool,
+}
+
+const VERSION: u32 = 1;
+
+impl RandomFeatures {
+    /// Directions for rows like these; the kernel is as wide as their median distance.
+    ///
+    /// # Errors
+    /// With fewer than two rows, or when all are equal.
+    pub fn new(reference: &Rows, seed: u64) -> Result<Self, NotComparable> {
+        if reference.len() < 2 {
+            return Err(NotComparable::TooFewReferenceRows);
+        }
+        let width = median_distance(reference)?;
+        let mut uniform = uniform(seed);
+        let directions = (0..FEATURES * reference.columns)
+            .map(|_| normal_quantile(uniform()) / width)
+            .collect();
+        let phases = (0..FEATURES)
+            .map(|_| std::f64::consts::TAU * uniform())
+            .collect();
+        Ok(Self {
+            version: VERSION,
+            columns: reference.columns,
+            directions,
+            phases,
+        })
+    }
+
+    /// Whether this version of the program drew what was read back.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        self.version == VERSION && self.directions.len() == FEATURES * self.columns
+    }
+
+    /// The sums of some rows.
+    ///
+    /// # Errors
+    /// With other columns.
+    pub fn sums(&self, rows: &Rows) -> Result<FeatureSums, NotComparable> {
+        if rows.columns != self.columns {
+            return Err(NotComparable::DifferentColumns);
+        }
+        let mut sums = vec![0.0; FEATURES];
+        let scale = (2.0 / FEATURES as f64).sqrt();
+        for row in rows.iter() {
+            let directions = self.directions.chunks_exact(self.columns);
+            for ((sum, direction), phase) in sums.iter_mut().zip(directions).zip(&self.phases) {
+                *sum += scale * (super::dot(direction, row) + phase).cos();
+            }
+        }
+        Ok(FeatureSums {
+            rows: rows.len() as u64,
+            sums,
+        })
+    }
+}
+
+/// Uniform numbers between 0 and 1, never either (Steele, Lea and Flood 2014).
+fn uniform(seed: u64) -> impl FnMut() -> f64 {
+    let mut state = seed;
+    move || {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (((z ^ (z >> 31)) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+    }
+}
+
+impl FeatureSums {
+    /// Adds another day.
+    ///
+    /// # Errors
+    /// If it has another number of features.
+    pub fn merge(&mut self, other: &Self) -> Result<(), NotComparable> {
+        if self.sums.len() != other.sums.len() {
+            return Err(NotComparable::DifferentColumns);
+        }
+        self.rows += other.rows;
+        for (own, more) in self.sums.iter_mut().zip(&other.sums) {
+            *own += more;
+        }
+        Ok(())
+    }
+
+    fn without(&self, other: &Self) -> Self {
+        let pairs = self.sums.iter().zip(&other.sums);
+        Self {
+            rows: self.rows - other.rows,
+            sums: pairs.map(|(all, own)| all - own).collect(),
+        }
+    }
+
+    /// The squared distance of the means, and that distance over `1/n + 1/m`.
+    fn distance(&self, other: &Self) -> (f64, f64) {
+        let (n, m) = (self.rows as f64, other.rows as f64);
+        let pairs = self.sums.iter().zip(&other.sums);
+        let squared: f64 = pairs.map(|(a, b)| (a / n - b / m).powi(2)).sum();
+        (squared, squared / (1.0 / n + 1.0 / m))
+    }
+}
+
+/// The reference, with what its days say is ordinary.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FeatureBaseline {
+    all: FeatureSums,
+    /// Of the gamma distribution of the scaled distances.
+    shape: f64,
+    scale: f64,
+    largest: f64,
+}
+
+const FEWEST_DAYS: usize = 7;
+
+impl FeatureBaseline {
+    /// Learns from the days of the reference, each held against the others; empty ones are left out. The gamma distribution
+    /// has the mean and the variance of the days' scaled distances.
+    ///
+    /// # Errors
+    /// With fewer than seven days, or days of other features.
+    pub fn fit(days: &[FeatureSums]) -> Result<Self, NotComparable> {
+        let days: Vec<&FeatureSums> = days.iter().filter(|day| day.rows > 0).collect();
+        if days.len() < FEWEST_DAYS {
+            return Err(NotComparable::TooFewReferenceRows);
+        }
+        let mut all = FeatureSums {
+            rows: 0,
+            sums: vec![0.0; days[0].sums.len()],
+        };
+        for day in &days {
+            all.merge(day)?;
+        }
+        let scaled: Vec<f64> = days
+            .iter()
+            .map(|day| day.distance(&all.without(day)).1)
+            .collect();
+        let n = scaled.len() as f64;
+        let mean = scaled.iter().sum::<f64>() / n;
+        let variance = scaled
+            .iter()
+            .map(|value| (value - mean).powi(2))
+            .sum::<f64>()
+            / (n - 1.0);
+        if mean.is_nan() || variance.is_nan() || mean <= 0.0 || variance <= 0.0 {
+            return Err(NotComparable::NothingVaries);
+        }
+        Ok(Self {
+            all,
+            shape: mean * mean / variance,
+            scale: variance / mean,
+            largest: scaled.iter().copied().fold(0.0, f64::max),
+        })
+    }
+
+    /// Holds a window against the reference.
+    ///
+    /// # Errors
+    /// Without rows, or with other features.
+    pub fn compare(&self, window: &FeatureSums) -> Result<Distance, NotComparable> {
+        if window.rows == 0 {
+            return Err(NotComparable::TooFewCurrentRows);
+        }
+        if window.sums.len() != self.all.sums.len() {
+            return Err(NotComparable::DifferentColumns);
+        }
+        let (squared, scaled) = window.distance(&self.all);
+        let p = PValue::from_ln(ln_upper_gamma(self.shape, scaled / self.scale));
+        Ok(Distance {
+            squared,
+            p_value: p.ok_or(NotComparable::BeyondRange)?,
+            is_beyond_all_days: scaled > self.largest,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two columns that lie on a ring of that width around 0: no mean and no correlation tells how wide.
+    fn ring(seed: u64, radius: f64) -> Rows {
+        let mut random = uniform(seed);
+        let values: Vec<f64> = (0..400)
+            .flat_map(|_| {
+                let angle = std::f64::consts::TAU * random();
+                let away = radius + 0.2 * normal_quantile(random());
+                [away * angle.cos(), away * angle.sin()]
+            })
+            .collect();
+        Rows::of(&values, 2)
+    }
+
+    #[test]
+    fn a_change_of_shape_is_far_and_another_day_is_near() {
+        let days: Vec<Rows> = (0..28).map(|seed| ring(seed, 1.0)).collect();
+        let features = RandomFeatures::new(&days[0], 7).expect("rows");
+        assert!(features.is_readable());
+        assert_eq!(features, RandomFeatures::new(&days[0], 7).expect("rows"));
+        let sums: Vec<FeatureSums> = days
+            .iter()
+            .map(|day| features.sums(day).expect("two columns"))
+            .collect();
+        let baseline = FeatureBaseline::fit(&sums).expect("days");
+        let of = |seed, radius| {
+            let sums = features.sums(&ring(seed, radius)).expect("two columns");
+            baseline.compare(&sums).expect("the same features")
+        };
+        assert!(of(100, 1.0).p_value.value() > 1e-3, "{:?}", of(100, 1.0));
+        let far = of(101, 1.3);
+        assert!(
+            far.p_value.value() < 1e-6 && far.is_beyond_all_days,
+            "{far:?}"
+        );
+    }
+
+    #[test]
+    fn sums_merge_and_what_is_degenerate_is_named() {
+        let features = RandomFeatures::new(&ring(1, 1.0), 7).expect("rows");
+        let (mut one, two) = (
+            features.sums(&ring(1, 1.0)).expect("two"),
+            features.sums(&ring(2, 1.0)).expect("two"),
+        );
+        one.merge(&two).expect("the same features");
+        assert_eq!(one.rows, 800);
+        assert!(features.sums(&Rows::of(&[1.0; 9], 3)).is_err());
+        assert!(RandomFeatures::new(&Rows::of(&[1.0; 8], 2), 7).is_err());
+        assert!(RandomFeatures::new(&Rows::of(&[], 2), 7).is_err());
+        assert!(FeatureBaseline::fit(&vec![two.clone(); 6]).is_err());
+        assert_eq!(
+            FeatureBaseline::fit(&vec![two.clone(); 8]),
+            Err(NotComparable::NothingVaries)
+        );
+        let days: Vec<FeatureSums> = (0..8)
+            .map(|seed| features.sums(&ring(seed, 1.0)).expect("two"))
+            .collect();
+        let baseline = FeatureBaseline::fit(&days).expect("days");
+        let empty = features.sums(&Rows::of(&[], 2)).expect("two");
+        assert_eq!(
+            baseline.compare(&empty),
+            Err(NotComparable::TooFewCurrentRows)
+        );
+    }
+}

@@ -1,0 +1,215 @@
+//! Rates: the share of labels that say the prediction was wrong.
+
+use serde::{Deserialize, Serialize};
+
+use super::{CAP, MULTIPLES, NotMonitorable, Verdict, WEIGHTS, advance, evidence};
+use crate::stats::tails::{PValue, binomial_upper};
+
+/// The version of [`RateState`]: a state of another one is not understood.
+const VERSION: u32 = 1;
+
+/// No alternative is closer to certainty than this.
+const HIGHEST: f64 = 0.95;
+
+/// What the rate was when all was well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RateReference {
+    pub events: u64,
+    pub labels: u64,
+}
+
+/// Labels that came since the last look, each counted once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateBatch {
+    pub events: u64,
+    pub labels: u64,
+}
+
+/// The evidence so far. Twelve numbers and a count, whatever has been seen.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RateState {
+    version: u32,
+    /// Labels seen since the start.
+    pub labels: u64,
+    worse: [f64; 6],
+    better: [f64; 6],
+}
+
+impl Default for RateState {
+    fn default() -> Self {
+        Self {
+            version: VERSION,
+            labels: 0,
+            worse: [0.0; 6],
+            better: [0.0; 6],
+        }
+    }
+}
+
+/// One simple hypothesis against six others.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Alternatives {
+    null: f64,
+    rates: [f64; 6],
+}
+
+impl Alternatives {
+    /// The logarithm of the likelihood ratio of a batch.
+    fn ln_ratio(&self, rate: f64, batch: RateBatch) -> f64 {
+        let (events, others) = (batch.events as f64, (batch.labels - batch.events) as f64);
+        // A side without labels says nothing, also where its ratio is not finite.
+        let part = |count: f64, ratio: f64| if count > 0.0 { count * ratio.ln() } else { 0.0 };
+        part(events, rate / self.null) + part(others, (1.0 - rate) / (1.0 - self.null))
+    }
+
+    fn step(&self, states: [f64; 6], batch: RateBatch, ln_cap: f64) -> [f64; 6] {
+        let mut next = states;
+        for (state, rate) in next.iter_mut().zip(self.rates) {
+            *state = advance(
+                *state,
+                batch.labels as f64,
+                self.ln_ratio(rate, batch),
+                ln_cap,
+            );
+        }
+        next
+    }
+}
+
+/// A mixture Shiryaev–Roberts detector of a rate (Shin, Ramdas and Rinaldo 2024).
+///
+/// Alarms when the rate is above the reference's. While it is not, [`run_length`](Self::run_length) labels pass on average
+/// before a false alarm, however often one looks and however the labels are batched.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RateDetector {
+    worse: Alternatives,
+    better: Option<Alternatives>,
+    run_length: f64,
+}
+
+impl RateDetector {
+    /// Against the rate of a reference, which is not known exactly: the rate that counts as well is the upper 95 % bound of
+    /// Clopper and Pearson, plus a tolerance (from 0, in the unit of the rate). The promise holds unless that bound
+    /// misses the true rate, which it does for one reference in twenty.
+    ///
+    /// # Errors
+    /// Without labels, for a run length that is not above 1, and when nothing worse is left to be told.
+    pub fn new(
+        reference: RateReference,
+        tolerance: f64,
+        run_length: f64,
+    ) -> Result<Self, NotMonitorable> {
+        let RateReference { events, labels } = reference;
+        if labels == 0 {
+            return Err(NotMonitorable::NoLabels);
+        }
+        if events > labels {
+            return Err(NotMonitorable::MoreEventsThanLabels);
+        }
+        if !(0.0..1.0).contains(&tolerance) {
+            return Err(NotMonitorable::BadParameter);
+        }
+        let upper = clopper_pearson_upper(events, labels, 0.95) + tolerance;
+        let lower = 1.0 - clopper_pearson_upper(labels - events, labels, 0.95) - tolerance;
+        Self::between(lower, upper, run_length)
+    }
+
+    /// Against a rate that is known, or promised.
+    ///
+    /// # Errors
+    /// As for [`Self::new`], and for what is no rate.
+    pub fn against(rate: f64, run_length: f64) -> Result<Self, NotMonitorable> {
+        if !(rate > 0.0 && rate < 1.0) {
+            return Err(NotMonitorable::BadParameter);
+        }
+        Self::between(rate, rate, run_length)
+    }
+
+    fn between(lower: f64, upper: f64, run_length: f64) -> Result<Self, NotMonitorable> {
+        if !(run_length > 1.0 && run_length.is_finite()) {
+            return Err(NotMonitorable::BadParameter);
+        }
+        if upper >= HIGHEST {
+            return Err(NotMonitorable::NothingWorse);
+        }
+        let better = (lower > 0.0).then(|| Alternatives {
+            null: lower,
+            rates: MULTIPLES.map(|multiple| lower / multiple),
+        });
+        Ok(Self {
+            worse: Alternatives {
+                null: upper,
+                rates: MULTIPLES.map(|multiple| (upper * multiple).min(HIGHEST)),
+            },
+            better,
+            run_length,
+        })
+    }
+
+    /// The rate up to which nothing counts as wrong.
+    #[must_use]
+    pub fn tolerated(&self) -> f64 {
+        self.worse.null
+    }
+
+    /// Labels that pass on average before a false alarm, at least.
+    #[must_use]
+    pub fn run_length(&self) -> f64 {
+        self.run_length
+    }
+
+    /// Takes a batch in. An empty one changes nothing.
+    ///
+    /// # Errors
+    /// With more events than labels, or a state of another version.
+    pub fn step(
+        &self,
+        state: RateState,
+        batch: RateBatch,
+    ) -> Result<(RateState, Verdict), NotMonitorable> {
+        if state.version != VERSION {
+            return Err(NotMonitorable::OtherVersion);
+        }
+        if batch.events > batch.labels {
+            return Err(NotMonitorable::MoreEventsThanLabels);
+        }
+        let mut next = state;
+        if batch.labels > 0 {
+            let ln_cap = (CAP * self.run_length).ln();
+            next.labels += batch.labels;
+            next.worse = self.worse.step(state.worse, batch, ln_cap);
+            if let Some(better) = self.better {
+                next.better = better.step(state.better, batch, ln_cap);
+            }
+        }
+        let verdict = Verdict {
+            worse: evidence(&next.worse, &WEIGHTS, self.run_length),
+            better: (self.better).map(|_| evidence(&next.better, &WEIGHTS, self.run_length)),
+        };
+        Ok((next, verdict))
+    }
+}
+
+/// The upper confidence bound of a share by Clopper and Pearson (1934): the rate at which so few events would have
+/// a probability of `1 − confidence`. 1 without labels, and when every label is an event.
+#[must_use]
+pub fn clopper_pearson_upper(events: u64, labels: u64, confidence: f64) -> f64 {
+    if events >= labels {
+        return 1.0;
+    }
+    let (mut low, mut high) = (0.0_f64, 1.0_f64);
+    // P(more than that many events) rises with the rate, from 0 to 1.
+    for _ in 0..200 {
+        let middle = f64::midpoint(low, high);
+        if middle <= low || middle >= high {
+            break;
+        }
+        let beyond = binomial_upper(events + 1, labels, middle).map_or(1.0, PValue::value);
+        if beyond < confidence {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    f64::midpoint(low, high)
+}
