@@ -41,6 +41,12 @@ impl FeatureType {
     pub fn is_numeric(self) -> bool {
         matches!(self, Self::Number | Self::Integer | Self::Timestamp)
     }
+
+    /// Whether the values that are known can be listed.
+    #[must_use]
+    pub fn has_categories(self) -> bool {
+        matches!(self, Self::Category | Self::Boolean)
+    }
 }
 
 /// What is expected of one feature.
@@ -96,6 +102,31 @@ impl<T: Clone> Limit<T> {
 }
 
 impl FeatureOverride {
+    /// An expectation said in full.
+    #[must_use]
+    pub fn exactly(expected: &FeatureExpectation) -> Self {
+        let numeric = expected.feature_type.is_numeric();
+        let listed = expected.feature_type.has_categories();
+        let end = |end: Option<f64>| match end {
+            Some(end) => Limit::Given(end),
+            None if numeric => Limit::Any,
+            None => Limit::Inferred,
+        };
+        Self {
+            feature: expected.feature.clone(),
+            feature_type: Some(expected.feature_type),
+            required: Some(expected.required),
+            minimum: end(expected.minimum),
+            maximum: end(expected.maximum),
+            categories: match &expected.categories {
+                Some(known) => Limit::Given(known.clone()),
+                None if listed => Limit::Any,
+                None => Limit::Inferred,
+            },
+            max_null_share: Some(expected.max_null_share),
+        }
+    }
+
     /// The expectation in force: what is inferred, with what the person says put over it. Limits that the type
     /// in force has no use for are dropped. `None` when neither names a type.
     #[must_use]
@@ -104,7 +135,7 @@ impl FeatureOverride {
             .feature_type
             .or(inferred.as_ref().map(|known| known.feature_type))?;
         let numeric = feature_type.is_numeric();
-        let listed = matches!(feature_type, FeatureType::Category | FeatureType::Boolean);
+        let listed = feature_type.has_categories();
         let inferred = inferred.unwrap_or_else(|| FeatureExpectation {
             feature: self.feature.clone(),
             feature_type,

@@ -24,6 +24,7 @@ mod quality;
 mod reference;
 mod response;
 mod schema_skew;
+mod schemas;
 mod served;
 mod snapshot;
 mod tasks;
