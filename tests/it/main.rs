@@ -23,6 +23,7 @@ mod proxy;
 mod quality;
 mod reference;
 mod response;
+mod schema_import;
 mod schema_skew;
 mod schemas;
 mod served;

@@ -446,3 +446,6 @@ fn history(versions: &[SchemaVersion], decided: &[Proposal]) -> Vec<HistoryLine>
     lines.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
     lines.into_iter().map(|(_, line)| line).collect()
 }
+
+#[cfg(test)]
+mod tests;
