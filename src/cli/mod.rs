@@ -104,7 +104,7 @@ pub enum ClientCommand {
     /// Send files of predictions or labels
     Import(ImportOptions),
     /// Compare two files of rows, offline: drift, schema skew, and what they look like
-    Compare(compare::CompareOptions),
+    Compare(Box<compare::CompareOptions>),
     /// Check a configuration directory, offline
     Check {
         /// The directory

@@ -253,14 +253,14 @@ pub struct Proposed {
 }
 
 /// Proposes a change of a model's schema, to be accepted or declined. What differs from the schema in force becomes the
-/// proposal; where nothing does, there is none.
+/// proposal; where nothing does, there is none. What is proposed and open already is not proposed twice.
 #[utoipa::path(
     post, path = "/models/{model}/schema/proposals", tag = "schemas", security(("token" = ["operate"])),
     params(("model" = String, Path, description = "Name of the model")),
     request_body = SchemaToPropose,
     responses(
         (status = 200, description = "Nothing differs", body = Proposed),
-        (status = 201, description = "The proposal", body = Proposed)
+        (status = 201, description = "The proposal, or the one that asks for the same already", body = Proposed)
     )
 )]
 pub async fn propose(

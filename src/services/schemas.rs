@@ -28,6 +28,8 @@ pub const LOOKED_BACK: TimeDelta = TimeDelta::days(7);
 /// How many proposals and versions a list has at the most.
 pub const LISTED: i64 = 100;
 
+/// How many proposals of a model may wait for a decision.
+const MOST_OPEN: usize = 50;
 const MOST_FEATURES: usize = 2_000;
 const MOST_CATEGORIES: usize = 10_000;
 const MOST_NOTES: usize = 1_000;
@@ -51,10 +53,12 @@ pub struct Wish {
     pub notes: Vec<String>,
 }
 
-/// Proposes a change of a model's schema. `None` when nothing would change.
+/// Proposes a change of a model's schema. `None` when nothing would change; where the same is proposed already and
+/// open, that proposal, so that a pipeline can import again and again.
 ///
 /// # Errors
-/// Not found for an unknown model; invalid, with every field, for what cannot be expected of a feature.
+/// Not found for an unknown model; invalid, with every field, for what cannot be expected of a feature; conflict
+/// when too many proposals wait already.
 pub async fn propose(
     services: &Services,
     project_id: ProjectId,
@@ -74,6 +78,20 @@ pub async fn propose(
     if changes.is_empty() {
         return Ok(None);
     }
+    let earlier = proposals::of_model(&mut tx, model.model_id, LISTED).await?;
+    let mut open: Vec<Proposal> = earlier
+        .into_iter()
+        .filter(|p| p.state == ProposalState::Proposed)
+        .collect();
+    if let Some(same) = open.iter().position(|p| is_same(&p.changes, &changes)) {
+        return Ok(Some(open.swap_remove(same)));
+    }
+    if open.len() >= MOST_OPEN {
+        return Err(Error::Conflict(format!(
+            "{MOST_OPEN} proposals wait for a decision on the schema of model {:?} already; decide on some first",
+            model.name
+        )));
+    }
     let new = New {
         origin: wish.origin,
         source: wish.source,
@@ -84,6 +102,12 @@ pub async fn propose(
     let proposal = add(&mut tx, &model, present.as_ref(), new, actor, now).await?;
     tx.commit().await?;
     Ok(Some(proposal))
+}
+
+/// Whether changes ask for the same, whatever they would have meant when they were proposed.
+fn is_same(a: &[FeatureChange], b: &[FeatureChange]) -> bool {
+    let asked = |change: &FeatureChange| (change.from.clone(), change.to.clone());
+    a.iter().map(asked).eq(b.iter().map(asked))
 }
 
 /// The schema once a wish is granted.

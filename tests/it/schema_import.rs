@@ -120,6 +120,19 @@ fn files_are_compared_with_what_another_tool_expects() {
         assert!(found.contains(&expected), "{expected:?}: {found:?}");
     }
     assert!(error.contains("tolerance: 0.01"), "{error}");
+
+    let lacking = data("great-expectations-0.18.json");
+    let lacking = lacking.to_str().expect("text");
+    let with: Vec<&str> = compare
+        .iter()
+        .copied()
+        .chain(["--schema", lacking])
+        .collect();
+    let (out, _) = told(&run(&with, &files), 1);
+    assert!(
+        out.contains("the schema requires it, and no file has it"),
+        "{out}"
+    );
     drop(std::fs::remove_dir_all(folder));
 }
 

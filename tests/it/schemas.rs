@@ -350,7 +350,9 @@ async fn what_a_file_declares_is_proposed_and_accepted_at_once_and_only_when_it_
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
-async fn what_cannot_be_expected_is_refused_with_its_field(pool: PgPool) {
+async fn what_cannot_be_expected_is_refused_and_nothing_is_proposed_twice_or_without_end(
+    pool: PgPool,
+) {
     let app = TestApp::start(pool, "2026-03-02").await;
     app.with_fares("").await;
     let typed = |feature: &str, kind| FeatureOverride {
@@ -382,12 +384,29 @@ async fn what_cannot_be_expected_is_refused_with_its_field(pool: PgPool) {
         };
         assert_eq!(fields[0].field, field, "{fields:?}");
     }
-    let nothing = app.propose(vec![up_to("distance", 1000.0)]).await;
+    let one = app.propose(vec![up_to("distance", 1001.0)]).await;
+    let one = one.expect("is taken").expect("differs");
+    let same = app.propose(vec![up_to("distance", 1001.0)]).await;
+    let same = same.expect("is fine").expect("is open");
+    assert_eq!(same.proposal_id, one.proposal_id, "proposed once");
+    for maximum in 1_002..1_051 {
+        let another = app
+            .propose(vec![up_to("distance", f64::from(maximum))])
+            .await;
+        another.expect("is taken");
+    }
+    let beyond = app.propose(vec![up_to("distance", 2000.0)]).await;
+    assert!(matches!(beyond, Err(Error::Conflict(_))), "{beyond:?}");
+    app.decide_on(one.proposal_id, true).await.expect("accepts");
+    app.propose(vec![up_to("distance", 1000.0)])
+        .await
+        .expect("there is room");
+    let nothing = app.propose(vec![up_to("distance", 1001.0)]).await;
     assert_eq!(nothing.expect("is fine"), None, "as in force");
     assert_eq!(
         app.number("SELECT COUNT(*) FROM schema_proposals WHERE state = 'proposed'")
             .await,
-        0
+        1
     );
 }
 

@@ -54,7 +54,7 @@ pub(super) fn read(document: &Document) -> Result<Draft, SchemaFileError> {
 fn is_empty(item: &Item<'_>) -> bool {
     let value = item.value;
     value.as_array().is_some_and(Vec::is_empty)
-        || value.as_object().is_some_and(|map| map.is_empty())
+        || value.as_object().is_some_and(serde_json::Map::is_empty)
 }
 
 fn reason(key: &str) -> &'static str {

@@ -261,7 +261,8 @@ fn read_document(document: &Document, format: SchemaFormat) -> Result<Draft, Sch
 }
 
 fn detect(document: &Document) -> Option<SchemaFormat> {
-    let tests: [(fn(&Document) -> bool, SchemaFormat); 5] = [
+    type Test = fn(&Document) -> bool;
+    let tests: [(Test, SchemaFormat); 5] = [
         (odcs::is_one, SchemaFormat::Odcs),
         (great_expectations::is_one, SchemaFormat::GreatExpectations),
         (sagemaker::is_one, SchemaFormat::Sagemaker),

@@ -309,9 +309,12 @@ fn part_lines(change: &FeatureChange) -> Vec<PartLine> {
     let (Some(from), Some(to)) = (&change.from, &change.to) else {
         return vec![line(Part::Feature, whole(&change.from), whole(&change.to))];
     };
-    change
-        .parts()
+    let parts = change.parts();
+    let retyped = parts.contains(&Part::Type);
+    parts
         .into_iter()
+        // Range and categories follow the type, and are told with it.
+        .filter(|part| !retyped || !matches!(part, Part::Range | Part::Categories))
         .map(|part| {
             let (from, to) = sides(part, from, to);
             line(part, from, to)
@@ -339,8 +342,7 @@ fn sides(part: Part, from: &FeatureExpectation, to: &FeatureExpectation) -> (Str
         }
     };
     let of = |expected: &FeatureExpectation| match part {
-        Part::Feature => summary(expected),
-        Part::Type => expected.feature_type.as_str().to_owned(),
+        Part::Feature | Part::Type => summary(expected),
         Part::Required => yes(expected.required).to_owned(),
         Part::Range => any(range(expected)),
         Part::Categories => match &expected.categories {
@@ -385,14 +387,11 @@ fn summary(expected: &FeatureExpectation) -> String {
 fn effect(effect: &Effect) -> String {
     let rows = |rows: u64| wording::count(i64::try_from(rows).unwrap_or(i64::MAX));
     let then = match effect.flagged_then {
-        Some(then) => rows(then),
-        None => "not known".to_owned(),
+        Some(then) => format!("{} then", rows(then)),
+        None => "then not known".to_owned(),
     };
-    format!(
-        "flagged: {} → {then} of {}",
-        rows(effect.flagged_now),
-        rows(effect.rows)
-    )
+    let (now, all) = (rows(effect.flagged_now), rows(effect.rows));
+    format!("{now} of {all} now, {then}")
 }
 
 /// Versions and what was not accepted, newest first.
