@@ -394,18 +394,23 @@ fn effect(effect: &Effect) -> String {
     format!("{now} of {all} now, {then}")
 }
 
+/// Who decided, and who had proposed it, if that was somebody else.
+fn hands(decided_by: &str, proposal: Option<&Proposal>) -> String {
+    match proposal.map(|proposal| &proposal.proposed_by) {
+        Some(proposed_by) if proposed_by != decided_by => {
+            format!("{decided_by}, proposed by {proposed_by}")
+        }
+        _ => decided_by.to_owned(),
+    }
+}
+
 /// Versions and what was not accepted, newest first.
 fn history(versions: &[SchemaVersion], decided: &[Proposal]) -> Vec<HistoryLine> {
     let of_version = |version: &SchemaVersion| {
         let proposal = decided
             .iter()
             .find(|p| Some(p.proposal_id) == version.proposal_id);
-        let by = match proposal {
-            Some(p) if p.proposed_by != version.created_by => {
-                format!("{}, proposed by {}", version.created_by, p.proposed_by)
-            }
-            _ => version.created_by.clone(),
-        };
+        let by = hands(&version.created_by, proposal);
         let line = HistoryLine {
             at: wording::date_time(version.created_at),
             state: Badge::new(format!("Version {}", version.version), Tone::Good),
@@ -427,10 +432,9 @@ fn history(versions: &[SchemaVersion], decided: &[Proposal]) -> Vec<HistoryLine>
             at: wording::date_time(at),
             state: Badge::state(proposal.state.as_str()),
             source: proposal.source.clone(),
-            by: format!(
-                "{}, proposed by {}",
+            by: hands(
                 proposal.decided_by.as_deref().unwrap_or_default(),
-                proposal.proposed_by
+                Some(proposal),
             ),
             reason: proposal.decision_reason.clone().unwrap_or_default(),
             parts: proposal.changes.iter().flat_map(part_lines).collect(),
