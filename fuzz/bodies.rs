@@ -10,8 +10,9 @@ use bellwether::domain::columns::{Column, Value};
 use bellwether::domain::definitions::{self, SourceFile};
 use bellwether::domain::model::Task;
 use bellwether::domain::names;
+use bellwether::domain::schema::Limit;
 use bellwether::formats::{
-    Expectations, Format, Limits, decode_labels, decode_predictions, decode_reference,
+    Expectations, Format, Limits, decode_labels, decode_predictions, decode_reference, schemas,
 };
 use bellwether::services::ingest::decode_body;
 use bellwether::stats::profile::FeatureProfile;
@@ -21,7 +22,7 @@ use chrono::{DateTime, Utc};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     ("json", json),
     ("ndjson", ndjson),
     ("csv", csv),
@@ -30,6 +31,7 @@ pub const TARGETS: [Target; 8] = [
     ("landed", landed),
     ("profile", profile),
     ("definitions", definitions),
+    ("schemas", schemas),
 ];
 
 /// Every format of rows.
@@ -275,5 +277,47 @@ pub fn definitions(data: &[u8]) {
             // Each problem repeats a little of the file.
             assert!(report.len() <= 10_000 + 200 * text.len());
         }
+    }
+}
+
+/// What another tool says of features, by its content and as each of the formats.
+pub fn schemas(data: &[u8]) {
+    let forced = schemas::SchemaFormat::ALL.into_iter().map(Some);
+    for format in forced.chain([None]) {
+        let Ok(imported) = schemas::decode(data, format) else {
+            continue;
+        };
+        let mut names_seen = std::collections::BTreeSet::new();
+        for feature in &imported.features {
+            assert_eq!(names::canonical(&feature.feature), feature.feature);
+            let deceptive = |c| is_deceptive(c) || names::is_invisible(c);
+            assert!(
+                !feature.feature.contains(deceptive),
+                "{:?}",
+                feature.feature
+            );
+            assert!(
+                names_seen.insert(&feature.feature),
+                "{:?} twice",
+                feature.feature
+            );
+            for limit in [&feature.minimum, &feature.maximum] {
+                assert!(!matches!(limit, Limit::Given(end) if !end.is_finite()));
+            }
+            let share = feature.max_null_share;
+            assert!(share.is_none_or(|share| (0.0..=1.0).contains(&share)));
+        }
+        for note in &imported.notes {
+            for text in [&note.place, &note.cause] {
+                assert!(text.len() <= MOST_CAUSE_BYTES, "{} bytes", text.len());
+                assert!(!text.contains(is_deceptive), "{text:?}");
+            }
+        }
+        // Each thing that is read leaves one feature or a few notes behind.
+        assert!(imported.features.len() + imported.notes.len() <= 20 + 4 * data.len());
+        let _ = (
+            definitions::schema_yaml(&imported.features),
+            imported.told(),
+        );
     }
 }

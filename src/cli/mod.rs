@@ -11,6 +11,7 @@ pub mod compare;
 pub mod directory;
 mod import;
 mod parts;
+pub mod schema;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -103,7 +104,7 @@ pub enum ClientCommand {
     /// Send files of predictions or labels
     Import(ImportOptions),
     /// Compare two files of rows, offline: drift, schema skew, and what they look like
-    Compare(compare::CompareOptions),
+    Compare(Box<compare::CompareOptions>),
     /// Check a configuration directory, offline
     Check {
         /// The directory
@@ -122,6 +123,9 @@ pub enum ClientCommand {
     /// Versions of models
     #[command(subcommand)]
     Version(VersionCommand),
+    /// Schemas of models
+    #[command(subcommand)]
+    Schema(SchemaCommand),
     /// Tokens, for machines that talk to the service
     #[command(subcommand)]
     Token(TokenCommand),
@@ -223,6 +227,13 @@ pub enum VersionCommand {
     },
 }
 
+/// What can be done with schemas.
+#[derive(Debug, Subcommand)]
+pub enum SchemaCommand {
+    /// Take over what another tool, or training data, say of the features
+    Import(Box<schema::SchemaImportOptions>),
+}
+
 /// What can be done with tokens.
 #[derive(Debug, Subcommand)]
 pub enum TokenCommand {
@@ -278,6 +289,7 @@ pub async fn run(command: ClientCommand) -> anyhow::Result<ExitCode> {
             println!("version {version} of model {model} is registered");
             Ok(ExitCode::SUCCESS)
         }
+        ClientCommand::Schema(SchemaCommand::Import(options)) => schema::import(&options).await,
         ClientCommand::Token(TokenCommand::Create {
             name,
             scopes,

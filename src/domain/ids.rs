@@ -59,6 +59,8 @@ ids! {
     DeploymentId,
     /// Names a version of a model's schema.
     SchemaId,
+    /// Names a proposed change of a schema.
+    ProposalId,
     /// Names a baseline.
     BaselineId,
     /// Names a set of counting cells.

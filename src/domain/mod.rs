@@ -17,6 +17,7 @@ pub mod model;
 pub mod names;
 pub mod packing;
 pub mod pipeline;
+pub mod proposal;
 pub mod quality;
 pub mod rule;
 pub mod runbook;

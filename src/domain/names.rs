@@ -31,6 +31,28 @@ pub fn is_invisible(c: char) -> bool {
     )
 }
 
+/// Whether a column of a file says which row it is, not what is in it.
+#[must_use]
+pub fn is_about_row(column: &str) -> bool {
+    const ABOUT_ROWS: [&str; 6] = [
+        "prediction_id",
+        "timestamp",
+        "observed_at",
+        "version",
+        "deployment",
+        "error",
+    ];
+    ABOUT_ROWS.contains(&column)
+}
+
+/// Whether a column of a file holds what was predicted, measured on the way, or true.
+#[must_use]
+pub fn is_answer(column: &str) -> bool {
+    const ANSWERS: [&str; 4] = ["prediction", "score", "label", "latency_ms"];
+    const PREFIXES: [&str; 3] = ["probability.", "probabilities.", "proba_"];
+    ANSWERS.contains(&column) || PREFIXES.iter().any(|prefix| column.starts_with(prefix))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

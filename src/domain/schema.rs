@@ -41,6 +41,12 @@ impl FeatureType {
     pub fn is_numeric(self) -> bool {
         matches!(self, Self::Number | Self::Integer | Self::Timestamp)
     }
+
+    /// Whether the values that are known can be listed.
+    #[must_use]
+    pub fn has_categories(self) -> bool {
+        matches!(self, Self::Category | Self::Boolean)
+    }
 }
 
 /// What is expected of one feature.
@@ -96,6 +102,46 @@ impl<T: Clone> Limit<T> {
 }
 
 impl FeatureOverride {
+    /// An expectation said in full.
+    #[must_use]
+    pub fn exactly(expected: &FeatureExpectation) -> Self {
+        let numeric = expected.feature_type.is_numeric();
+        let listed = expected.feature_type.has_categories();
+        let end = |end: Option<f64>| match end {
+            Some(end) => Limit::Given(end),
+            None if numeric => Limit::Any,
+            None => Limit::Inferred,
+        };
+        Self {
+            feature: expected.feature.clone(),
+            feature_type: Some(expected.feature_type),
+            required: Some(expected.required),
+            minimum: end(expected.minimum),
+            maximum: end(expected.maximum),
+            categories: match &expected.categories {
+                Some(known) => Limit::Given(known.clone()),
+                None if listed => Limit::Any,
+                None => Limit::Inferred,
+            },
+            max_null_share: Some(expected.max_null_share),
+        }
+    }
+
+    /// Puts what somebody else says of the feature over this, part by part.
+    pub fn put_over(&mut self, said: Self) {
+        fn over<T>(known: &mut Limit<T>, said: Limit<T>) {
+            if !matches!(said, Limit::Inferred) {
+                *known = said;
+            }
+        }
+        self.feature_type = said.feature_type.or(self.feature_type);
+        self.required = said.required.or(self.required);
+        self.max_null_share = said.max_null_share.or(self.max_null_share);
+        over(&mut self.minimum, said.minimum);
+        over(&mut self.maximum, said.maximum);
+        over(&mut self.categories, said.categories);
+    }
+
     /// The expectation in force: what is inferred, with what the person says put over it. Limits that the type
     /// in force has no use for are dropped. `None` when neither names a type.
     #[must_use]
@@ -104,7 +150,7 @@ impl FeatureOverride {
             .feature_type
             .or(inferred.as_ref().map(|known| known.feature_type))?;
         let numeric = feature_type.is_numeric();
-        let listed = matches!(feature_type, FeatureType::Category | FeatureType::Boolean);
+        let listed = feature_type.has_categories();
         let inferred = inferred.unwrap_or_else(|| FeatureExpectation {
             feature: self.feature.clone(),
             feature_type,
@@ -130,6 +176,12 @@ impl FeatureOverride {
 const MAX_CATEGORIES: usize = 1_000;
 /// How far the share of nulls may rise above the one seen before it is a finding, at the least.
 const NULL_SLACK: f64 = 0.05;
+
+/// The largest share of nulls that is no finding, where so many were seen.
+#[must_use]
+pub fn usual_null_share(seen: f64) -> f64 {
+    (seen * 2.0).max(seen + NULL_SLACK).min(1.0)
+}
 
 /// What a reference's rows say of their features: type, presence, range, categories. A feature without a single
 /// telling value says nothing.
@@ -282,7 +334,7 @@ impl Evidence {
                 FeatureType::Boolean => Some(vec!["false".to_owned(), "true".to_owned()]),
                 _ => None,
             },
-            max_null_share: (null_share * 2.0).max(null_share + NULL_SLACK).min(1.0),
+            max_null_share: usual_null_share(null_share),
         })
     }
 }

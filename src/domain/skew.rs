@@ -111,6 +111,13 @@ impl Finding {
         Self::new(FindingKind::MissingFeature, feature, detail)
     }
 
+    /// That a feature is not there which the schema requires, and the reference does not have either.
+    #[must_use]
+    pub fn lacking(feature: &str) -> Self {
+        let detail = "the schema requires it, and no file has it".to_owned();
+        Self::new(FindingKind::MissingFeature, feature, detail)
+    }
+
     /// That there is a feature the reference does not have.
     #[must_use]
     pub fn unexpected(feature: &str) -> Self {

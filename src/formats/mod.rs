@@ -8,7 +8,8 @@
 //! A row that is wrong is refused alone, with its line, field and cause; a [`FormatError`] is only for bodies
 //! of which no row can be trusted. Decoders are pure and hold the whole batch; how large one may become is
 //! bounded by [`Limits`], because a compressed or sparse body can unfold to many times its size. Files of any
-//! size, which need no rules about predictions, are read by [`table`].
+//! size, which need no rules about predictions, are read by [`table`]; what other tools say of features by
+//! [`schemas`].
 
 mod arrow;
 mod csv;
@@ -18,6 +19,7 @@ mod names;
 mod parquet;
 mod predictions;
 mod raw;
+pub mod schemas;
 pub mod table;
 
 use std::path::Path;

@@ -25,6 +25,7 @@ mod overload;
 mod pipeline_runs;
 pub mod problem;
 mod runs;
+mod schemas;
 mod tokens;
 
 use std::sync::Arc;
@@ -157,6 +158,9 @@ fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(models::promote))
         .routes(routes!(baselines::list, baselines::declare))
         .routes(routes!(baselines::fit))
+        .routes(routes!(schemas::show))
+        .routes(routes!(schemas::proposals, schemas::propose))
+        .routes(routes!(schemas::proposal, schemas::decide))
         .routes(routes!(measurements::measurements))
         .routes(routes!(measurements::quality))
         .routes(routes!(alerts::list))

@@ -9,17 +9,18 @@ use sqlx::PgConnection;
 
 use super::profiling::{self, PREDICTION, Yardstick};
 use super::quality::{self, QualityOutcome, Wanted};
-use super::{Bounds, Error, Services, recount, registry};
+use super::{Bounds, Error, Services, recount, registry, schemas};
 use crate::domain::columns::{Column, TextColumn, Value};
 use crate::domain::definitions::{BaselineSource, ModelDef};
 use crate::domain::ids::{BaselineId, GridId, ProjectId, VersionId};
 use crate::domain::measurement::Measure;
+use crate::domain::proposal::Origin;
 use crate::domain::quality::QualityChoice;
 use crate::domain::schema::{self, FeatureExpectation};
 use crate::formats::{self, Format, ReferenceRows};
 use crate::stats::grid::Grid;
 use crate::storage::baselines::{
-    self, Baseline, BaselineProfile, BaselineQuality, GridFeature, SchemaChange, StoredGrid,
+    self, Baseline, BaselineProfile, BaselineQuality, GridFeature, StoredGrid,
 };
 use crate::storage::labels;
 use crate::storage::models::{self, Model};
@@ -368,7 +369,8 @@ async fn fit_schema(
     baselines::put_inferred(conn, baseline.baseline_id, &inferred).await?;
     let expected = with_overrides(inferred, definition.as_ref());
     let source = format!("inferred from baseline {:?}", baseline.name);
-    adopt_schema(conn, model, &expected, &source, &baseline.created_by, now).await
+    let from = (Origin::Baseline, source.as_str());
+    schemas::adopt(conn, model, &expected, from, &baseline.created_by, now).await
 }
 
 /// What is expected once a person's overrides stand over what was inferred.
@@ -390,37 +392,6 @@ pub(super) fn with_overrides(
         }
     }
     expected.into_values().collect()
-}
-
-/// Puts a schema into force unless it is; returns whether it is new.
-pub(super) async fn adopt_schema(
-    conn: &mut PgConnection,
-    model: &Model,
-    expected: &[FeatureExpectation],
-    source: &str,
-    actor: &str,
-    now: DateTime<Utc>,
-) -> Result<bool, Error> {
-    let present = baselines::schema(conn, model.model_id).await?;
-    if present.is_some_and(|schema| schema.features == expected) {
-        return Ok(false);
-    }
-    let change = SchemaChange {
-        source,
-        by: actor,
-        at: now,
-    };
-    baselines::add_schema(conn, model.project_id, model.model_id, expected, change).await?;
-    registry::record(
-        conn,
-        model.project_id,
-        actor,
-        "schema.change",
-        ("model", &model.name),
-        now,
-    )
-    .await?;
-    Ok(true)
 }
 
 /// Fits the grid where the model has none, or where this baseline takes the place of the one that gave it.

@@ -6,16 +6,17 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 
-use super::baselines::{adopt_schema, declare_all, with_overrides};
+use super::baselines::{declare_all, with_overrides};
 use super::error::FieldProblem;
 use super::registry::{self, NewModel};
-use super::{Bounds, Error, Services, recount};
+use super::{Bounds, Error, Services, recount, schemas};
 use crate::domain::definitions::{
     self, Defined, Definitions, ModelDef, MonitorDef, MonitorKind, ReceiverDef, SourceFile,
     shipped_runbooks,
 };
 use crate::domain::ids::ProjectId;
 use crate::domain::pipeline::PipelineDef;
+use crate::domain::proposal::Origin;
 use crate::domain::quality::QualityChoice;
 use crate::domain::rule::Rule;
 use crate::domain::runbook::Runbook;
@@ -86,6 +87,7 @@ pub async fn apply(
         baseline_files: baseline_files(&parsed),
         revision: revision.clone(),
     };
+    let before = stored_models(&mut tx, project_id).await?;
     let mut writer = Writer {
         conn: &mut tx,
         project_id,
@@ -109,8 +111,14 @@ pub async fn apply(
         let changed = applied
             .changed
             .contains(&format!("model/{}", model.value.name));
-        let model = (&model.value, changed);
-        put_model(&mut tx, project_id, model, services.bounds, actor, now).await?;
+        let declared = Declared {
+            model: &model.value,
+            before: before.iter().find(|b| b.name == model.value.name),
+            changed,
+            file: &model.file,
+            revision: &revision,
+        };
+        put_model(&mut tx, project_id, declared, services.bounds, actor, now).await?;
     }
     registry::record(
         &mut tx,
@@ -206,14 +214,33 @@ fn baseline_files(parsed: &Definitions) -> Vec<BaselineFile> {
     parsed.models.iter().flat_map(of_model).collect()
 }
 
+/// A model as its file declares it, and as it was declared before.
+#[derive(Clone, Copy)]
+struct Declared<'a> {
+    model: &'a ModelDef,
+    before: Option<&'a ModelDef>,
+    changed: bool,
+    file: &'a str,
+    revision: &'a str,
+}
+
+async fn stored_models(
+    conn: &mut PgConnection,
+    project_id: ProjectId,
+) -> Result<Vec<ModelDef>, Error> {
+    let stored = stored::list(conn, project_id, Some("model")).await?;
+    stored.into_iter().map(read).collect()
+}
+
 async fn put_model(
     conn: &mut PgConnection,
     project_id: ProjectId,
-    (definition, changed): (&ModelDef, bool),
+    declared: Declared<'_>,
     bounds: Bounds,
     actor: &str,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
+    let definition = declared.model;
     let before = models::find(conn, project_id, &definition.name).await?;
     let new = NewModel {
         name: definition.name.clone(),
@@ -226,7 +253,7 @@ async fn put_model(
         segments: definition.segments.clone(),
     };
     let model = registry::register_model(conn, project_id, &new, actor, now).await?;
-    let schema_changed = put_schema(conn, &model, definition, actor, now).await?;
+    let schema_changed = put_schema(conn, &model, declared, actor, now).await?;
     declare_all(conn, &model, definition, actor, now).await?;
     let segments_changed = before
         .as_ref()
@@ -236,23 +263,29 @@ async fn put_model(
     }
     if schema_changed || segments_changed {
         recount::count_again(conn, &model, bounds, now).await?;
-    } else if changed {
+    } else if declared.changed {
         windows::touch_all(conn, model.model_id, now).await?;
     }
     Ok(())
 }
 
+/// Puts into force what a file says of the schema, when it says something else than before: what people have
+/// accepted since then stays until the file speaks again.
 async fn put_schema(
     conn: &mut PgConnection,
     model: &Model,
-    definition: &ModelDef,
+    declared: Declared<'_>,
     actor: &str,
     now: DateTime<Utc>,
 ) -> Result<bool, Error> {
-    let Some(declared) = &definition.schema else {
+    let Some(wanted) = &declared.model.schema else {
         return Ok(false);
     };
-    let inferred = match &declared.from {
+    let said_before = declared.before.and_then(|before| before.schema.as_ref());
+    if said_before == Some(wanted) && baselines::schema(conn, model.model_id).await?.is_some() {
+        return Ok(false);
+    }
+    let inferred = match &wanted.from {
         None => Some(Vec::new()),
         // Not fitted yet: the schema follows when the baseline is.
         Some(name) => baselines::inferred(conn, model.model_id, name).await?,
@@ -260,8 +293,10 @@ async fn put_schema(
     let Some(inferred) = inferred else {
         return Ok(false);
     };
-    let expected = with_overrides(inferred, Some(definition));
-    adopt_schema(conn, model, &expected, "declared in a file", actor, now).await
+    let expected = with_overrides(inferred, Some(declared.model));
+    let source = format!("declared in {} at {}", declared.file, declared.revision);
+    let from = (Origin::File, source.as_str());
+    schemas::adopt(conn, model, &expected, from, actor, now).await
 }
 
 fn read<T: DeserializeOwned>(definition: StoredDefinition) -> Result<T, Error> {

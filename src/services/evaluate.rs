@@ -16,7 +16,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::profiling::{LATENCY, Yardstick};
-use super::{Bounds, Error, Services, alerting, configuration, recount};
+use super::{Bounds, Error, Services, alerting, configuration, recount, schema_watch};
 use crate::domain::definitions::{MonitorDef, MonitorKind};
 use crate::domain::ids::{BaselineId, ModelId, VersionId};
 use crate::domain::measurement::{Measure, Measurement, Recipe, Segment, Status};
@@ -66,16 +66,25 @@ async fn evaluate_model(
     crate::faults::crash_point("evaluate.read");
 
     let mut measured = 0;
+    let mut schema_measured = BTreeSet::new();
     for (version_id, window, monitor) in due {
         let mut tx = services.pool.begin().await?;
         models::lock(&mut tx, model_id).await?;
         let of = (&monitors[monitor], window);
         if measure_window(&mut tx, &model, version_id, of, services.bounds, now).await? {
             measured += 1;
+            if monitors[monitor].kind == MonitorKind::Schema {
+                schema_measured.insert((version_id, monitor));
+            }
         }
         crate::faults::crash_point("evaluate.before_commit");
         tx.commit().await?;
         crate::faults::crash_point("evaluate.after_commit");
+    }
+    for (version_id, monitor) in schema_measured {
+        if is_champion(version_id, &deployments) {
+            schema_watch::look(services, &model, version_id, &monitors[monitor], now).await?;
+        }
     }
     let mut conn = services.pool.acquire().await?;
     crate::faults::crash_point("evaluate.before_clear");
@@ -108,6 +117,12 @@ fn due_windows(
         }
     }
     due
+}
+
+fn is_champion(version_id: VersionId, deployments: &[Deployment]) -> bool {
+    deployments
+        .iter()
+        .any(|d| d.version_id == version_id && d.role == Role::Champion && d.ended_at.is_none())
 }
 
 /// Quality and traffic are measured of every version. Inputs are measured of those that answer users: a shadow

@@ -27,6 +27,8 @@ pub mod registry;
 pub mod request_id;
 pub mod retraining;
 pub mod runbooks;
+pub mod schema_watch;
+pub mod schemas;
 pub mod segment_values;
 pub mod settle;
 pub mod watch;

@@ -178,6 +178,33 @@ macro_rules! stored {
     };
 }
 
+/// The features of which a monitor has found any of these measures beyond what it tolerates, over all segments
+/// together, in windows that lie in `[from, to)`; by name.
+pub async fn drifted_features(
+    conn: &mut PgConnection,
+    version_id: VersionId,
+    monitor: &str,
+    measures: &[String],
+    (from, to): (DateTime<Utc>, DateTime<Utc>),
+) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT DISTINCT feature
+        FROM measurements
+        WHERE model_version_id = $1 AND monitor = $2 AND window_start >= $4 AND window_end <= $5
+          AND segment_name = '' AND status = 'drift' AND measure = ANY($3) AND superseded_at IS NULL
+        ORDER BY feature
+        "#,
+        version_id.0,
+        monitor,
+        measures,
+        from,
+        to
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// Values of a window that were in force once, each with when it ceased to be; oldest first.
 pub async fn superseded(
     conn: &mut PgConnection,

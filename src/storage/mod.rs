@@ -20,6 +20,7 @@ pub mod pages;
 pub mod partitions;
 pub mod predictions;
 pub mod profiles;
+pub mod proposals;
 pub mod replay;
 pub mod runs;
 pub mod windows;

@@ -24,8 +24,7 @@ pub struct StoredProfile {
     pub profile: Vec<u8>,
 }
 
-/// The profiles of a version's base windows starting in `[from, to)`; of the overall segment only when
-/// `segments` is false. Counted on another grid than `grid_id` means not comparable, hence left out.
+/// The profiles of a version's base windows starting in `[from, to)`. Counted on another grid than `grid_id` means not comparable, hence left out.
 pub async fn between(
     conn: &mut PgConnection,
     version_id: VersionId,
@@ -63,6 +62,33 @@ pub async fn between(
             profile: r.profile,
         })
         .collect())
+}
+
+/// The profiles of some features over all segments together, oldest first, as [`between`] gives them.
+pub async fn overall(
+    conn: &mut PgConnection,
+    version_id: VersionId,
+    (from, to): (DateTime<Utc>, DateTime<Utc>),
+    grid_id: Option<GridId>,
+    features: &[String],
+) -> sqlx::Result<Vec<(String, Vec<u8>)>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT feature, profile
+        FROM profiles
+        WHERE model_version_id = $1 AND window_start >= $2 AND window_start < $3 AND segment_name = ''
+          AND grid_id IS NOT DISTINCT FROM $4 AND feature = ANY($5)
+        ORDER BY window_start
+        "#,
+        version_id.0,
+        from,
+        to,
+        grid_id.map(|id| id.0),
+        features
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|r| (r.feature, r.profile)).collect())
 }
 
 /// The values of segments that are counted in a version's base windows starting in `[from, to)`, known by the

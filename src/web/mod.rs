@@ -41,6 +41,11 @@ pub fn router() -> Router<Services> {
         .route("/sign-out", post(pages::sign_in::sign_out))
         .route("/models/{name}", get(pages::model::show))
         .route("/models/{name}/runs", post(pages::runs::start))
+        .route("/models/{name}/schema", get(pages::schema::show))
+        .route(
+            "/models/{name}/schema/proposals/{id}",
+            post(pages::schema::decide),
+        )
         .route("/alerts", get(pages::alerts::show))
         .route("/alerts/{id}", get(pages::alert::show))
         .route("/runs/{id}", get(pages::runs::show))

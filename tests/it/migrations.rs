@@ -1,7 +1,8 @@
 //! Migrations on an empty database, one after the other, each followed by its sample of rows: what a migration
 //! does to real rows is seen before it meets an operator's.
 
-use bellwether::storage::{MIGRATOR, alerts, models, runs};
+use bellwether::domain::proposal::ProposalState;
+use bellwether::storage::{MIGRATOR, alerts, models, proposals, runs};
 use sqlx::migrate::Migrate;
 use sqlx::{Executor, PgPool, Row};
 
@@ -11,6 +12,7 @@ const SAMPLES: &[(i64, &str)] = &[
     (2, include_str!("../data/after_0002.sql")),
     (3, include_str!("../data/after_0003.sql")),
     (4, include_str!("../data/after_0004.sql")),
+    (5, include_str!("../data/after_0005.sql")),
 ];
 
 /// Tables that hold no rows of ours.
@@ -58,6 +60,10 @@ async fn every_migration_applies_to_the_rows_of_those_before_it(pool: PgPool) {
         .await
         .expect("runs");
     assert_eq!(found.len(), 1);
+    let proposed = proposals::of_model(&mut conn, all[0].model_id, 10)
+        .await
+        .expect("proposals");
+    assert_eq!(proposed[0].state, ProposalState::Proposed);
     // Applying all of them again changes nothing.
     MIGRATOR.run(&pool).await.expect("nothing to do");
 }

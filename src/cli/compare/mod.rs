@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
+use super::schema::{self, SchemaFormatWord};
 use crate::domain::definitions::{self, ModelDef, SourceFile, check_report, did_you_mean};
 use crate::domain::measurement::Measure;
 use crate::domain::window::{Grain, Window};
@@ -40,6 +41,13 @@ pub struct CompareOptions {
     /// A configuration file whose model sets types, limits, segments and thresholds; FILE#MODEL where there are several
     #[arg(long, value_name = "FILE")]
     pub model: Option<String>,
+    /// What is expected of the features: training data, or what MLflow, TFDV, Great Expectations, SageMaker, Evidently or
+    /// a data contract says
+    #[arg(long, value_name = "FILE")]
+    pub schema: Option<PathBuf>,
+    /// What the file of --schema is, where its content does not tell
+    #[arg(long, value_enum, value_name = "FORMAT", requires = "schema")]
+    pub schema_from: Option<SchemaFormatWord>,
     /// Split the current file into windows by its column `timestamp`
     #[arg(long, value_name = "GRAIN")]
     pub by: Option<GrainWord>,
@@ -217,10 +225,17 @@ fn found(options: &CompareOptions, drift: bool, skew: bool) -> bool {
 }
 
 fn request(options: &CompareOptions) -> anyhow::Result<Request> {
+    let mut expected = Vec::new();
+    if let Some(file) = &options.schema {
+        let imported = schema::read(file, options.schema_from)?;
+        schema::tell(file, &imported);
+        expected = imported.features;
+    }
     Ok(Request {
         reference: options.reference.clone(),
         current: options.current.clone(),
         model: options.model.as_deref().map(model).transpose()?,
+        schema: expected,
         by: options.by.map(Grain::from),
         timestamp: options.timestamp.clone(),
         segments: options.segment.clone(),

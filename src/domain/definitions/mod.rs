@@ -13,6 +13,7 @@ mod receiver;
 mod references;
 mod rule;
 mod runbook;
+mod schema_text;
 mod shipped;
 mod yaml;
 
@@ -22,6 +23,7 @@ pub use model::{BaselineDef, BaselineSource, ModelDef, MonitorDef, MonitorKind, 
 pub use problem::{Problem, check_report, did_you_mean};
 pub use receiver::{Channel, ProjectDef, ReceiverDef};
 pub use references::bounds;
+pub use schema_text::schema_yaml;
 
 use self::fields::{Fields, Located};
 use self::problem::{Place, Sink};

@@ -28,8 +28,9 @@ pub use progress::Progress;
 pub use shape::{CategoryShare, Shape};
 pub use tool::{ToolComparison, ToolMeasurement, compare_as};
 
-use crate::domain::definitions::{ModelDef, MonitorDef, MonitorKind, did_you_mean};
+use crate::domain::definitions::{ModelDef, MonitorDef, MonitorKind, SchemaDef, did_you_mean};
 use crate::domain::measurement::{Measure, Recipe, Segment, Status};
+use crate::domain::names::{is_about_row, is_answer};
 use crate::domain::schema::{FeatureOverride, FeatureType};
 use crate::domain::skew::{self, Finding, Tolerance};
 use crate::domain::window::{Grain, Window};
@@ -38,18 +39,6 @@ use columns::Plan;
 use duplicates::RowHashes;
 use grouping::{Grouping, Wanted};
 
-/// Columns that say which row it is, not what is in it.
-const NOT_COMPARED: [&str; 6] = [
-    "prediction_id",
-    "timestamp",
-    "observed_at",
-    "version",
-    "deployment",
-    "error",
-];
-/// What is not known on both sides of a prediction: no skew when only one file has it.
-const ANSWERS: [&str; 4] = ["prediction", "score", "label", "latency_ms"];
-const ANSWER_PREFIXES: [&str; 3] = ["probability.", "probabilities.", "proba_"];
 /// The column with the rows' time, unless another one is named.
 const TIMESTAMP: &str = "timestamp";
 
@@ -60,6 +49,8 @@ pub struct Request {
     pub current: PathBuf,
     /// Types, limits, segments and thresholds that a model's definition sets over what the reference says.
     pub model: Option<ModelDef>,
+    /// What another tool expects of the features, over what the model's definition and the reference say.
+    pub schema: Vec<FeatureOverride>,
     /// Windows that the current file is split into.
     pub by: Option<Grain>,
     /// The column with the rows' time; `timestamp` when absent.
@@ -205,15 +196,29 @@ impl Settings {
                 share: schema.map_or(0.0, |schema| schema.tolerance),
                 min_rows: rows(schema),
             },
-            overrides: declared
-                .into_iter()
-                .flat_map(|schema| &schema.features)
-                .map(|feature| (feature.feature.clone(), feature.clone()))
-                .collect(),
+            overrides: overrides(declared, &request.schema),
             closed: declared.is_some_and(|schema| schema.from.is_none()),
             segments,
         }
     }
+}
+
+/// What is said of features over what the reference shows: by a model's definition, and over that by another tool.
+fn overrides(
+    declared: Option<&SchemaDef>,
+    said: &[FeatureOverride],
+) -> BTreeMap<String, FeatureOverride> {
+    let mut overrides: BTreeMap<String, FeatureOverride> = BTreeMap::new();
+    let declared = declared.into_iter().flat_map(|schema| &schema.features);
+    for feature in declared.chain(said) {
+        match overrides.get_mut(&feature.feature) {
+            Some(known) => known.put_over(feature.clone()),
+            None => {
+                overrides.insert(feature.feature.clone(), feature.clone());
+            }
+        }
+    }
+    overrides
 }
 
 /// Compares two files.
@@ -369,7 +374,7 @@ fn plan(
     let mut seen = BTreeSet::new();
     let names = sides.map(|column| column.name.as_str()).chain(declared);
     names
-        .filter(|name| !NOT_COMPARED.contains(name) && timestamp != Some(name))
+        .filter(|name| !is_about_row(name) && timestamp != Some(name))
         .filter(|name| !request.ignored.iter().any(|ignored| ignored == name))
         .filter(|name| seen.insert(*name))
         .map(|name| Plan {
@@ -379,13 +384,6 @@ fn plan(
         })
         .filter(|plan| plan.reference.is_some() == plan.current.is_some() || !is_answer(&plan.name))
         .collect()
-}
-
-fn is_answer(name: &str) -> bool {
-    ANSWERS.contains(&name)
-        || ANSWER_PREFIXES
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
 }
 
 fn grouping(

@@ -32,14 +32,19 @@ pub(super) fn one_sided(job: &Job<'_>, plans: &[Plan]) -> Result<Vec<Finding>, C
         .iter()
         .filter(|plan| plan.reference.is_none())
         .collect();
-    let expected = |plan: &&&Plan| plan.reference.is_some() || job.settings.closed;
+    let required = |plan: &Plan| {
+        let said = job.settings.overrides.get(&plan.name);
+        said.is_some_and(|said| said.required.unwrap_or(job.settings.closed))
+    };
     let pairs = pairs(job, &missing, &unexpected)?;
     let mut findings = Vec::new();
     for (at, plan) in missing.iter().enumerate() {
         let renamed = pairs.iter().find(|pair| pair.missing == at);
         let Some(pair) = renamed else {
-            if expected(&plan) {
+            if plan.reference.is_some() {
                 findings.push(Finding::missing(&plan.name));
+            } else if required(plan) {
+                findings.push(Finding::lacking(&plan.name));
             }
             continue;
         };

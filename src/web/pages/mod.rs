@@ -7,6 +7,7 @@ pub mod fleet;
 pub mod intake;
 pub mod model;
 pub mod runs;
+pub mod schema;
 pub mod settings;
 pub mod sign_in;
 

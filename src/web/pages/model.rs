@@ -12,6 +12,7 @@ use crate::domain::ids::{ModelId, ProjectId};
 use crate::domain::measurement::{Better, Measure};
 use crate::services::{Error, Services};
 use crate::storage::pages::{self, AlertRow, Finding, Measured, ModelRow, RunRow, SegmentValue};
+use crate::storage::proposals;
 use crate::web::answer::{Failure, page};
 use crate::web::chart::ChartView;
 use crate::web::dashboard::{self, Panel, PanelKind, Show};
@@ -42,6 +43,9 @@ pub struct ModelPage {
     pub panels: Vec<PanelView>,
     pub measured: bool,
     pub intake: IntakeView,
+    pub schema_href: String,
+    /// How many changes of the schema wait for a decision.
+    pub schema_proposals: i64,
     pub runs_action: String,
     pub runbooks: Vec<(String, String)>,
     pub may_operate: bool,
@@ -196,6 +200,7 @@ pub async fn show(
         panels.push(reader.panel(&mut conn, position, panel).await?);
     }
     let runbooks = pages::runbooks(&mut conn, session.project_id).await?;
+    let schema_proposals = proposals::open_count(&mut conn, reader.model.model_id).await?;
     let intake = IntakeView::load(&mut conn, session.project_id, reader.model.model_id).await?;
     page(&ModelPage {
         shell,
@@ -206,6 +211,8 @@ pub async fn show(
         panels,
         measured: !reader.measured.is_empty(),
         intake,
+        schema_href: format!("{}/schema", reader.base),
+        schema_proposals,
         runs_action: format!("{}/runs", reader.base),
         runbooks,
         may_operate: may_operate(session),

@@ -32,13 +32,13 @@ use crate::web::run_view::RunRecords;
 use super::alert::{AlertRecords, alert_page};
 use super::fleet::{FleetRecords, fleet_page};
 
-const HOSTILE: &str = "</script><script>alert(1)</script>\"'\u{202e}gpj";
+pub(super) const HOSTILE: &str = "</script><script>alert(1)</script>\"'\u{202e}gpj";
 
-fn at(text: &str) -> DateTime<Utc> {
+pub(super) fn at(text: &str) -> DateTime<Utc> {
     text.parse().expect("a valid instant")
 }
 
-fn shell(section: Section, title: &str) -> Shell {
+pub(super) fn shell(section: Section, title: &str) -> Shell {
     Shell {
         frame: Some(Frame {
             section,
@@ -58,7 +58,7 @@ fn shell(section: Section, title: &str) -> Shell {
 }
 
 /// The page without what changes with every style: the revision of the assets.
-fn rendered(page: &impl Template) -> String {
+pub(super) fn rendered(page: &impl Template) -> String {
     let html = page.render().expect("renders");
     let kept: Vec<&str> = html
         .lines()
@@ -263,14 +263,14 @@ fn failures_are_designed_and_an_internal_one_tells_nothing_but_its_id() {
 
 // ── handlers on a real database ──────────────────────────────────────────────────────────────────────
 
-struct Browser {
-    services: Services,
+pub(super) struct Browser {
+    pub services: Services,
     cookie: String,
-    csrf: String,
+    pub csrf: String,
 }
 
 impl Browser {
-    async fn signed_in(pool: PgPool) -> Self {
+    pub async fn signed_in(pool: PgPool) -> Self {
         let clock = Arc::new(ReplayClock::starting_at(at("2013-05-13T09:00:00Z")));
         let services = Services {
             bounds: Bounds::default(),
@@ -322,7 +322,7 @@ impl Browser {
             .expect("the router answers")
     }
 
-    async fn get(&self, path: &str) -> (StatusCode, String) {
+    pub async fn get(&self, path: &str) -> (StatusCode, String) {
         let request = Request::get(path)
             .header(header::COOKIE, &self.cookie)
             .body(Body::empty())
@@ -330,7 +330,7 @@ impl Browser {
         read(self.answer(request).await).await
     }
 
-    async fn post(&self, path: &str, form: &str) -> Response {
+    pub async fn post(&self, path: &str, form: &str) -> Response {
         let request = Request::post(path)
             .header(header::COOKIE, &self.cookie)
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
@@ -340,7 +340,7 @@ impl Browser {
     }
 }
 
-async fn read(response: Response) -> (StatusCode, String) {
+pub(super) async fn read(response: Response) -> (StatusCode, String) {
     let status = response.status();
     let body = response.into_body().collect().await.expect("a body");
     (
@@ -424,6 +424,7 @@ async fn every_page_is_there_and_no_name_escapes(pool: PgPool) {
         "/".to_owned(),
         model.clone(),
         format!("{model}?range=8w&grain=week&measure=mae&drift=psi"),
+        format!("{model}/schema"),
         "/alerts".to_owned(),
         of("alerts", 4),
         of("runs", 5),
@@ -446,6 +447,7 @@ async fn what_is_not_there_is_not_found(pool: PgPool) {
     let browser = Browser::signed_in(pool).await;
     for path in [
         "/models/none",
+        "/models/none/schema",
         "/alerts/018f3a52-0000-7000-8000-000000000000",
         "/alerts/x",
         "/runs/x",
