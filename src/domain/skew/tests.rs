@@ -1,3 +1,4 @@
+use super::renames::names_match;
 use super::*;
 use crate::domain::columns::Value;
 use crate::stats::grid::Grid;

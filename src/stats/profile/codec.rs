@@ -13,12 +13,16 @@ use serde::{Deserialize, Serialize};
 use super::categories::{Categories, Overflow};
 use super::numbers::{Cells, Moments, Numbers};
 use super::quantiles::{MAX_EXACT, Quantiles, SKETCH_K, Sketch};
-use super::{Counts, FeatureProfile, MAX_CATEGORIES, ProfileError, Values};
+use super::{Counts, FeatureProfile, MAX_CATEGORIES, Mismatches, ProfileError, Values};
 use crate::stats::grid::MAX_EDGES;
 
 const HEADER: [u8; 3] = [b'B', b'W', FAMILY];
 const FAMILY: u8 = 1;
+/// Without anything behind the body.
 const VERSION: u8 = 1;
+/// With what the values of a wrong type were behind the body. Written only where there are some, so that what has
+/// nothing new to say stays readable by earlier releases.
+const VERSION_WITH_MISMATCHES: u8 = 2;
 const CHECKSUM_BYTES: usize = 4;
 
 /// Counts beyond this are refused, so that merging a thousand profiles cannot overflow.
@@ -102,9 +106,18 @@ impl FeatureProfile {
         };
         let mut bytes = Vec::with_capacity(512);
         bytes.extend(HEADER);
-        bytes.push(VERSION);
+        let with_mismatches = self.mismatches.total() > 0;
+        bytes.push(if with_mismatches {
+            VERSION_WITH_MISMATCHES
+        } else {
+            VERSION
+        });
         let mut bytes = postcard::to_extend(&body, bytes)
             .expect("every sequence knows its length and a vector takes all that is written");
+        if with_mismatches {
+            bytes = postcard::to_extend(&self.mismatches, bytes)
+                .expect("five numbers can be written to a vector");
+        }
         let checksum = crc32c::crc32c(&bytes);
         bytes.extend(checksum.to_le_bytes());
         bytes
@@ -120,7 +133,7 @@ impl FeatureProfile {
             .strip_prefix(&HEADER)
             .ok_or(ProfileError::NotAProfile)?;
         let (&version, rest) = rest.split_first().ok_or(ProfileError::NotAProfile)?;
-        if version != VERSION {
+        if !matches!(version, VERSION | VERSION_WITH_MISMATCHES) {
             return Err(ProfileError::UnknownVersion(version));
         }
         let (body, checksum) = rest
@@ -130,13 +143,19 @@ impl FeatureProfile {
         if crc32c::crc32c(covered) != u32::from_le_bytes(*checksum) {
             return Err(ProfileError::Checksum);
         }
-        let (body, rest) = postcard::take_from_bytes::<Body>(body)
+        let (body, mut rest) = postcard::take_from_bytes::<Body>(body)
             .map_err(|_| ProfileError::Malformed("its body cannot be parsed"))?;
+        let mut mismatches = Mismatches::default();
+        if version == VERSION_WITH_MISMATCHES {
+            (mismatches, rest) = postcard::take_from_bytes(rest)
+                .map_err(|_| ProfileError::Malformed("its mismatches cannot be parsed"))?;
+        }
         if !rest.is_empty() {
             return Err(ProfileError::Malformed("something follows its body"));
         }
         let profile = Self {
             counts: body.counts,
+            mismatches,
             values: match body.values {
                 ValuesBody::Numeric(numbers) => Values::Numeric(Box::new(numbers.restore()?)),
                 ValuesBody::Categorical(categories) => Values::Categorical(categories.restore()?),
@@ -160,6 +179,17 @@ impl FeatureProfile {
         if total(kinds) != Some(counts.rows) || counts.out_of_range.max(counts.unseen) > counts.rows
         {
             return Err(ProfileError::Malformed("its row counts do not add up"));
+        }
+        let Mismatches {
+            booleans,
+            numbers,
+            timestamps,
+            texts,
+            numeric_texts,
+        } = self.mismatches;
+        let noted = total([booleans, numbers, timestamps, texts]);
+        if noted.is_none_or(|noted| noted > counts.mismatched) || numeric_texts > texts {
+            return Err(ProfileError::Malformed("its mismatches do not add up"));
         }
         Ok(())
     }

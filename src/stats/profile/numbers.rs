@@ -181,6 +181,10 @@ impl Numbers {
         self.quantiles.quantile(q)
     }
 
+    pub(super) fn sampled(&self, ranks: usize) -> Vec<f64> {
+        self.quantiles.sampled(ranks)
+    }
+
     pub(super) fn cells(&self) -> Option<&[u64]> {
         self.cells.as_ref().map(|cells| cells.counts.as_slice())
     }

@@ -96,6 +96,24 @@ impl Quantiles {
     }
 }
 
+impl Quantiles {
+    /// All values while they are kept as they are; beyond, those at so many ranks, evenly spaced.
+    pub(super) fn sampled(&self, ranks: usize) -> Vec<f64> {
+        match self {
+            Self::Exact(values) => values.clone(),
+            Self::Sketch(sketch) => {
+                let ranks: Vec<f64> = (0..ranks)
+                    .map(|rank| (rank as f64 + 0.5) / ranks as f64)
+                    .collect();
+                let values = sketch.quantiles(&ranks, SearchCriteria::Inclusive);
+                let values = values.ok().flatten().unwrap_or_default();
+                values.into_iter().map(KllFloat::into_inner).collect()
+            }
+            Self::Left => Vec::new(),
+        }
+    }
+}
+
 fn sketch_of(values: &[f64]) -> Sketch {
     let mut sketch = Sketch::new(SKETCH_K).expect("200 is an accuracy parameter the sketch allows");
     extend(&mut sketch, values);
