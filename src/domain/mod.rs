@@ -18,6 +18,7 @@ pub mod names;
 pub mod packing;
 pub mod pipeline;
 pub mod quality;
+pub mod reference;
 pub mod rule;
 pub mod runbook;
 pub mod schema;

@@ -58,6 +58,24 @@ pub struct FeatureExpectation {
     pub categories: Option<Vec<String>>,
     /// The largest share of nulls, among rows that have the feature, that is no finding.
     pub max_null_share: f64,
+    /// The environments in which a row has to have the feature; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environments: Option<Vec<String>>,
+}
+
+impl FeatureExpectation {
+    /// Whether a row without the feature is a finding about a version deployed in these environments. Of one that is
+    /// deployed nowhere, everything is expected.
+    #[must_use]
+    pub fn is_required_in<'e>(&self, mut deployed: impl Iterator<Item = &'e str>) -> bool {
+        let Some(expected) = self.environments.as_ref().filter(|_| self.required) else {
+            return self.required;
+        };
+        let mut nowhere = true;
+        let mut found = deployed.by_ref().inspect(|_| nowhere = false);
+        let expected = found.any(|at| expected.iter().any(|environment| environment == at));
+        expected || nowhere
+    }
 }
 
 /// What a person says about one feature: every part of it stands against what is inferred from the data.
@@ -70,6 +88,8 @@ pub struct FeatureOverride {
     pub maximum: Limit<f64>,
     pub categories: Limit<Vec<String>>,
     pub max_null_share: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environments: Option<Vec<String>>,
 }
 
 /// A limit that a person leaves to the data, lifts, or sets.
@@ -113,6 +133,7 @@ impl FeatureOverride {
             maximum: None,
             categories: None,
             max_null_share: 0.0,
+            environments: None,
         });
         Some(FeatureExpectation {
             feature: self.feature.clone(),
@@ -122,6 +143,7 @@ impl FeatureOverride {
             maximum: self.maximum.over(inferred.maximum).filter(|_| numeric),
             categories: self.categories.over(inferred.categories).filter(|_| listed),
             max_null_share: self.max_null_share.unwrap_or(inferred.max_null_share),
+            environments: self.environments.clone().or(inferred.environments),
         })
     }
 }
@@ -283,6 +305,7 @@ impl Evidence {
                 _ => None,
             },
             max_null_share: (null_share * 2.0).max(null_share + NULL_SLACK).min(1.0),
+            environments: None,
         })
     }
 }
@@ -300,6 +323,7 @@ mod tests {
             maximum: Some(64.4),
             categories: None,
             max_null_share: 0.001,
+            environments: None,
         }
     }
 
@@ -382,6 +406,32 @@ mod tests {
                 ..inferred()
             })
         );
+    }
+
+    #[test]
+    fn a_feature_may_be_required_in_some_environments_only() {
+        let of = |required, environments: Option<&[&str]>| FeatureExpectation {
+            required,
+            environments: environments.map(|e| e.iter().map(|e| (*e).to_owned()).collect()),
+            ..inferred()
+        };
+        let cases: [(bool, Option<&[&str]>, &[&str], bool); 7] = [
+            (true, None, &["production"], true),
+            (false, None, &["production"], false),
+            (true, Some(&["production"]), &["production"], true),
+            (true, Some(&["production"]), &["test"], false),
+            (true, Some(&["production"]), &["test", "production"], true),
+            (true, Some(&["production"]), &[], true),
+            (false, Some(&["production"]), &["production"], false),
+        ];
+        for (required, environments, deployed, expected) in cases {
+            let feature = of(required, environments);
+            assert_eq!(
+                feature.is_required_in(deployed.iter().copied()),
+                expected,
+                "{required} {environments:?} {deployed:?}"
+            );
+        }
     }
 
     #[test]

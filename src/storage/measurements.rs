@@ -9,16 +9,12 @@ use crate::domain::ids::{MeasurementId, ModelId, ProjectId, VersionId};
 use crate::domain::measurement::{Measurement, Recipe, Segment, Status};
 use crate::domain::window::{Grain, Window};
 
-/// Replaces what a monitor measured of a window: earlier values are superseded and kept.
-pub async fn replace(
+/// Supersedes what a monitor measured of a window; it is kept.
+pub async fn supersede(
     conn: &mut PgConnection,
-    project_id: ProjectId,
-    model_id: ModelId,
-    window_of: (VersionId, &str, Window),
-    measurements: &[Measurement],
+    (version_id, monitor, window): (VersionId, &str, Window),
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let (version_id, monitor, window) = window_of;
     sqlx::query!(
         r#"
         UPDATE measurements
@@ -30,12 +26,13 @@ pub async fn replace(
         window.start,
         now
     )
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
-    insert(conn, project_id, model_id, window_of, measurements, now).await
+    Ok(())
 }
 
-async fn insert(
+/// Stores what a monitor measured of a window; what it measured earlier has been superseded.
+pub async fn insert(
     conn: &mut PgConnection,
     project_id: ProjectId,
     model_id: ModelId,
