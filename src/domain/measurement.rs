@@ -77,6 +77,7 @@ measures! {
     Constant = "constant", Lower, "1 where a feature that varied has a single value, else 0.";
     Frozen = "frozen", Lower, "Share of values in the longest run of base windows with one unusual value.";
     Granularity = "granularity", Lower, "1 where numbers come in coarser steps than they did, else 0.";
+    OutOfOrder = "out_of_order", Lower, "Share of rows whose time is before that of the row received before them.";
     Psi = "psi", Lower, "Population stability index over the baseline's deciles, or over categories.";
     JensenShannon = "jensen_shannon", Lower, "Jensen–Shannon distance, base 2, from 0 to 1, over the same bins.";
     KolmogorovSmirnov = "kolmogorov_smirnov", Lower, "Largest distance between the two distribution functions.";
@@ -153,6 +154,7 @@ impl Measure {
                     | Self::Constant
                     | Self::Frozen
                     | Self::Granularity
+                    | Self::OutOfOrder
             )
     }
 
@@ -169,7 +171,7 @@ impl Measure {
     /// them where there is not. Most windows have nothing of the kind.
     #[must_use]
     pub fn is_told_where_found(self) -> bool {
-        self.is_schema() && !Self::SHARES_OF_SCHEMA.contains(&self)
+        self.is_schema() && !Self::SHARES_OF_SCHEMA.contains(&self) && self != Self::OutOfOrder
     }
 
     /// The measures of schema skew that each feature has in each window.
@@ -183,7 +185,7 @@ impl Measure {
     ];
 
     /// Every measure of schema skew.
-    pub const OF_SCHEMA: [Self; 15] = [
+    pub const OF_SCHEMA: [Self; 16] = [
         Self::MissingFeature,
         Self::UnexpectedFeature,
         Self::WrongType,
@@ -199,6 +201,7 @@ impl Measure {
         Self::Constant,
         Self::Frozen,
         Self::Granularity,
+        Self::OutOfOrder,
     ];
 
     /// The measures of drift that a monitor gives unless it chooses its own.

@@ -510,6 +510,9 @@ pub fn duplicate_rows(
     )
 }
 
+/// Beyond this share, rows are in no order at all.
+const UNORDERED: f64 = 0.4;
+
 /// That more rows than in the reference are earlier than the row before them. Data in no order at all, such as
 /// a shuffled training set, say nothing: half of their rows are.
 #[must_use]
@@ -519,7 +522,6 @@ pub fn out_of_order(
     (late, rows): (u64, u64),
     tolerance: Tolerance,
 ) -> Option<Finding> {
-    const UNORDERED: f64 = 0.4;
     let before = before
         .and_then(|(late, rows)| share(late, rows))
         .unwrap_or(0.0);
@@ -537,6 +539,21 @@ pub fn out_of_order(
                 percent(before)
             )
         },
+    )
+}
+
+/// How rows stand that came one after the other, of which so many were earlier than the one before: a few are
+/// usual among senders side by side.
+#[must_use]
+pub fn judge_order((late, rows): (u64, u64), tolerance: Tolerance) -> Judgement {
+    let unordered = share(late, rows).is_some_and(|share| share > UNORDERED);
+    let threshold = if unordered { 1.0 } else { tolerance.share };
+    Judgement::share(
+        FindingKind::OutOfOrder,
+        (late, rows),
+        threshold,
+        tolerance.min_rows,
+        || "rows earlier than the one received before them".to_owned(),
     )
 }
 

@@ -24,10 +24,11 @@ use tokio::task::JoinSet;
 use super::{Bounds, Error, Services, alerting, configuration};
 use crate::domain::definitions::{MonitorDef, MonitorKind};
 use crate::domain::ids::{ModelId, VersionId};
+use crate::domain::measurement::Measurement;
 use crate::domain::model::Role;
 use crate::domain::window::{Grain, Window};
 use crate::storage::models::{self, Deployment, Model};
-use crate::storage::windows::{self, BaseWindow, MeasuredWindow, Standing};
+use crate::storage::windows::{self, BaseWindow, MeasuredWindow};
 use crate::storage::{measurements, partitions};
 use history::History;
 use scene::Scene;
@@ -203,18 +204,20 @@ async fn measure_windows(
         .collect();
     let standings = windows::standings(conn, &asked).await?;
     let mut scene = None;
-    let mut measured = 0;
+    let mut values = Vec::new();
+    let mut measured = Vec::new();
+    let mut again = Vec::new();
     for ((version_id, window, index), standing) in due.iter().zip(standings) {
-        let monitor = &monitors[*index];
+        let (version_id, window, monitor) = (*version_id, *window, &monitors[*index]);
         let history = match monitor.against {
             Some(past) => {
                 let of = (model, deployments, monitor.kind);
-                Some(History::find(conn, of, *version_id, (past, *window)).await?)
+                Some(History::find(conn, of, version_id, (past, window)).await?)
             }
             None => None,
         };
-        let revision =
-            standing.totals.revision + history.as_ref().map_or(0, |history| history.revision);
+        let of_history = history.as_ref().map_or(0, |history| history.revision);
+        let revision = standing.totals.revision + of_history;
         if standing.measured == Some(revision) {
             continue;
         }
@@ -222,52 +225,50 @@ async fn measure_windows(
             Some(scene) => scene,
             None => scene.insert(Scene::load(conn, model, deployments, bounds, now).await?),
         };
-        let place = (*version_id, monitor, *window);
-        measure_window(conn, scene, place, (standing, history, revision)).await?;
-        measured += 1;
+        let subject = Subject::of(scene, monitor, version_id, window, standing.totals, history);
+        values.extend(measure(conn, scene, &subject).await?);
+        crate::faults::crash_point("evaluate.computed");
+        if standing.measured.is_some() {
+            again.push((version_id, monitor.name.as_str(), window));
+        }
+        measured.push(MeasuredWindow {
+            version_id,
+            monitor: &monitor.name,
+            window,
+            revision,
+        });
     }
-    Ok(measured)
+    for place in &again {
+        measurements::supersede(conn, *place, now).await?;
+    }
+    measurements::insert(conn, model.project_id, model.model_id, &values).await?;
+    for place in again {
+        alerting::late::annotate_resolved(conn, model, place, now).await?;
+    }
+    if !measured.is_empty() {
+        windows::mark_measured(conn, model.project_id, model.model_id, &measured, now).await?;
+    }
+    Ok(measured.len())
 }
 
-async fn measure_window(
+async fn measure(
     conn: &mut PgConnection,
     scene: &mut Scene<'_>,
-    (version_id, monitor, window): (VersionId, &MonitorDef, Window),
-    (standing, history, revision): (Standing, Option<History>, i64),
-) -> Result<(), Error> {
-    let subject = Subject::of(scene, monitor, version_id, window, standing.totals, history);
-    let values = match monitor.kind {
+    subject: &Subject<'_>,
+) -> Result<Vec<Measurement>, Error> {
+    let (version_id, window) = (subject.version_id, subject.window);
+    Ok(match subject.monitor.kind {
         MonitorKind::Schema => {
             let current = scene.current(conn, version_id, window).await?;
             let reference = scene.baseline(conn, subject.baseline_id()).await?;
-            schema_skew::measure(&subject, &current, &reference)
+            schema_skew::measure(subject, &current, &reference)
         }
-        MonitorKind::Drift => drift::measure(conn, scene, &subject).await?,
-        MonitorKind::Quality => quality_monitor::measure(conn, &subject).await?,
+        MonitorKind::Drift => drift::measure(conn, scene, subject).await?,
+        MonitorKind::Quality => quality_monitor::measure(conn, subject).await?,
         MonitorKind::Traffic => {
-            traffic::measure(&subject, &*scene.current(conn, version_id, window).await?)
+            traffic::measure(subject, &*scene.current(conn, version_id, window).await?)
         }
-    };
-    crate::faults::crash_point("evaluate.computed");
-    let (model, now) = (scene.model, scene.now);
-    let place = (version_id, monitor.name.as_str(), window);
-    if standing.measured.is_some() {
-        measurements::supersede(conn, place, now).await?;
-    }
-    measurements::insert(conn, model.project_id, model.model_id, place, &values, now).await?;
-    if standing.measured.is_some() {
-        alerting::late::annotate_resolved(conn, model, place, now).await?;
-    }
-    let measured = MeasuredWindow {
-        project_id: model.project_id,
-        model_id: model.model_id,
-        version_id,
-        monitor: &monitor.name,
-        window,
-        revision,
-    };
-    windows::mark_measured(conn, measured, now).await?;
-    Ok(())
+    })
 }
 
 /// A count over a count; nothing when there is nothing to count.

@@ -209,7 +209,10 @@ pub async fn schema_findings(
         .take(NAMED)
         .map(|v| Cause {
             kind: CauseKind::Schema,
-            title: v.feature.clone(),
+            title: match v.feature.as_str() {
+                "" => "all rows".to_owned(),
+                feature => feature.to_owned(),
+            },
             detail: schema_detail(v),
         })
         .collect())

@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::domain::ids::{ModelId, ProjectId, VersionId};
-use crate::domain::window::{Grain, Window};
+use crate::domain::window::Window;
 
 /// What a batch added to one base window of one version.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +15,8 @@ pub struct WindowAddition {
     pub predictions: u64,
     pub errors: u64,
     pub labels: u64,
+    /// Rows earlier than the one received before them.
+    pub out_of_order: u64,
     pub last_event_at: DateTime<Utc>,
 }
 
@@ -29,12 +31,13 @@ pub async fn add(
     sqlx::query!(
         r#"
         INSERT INTO window_states (model_version_id, window_start, project_id, model_id, predictions, errors,
-                                   labels, revision, pending, last_event_at, last_changed_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, 1, true, $8, $9)
+                                   labels, out_of_order, revision, pending, last_event_at, last_changed_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, true, $9, $10)
         ON CONFLICT (model_version_id, window_start) DO UPDATE
         SET predictions = window_states.predictions + EXCLUDED.predictions,
             errors = window_states.errors + EXCLUDED.errors,
             labels = window_states.labels + EXCLUDED.labels,
+            out_of_order = window_states.out_of_order + EXCLUDED.out_of_order,
             revision = window_states.revision + 1,
             pending = true,
             last_event_at = GREATEST(window_states.last_event_at, EXCLUDED.last_event_at),
@@ -47,6 +50,7 @@ pub async fn add(
         super::intake::count(addition.predictions),
         super::intake::count(addition.errors),
         super::intake::count(addition.labels),
+        super::intake::count(addition.out_of_order),
         addition.last_event_at,
         now
     )
@@ -146,6 +150,7 @@ pub struct WindowTotals {
     pub predictions: i64,
     pub errors: i64,
     pub labels: i64,
+    pub out_of_order: i64,
     pub revision: i64,
 }
 
@@ -162,6 +167,7 @@ pub async fn totals(
         SELECT COALESCE(SUM(predictions), 0)::bigint AS "predictions!",
                COALESCE(SUM(errors), 0)::bigint AS "errors!",
                COALESCE(SUM(labels), 0)::bigint AS "labels!",
+               COALESCE(SUM(out_of_order), 0)::bigint AS "out_of_order!",
                COALESCE(SUM(revision), 0)::bigint AS "revision!"
         FROM window_states
         WHERE model_version_id = $1 AND window_start >= $2 AND window_start < $3
@@ -231,12 +237,14 @@ pub async fn standings(
     let rows = sqlx::query!(
         r#"
         SELECT t.predictions AS "predictions!", t.errors AS "errors!", t.labels AS "labels!",
-               t.revision AS "revision!", m.revision AS "measured?"
+               t.out_of_order AS "out_of_order!", t.revision AS "revision!", m.revision AS "measured?"
         FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::timestamptz[]) WITH ORDINALITY
             AS w (version_id, monitor, window_start, window_end, place)
         CROSS JOIN LATERAL (
             SELECT COALESCE(SUM(predictions), 0)::bigint AS predictions, COALESCE(SUM(errors), 0)::bigint AS errors,
-                   COALESCE(SUM(labels), 0)::bigint AS labels, COALESCE(SUM(revision), 0)::bigint AS revision
+                   COALESCE(SUM(labels), 0)::bigint AS labels,
+                   COALESCE(SUM(out_of_order), 0)::bigint AS out_of_order,
+                   COALESCE(SUM(revision), 0)::bigint AS revision
             FROM window_states s
             WHERE s.model_version_id = w.version_id
               AND s.window_start >= w.window_start AND s.window_start < w.window_end
@@ -259,6 +267,7 @@ pub async fn standings(
                 predictions: r.predictions,
                 errors: r.errors,
                 labels: r.labels,
+                out_of_order: r.out_of_order,
                 revision: r.revision,
             },
             measured: r.measured,
@@ -316,38 +325,45 @@ pub async fn between(
     .await
 }
 
-/// Which window of which monitor was measured.
+/// A window of a monitor that was measured, and at which revision.
 #[derive(Debug, Clone, Copy)]
 pub struct MeasuredWindow<'a> {
-    pub project_id: ProjectId,
-    pub model_id: ModelId,
     pub version_id: VersionId,
     pub monitor: &'a str,
     pub window: Window,
     pub revision: i64,
 }
 
-/// Records that a monitor measured a window.
+/// Records that monitors measured windows of a model.
 pub async fn mark_measured(
     conn: &mut PgConnection,
-    measured: MeasuredWindow<'_>,
+    project_id: ProjectId,
+    model_id: ModelId,
+    measured: &[MeasuredWindow<'_>],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
+    let versions: Vec<Uuid> = measured.iter().map(|m| m.version_id.0).collect();
+    let monitors: Vec<&str> = measured.iter().map(|m| m.monitor).collect();
+    let grains: Vec<&str> = measured.iter().map(|m| m.window.grain.as_str()).collect();
+    let starts: Vec<DateTime<Utc>> = measured.iter().map(|m| m.window.start).collect();
+    let revisions: Vec<i64> = measured.iter().map(|m| m.revision).collect();
     sqlx::query!(
         r#"
         INSERT INTO measured_windows (project_id, model_id, model_version_id, monitor, grain, window_start,
                                       revision, measured_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        SELECT $1, $2, version_id, monitor, grain, window_start, revision, $8
+        FROM unnest($3::uuid[], $4::text[], $5::text[], $6::timestamptz[], $7::bigint[])
+            AS m (version_id, monitor, grain, window_start, revision)
         ON CONFLICT (model_version_id, monitor, window_start) DO UPDATE
         SET revision = EXCLUDED.revision, measured_at = EXCLUDED.measured_at
         "#,
-        measured.project_id.0,
-        measured.model_id.0,
-        measured.version_id.0,
-        measured.monitor,
-        measured.window.grain as Grain,
-        measured.window.start,
-        measured.revision,
+        project_id.0,
+        model_id.0,
+        &versions,
+        &monitors as &[&str],
+        &grains as &[&str],
+        &starts,
+        &revisions,
         now
     )
     .execute(conn)

@@ -171,6 +171,7 @@ pub fn scale(measure: &str) -> Scale {
             | Measure::InfiniteShare
             | Measure::EmptyShare
             | Measure::Frozen
+            | Measure::OutOfOrder
             | Measure::Accuracy
             | Measure::Precision
             | Measure::Recall
@@ -244,6 +245,7 @@ pub fn measure_title(measure: &str) -> &str {
         "constant" => "constant",
         "frozen" => "frozen",
         "granularity" => "coarser steps",
+        "out_of_order" => "out of order",
         "psi" => "PSI",
         "jensen_shannon" => "Jensen–Shannon distance",
         "kolmogorov_smirnov" => "Kolmogorov–Smirnov",

@@ -344,3 +344,30 @@ async fn a_feature_of_another_environment_is_not_missed(pool: PgPool) {
     app.tick("2026-03-04").await;
     assert_eq!(findings(&app).await, one("missing_feature of carrier", 1.0));
 }
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn rows_that_come_out_of_order_are_counted_and_keep_no_retraining(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    app.with_fares(&RULE.replace("MEASURES", "out_of_order"))
+        .await;
+    let mut rows = fares::day(at("2026-03-02"), ROWS);
+    for pair in rows.chunks_exact_mut(10) {
+        pair.swap(0, 1);
+    }
+    app.predict("fares", &rows).await;
+    app.tick("2026-03-03").await;
+    let found = app.value("fares", "out_of_order", "", "2026-03-02").await;
+    assert_eq!(found, Some((Some(0.1), Status::Drift, 40)));
+    assert_eq!(app.open_rules().await, ["skew"]);
+    let model = app.model("fares").await;
+    let open = alerting::schema_skew_is_open(&mut *app.conn().await, &model).await;
+    assert_eq!(open.expect("reads"), None);
+
+    // Rows in no order at all say nothing.
+    let mut rows = fares::day(at("2026-03-03"), ROWS);
+    rows.reverse();
+    app.predict("fares", &rows).await;
+    app.tick("2026-03-04").await;
+    let found = app.value("fares", "out_of_order", "", "2026-03-03").await;
+    assert_eq!(found, Some((Some(0.975), Status::Ok, 40)));
+}

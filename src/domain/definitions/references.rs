@@ -588,6 +588,7 @@ pub fn bounds(measure: Measure) -> (f64, f64) {
         | Measure::Constant
         | Measure::Frozen
         | Measure::Granularity
+        | Measure::OutOfOrder
         | Measure::JensenShannon
         | Measure::KolmogorovSmirnov
         | Measure::Hellinger

@@ -12,7 +12,7 @@ use super::share;
 use super::subject::Subject;
 use crate::domain::measurement::{Measure, Measurement, Recipe, Segment, Status};
 use crate::domain::schema::FeatureExpectation;
-use crate::domain::skew::{Judgement, STEP_RANKS, Sight, Tolerance, judge_profiles, judge_window};
+use crate::domain::skew::{self, Judgement, STEP_RANKS, Sight, judge_profiles, judge_window};
 use crate::services::profiling::{LATENCY, PREDICTION};
 use crate::stats::profile::FeatureProfile;
 
@@ -64,6 +64,13 @@ pub(super) fn measure(
         ));
     }
     values.extend(of_no_feature(subject, current, &values));
+    let count = |rows: i64| u64::try_from(rows).unwrap_or(0);
+    let order = (
+        count(subject.totals.out_of_order),
+        count(subject.totals.predictions),
+    );
+    let order = skew::judge_order(order, subject.tolerance());
+    values.extend(of_judgement(subject, &Segment::overall(), "", &order));
     values
 }
 
@@ -82,10 +89,7 @@ fn judge(
     (before, now): (Option<&FeatureProfile>, &FeatureProfile),
     current: &Gathered,
 ) -> Vec<Judgement> {
-    let tolerance = Tolerance {
-        share: subject.monitor.tolerance,
-        min_rows: subject.monitor.min_rows,
-    };
+    let tolerance = subject.tolerance();
     let expected = &subject.expected_here(expected);
     let empty = now.category("");
     let empty = empty.map(|now| (before.and_then(|b| b.category("")).unwrap_or(0), now));

@@ -12,6 +12,7 @@ use crate::domain::ids::{BaselineId, VersionId};
 use crate::domain::measurement::{Measure, Measurement, Recipe, Segment, Status};
 use crate::domain::reference::{ReferenceKind, ReferenceUsed};
 use crate::domain::schema::FeatureExpectation;
+use crate::domain::skew::Tolerance;
 use crate::domain::window::Window;
 use crate::services::profiling::Yardstick;
 use crate::storage::baselines::Baseline;
@@ -63,6 +64,14 @@ impl<'a> Subject<'a> {
     /// The fitted baseline, as the recipe of a value that was taken against it names it.
     pub(super) fn fitted_reference(&self) -> Option<ReferenceUsed> {
         self.baseline.as_ref().map(|baseline| fitted(baseline))
+    }
+
+    /// What a schema monitor lets pass.
+    pub(super) fn tolerance(&self) -> Tolerance {
+        Tolerance {
+            share: self.monitor.tolerance,
+            min_rows: self.monitor.min_rows,
+        }
     }
 
     /// What is expected of a feature where the version was deployed while the window lasted: in some environments it
