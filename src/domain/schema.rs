@@ -415,7 +415,8 @@ mod tests {
             environments: environments.map(|e| e.iter().map(|e| (*e).to_owned()).collect()),
             ..inferred()
         };
-        let cases: [(bool, Option<&[&str]>, &[&str], bool); 7] = [
+        type Case<'a> = (bool, Option<&'a [&'a str]>, &'a [&'a str], bool);
+        let cases: [Case<'_>; 7] = [
             (true, None, &["production"], true),
             (false, None, &["production"], false),
             (true, Some(&["production"]), &["production"], true),
