@@ -14,6 +14,7 @@ mod growth;
 mod http;
 mod load;
 mod memory;
+#[path = "../shared/postgres.rs"]
 mod postgres;
 mod service;
 mod speed;

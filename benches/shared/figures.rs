@@ -73,12 +73,20 @@ impl Report {
             .collect()
     }
 
+    /// Prints the report; one in which nothing was measured is left out.
     pub fn print(&self) {
+        if self.rows.is_empty() {
+            return;
+        }
         println!("{}\n{}", self.table(), self.figure_lines());
     }
 
-    /// Puts the report into the document, in place of what an earlier run of the same kind left there.
+    /// Puts the report into the document, in place of what an earlier run of the same kind left there; one in which
+    /// nothing was measured leaves it there.
     pub fn write(&self, section: &str, command: &str, facts: &str) -> anyhow::Result<()> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(DOCUMENT);
         let text = std::fs::read_to_string(&path).with_context(|| format!("read {DOCUMENT}"))?;
         let (begin, end) = (

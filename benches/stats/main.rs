@@ -1,21 +1,27 @@
 //! `bellwether compare` as a whole process, beside the peers where they are installed: processor time and peak
-//! memory on the same two files; and what it takes to merge a year of hourly windows.
+//! memory on the same two files; what it takes to merge a year of hourly windows; and to evaluate an hour of a thousand
+//! models from the profiles in Postgres.
 //!
 //! A process is measured by `time` (GNU), which asks the kernel what its child has used. The peers are Python
 //! programs in `peers/`, run by the environments that `scripts/peers` makes; one that is not installed is left out.
 
+mod evaluation;
 #[path = "../shared/figures.rs"]
 mod figures;
 mod generator;
 mod merging;
+#[expect(dead_code, reason = "the bench of the intake needs more of it")]
+#[path = "../shared/postgres.rs"]
+mod postgres;
 mod process;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use figures::{Goal, Report, Spread, per_second, rounded, thousands};
+use postgres::Cluster;
 use process::Usage;
 
 const SEED: u64 = 20_130_301;
@@ -25,6 +31,9 @@ const SHIFT: f64 = 0.05;
 const CPU_SECONDS: f64 = 2.3;
 const RESIDENT_MEBIBYTES: f64 = 330.0;
 const MERGE_MILLISECONDS: f64 = 20.0;
+const EVALUATION_SECONDS: f64 = 10.0;
+/// Figures of another number of models have another name.
+const EVALUATED_MODELS: usize = 1_000;
 /// Three million rows of a thousand columns against as many, in four minutes.
 const WIDE_VALUES_PER_SECOND: f64 = 25e6;
 
@@ -37,10 +46,27 @@ const PEERS: [(&str, Option<f64>, Option<f64>); 4] = [
     ("whylogs", None, None),
 ];
 
-/// Measures comparisons of files
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Comparisons of two files, beside the peers that are installed
+    Compare,
+    /// Merging a year of hourly windows
+    Merging,
+    /// Evaluating an hour of many models from the profiles in Postgres
+    Evaluation,
+}
+
+/// Measures comparisons of files and of windows
 #[derive(Debug, Parser)]
 #[command(name = "bench-stats")]
 struct Arguments {
+    /// Measure these parts only
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Part>,
+    /// Models whose hour is evaluated
+    #[arg(long, default_value_t = EVALUATED_MODELS)]
+    models: usize,
     /// Rows of each file
     #[arg(long, default_value_t = 1_000_000)]
     rows: usize,
@@ -66,16 +92,27 @@ fn main() -> anyhow::Result<()> {
     let folder = folder()?;
     let facts = facts()?;
     eprintln!("{facts}");
-    let mut report = Report::default();
-    compare(&arguments, &folder, &mut report)?;
-    if let Some(rows) = arguments.wide {
-        wide(rows, &folder, &mut report)?;
+    let wanted = |part| arguments.only.is_empty() || arguments.only.contains(&part);
+    let mut files = Report::default();
+    if wanted(Part::Compare) {
+        compare(&arguments, &folder, &mut files)?;
     }
-    merge(&mut report)?;
+    if let Some(rows) = arguments.wide {
+        wide(rows, &folder, &mut files)?;
+    }
+    if wanted(Part::Merging) {
+        merge(&mut files)?;
+    }
+    let mut windows = Report::default();
+    if wanted(Part::Evaluation) {
+        evaluate(&arguments, &folder, &mut windows)?;
+    }
     println!("{facts}\n");
-    report.print();
-    if arguments.write {
-        report.write("bench-stats", &command(), &facts)?;
+    for (section, report) in [("bench-stats", files), ("bench-evaluation", windows)] {
+        report.print();
+        if arguments.write {
+            report.write(section, &command(), &facts)?;
+        }
     }
     Ok(())
 }
@@ -190,6 +227,31 @@ fn merge(report: &mut Report) -> anyhow::Result<()> {
         "compare_year_of_hours_milliseconds",
         measured.merged.median,
         Goal::AtMost(MERGE_MILLISECONDS),
+    );
+    Ok(())
+}
+
+fn evaluate(arguments: &Arguments, folder: &Path, report: &mut Report) -> anyhow::Result<()> {
+    let models = arguments.models;
+    eprintln!("storing an hour of {} models", thousands(models as f64));
+    let cluster = Cluster::start(folder)?;
+    let evaluated = evaluation::of_models(&cluster, models, arguments.rounds)?;
+    report.tell(
+        format!(
+            "an hour of {} models with 30 features evaluated from profiles in Postgres ({})",
+            thousands(models as f64),
+            cluster.settings()
+        ),
+        format!(
+            "{} s, {} measurements",
+            evaluated.seconds.told(),
+            thousands(evaluated.measurements as f64)
+        ),
+    );
+    report.figure(
+        format!("evaluate_{models}_models_seconds"),
+        evaluated.seconds.median,
+        Goal::AtMost(EVALUATION_SECONDS * models as f64 / EVALUATED_MODELS as f64),
     );
     Ok(())
 }

@@ -193,6 +193,9 @@ fn expected(feature: &FeatureOverride) -> Value {
     if let Some(share) = feature.max_null_share {
         said["max_null_share"] = json!(share);
     }
+    if let Some(environments) = &feature.environments {
+        said["environments"] = json!(environments);
+    }
     let limits = [
         ("min", limit(&feature.minimum)),
         ("max", limit(&feature.maximum)),

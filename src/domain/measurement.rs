@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::ids::{BaselineId, VersionId};
+use super::reference::ReferenceUsed;
 use super::window::Window;
 use crate::stats::DriftMeasure;
 
@@ -67,6 +68,16 @@ measures! {
     NullShare = "null_share", Lower, "Share of rows with the feature whose value is null.";
     OutOfRange = "out_of_range", Lower, "Share of numeric values outside the schema's range.";
     UnseenCategory = "unseen_category", Lower, "Share of values that are not among the schema's categories.";
+    TypeChange = "type_change", Lower, "Share of values of another type where that is most of them.";
+    RenamedFeature = "renamed_feature", Lower, "1 where a missing feature probably goes by another name, else 0.";
+    UnitChange = "unit_change", Lower, "1 where numbers look converted into another unit, else 0.";
+    NanShare = "nan_share", Lower, "Share of rows with the feature whose value is NaN.";
+    InfiniteShare = "infinite_share", Lower, "Share of rows with the feature whose value is infinite.";
+    EmptyShare = "empty_share", Lower, "Share of rows with the feature whose value is the empty text.";
+    Constant = "constant", Lower, "1 where a feature that varied has a single value, else 0.";
+    Frozen = "frozen", Lower, "Share of values in the longest run of base windows with one unusual value.";
+    Granularity = "granularity", Lower, "1 where numbers come in coarser steps than they did, else 0.";
+    OutOfOrder = "out_of_order", Lower, "Share of rows whose time is before that of the row received before them.";
     Psi = "psi", Lower, "Population stability index over the baseline's deciles, or over categories.";
     JensenShannon = "jensen_shannon", Lower, "Jensen–Shannon distance, base 2, from 0 to 1, over the same bins.";
     KolmogorovSmirnov = "kolmogorov_smirnov", Lower, "Largest distance between the two distribution functions.";
@@ -127,16 +138,71 @@ impl Measure {
     /// Whether the measure is about what the schema expects.
     #[must_use]
     pub fn is_schema(self) -> bool {
+        Self::OF_SCHEMA.contains(&self)
+    }
+
+    /// Whether a finding means that rows do not fit the schema, so that a model trained on them would learn the fault:
+    /// retraining waits. The other findings of the schema are for people to look at, and may be the world's doing.
+    #[must_use]
+    pub fn breaks_schema(self) -> bool {
+        self.is_schema()
+            && !matches!(
+                self,
+                Self::NanShare
+                    | Self::InfiniteShare
+                    | Self::EmptyShare
+                    | Self::Constant
+                    | Self::Frozen
+                    | Self::Granularity
+                    | Self::OutOfOrder
+            )
+    }
+
+    /// Whether the value is 1 or 0: something is so, or not.
+    #[must_use]
+    pub fn is_sign(self) -> bool {
         matches!(
             self,
-            Self::MissingFeature
-                | Self::UnexpectedFeature
-                | Self::WrongType
-                | Self::NullShare
-                | Self::OutOfRange
-                | Self::UnseenCategory
+            Self::RenamedFeature | Self::UnitChange | Self::Constant | Self::Granularity
         )
     }
+
+    /// Whether the measure is stored for single features only where there is something to tell, and once for all of
+    /// them where there is not. Most windows have nothing of the kind.
+    #[must_use]
+    pub fn is_told_where_found(self) -> bool {
+        self.is_schema() && !Self::SHARES_OF_SCHEMA.contains(&self) && self != Self::OutOfOrder
+    }
+
+    /// The measures of schema skew that each feature has in each window.
+    pub const SHARES_OF_SCHEMA: [Self; 6] = [
+        Self::MissingFeature,
+        Self::UnexpectedFeature,
+        Self::WrongType,
+        Self::NullShare,
+        Self::OutOfRange,
+        Self::UnseenCategory,
+    ];
+
+    /// Every measure of schema skew.
+    pub const OF_SCHEMA: [Self; 16] = [
+        Self::MissingFeature,
+        Self::UnexpectedFeature,
+        Self::WrongType,
+        Self::NullShare,
+        Self::OutOfRange,
+        Self::UnseenCategory,
+        Self::TypeChange,
+        Self::RenamedFeature,
+        Self::UnitChange,
+        Self::NanShare,
+        Self::InfiniteShare,
+        Self::EmptyShare,
+        Self::Constant,
+        Self::Frozen,
+        Self::Granularity,
+        Self::OutOfOrder,
+    ];
 
     /// The measures of drift that a monitor gives unless it chooses its own.
     pub const USUAL_DRIFT: [Self; 3] = [Self::Psi, Self::JensenShannon, Self::KolmogorovSmirnov];
@@ -251,6 +317,12 @@ pub struct Recipe {
     /// What the value is expected to be once the labels are in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub projected: Option<Projected>,
+    /// What was compared with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<ReferenceUsed>,
+    /// What was found, in words: which name, which unit, which categories.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }
 
 /// What a value is expected to be once all labels that will come have come. It is no measurement.
@@ -281,7 +353,7 @@ pub struct Measurement {
     /// 95 % interval, where one is known.
     pub interval: Option<(f64, f64)>,
     pub p_value: Option<f64>,
-    /// The baseline's value of the same measure, where there is one.
+    /// The reference's value of the same measure, where there is one.
     pub reference: Option<f64>,
     pub status: Status,
     pub current_rows: u64,

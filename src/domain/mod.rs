@@ -19,6 +19,7 @@ pub mod packing;
 pub mod pipeline;
 pub mod proposal;
 pub mod quality;
+pub mod reference;
 pub mod rule;
 pub mod runbook;
 pub mod schema;

@@ -88,6 +88,8 @@ pub enum Part {
     Range,
     Categories,
     MaxNullShare,
+    /// Where the feature is required.
+    Environments,
 }
 
 /// How many rows of the last days a part of the schema flags, and how many it would flag.
@@ -128,6 +130,7 @@ impl FeatureChange {
             (Part::Range, ranges),
             (Part::Categories, from.categories != to.categories),
             (Part::MaxNullShare, from.max_null_share != to.max_null_share),
+            (Part::Environments, from.environments != to.environments),
         ]
         .into_iter()
         .filter_map(|(part, differs)| differs.then_some(part))
@@ -158,7 +161,8 @@ impl FeatureChange {
         };
         let absent = |required: bool| if required { counts.absent } else { 0 };
         let of_part = |part| match part {
-            Part::Feature => None,
+            // Rows do not say where they came from.
+            Part::Feature | Part::Environments => None,
             // What the values are, the counts do not say.
             Part::Type => Some(effect(part, counts.mismatched, None)),
             Part::Required => Some(effect(
@@ -433,6 +437,7 @@ mod tests {
             maximum: Some(maximum),
             categories: None,
             max_null_share: 0.05,
+            environments: None,
         }
     }
 

@@ -64,6 +64,24 @@ pub struct FeatureExpectation {
     pub categories: Option<Vec<String>>,
     /// The largest share of nulls, among rows that have the feature, that is no finding.
     pub max_null_share: f64,
+    /// The environments in which a row has to have the feature; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environments: Option<Vec<String>>,
+}
+
+impl FeatureExpectation {
+    /// Whether a row without the feature is a finding about a version deployed in these environments. Of one that is
+    /// deployed nowhere, everything is expected.
+    #[must_use]
+    pub fn is_required_in<'e>(&self, mut deployed: impl Iterator<Item = &'e str>) -> bool {
+        let Some(expected) = self.environments.as_ref().filter(|_| self.required) else {
+            return self.required;
+        };
+        let mut nowhere = true;
+        let mut found = deployed.by_ref().inspect(|_| nowhere = false);
+        let expected = found.any(|at| expected.iter().any(|environment| environment == at));
+        expected || nowhere
+    }
 }
 
 /// What a person says about one feature: every part of it stands against what is inferred from the data.
@@ -76,6 +94,8 @@ pub struct FeatureOverride {
     pub maximum: Limit<f64>,
     pub categories: Limit<Vec<String>>,
     pub max_null_share: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environments: Option<Vec<String>>,
 }
 
 /// A limit that a person leaves to the data, lifts, or sets.
@@ -124,6 +144,7 @@ impl FeatureOverride {
                 None => Limit::Inferred,
             },
             max_null_share: Some(expected.max_null_share),
+            environments: expected.environments.clone(),
         }
     }
 
@@ -137,6 +158,7 @@ impl FeatureOverride {
         self.feature_type = said.feature_type.or(self.feature_type);
         self.required = said.required.or(self.required);
         self.max_null_share = said.max_null_share.or(self.max_null_share);
+        self.environments = said.environments.or(self.environments.take());
         over(&mut self.minimum, said.minimum);
         over(&mut self.maximum, said.maximum);
         over(&mut self.categories, said.categories);
@@ -159,6 +181,7 @@ impl FeatureOverride {
             maximum: None,
             categories: None,
             max_null_share: 0.0,
+            environments: None,
         });
         Some(FeatureExpectation {
             feature: self.feature.clone(),
@@ -168,6 +191,7 @@ impl FeatureOverride {
             maximum: self.maximum.over(inferred.maximum).filter(|_| numeric),
             categories: self.categories.over(inferred.categories).filter(|_| listed),
             max_null_share: self.max_null_share.unwrap_or(inferred.max_null_share),
+            environments: self.environments.clone().or(inferred.environments),
         })
     }
 }
@@ -335,6 +359,7 @@ impl Evidence {
                 _ => None,
             },
             max_null_share: usual_null_share(null_share),
+            environments: None,
         })
     }
 }
@@ -352,6 +377,7 @@ mod tests {
             maximum: Some(64.4),
             categories: None,
             max_null_share: 0.001,
+            environments: None,
         }
     }
 
@@ -434,6 +460,33 @@ mod tests {
                 ..inferred()
             })
         );
+    }
+
+    #[test]
+    fn a_feature_may_be_required_in_some_environments_only() {
+        let of = |required, environments: Option<&[&str]>| FeatureExpectation {
+            required,
+            environments: environments.map(|e| e.iter().map(|e| (*e).to_owned()).collect()),
+            ..inferred()
+        };
+        type Case<'a> = (bool, Option<&'a [&'a str]>, &'a [&'a str], bool);
+        let cases: [Case<'_>; 7] = [
+            (true, None, &["production"], true),
+            (false, None, &["production"], false),
+            (true, Some(&["production"]), &["production"], true),
+            (true, Some(&["production"]), &["test"], false),
+            (true, Some(&["production"]), &["test", "production"], true),
+            (true, Some(&["production"]), &[], true),
+            (false, Some(&["production"]), &["production"], false),
+        ];
+        for (required, environments, deployed, expected) in cases {
+            let feature = of(required, environments);
+            assert_eq!(
+                feature.is_required_in(deployed.iter().copied()),
+                expected,
+                "{required} {environments:?} {deployed:?}"
+            );
+        }
     }
 
     #[test]

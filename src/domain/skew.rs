@@ -5,10 +5,18 @@
 //! (frozen values, rounding, another type) is judged for the whole of them. A finding always says what was seen
 //! and what had been expected, because "schema changed" helps nobody.
 
+mod habits;
+mod profiles;
+pub mod renames;
+mod units;
+
+use super::measurement::Measure;
 use super::measurement::Status;
-use super::schema::{Evidence, FeatureExpectation, FeatureType};
-use crate::stats::profile::FeatureProfile;
-use crate::stats::thinning::ThinnedSample;
+use super::schema::{FeatureExpectation, FeatureType};
+use crate::stats::profile::{Counts, FeatureProfile};
+pub use habits::{Habits, of_column};
+pub use profiles::{STEP_RANKS, Stills, judge_profiles};
+pub use units::{UnitChange, unit_change};
 
 /// What was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -73,6 +81,14 @@ impl FindingKind {
             Self::OutOfOrder => "out_of_order",
             Self::MissingTimestamp => "missing_timestamp",
         }
+    }
+}
+
+impl FindingKind {
+    /// The measure by which the service's monitors tell of it; none for what only files can have.
+    #[must_use]
+    pub fn measure(self) -> Option<Measure> {
+        self.as_str().parse().ok()
     }
 }
 
@@ -148,6 +164,132 @@ pub struct Tolerance {
     pub min_rows: u64,
 }
 
+/// The share of rows from which on a value that stands still is frozen, and how many times rarer it must have been.
+const FROZEN_SHARE: f64 = 0.2;
+const RARER: f64 = 4.0;
+
+/// How some rows stand to one kind of finding, whether it is found or not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judgement {
+    pub kind: FindingKind,
+    pub sight: Sight,
+    /// Whether there are rows enough to be sure.
+    pub enough: bool,
+    /// What was seen and what had been expected, in words; empty where nothing is found.
+    pub detail: String,
+}
+
+/// What was seen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Sight {
+    /// A share of rows, and the one up to which it is no finding.
+    Share {
+        part: u64,
+        whole: u64,
+        threshold: f64,
+    },
+    /// Something that is so or not, of so many rows.
+    Sign { seen: bool, rows: u64 },
+}
+
+impl Judgement {
+    fn share(
+        kind: FindingKind,
+        (part, whole): (u64, u64),
+        threshold: f64,
+        min_rows: u64,
+        detail: impl FnOnce() -> String,
+    ) -> Self {
+        let mut judged = Self {
+            kind,
+            sight: Sight::Share {
+                part,
+                whole,
+                threshold,
+            },
+            enough: whole >= min_rows,
+            detail: String::new(),
+        };
+        if judged.is_found() {
+            judged.detail = format!("{part} of {whole}: {}", detail());
+        }
+        judged
+    }
+
+    fn sign(kind: FindingKind, rows: u64, min_rows: u64, detail: Option<String>) -> Self {
+        Self {
+            kind,
+            sight: Sight::Sign {
+                seen: detail.is_some(),
+                rows,
+            },
+            enough: rows >= min_rows,
+            detail: detail.unwrap_or_default(),
+        }
+    }
+
+    /// Whether it is beyond what is let pass.
+    #[must_use]
+    pub fn is_found(&self) -> bool {
+        match self.sight {
+            Sight::Share { threshold, .. } => self.value().is_some_and(|value| value > threshold),
+            Sight::Sign { seen, .. } => seen,
+        }
+    }
+
+    /// The share; 1 or 0 for a sign; nothing without rows.
+    #[must_use]
+    pub fn value(&self) -> Option<f64> {
+        match self.sight {
+            Sight::Share { part, whole, .. } => share(part, whole),
+            Sight::Sign { seen, rows } => (rows > 0).then(|| f64::from(u8::from(seen))),
+        }
+    }
+
+    /// The value up to which it is no finding.
+    #[must_use]
+    pub fn threshold(&self) -> f64 {
+        match self.sight {
+            Sight::Share { threshold, .. } => threshold,
+            Sight::Sign { .. } => 0.0,
+        }
+    }
+
+    /// The rows it is about.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        match self.sight {
+            Sight::Share { whole, .. } => whole,
+            Sight::Sign { rows, .. } => rows,
+        }
+    }
+
+    /// How the value stands.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match (self.enough, self.value()) {
+            (true, Some(_)) if self.is_found() => Status::Drift,
+            (true, Some(_)) => Status::Ok,
+            _ => Status::Insufficient,
+        }
+    }
+
+    /// The finding, if there is one. A share among too few rows is told as uncertain; a sign among too few is none.
+    fn finding(self, feature: &str) -> Option<Finding> {
+        let told = match self.sight {
+            Sight::Share { .. } => self.is_found(),
+            Sight::Sign { .. } => self.is_found() && self.enough,
+        };
+        let is_share = matches!(self.sight, Sight::Share { .. });
+        told.then(|| Finding {
+            value: self.value().filter(|_| is_share),
+            threshold: Some(self.threshold()).filter(|_| is_share),
+            status: self.status(),
+            ..Finding::new(self.kind, feature, self.detail.clone())
+        })
+    }
+}
+
 /// What the shares of one window say about a feature.
 #[must_use]
 pub fn of_window(
@@ -157,7 +299,25 @@ pub fn of_window(
     empty_texts: Option<(u64, u64)>,
     tolerance: Tolerance,
 ) -> Vec<Finding> {
-    let (before, now) = (reference.counts(), current.counts());
+    judge_window(expected, Some(reference), current, empty_texts, tolerance)
+        .into_iter()
+        .filter_map(|judged| judged.finding(&expected.feature))
+        .collect()
+}
+
+/// How one window of a feature stands to every kind of finding that is about shares of its rows, and to a change of
+/// unit. Where there is no reference, it is taken to have had neither NaN nor infinities nor empty texts; and nothing
+/// is said of units.
+#[must_use]
+pub fn judge_window(
+    expected: &FeatureExpectation,
+    reference: Option<&FeatureProfile>,
+    current: &FeatureProfile,
+    empty_texts: Option<(u64, u64)>,
+    tolerance: Tolerance,
+) -> Vec<Judgement> {
+    let before = reference.map_or_else(Counts::default, |reference| *reference.counts());
+    let now = current.counts();
     let present = now.rows - now.absent;
     let telling = present - now.nulls;
     let numbers = current.valid() + now.nans + now.positive_infinities + now.negative_infinities;
@@ -165,16 +325,12 @@ pub fn of_window(
     let infinite = now.positive_infinities + now.negative_infinities;
     let infinite_before = before.positive_infinities + before.negative_infinities;
     let rising = |part: u64| (2.0 * share_before(part)).max(tolerance.share);
-    let mut found = Vec::new();
+    let the_reference = |part: u64| format!("the reference has {}", percent(share_before(part)));
+    let mut judged = Vec::new();
     let mut judge = |kind, part, whole, threshold, detail: &dyn Fn() -> String| {
-        found.extend(judged(
-            kind,
-            &expected.feature,
-            (part, whole),
-            threshold,
-            tolerance.min_rows,
-            detail,
-        ));
+        let counts = (part, whole);
+        let min_rows = tolerance.min_rows;
+        judged.push(Judgement::share(kind, counts, threshold, min_rows, detail));
     };
     if expected.required {
         judge(
@@ -197,51 +353,38 @@ pub fn of_window(
         now.nulls,
         present,
         expected.max_null_share,
-        &|| {
-            format!(
-                "nulls; the reference has {}",
-                percent(share_before(before.nulls))
-            )
-        },
+        &|| format!("nulls; {}", the_reference(before.nulls)),
     );
-    judge(
-        FindingKind::NanShare,
-        now.nans,
-        present,
-        rising(before.nans),
-        &|| {
-            format!(
-                "NaN; the reference has {}",
-                percent(share_before(before.nans))
-            )
-        },
-    );
-    judge(
-        FindingKind::InfiniteShare,
-        infinite,
-        present,
-        2.0 * share_before(infinite_before),
-        &|| {
-            format!(
-                "infinite ({} up, {} down); the reference has {}",
-                now.positive_infinities,
-                now.negative_infinities,
-                percent(share_before(infinite_before))
-            )
-        },
-    );
+    if expected.feature_type.is_numeric() {
+        judge(
+            FindingKind::NanShare,
+            now.nans,
+            present,
+            rising(before.nans),
+            &|| format!("NaN; {}", the_reference(before.nans)),
+        );
+        judge(
+            FindingKind::InfiniteShare,
+            infinite,
+            present,
+            2.0 * share_before(infinite_before),
+            &|| {
+                format!(
+                    "infinite ({} up, {} down); {}",
+                    now.positive_infinities,
+                    now.negative_infinities,
+                    the_reference(infinite_before)
+                )
+            },
+        );
+    }
     if let Some((empty_before, empty)) = empty_texts {
         judge(
             FindingKind::EmptyShare,
             empty,
             present,
             rising(empty_before),
-            &|| {
-                format!(
-                    "empty texts; the reference has {}",
-                    percent(share_before(empty_before))
-                )
-            },
+            &|| format!("empty texts; {}", the_reference(empty_before)),
         );
     }
     if expected.minimum.is_some() || expected.maximum.is_some() {
@@ -262,45 +405,59 @@ pub fn of_window(
             &|| unseen(expected, current),
         );
     }
-    let enough = reference.valid().min(current.valid()) >= tolerance.min_rows.max(2);
-    if let Some(change) = unit_change(reference, current).filter(|_| enough) {
-        let detail = format!(
-            "looks converted ({}): mean {} after {}, standard deviation {} after {}",
-            change,
-            rounded(current.mean()),
-            rounded(reference.mean()),
-            rounded(current.standard_deviation()),
-            rounded(reference.standard_deviation()),
-        );
-        found.push(Finding::new(
+    if let Some(reference) = reference
+        && expected.feature_type.is_numeric()
+    {
+        let values = reference.valid().min(current.valid());
+        let detail =
+            unit_change(reference, current).map(|change| unit_detail(change, reference, current));
+        let least = tolerance.min_rows.max(2);
+        judged.push(Judgement::sign(
             FindingKind::UnitChange,
-            &expected.feature,
+            values,
+            least,
             detail,
         ));
     }
-    found
+    judged
+}
+
+fn unit_detail(change: UnitChange, reference: &FeatureProfile, current: &FeatureProfile) -> String {
+    format!(
+        "looks converted ({change}): mean {} after {}, standard deviation {} after {}",
+        rounded(current.mean()),
+        rounded(reference.mean()),
+        rounded(current.standard_deviation()),
+        rounded(reference.standard_deviation()),
+    )
 }
 
 fn judged(
     kind: FindingKind,
     feature: &str,
-    (part, whole): (u64, u64),
+    counts: (u64, u64),
     threshold: f64,
     min_rows: u64,
     detail: &dyn Fn() -> String,
 ) -> Option<Finding> {
-    let value = share(part, whole).filter(|value| *value > threshold)?;
-    let status = if whole >= min_rows {
-        Status::Drift
-    } else {
-        Status::Insufficient
+    Judgement::share(kind, counts, threshold, min_rows, detail).finding(feature)
+}
+
+fn is_constant(profile: &FeatureProfile) -> bool {
+    match profile.minimum() {
+        Some(minimum) => profile.maximum() == Some(minimum),
+        None => profile.valid() > 0 && profile.rest() == 0 && profile.categories().count() == 1,
+    }
+}
+
+/// The value of a profile that has a single one, in words.
+fn single_value(profile: &FeatureProfile) -> String {
+    let number = profile.minimum().map(|n| rounded(Some(n)));
+    let category = || {
+        let (name, _) = profile.categories().next()?;
+        Some(format!("\"{}\"", shortened(name)))
     };
-    Some(Finding {
-        value: Some(value),
-        threshold: Some(threshold),
-        status,
-        ..Finding::new(kind, feature, format!("{part} of {whole}: {}", detail()))
-    })
+    number.or_else(category).unwrap_or_default()
 }
 
 fn out_of_range(expected: &FeatureExpectation, current: &FeatureProfile) -> String {
@@ -337,342 +494,6 @@ fn unseen(expected: &FeatureExpectation, current: &FeatureProfile) -> String {
     )
 }
 
-/// A conversion of numbers into another unit.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct UnitChange {
-    factor: f64,
-    offset: f64,
-    name: &'static str,
-}
-
-impl std::fmt::Display for UnitChange {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name)
-    }
-}
-
-const CONVERSIONS: &[UnitChange] = &[
-    conversion(1.8, 32.0, "x × 1.8 + 32, as from Celsius to Fahrenheit"),
-    conversion(
-        1.0 / 1.8,
-        -32.0 / 1.8,
-        "(x − 32) ÷ 1.8, as from Fahrenheit to Celsius",
-    ),
-    conversion(1.0, 273.15, "x + 273.15, as from Celsius to kelvin"),
-    conversion(1.0, -273.15, "x − 273.15, as from kelvin to Celsius"),
-    conversion(100.0, 0.0, "× 100"),
-    conversion(0.01, 0.0, "÷ 100"),
-    conversion(1_000.0, 0.0, "× 1000"),
-    conversion(0.001, 0.0, "÷ 1000"),
-    conversion(1_000_000.0, 0.0, "× 1000000"),
-    conversion(0.000_001, 0.0, "÷ 1000000"),
-    conversion(60.0, 0.0, "× 60"),
-    conversion(1.0 / 60.0, 0.0, "÷ 60"),
-    conversion(3_600.0, 0.0, "× 3600"),
-    conversion(1.0 / 3_600.0, 0.0, "÷ 3600"),
-    conversion(1.609_344, 0.0, "× 1.609, as from miles to kilometres"),
-    conversion(1.0 / 1.609_344, 0.0, "÷ 1.609, as from kilometres to miles"),
-    conversion(-1.0, 0.0, "× −1"),
-];
-
-const fn conversion(factor: f64, offset: f64, name: &'static str) -> UnitChange {
-    UnitChange {
-        factor,
-        offset,
-        name,
-    }
-}
-
-/// How far mean and spread may be from those of the conversion, and how far they must be from the unconverted
-/// ones, in standard deviations and logarithms of their ratio. The seasons alone can halve a mean: what moves less
-/// than three deviations is left to the measures of drift.
-const FITS: f64 = 0.3;
-const DOES_NOT_FIT: f64 = 3.0;
-
-/// The conversion of unit that explains why the numbers are not what they were: mean and standard deviation are
-/// those of the reference converted, and far from those of the reference itself. `None` when no conversion on
-/// the list fits, for categories, and for features without spread.
-#[must_use]
-pub fn unit_change(reference: &FeatureProfile, current: &FeatureProfile) -> Option<UnitChange> {
-    let (mean, deviation) = (reference.mean()?, reference.standard_deviation()?);
-    let (mean_now, deviation_now) = (current.mean()?, current.standard_deviation()?);
-    if deviation <= 0.0 || deviation_now <= 0.0 {
-        return None;
-    }
-    let misfit = |factor: f64, offset: f64| {
-        let spread = factor.abs() * deviation;
-        (deviation_now / spread).ln().abs() + (mean_now - (factor * mean + offset)).abs() / spread
-    };
-    if misfit(1.0, 0.0) < DOES_NOT_FIT {
-        return None;
-    }
-    let fitting = CONVERSIONS.iter().map(|c| (misfit(c.factor, c.offset), *c));
-    fitting
-        .filter(|(misfit, _)| *misfit < FITS)
-        .min_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, conversion)| conversion)
-}
-
-/// The share of the reference's numbers that must lie between the steps of the current ones, for these to be
-/// rounded and not just rarer.
-const FINER: f64 = 0.2;
-/// How many values the step of a feature's numbers is judged by.
-const STEP_SAMPLE: usize = 4_096;
-/// How many values of a batch are looked at for it.
-const LOOKED_AT: usize = 512;
-
-/// What shows only in the rows themselves, in their order.
-#[derive(Debug, Clone)]
-pub struct Habits {
-    pub evidence: Evidence,
-    /// Numbers without a fraction.
-    pub whole_numbers: u64,
-    pub empty_texts: u64,
-    /// Texts that are numbers, and the first of them.
-    pub numeric_texts: u64,
-    pub numeric_text: Option<String>,
-    /// The most rows in a row with one value, and the number of such runs.
-    longest_run: u64,
-    runs: u64,
-    run: u64,
-    last: Option<u64>,
-    sample: ThinnedSample,
-}
-
-impl Default for Habits {
-    fn default() -> Self {
-        Self {
-            evidence: Evidence::default(),
-            whole_numbers: 0,
-            empty_texts: 0,
-            numeric_texts: 0,
-            numeric_text: None,
-            longest_run: 0,
-            runs: 0,
-            run: 0,
-            last: None,
-            sample: ThinnedSample::new(STEP_SAMPLE),
-        }
-    }
-}
-
-impl Habits {
-    /// Takes the next numbers into account; the infinite and NaN are passed over.
-    pub fn observe_numbers(&mut self, numbers: &[f64]) {
-        self.whole_numbers += numbers.iter().filter(|n| is_whole(**n)).count() as u64;
-        if numbers.len() <= LOOKED_AT {
-            self.sample.observe(numbers);
-        } else {
-            let step = numbers.len().div_ceil(LOOKED_AT);
-            let some: Vec<f64> = numbers.iter().copied().step_by(step).collect();
-            self.sample.observe(&some);
-        }
-    }
-
-    /// Takes so many rows with a text into account.
-    pub fn observe_text(&mut self, text: &str, rows: u64) {
-        self.evidence.observe_text(text);
-        if text.is_empty() {
-            self.empty_texts += rows;
-        } else if text.trim().parse::<f64>().is_ok_and(f64::is_finite) {
-            self.numeric_texts += rows;
-            self.numeric_text.get_or_insert_with(|| text.to_owned());
-        }
-    }
-
-    /// Takes the values of the next rows into account, each as a key that equal values share.
-    pub fn observe_order(&mut self, keys: impl IntoIterator<Item = u64>) {
-        let (mut last, mut run) = (self.last, self.run);
-        for key in keys {
-            if last == Some(key) {
-                run += 1;
-                continue;
-            }
-            self.longest_run = self.longest_run.max(run);
-            self.runs += 1;
-            (last, run) = (Some(key), 1);
-        }
-        self.longest_run = self.longest_run.max(run);
-        (self.last, self.run) = (last, run);
-    }
-
-    fn rows_with_values(&self) -> u64 {
-        self.evidence.rows - self.evidence.absent - self.evidence.nulls
-    }
-
-    /// The coarsest power of ten that all but a few of the numbers are multiples of; `None` for numbers finer
-    /// than a millionth, and with too few to say.
-    fn step(&self) -> Option<i32> {
-        const FEWEST: usize = 30;
-        let telling: Vec<f64> = self
-            .sample
-            .values()
-            .iter()
-            .copied()
-            .filter(|n| *n != 0.0)
-            .collect();
-        if telling.len() < FEWEST {
-            return None;
-        }
-        (-6..=3)
-            .rev()
-            .find(|exponent| share_between(&telling, *exponent) <= 0.005)
-    }
-}
-
-/// The share of numbers that are no multiples of a power of ten.
-fn share_between(numbers: &[f64], exponent: i32) -> f64 {
-    let step = 10_f64.powi(exponent);
-    let between = numbers.iter().filter(|n| !is_multiple(**n, step)).count();
-    between as f64 / numbers.len().max(1) as f64
-}
-
-/// Quicker than asking for the fraction; numbers beyond 64 bits, which have none, are few.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a whole number comes back as it was"
-)]
-fn is_whole(number: f64) -> bool {
-    (number as i64) as f64 == number
-}
-
-fn is_multiple(number: f64, step: f64) -> bool {
-    let times = number / step;
-    (times - times.round()).abs() <= 1e-6_f64.max(times.abs() * 1e-12)
-}
-
-/// What the rows as a whole say about a feature that both sides have.
-#[must_use]
-pub fn of_column(
-    expected: &FeatureExpectation,
-    (reference, before): (&FeatureProfile, &Habits),
-    (current, now): (&FeatureProfile, &Habits),
-    tolerance: Tolerance,
-) -> Vec<Finding> {
-    let mut found = Vec::new();
-    if now.rows_with_values() < tolerance.min_rows {
-        return found;
-    }
-    let feature = &expected.feature;
-    if let Some(detail) = type_change(expected.feature_type, before, now) {
-        found.push(Finding::new(FindingKind::TypeChange, feature, detail));
-        return found;
-    }
-    if is_constant(current) && !is_constant(reference) && reference.valid() > 0 {
-        let value = current
-            .minimum()
-            .map(|n| rounded(Some(n)))
-            .or_else(|| {
-                current
-                    .categories()
-                    .next()
-                    .map(|(name, _)| format!("\"{}\"", shortened(name)))
-            })
-            .unwrap_or_default();
-        let detail = format!(
-            "all {} values are {value}; the reference varies",
-            current.valid()
-        );
-        found.push(Finding::new(FindingKind::Constant, feature, detail));
-    } else if let Some(detail) = frozen(before, now) {
-        found.push(Finding::new(FindingKind::Frozen, feature, detail));
-    }
-    if expected.feature_type == FeatureType::Number
-        && let (was, Some(is)) = (before.step(), now.step())
-        && was.is_none_or(|was| is > was)
-        && share_between(before.sample.values(), is) >= FINER
-        && !is_constant(current)
-    {
-        let was = was.map_or("finer than a millionth".to_owned(), step_name);
-        let detail = format!(
-            "numbers come in steps of {}; in the reference {was}",
-            step_name(is)
-        );
-        found.push(Finding::new(FindingKind::Granularity, feature, detail));
-    }
-    found
-}
-
-fn step_name(exponent: i32) -> String {
-    let digits = usize::try_from(-exponent).unwrap_or(0);
-    format!("{:.digits$}", 10_f64.powi(exponent))
-}
-
-/// Another type altogether, or fractions where there were only integers.
-fn type_change(expected: FeatureType, before: &Habits, now: &Habits) -> Option<String> {
-    use FeatureType::{Boolean, Category, Integer, Number, Text, Timestamp};
-    let seen = now.evidence.feature_type()?;
-    let texts = now.evidence.texts.max(1);
-    match (expected, seen) {
-        (Number, Integer) | (Category, Text | Integer | Boolean) | (Text, Category | Integer) => {
-            return None;
-        }
-        (expected, seen) if expected == seen => return None,
-        // A format without types, or another library, writes whole numbers as 5.0.
-        (Integer, Number) if now.whole_numbers >= now.rows_with_values() => {
-            return None;
-        }
-        (Timestamp, Category | Text) if before.evidence.timestamps == 0 => return None,
-        _ => {}
-    }
-    let mut detail = format!(
-        "{} where the reference has {}",
-        seen.as_str(),
-        expected.as_str()
-    );
-    if expected.is_numeric()
-        && now.numeric_texts * 2 > texts
-        && let Some(example) = &now.numeric_text
-    {
-        detail += &format!(
-            ": numbers written as text, such as \"{}\" ({} of the texts)",
-            shortened(example),
-            percent(now.numeric_texts as f64 / texts as f64)
-        );
-    } else if seen.is_numeric() && before.numeric_texts * 2 > before.evidence.texts.max(1) {
-        detail += ": there they are numbers written as text";
-    }
-    Some(detail)
-}
-
-fn is_constant(profile: &FeatureProfile) -> bool {
-    match profile.minimum() {
-        Some(minimum) => profile.maximum() == Some(minimum),
-        None => profile.valid() > 0 && profile.rest() == 0 && profile.categories().count() == 1,
-    }
-}
-
-/// One value in a row for a fifth of the rows, while the other runs are short and the reference's are, too. In
-/// data sorted by the feature all runs are long.
-fn frozen(before: &Habits, now: &Habits) -> Option<String> {
-    let (rows, rows_before) = (now.rows_with_values(), before.rows_with_values());
-    let others = now.runs.checked_sub(1).filter(|others| *others > 0)?;
-    let usual = (rows.saturating_sub(now.longest_run)) / others;
-    let share_now = share(now.longest_run, rows)?;
-    let share_before = share(before.longest_run, rows_before).unwrap_or(0.0);
-    (share_now >= 0.2 && now.longest_run > 20 * usual.max(1) && share_before * 4.0 < share_now).then(
-        || {
-            format!(
-                "the same value in {} rows in a row, {} of all; elsewhere it changes every {} rows or so",
-                now.longest_run,
-                percent(share_now),
-                usual.max(1)
-            )
-        },
-    )
-}
-
-/// Why a new feature could be a missing one under another name.
-#[must_use]
-pub fn names_match(missing: &str, unexpected: &str) -> bool {
-    let plain = |name: &str| -> String {
-        let letters = name.chars().filter(|c| c.is_alphanumeric());
-        letters.flat_map(char::to_lowercase).collect()
-    };
-    let (a, b) = (plain(missing), plain(unexpected));
-    !a.is_empty() && a == b
-}
-
 /// That more rows than in the reference equal another one in every column.
 #[must_use]
 pub fn duplicate_rows(
@@ -696,6 +517,9 @@ pub fn duplicate_rows(
     )
 }
 
+/// Beyond this share, rows are in no order at all.
+const UNORDERED: f64 = 0.4;
+
 /// That more rows than in the reference are earlier than the row before them. Data in no order at all, such as
 /// a shuffled training set, say nothing: half of their rows are.
 #[must_use]
@@ -705,7 +529,6 @@ pub fn out_of_order(
     (late, rows): (u64, u64),
     tolerance: Tolerance,
 ) -> Option<Finding> {
-    const UNORDERED: f64 = 0.4;
     let before = before
         .and_then(|(late, rows)| share(late, rows))
         .unwrap_or(0.0);
@@ -723,6 +546,21 @@ pub fn out_of_order(
                 percent(before)
             )
         },
+    )
+}
+
+/// How rows stand that came one after the other, of which so many were earlier than the one before: a few are
+/// usual among senders side by side.
+#[must_use]
+pub fn judge_order((late, rows): (u64, u64), tolerance: Tolerance) -> Judgement {
+    let unordered = share(late, rows).is_some_and(|share| share > UNORDERED);
+    let threshold = if unordered { 1.0 } else { tolerance.share };
+    Judgement::share(
+        FindingKind::OutOfOrder,
+        (late, rows),
+        threshold,
+        tolerance.min_rows,
+        || "rows earlier than the one received before them".to_owned(),
     )
 }
 

@@ -10,7 +10,7 @@ use chrono::DateTime;
 use super::columns::{Column, Kind, Value};
 use super::schema::{FeatureExpectation, FeatureType};
 use crate::stats::grid::Grid;
-use crate::stats::profile::{FeatureProfile, ProfileError, ProfileKind};
+use crate::stats::profile::{FeatureProfile, Mismatches, ProfileError, ProfileKind};
 
 /// What one feature's values are counted against. Without an expectation any type will do.
 #[derive(Debug, Clone, Default)]
@@ -130,9 +130,10 @@ impl FeatureYardstick {
                 numbers.push(f64::from_bits(bits[row]));
                 continue;
             }
-            match read(&column.get(row), expected, true) {
+            let value = column.get(row);
+            match read(&value, expected, true) {
                 Reading::Number(number) => numbers.push(number),
-                other => self.note(profile, &other)?,
+                other => self.note(profile, &value, &other)?,
             }
         }
         self.count_numbers(profile, &numbers)
@@ -159,7 +160,10 @@ impl FeatureYardstick {
                 .and_then(|place| tallies.get_mut(place));
             match tally {
                 Some(tally) => *tally += 1,
-                None => self.note(profile, &read(&column.get(row), expected, false))?,
+                None => {
+                    let value = column.get(row);
+                    self.note(profile, &value, &read(&value, expected, false))?;
+                }
             }
         }
         for (text, rows) in column.texts().iter().zip(tallies) {
@@ -168,13 +172,21 @@ impl FeatureYardstick {
         Ok(())
     }
 
-    fn note(&self, profile: &mut FeatureProfile, reading: &Reading) -> Result<(), ProfileError> {
+    fn note(
+        &self,
+        profile: &mut FeatureProfile,
+        value: &Value<'_>,
+        reading: &Reading,
+    ) -> Result<(), ProfileError> {
         match reading {
             Reading::Absent if self.expectation.is_none() => {}
             Reading::Absent => profile.observe_absent(1),
             Reading::Null => profile.observe_null(1),
             Reading::Category(category) => self.count_category(profile, category, 1)?,
-            Reading::Mismatch | Reading::Number(_) => profile.observe_mismatch(1),
+            Reading::Mismatch | Reading::Number(_) => {
+                profile.observe_mismatch(1);
+                profile.note_mismatches(mismatch(value));
+            }
         }
         Ok(())
     }
@@ -184,6 +196,28 @@ impl FeatureYardstick {
             .as_ref()
             .is_some_and(|known| !known.contains(category))
     }
+}
+
+/// What a value of a wrong type is.
+fn mismatch(value: &Value<'_>) -> Mismatches {
+    let mut noted = Mismatches::default();
+    match value {
+        Value::Absent | Value::Null => {}
+        Value::Boolean(_) => noted.booleans = 1,
+        Value::Number(_) | Value::Integer(_) => noted.numbers = 1,
+        Value::Timestamp(_) => noted.timestamps = 1,
+        Value::Text(text) => {
+            noted.texts = 1;
+            noted.numeric_texts = u64::from(is_numeric_text(text));
+        }
+    }
+    noted
+}
+
+/// Whether a text is a finite number in disguise.
+#[must_use]
+pub fn is_numeric_text(text: &str) -> bool {
+    text.trim().parse::<f64>().is_ok_and(f64::is_finite)
 }
 
 /// What one value counts as.

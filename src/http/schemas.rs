@@ -224,6 +224,9 @@ pub struct FeatureToExpect {
     pub categories: Limit<Vec<String>>,
     #[serde(default)]
     pub max_null_share: Option<f64>,
+    /// The environments in which a row has to have the feature; those in force when absent.
+    #[serde(default)]
+    pub environments: Option<Vec<String>>,
 }
 
 /// A limit that is there: null lifts it. One that is absent never comes here.
@@ -241,6 +244,7 @@ impl From<FeatureToExpect> for FeatureOverride {
             maximum: expected.max,
             categories: expected.categories,
             max_null_share: expected.max_null_share,
+            environments: expected.environments,
         }
     }
 }

@@ -208,7 +208,8 @@ async fn open(
             .as_ref()
             .map_or_else(String::new, |r| r.first_step.clone()),
     };
-    let condition = condition_text(model, rule, value, threshold);
+    let found = told_finding(rule, &reading.evidence);
+    let condition = found.unwrap_or_else(|| condition_text(model, rule, value, threshold));
     let alert = Alert {
         alert_id: AlertId::new(now),
         project_id: model.project_id,
@@ -328,6 +329,26 @@ pub fn measure_of(rule: &Rule) -> Option<Measure> {
     }
 }
 
+/// The worst finding in its own words, where these say more than a number does: which name, which unit.
+fn told_finding(rule: &Rule, evidence: &[serde_json::Value]) -> Option<String> {
+    let worst = evidence.first()?;
+    let text = |key| worst.get(key).and_then(serde_json::Value::as_str);
+    let (measure, feature, detail) = (text("measure")?, text("feature")?, text("detail")?);
+    let single = match &rule.condition {
+        Condition::Measured(condition) => condition.at_least == 1,
+        Condition::Silence { .. } => false,
+    };
+    let telling = measure.parse().is_ok_and(Measure::is_told_where_found);
+    (single && telling).then(|| {
+        let others = match evidence.len() - 1 {
+            0 => String::new(),
+            1 => "; and one more finding".to_owned(),
+            more => format!("; and {more} more findings"),
+        };
+        format!("{feature} {}: {detail}{others}", measure.replace('_', " "))
+    })
+}
+
 fn condition_text(model: &Model, rule: &Rule, value: f64, threshold: f64) -> String {
     match &rule.condition {
         Condition::Silence { .. } => {
@@ -364,6 +385,14 @@ fn condition_text(model: &Model, rule: &Rule, value: f64, threshold: f64) -> Str
                         "{} {value:.2}{unit}, limit {threshold:.2}, {windows}",
                         measure.as_str()
                     )
+                }
+                [measure] if measure.is_sign() => {
+                    let found = if value > threshold {
+                        "found"
+                    } else {
+                        "not found"
+                    };
+                    format!("{} {found} {windows}", measure.as_str())
                 }
                 [measure] => format!(
                     "{} {value:.3}, limit {threshold:.3}, {windows}",
@@ -531,10 +560,11 @@ fn judge(
         .iter()
         .filter(|v| condition.measures.iter().any(|m| m.as_str() == v.measure))
         .filter(|v| {
-            condition
-                .feature
-                .as_ref()
-                .is_none_or(|feature| *feature == v.feature)
+            // That no feature has it is true of this one as well.
+            let found = |m: Measure| m.is_told_where_found();
+            let of_none = v.feature.is_empty() && v.measure.parse().is_ok_and(found);
+            let named = condition.feature.as_ref();
+            named.is_none_or(|feature| *feature == v.feature || of_none)
         })
         .filter(|v| v.current_rows >= condition.min_rows && v.status != Status::Insufficient)
         .filter_map(|v| Some((*v, v.value?, limit(condition.threshold, v)?)))
@@ -615,6 +645,8 @@ fn witness(measured: &StoredMeasurement, value: f64, limit: f64) -> serde_json::
         "value": value,
         "limit": limit,
         "rows": measured.current_rows,
+        "detail": measured.recipe.get("detail"),
+        "against": measured.recipe.pointer("/reference/text"),
         "window_start": measured.window.start,
         "window_end": measured.window.end,
     })
@@ -638,7 +670,7 @@ pub async fn schema_skew_is_open(
 
 fn is_about_schema(rule: &Rule) -> bool {
     match &rule.condition {
-        Condition::Measured(condition) => condition.measures.iter().any(|m| m.is_schema()),
+        Condition::Measured(condition) => condition.measures.iter().any(|m| m.breaks_schema()),
         Condition::Silence { .. } => false,
     }
 }

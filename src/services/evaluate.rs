@@ -6,28 +6,40 @@
 //! be done, so a crash loses nothing and a lost nudge only costs time.
 
 mod drift;
+mod history;
 mod quality_monitor;
+mod quality_reference;
+mod renames;
+mod scene;
 mod schema_skew;
+mod subject;
 mod traffic;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use tokio::task::JoinSet;
 
-use super::profiling::{LATENCY, Yardstick};
-use super::{Bounds, Error, Services, alerting, configuration, recount, schema_watch};
+use super::{Bounds, Error, Services, alerting, configuration, schema_watch};
 use crate::domain::definitions::{MonitorDef, MonitorKind};
-use crate::domain::ids::{BaselineId, ModelId, VersionId};
-use crate::domain::measurement::{Measure, Measurement, Recipe, Segment, Status};
+use crate::domain::ids::{ModelId, VersionId};
+use crate::domain::measurement::Measurement;
 use crate::domain::model::Role;
 use crate::domain::window::{Grain, Window};
-use crate::stats::profile::FeatureProfile;
-use crate::storage::baselines::{self, Baseline, BaselineQuality};
 use crate::storage::models::{self, Deployment, Model};
-use crate::storage::profiles::ProfileKey;
-use crate::storage::windows::{self, MeasuredWindow, Pending, WindowTotals};
-use crate::storage::{measurements, partitions, profiles};
+use crate::storage::windows::{self, BaseWindow, MeasuredWindow};
+use crate::storage::{measurements, partitions};
+use history::History;
+use scene::Scene;
+use subject::Subject;
+
+/// How many models are measured side by side at most. Each takes a connection, and half of those there are stay
+/// free for others.
+const SIDE_BY_SIDE: u32 = 4;
+/// How many windows of monitors one transaction measures at most. It holds the model's lock, so that settling waits
+/// for it.
+const WINDOWS_AT_ONCE: usize = 8;
 
 /// Measures every window that is over and has changed since it was measured. Returns the models of which
 /// something was measured.
@@ -36,16 +48,35 @@ use crate::storage::{measurements, partitions, profiles};
 /// When the database fails.
 pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<Vec<ModelId>, Error> {
     let mut conn = services.pool.acquire().await?;
-    let pending = windows::models_pending(&mut conn, now).await?;
+    let mut waiting = windows::models_pending(&mut conn, now).await?.into_iter();
     drop(conn);
+    let connections = services.pool.options().get_max_connections();
+    let most = (connections / 2).clamp(1, SIDE_BY_SIDE) as usize;
+    let mut working = JoinSet::new();
     let mut measured = Vec::new();
-    for model_id in pending {
-        if evaluate_model(services, model_id, now).await? > 0 {
+    loop {
+        let free = most - working.len();
+        for model_id in waiting.by_ref().take(free) {
+            let services = services.clone();
+            working.spawn(async move {
+                let windows = evaluate_model(&services, model_id, now).await?;
+                Ok::<_, Error>((model_id, windows))
+            });
+        }
+        let Some(done) = working.join_next().await else {
+            break;
+        };
+        let (model_id, windows) = done.map_err(Error::internal)??;
+        if windows > 0 {
             measured.push(model_id);
         }
     }
     Ok(measured)
 }
+
+/// A window of a monitor that is to be looked at: version, window, place of the monitor. In this order, so that
+/// the monitors of one window come one after the other and read its profiles once.
+type Due = (VersionId, Window, usize);
 
 async fn evaluate_model(
     services: &Services,
@@ -59,7 +90,8 @@ async fn evaluate_model(
     let monitors = configuration::monitors(&mut conn, &model).await?;
     let deployments = models::deployments(&mut conn, model_id).await?;
     let pending = windows::pending(&mut conn, model_id).await?;
-    let due = due_windows(&monitors, &deployments, &pending, now);
+    let mut due = due_windows(&monitors, &deployments, &pending, now);
+    due.extend(windows_referring(&mut conn, model_id, &monitors, &pending).await?);
     let starts: Vec<DateTime<Utc>> = due.iter().map(|(_, window, _)| window.start).collect();
     partitions::ensure(&mut conn, Grain::Month, &starts).await?;
     drop(conn);
@@ -67,16 +99,18 @@ async fn evaluate_model(
 
     let mut measured = 0;
     let mut schema_measured = BTreeSet::new();
-    for (version_id, window, monitor) in due {
+    let due: Vec<Due> = due.into_iter().collect();
+    for due in due.chunks(WINDOWS_AT_ONCE) {
         let mut tx = services.pool.begin().await?;
         models::lock(&mut tx, model_id).await?;
-        let of = (&monitors[monitor], window);
-        if measure_window(&mut tx, &model, version_id, of, services.bounds, now).await? {
-            measured += 1;
-            if monitors[monitor].kind == MonitorKind::Schema {
-                schema_measured.insert((version_id, monitor));
-            }
-        }
+        let of = (&model, monitors.as_slice(), deployments.as_slice());
+        let windows = measure_windows(&mut tx, of, due, services.bounds, now).await?;
+        measured += windows.len();
+        schema_measured.extend(
+            (windows.into_iter()).filter_map(|(version_id, _, monitor)| {
+                (monitors[monitor].kind == MonitorKind::Schema).then_some((version_id, monitor))
+            }),
+        );
         crate::faults::crash_point("evaluate.before_commit");
         tx.commit().await?;
         crate::faults::crash_point("evaluate.after_commit");
@@ -88,14 +122,13 @@ async fn evaluate_model(
     }
     let mut conn = services.pool.acquire().await?;
     crate::faults::crash_point("evaluate.before_clear");
-    for base in pending {
-        let all_over = monitors
+    let over = pending.into_iter().filter(|base| {
+        let mut ends = monitors
             .iter()
-            .all(|monitor| monitor.grain.window_at(base.window_start).end <= now);
-        if all_over {
-            windows::clear_pending(&mut conn, base).await?;
-        }
-    }
+            .map(|monitor| monitor.grain.window_at(base.window_start).end);
+        ends.all(|end| end <= now)
+    });
+    windows::clear_pending(&mut conn, &over.collect::<Vec<_>>()).await?;
     Ok(measured)
 }
 
@@ -103,9 +136,9 @@ async fn evaluate_model(
 fn due_windows(
     monitors: &[MonitorDef],
     deployments: &[Deployment],
-    pending: &[Pending],
+    pending: &[BaseWindow],
     now: DateTime<Utc>,
-) -> BTreeSet<(VersionId, Window, usize)> {
+) -> BTreeSet<Due> {
     let mut due = BTreeSet::new();
     for base in pending {
         for (index, monitor) in monitors.iter().enumerate() {
@@ -125,6 +158,34 @@ fn is_champion(version_id: VersionId, deployments: &[Deployment]) -> bool {
         .any(|d| d.version_id == version_id && d.role == Role::Champion && d.ended_at.is_none())
 }
 
+/// Windows that have been measured against a part of the past in which something has changed since.
+async fn windows_referring(
+    conn: &mut PgConnection,
+    model_id: ModelId,
+    monitors: &[MonitorDef],
+    pending: &[BaseWindow],
+) -> Result<Vec<Due>, Error> {
+    let mut referring = Vec::new();
+    let changed: BTreeSet<DateTime<Utc>> = pending.iter().map(|base| base.window_start).collect();
+    let Some(oldest) = changed.first() else {
+        return Ok(referring);
+    };
+    for (index, monitor) in monitors.iter().enumerate() {
+        let Some(past) = monitor.against else {
+            continue;
+        };
+        let measured = windows::measured_after(conn, model_id, &monitor.name, *oldest).await?;
+        for (version_id, start) in measured {
+            let window = monitor.grain.window_at(start);
+            let mut parts = past.parts(window).into_iter();
+            if parts.any(|part| changed.range(part.from..part.to).next().is_some()) {
+                referring.push((version_id, window, index));
+            }
+        }
+    }
+    Ok(referring)
+}
+
 /// Quality and traffic are measured of every version. Inputs are measured of those that answer users: a shadow
 /// sees the same rows and would only say everything twice.
 fn is_monitored(
@@ -137,218 +198,96 @@ fn is_monitored(
         MonitorKind::Quality | MonitorKind::Traffic => true,
         MonitorKind::Schema | MonitorKind::Drift => deployments.iter().any(|d| {
             d.version_id == version_id
-                && matches!(d.role, Role::Champion | Role::Canary)
+                && answers_users(d.role)
                 && d.ended_at.is_none_or(|ended| ended > window.start)
         }),
     }
 }
 
-/// What a monitor measures of one window: everything that the measures are computed from.
-struct Subject<'a> {
-    model: &'a Model,
-    monitor: &'a MonitorDef,
-    version_id: VersionId,
-    window: Window,
-    totals: WindowTotals,
-    yardstick: Yardstick,
-    baseline: Option<Baseline>,
-    bounds: Bounds,
-    now: DateTime<Utc>,
+fn answers_users(role: Role) -> bool {
+    matches!(role, Role::Champion | Role::Canary)
 }
 
-impl Subject<'_> {
-    fn baseline_id(&self) -> Option<BaselineId> {
-        self.baseline.as_ref().map(|baseline| baseline.baseline_id)
-    }
-
-    /// A measurement with nothing but its place; the caller fills in the rest.
-    fn blank(&self, segment: &Segment, feature: &str, measure: Measure) -> Measurement {
-        Measurement {
-            version_id: self.version_id,
-            monitor: self.monitor.name.clone(),
-            window: self.window,
-            segment: segment.clone(),
-            feature: feature.to_owned(),
-            measure,
-            value: None,
-            interval: None,
-            p_value: None,
-            reference: None,
-            status: Status::Insufficient,
-            current_rows: 0,
-            reference_rows: 0,
-            baseline_id: None,
-            recipe: Recipe::default(),
-            measured_at: self.now,
-        }
-    }
-
-    /// The window's profiles, base windows merged, by segment and feature. A base window with a damaged profile is
-    /// counted again; what cannot be, because its rows are gone, is unknown.
-    async fn profiles(&self, conn: &mut PgConnection) -> Result<Current, Error> {
-        let current = self.stored_profiles(conn).await?;
-        let mut mended = false;
-        for start in &current.damaged {
-            let window = (self.version_id, *start);
-            mended |= recount::rebuild(
-                conn,
-                self.model,
-                window,
-                0,
-                self.bounds,
-                ("evaluate", self.now),
-            )
-            .await?;
-        }
-        if mended {
-            self.stored_profiles(conn).await
-        } else {
-            Ok(current)
-        }
-    }
-
-    async fn stored_profiles(&self, conn: &mut PgConnection) -> Result<Current, Error> {
-        let (from, to) = (self.window.start, self.window.end);
-        let mut current = Current::default();
-        for stored in
-            profiles::between(conn, self.version_id, from, to, self.yardstick.grid_id).await?
-        {
-            let ProfileKey {
-                segment, feature, ..
-            } = stored.key;
-            let profile = match FeatureProfile::decode(&stored.profile) {
-                Ok(profile) => profile,
-                Err(error) => {
-                    tracing::error!(?segment, feature, %error, "a stored profile is damaged");
-                    current.damaged.insert(stored.key.window_start);
-                    current.unknown.insert((segment, feature));
-                    continue;
-                }
-            };
-            let features = current.profiles.entry(segment).or_default();
-            match features.entry(feature) {
-                // Only of the latency quantiles are told.
-                std::collections::btree_map::Entry::Vacant(entry) if entry.key() == LATENCY => {
-                    entry.insert(profile);
-                }
-                std::collections::btree_map::Entry::Vacant(entry) => {
-                    entry.insert(profile.without_quantiles());
-                }
-                std::collections::btree_map::Entry::Occupied(mut entry) => {
-                    if let Err(error) = entry.get_mut().merge(&profile) {
-                        tracing::warn!(feature = entry.key(), %error, "profiles of a window do not fit together");
-                    }
-                }
-            }
-        }
-        for (segment, feature) in &current.unknown {
-            if let Some(features) = current.profiles.get_mut(segment) {
-                features.remove(feature);
-            }
-        }
-        Ok(current)
-    }
-
-    /// What is said about a profile that is damaged and could not be counted again.
-    fn unknown(&self, segment: &Segment, feature: &str, measure: Measure) -> Measurement {
-        Measurement {
-            status: Status::Error,
-            baseline_id: self.baseline_id(),
-            recipe: Recipe {
-                method: "from the profiles of the window".to_owned(),
-                cause: Some("a stored profile is damaged, and its rows are gone".to_owned()),
-                ..Recipe::default()
-            },
-            ..self.blank(segment, feature, measure)
-        }
-    }
-}
-
-/// What is known of a window.
-#[derive(Default)]
-struct Current {
-    profiles: Profiles,
-    /// Segments and features of which a part is damaged; they are not in `profiles`, which would pass for all.
-    unknown: BTreeSet<(Segment, String)>,
-    /// Base windows with a damaged profile.
-    damaged: BTreeSet<DateTime<Utc>>,
-}
-
-impl Current {
-    /// Whether the window has rows of the segment.
-    fn knows(&self, segment: &Segment) -> bool {
-        self.profiles.contains_key(segment) || self.unknown.iter().any(|(of, _)| of == segment)
-    }
-
-    fn is_unknown(&self, segment: &Segment, feature: &str) -> bool {
-        self.unknown
-            .contains(&(segment.clone(), feature.to_owned()))
-    }
-}
-
-type Profiles = BTreeMap<Segment, BTreeMap<String, FeatureProfile>>;
-
-async fn measure_window(
+/// Measures what has changed of some windows; the caller holds the model's lock. Returns those that had.
+async fn measure_windows(
     conn: &mut PgConnection,
-    model: &Model,
-    version_id: VersionId,
-    (monitor, window): (&MonitorDef, Window),
+    (model, monitors, deployments): (&Model, &[MonitorDef], &[Deployment]),
+    due: &[Due],
     bounds: Bounds,
     now: DateTime<Utc>,
-) -> Result<bool, Error> {
-    let totals = windows::totals(conn, version_id, window.start, window.end).await?;
-    let measured =
-        windows::measured_revision(conn, version_id, &monitor.name, window.start).await?;
-    if measured == Some(totals.revision) {
-        return Ok(false);
+) -> Result<Vec<Due>, Error> {
+    let asked: Vec<(VersionId, &str, Window)> = due
+        .iter()
+        .map(|(version_id, window, index)| (*version_id, monitors[*index].name.as_str(), *window))
+        .collect();
+    let standings = windows::standings(conn, &asked).await?;
+    let mut scene = None;
+    let mut values = Vec::new();
+    let mut measured = Vec::new();
+    let mut again = Vec::new();
+    let mut changed = Vec::new();
+    for ((version_id, window, index), standing) in due.iter().zip(standings) {
+        let (version_id, window, monitor) = (*version_id, *window, &monitors[*index]);
+        let history = match monitor.against {
+            Some(past) => {
+                let of = (model, deployments, monitor.kind);
+                Some(History::find(conn, of, version_id, (past, window)).await?)
+            }
+            None => None,
+        };
+        let of_history = history.as_ref().map_or(0, |history| history.revision);
+        let revision = standing.totals.revision + of_history;
+        if standing.measured == Some(revision) {
+            continue;
+        }
+        let scene = match &mut scene {
+            Some(scene) => scene,
+            None => scene.insert(Scene::load(conn, model, deployments, bounds, now).await?),
+        };
+        let subject = Subject::of(scene, monitor, version_id, window, standing.totals, history);
+        values.extend(measure(conn, scene, &subject).await?);
+        crate::faults::crash_point("evaluate.computed");
+        if standing.measured.is_some() {
+            again.push((version_id, monitor.name.as_str(), window));
+        }
+        changed.push((version_id, window, *index));
+        measured.push(MeasuredWindow {
+            version_id,
+            monitor: &monitor.name,
+            window,
+            revision,
+        });
     }
-    let subject = Subject {
-        model,
-        monitor,
-        version_id,
-        window,
-        totals,
-        yardstick: Yardstick::load(conn, model.model_id).await?,
-        baseline: fitted_baseline(conn, model, monitor).await?,
-        bounds,
-        now,
-    };
-    let values = match monitor.kind {
-        MonitorKind::Schema => schema_skew::measure(&subject, &subject.profiles(conn).await?),
-        MonitorKind::Drift => drift::measure(conn, &subject).await?,
-        MonitorKind::Quality => quality_monitor::measure(conn, &subject).await?,
-        MonitorKind::Traffic => traffic::measure(&subject, &subject.profiles(conn).await?),
-    };
-    crate::faults::crash_point("evaluate.computed");
-    let place = (version_id, monitor.name.as_str(), window);
-    measurements::replace(conn, model.project_id, model.model_id, place, &values, now).await?;
-    if measured.is_some() {
+    for place in &again {
+        measurements::supersede(conn, *place, now).await?;
+    }
+    measurements::insert(conn, model.project_id, model.model_id, &values).await?;
+    for place in again {
         alerting::late::annotate_resolved(conn, model, place, now).await?;
     }
-    let measured = MeasuredWindow {
-        project_id: model.project_id,
-        model_id: model.model_id,
-        version_id,
-        monitor: &monitor.name,
-        window,
-        revision: totals.revision,
-    };
-    windows::mark_measured(conn, measured, now).await?;
-    Ok(true)
+    if !measured.is_empty() {
+        windows::mark_measured(conn, model.project_id, model.model_id, &measured, now).await?;
+    }
+    Ok(changed)
 }
 
-async fn fitted_baseline(
+async fn measure(
     conn: &mut PgConnection,
-    model: &Model,
-    monitor: &MonitorDef,
-) -> Result<Option<Baseline>, Error> {
-    let in_force = baselines::in_force(conn, model.model_id).await?;
-    let mut fitted = in_force
-        .into_iter()
-        .filter(|baseline| baseline.state == "fitted");
-    Ok(match &monitor.baseline {
-        Some(name) => fitted.find(|baseline| baseline.name == *name),
-        None => fitted.next(),
+    scene: &mut Scene<'_>,
+    subject: &Subject<'_>,
+) -> Result<Vec<Measurement>, Error> {
+    let (version_id, window) = (subject.version_id, subject.window);
+    Ok(match subject.monitor.kind {
+        MonitorKind::Schema => {
+            let current = scene.current(conn, version_id, window).await?;
+            let reference = scene.baseline(conn, subject.baseline_id()).await?;
+            schema_skew::measure(subject, &current, &reference)
+        }
+        MonitorKind::Drift => drift::measure(conn, scene, subject).await?,
+        MonitorKind::Quality => quality_monitor::measure(conn, subject).await?,
+        MonitorKind::Traffic => {
+            traffic::measure(subject, &*scene.current(conn, version_id, window).await?)
+        }
     })
 }
 
@@ -359,15 +298,4 @@ async fn fitted_baseline(
 )]
 fn share(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
-}
-
-fn quality_reference(
-    qualities: &[BaselineQuality],
-    segment: &Segment,
-    measure: Measure,
-) -> Option<(f64, u64)> {
-    qualities
-        .iter()
-        .find(|q| q.segment == *segment && q.measure == measure.as_str())
-        .map(|q| (q.value, u64::try_from(q.labels).unwrap_or(0)))
 }

@@ -115,9 +115,11 @@ pub async fn drifted_features(
             kind: CauseKind::DriftedFeature,
             title: v.feature.clone(),
             detail: format!(
-                "PSI {:.2} against the baseline, {:.2} expected by chance; week of {}",
+                "PSI {:.2} against {}, {:.2} expected by chance; {} of {}",
                 v.value.unwrap_or(0.0),
+                against(v),
                 noise_floor(v),
+                v.window.grain.as_str(),
                 v.window.start.format("%Y-%m-%d")
             ),
         })
@@ -133,6 +135,14 @@ pub async fn drifted_features(
              changed instead"
         ),
     }])
+}
+
+/// What a value was taken against, in words.
+fn against(value: &StoredMeasurement) -> &str {
+    let named = value.recipe.pointer("/reference/text");
+    named
+        .and_then(serde_json::Value::as_str)
+        .unwrap_or("the baseline")
 }
 
 fn noise_floor(value: &StoredMeasurement) -> f64 {
@@ -181,37 +191,53 @@ pub async fn worst_segments(
         .collect())
 }
 
-/// Schema findings of the newest measured window, the widest first.
+/// Schema findings of the newest measured window: those that break the schema, then the others, the widest first.
 pub async fn schema_findings(
     conn: &mut PgConnection,
     scene: Scene<'_>,
 ) -> Result<Vec<Cause>, Error> {
-    let measures = [
-        Measure::MissingFeature,
-        Measure::UnexpectedFeature,
-        Measure::WrongType,
-        Measure::NullShare,
-        Measure::OutOfRange,
-        Measure::UnseenCategory,
-    ];
-    let mut values = newest(conn, scene, &measures).await?;
+    let mut values = newest(conn, scene, &Measure::OF_SCHEMA).await?;
     values.retain(|v| v.segment.is_overall() && v.status == Status::Drift);
-    values.sort_by(|a, b| b.value.unwrap_or(0.0).total_cmp(&a.value.unwrap_or(0.0)));
+    let breaks = |v: &StoredMeasurement| v.measure.parse().is_ok_and(Measure::breaks_schema);
+    let width = |v: &StoredMeasurement| v.value.unwrap_or(0.0);
+    values.sort_by(|a, b| {
+        let broken_first = breaks(b).cmp(&breaks(a));
+        broken_first.then(width(b).total_cmp(&width(a)))
+    });
     Ok(values
         .iter()
         .take(NAMED)
         .map(|v| Cause {
             kind: CauseKind::Schema,
-            title: v.feature.clone(),
-            detail: format!(
-                "{}: {:.1} % of {} rows on {}",
-                v.measure.replace('_', " "),
-                100.0 * v.value.unwrap_or(0.0),
-                v.current_rows,
-                v.window.start.format("%Y-%m-%d")
-            ),
+            title: match v.feature.as_str() {
+                "" => "all rows".to_owned(),
+                feature => feature.to_owned(),
+            },
+            detail: schema_detail(v),
         })
         .collect())
+}
+
+/// A finding in words: what was seen where that is more than a share, else the share.
+fn schema_detail(found: &StoredMeasurement) -> String {
+    let (measure, day) = (
+        found.measure.replace('_', " "),
+        found.window.start.format("%Y-%m-%d"),
+    );
+    let detail = found
+        .recipe
+        .get("detail")
+        .and_then(|detail| detail.as_str());
+    match (detail, found.measure.parse::<Measure>()) {
+        (Some(detail), Ok(known)) if known.is_told_where_found() => {
+            format!("{measure}: {detail}; on {day}")
+        }
+        _ => format!(
+            "{measure}: {:.1} % of {} rows on {day}",
+            100.0 * found.value.unwrap_or(0.0),
+            found.current_rows
+        ),
+    }
 }
 
 /// Promotions, new versions, new schemas and applied configuration of the fortnight before the trouble began

@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 use super::Error;
 use crate::domain::batch::Output;
 use crate::domain::columns::{Column, TextColumn, Value};
-use crate::domain::ids::{GridId, ModelId, VersionId};
+use crate::domain::ids::{BaselineId, GridId, ModelId, VersionId};
 use crate::domain::measurement::Segment;
 use crate::domain::model::Task;
 use crate::domain::schema::FeatureExpectation;
@@ -32,6 +32,8 @@ pub const LATENCY: &str = "latency()";
 #[derive(Debug, Clone, Default)]
 pub struct Yardstick {
     pub grid_id: Option<GridId>,
+    /// The baseline that the grid was fitted on.
+    pub grid_of: Option<BaselineId>,
     features: HashMap<String, FeatureYardstick>,
 }
 
@@ -68,6 +70,7 @@ impl Yardstick {
         }
         Ok(Self {
             grid_id: grid.map(|g| g.grid_id),
+            grid_of: grid.map(|g| g.baseline_id),
             features,
         })
     }
@@ -419,6 +422,7 @@ mod tests {
             maximum: None,
             categories: None,
             max_null_share: 0.0,
+            environments: None,
         }
     }
 

@@ -485,6 +485,7 @@ type WindowAdditions = BTreeMap<(VersionId, DateTime<Utc>), WindowAddition>;
 fn window_additions(model: &Model, sorted: &Sorted, rows: &[usize]) -> WindowAdditions {
     let batch = sorted.pack.rows();
     let mut additions = WindowAdditions::new();
+    let mut before: Option<(VersionId, DateTime<Utc>)> = None;
     for &row in rows {
         let start = model.base_window.window_at(batch.predicted_at[row]).start;
         let version_id = sorted.versions[row].0;
@@ -493,7 +494,11 @@ fn window_additions(model: &Model, sorted: &Sorted, rows: &[usize]) -> WindowAdd
             .or_insert_with(|| empty_addition(version_id, start));
         addition.predictions += 1;
         addition.errors += u64::from(batch.errors.get(row).is_some());
-        addition.last_event_at = addition.last_event_at.max(batch.predicted_at[row]);
+        let at = batch.predicted_at[row];
+        let is_early = before.is_some_and(|(version, before)| version == version_id && at < before);
+        addition.out_of_order += u64::from(is_early);
+        before = Some((version_id, at));
+        addition.last_event_at = addition.last_event_at.max(at);
     }
     additions
 }
@@ -505,6 +510,7 @@ fn empty_addition(version_id: VersionId, window_start: DateTime<Utc>) -> WindowA
         predictions: 0,
         errors: 0,
         labels: 0,
+        out_of_order: 0,
         last_event_at: window_start,
     }
 }

@@ -37,7 +37,7 @@ pub async fn schema(conn: &mut PgConnection, model_id: ModelId) -> sqlx::Result<
         FeatureExpectation,
         r#"
         SELECT feature, feature_type AS "feature_type: FeatureType", required, minimum, maximum, categories,
-               max_null_share
+               max_null_share, environments
         FROM schema_features
         WHERE schema_id = $1
         ORDER BY feature
@@ -103,8 +103,8 @@ pub async fn add_schema(
         sqlx::query!(
             r#"
             INSERT INTO schema_features (schema_id, feature, feature_type, required, minimum, maximum,
-                                         categories, max_null_share)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+                                         categories, max_null_share, environments)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
             "#,
             schema_id.0,
             f.feature,
@@ -113,7 +113,8 @@ pub async fn add_schema(
             f.minimum,
             f.maximum,
             f.categories.as_deref(),
-            f.max_null_share
+            f.max_null_share,
+            f.environments.as_deref()
         )
         .execute(&mut *conn)
         .await?;

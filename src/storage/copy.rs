@@ -49,6 +49,23 @@ impl CopyRows {
         self.field(&value.to_be_bytes());
     }
 
+    /// A double; one that is none is null.
+    pub(super) fn double(&mut self, value: Option<f64>) {
+        match value {
+            Some(value) => self.field(&value.to_be_bytes()),
+            None => self.null(),
+        }
+    }
+
+    /// A text that is JSON, as `jsonb`.
+    pub(super) fn jsonb(&mut self, json: &str) {
+        // Its binary form is the text behind the number of its version.
+        let length = i32::try_from(json.len() + 1).expect("texts are bounded far below 2 GiB");
+        self.bytes.extend_from_slice(&length.to_be_bytes());
+        self.bytes.push(1);
+        self.bytes.extend_from_slice(json.as_bytes());
+    }
+
     pub(super) fn uuid(&mut self, value: Uuid) {
         self.field(value.as_bytes());
     }

@@ -2,23 +2,18 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use sqlx::types::Json;
-use uuid::Uuid;
 
+use super::copy::CopyRows;
 use crate::domain::ids::{MeasurementId, ModelId, ProjectId, VersionId};
-use crate::domain::measurement::{Measurement, Recipe, Segment, Status};
+use crate::domain::measurement::{Measurement, Segment, Status};
 use crate::domain::window::{Grain, Window};
 
-/// Replaces what a monitor measured of a window: earlier values are superseded and kept.
-pub async fn replace(
+/// Supersedes what a monitor measured of a window; it is kept.
+pub async fn supersede(
     conn: &mut PgConnection,
-    project_id: ProjectId,
-    model_id: ModelId,
-    window_of: (VersionId, &str, Window),
-    measurements: &[Measurement],
+    (version_id, monitor, window): (VersionId, &str, Window),
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let (version_id, monitor, window) = window_of;
     sqlx::query!(
         r#"
         UPDATE measurements
@@ -30,102 +25,57 @@ pub async fn replace(
         window.start,
         now
     )
-    .execute(&mut *conn)
-    .await?;
-    insert(conn, project_id, model_id, window_of, measurements, now).await
-}
-
-async fn insert(
-    conn: &mut PgConnection,
-    project_id: ProjectId,
-    model_id: ModelId,
-    (version_id, monitor, window): (VersionId, &str, Window),
-    measurements: &[Measurement],
-    now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    let ids: Vec<Uuid> = measurements
-        .iter()
-        .map(|_| MeasurementId::new(now).0)
-        .collect();
-    let segment_names: Vec<&str> = measurements
-        .iter()
-        .map(|m| m.segment.name.as_str())
-        .collect();
-    let segment_values: Vec<&str> = measurements
-        .iter()
-        .map(|m| m.segment.value.as_str())
-        .collect();
-    let features: Vec<&str> = measurements.iter().map(|m| m.feature.as_str()).collect();
-    let measures: Vec<&str> = measurements.iter().map(|m| m.measure.as_str()).collect();
-    let values: Vec<Option<f64>> = measurements.iter().map(|m| m.value).collect();
-    let lows: Vec<Option<f64>> = measurements
-        .iter()
-        .map(|m| m.interval.map(|i| i.0))
-        .collect();
-    let highs: Vec<Option<f64>> = measurements
-        .iter()
-        .map(|m| m.interval.map(|i| i.1))
-        .collect();
-    let p_values: Vec<Option<f64>> = measurements.iter().map(|m| m.p_value).collect();
-    let references: Vec<Option<f64>> = measurements.iter().map(|m| m.reference).collect();
-    let statuses: Vec<String> = measurements
-        .iter()
-        .map(|m| m.status.as_str().to_owned())
-        .collect();
-    let current: Vec<i64> = measurements
-        .iter()
-        .map(|m| super::intake::count(m.current_rows))
-        .collect();
-    let reference_rows: Vec<i64> = measurements
-        .iter()
-        .map(|m| super::intake::count(m.reference_rows))
-        .collect();
-    let baselines: Vec<Option<Uuid>> = measurements
-        .iter()
-        .map(|m| m.baseline_id.map(|id| id.0))
-        .collect();
-    let recipes: Vec<Json<&Recipe>> = measurements.iter().map(|m| Json(&m.recipe)).collect();
-    sqlx::query!(
-        r#"
-        INSERT INTO measurements (measurement_id, project_id, model_id, model_version_id, monitor, grain,
-                                  window_start, window_end, segment_name, segment_value, feature, measure, value,
-                                  low, high, p_value, reference, status, current_rows, reference_rows,
-                                  baseline_id, recipe, measured_at)
-        SELECT measurement_id, $1, $2, $3, $4, $5, $6, $7, segment_name, segment_value, feature, measure, value,
-               low, high, p_value, reference, status, current_rows, reference_rows, baseline_id, recipe, $8
-        FROM unnest($9::uuid[], $10::text[], $11::text[], $12::text[], $13::text[], $14::float8[],
-                    $15::float8[], $16::float8[], $17::float8[], $18::float8[], $19::text[], $20::bigint[],
-                    $21::bigint[], $22::uuid[], $23::jsonb[])
-            AS m (measurement_id, segment_name, segment_value, feature, measure, value, low, high, p_value,
-                  reference, status, current_rows, reference_rows, baseline_id, recipe)
-        "#,
-        project_id.0,
-        model_id.0,
-        version_id.0,
-        monitor,
-        window.grain as Grain,
-        window.start,
-        window.end,
-        now,
-        &ids,
-        &segment_names as &[&str],
-        &segment_values as &[&str],
-        &features as &[&str],
-        &measures as &[&str],
-        &values as &[Option<f64>],
-        &lows as &[Option<f64>],
-        &highs as &[Option<f64>],
-        &p_values as &[Option<f64>],
-        &references as &[Option<f64>],
-        &statuses,
-        &current,
-        &reference_rows,
-        &baselines as &[Option<Uuid>],
-        &recipes as &[Json<&Recipe>]
-    )
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Stores values of a model; what was measured of their windows earlier has been superseded.
+pub async fn insert(
+    conn: &mut PgConnection,
+    project_id: ProjectId,
+    model_id: ModelId,
+    measurements: &[Measurement],
+) -> sqlx::Result<()> {
+    const FIELDS: i16 = 23;
+    let mut rows = CopyRows::new();
+    for m in measurements {
+        let recipe = serde_json::to_string(&m.recipe).map_err(|e| sqlx::Error::Encode(e.into()))?;
+        rows.row(FIELDS);
+        rows.uuid(MeasurementId::new(m.measured_at).0);
+        rows.uuid(project_id.0);
+        rows.uuid(model_id.0);
+        rows.uuid(m.version_id.0);
+        rows.text(&m.monitor);
+        rows.text(m.window.grain.as_str());
+        rows.timestamp(m.window.start);
+        rows.timestamp(m.window.end);
+        rows.text(&m.segment.name);
+        rows.text(&m.segment.value);
+        rows.text(&m.feature);
+        rows.text(m.measure.as_str());
+        rows.double(m.value);
+        rows.double(m.interval.map(|(low, _)| low));
+        rows.double(m.interval.map(|(_, high)| high));
+        rows.double(m.p_value);
+        rows.double(m.reference);
+        rows.text(m.status.as_str());
+        rows.bigint(super::intake::count(m.current_rows));
+        rows.bigint(super::intake::count(m.reference_rows));
+        match m.baseline_id {
+            Some(baseline_id) => rows.uuid(baseline_id.0),
+            None => rows.null(),
+        }
+        rows.jsonb(&recipe);
+        rows.timestamp(m.measured_at);
+    }
+    rows.copy(
+        conn,
+        "COPY measurements (measurement_id, project_id, model_id, model_version_id, monitor, grain, window_start, \
+         window_end, segment_name, segment_value, feature, measure, value, low, high, p_value, reference, status, \
+         current_rows, reference_rows, baseline_id, recipe, measured_at) FROM STDIN (FORMAT binary)",
+    )
+    .await
 }
 
 /// A value in force, as rules, diagnoses and the API read it.

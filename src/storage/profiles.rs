@@ -91,6 +91,50 @@ pub async fn overall(
     Ok(rows.into_iter().map(|r| (r.feature, r.profile)).collect())
 }
 
+/// The profiles of some base windows, each of a version, the oldest window first. Counted on another grid than
+/// `grid_id` means not comparable, hence left out.
+pub async fn of_windows(
+    conn: &mut PgConnection,
+    windows: &[(VersionId, DateTime<Utc>)],
+    grid_id: Option<GridId>,
+) -> sqlx::Result<Vec<StoredProfile>> {
+    let versions: Vec<Uuid> = windows.iter().map(|(version_id, _)| version_id.0).collect();
+    let starts: Vec<DateTime<Utc>> = windows.iter().map(|(_, start)| *start).collect();
+    // The arrays by themselves let the planner look into the partitions and keys that are asked for only.
+    let rows = sqlx::query!(
+        r#"
+        SELECT model_version_id AS "version_id: VersionId", window_start, segment_name, segment_value, feature, rows,
+               profile
+        FROM profiles
+        WHERE model_version_id = ANY($1) AND window_start = ANY($2)
+          AND (model_version_id, window_start) IN (SELECT * FROM unnest($1::uuid[], $2::timestamptz[]))
+          AND grid_id IS NOT DISTINCT FROM $3
+        ORDER BY window_start, model_version_id
+        "#,
+        &versions,
+        &starts,
+        grid_id.map(|id| id.0)
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| StoredProfile {
+            key: ProfileKey {
+                version_id: r.version_id,
+                window_start: r.window_start,
+                segment: Segment {
+                    name: r.segment_name,
+                    value: r.segment_value,
+                },
+                feature: r.feature,
+            },
+            rows: u64::try_from(r.rows).unwrap_or(0),
+            profile: r.profile,
+        })
+        .collect())
+}
+
 /// The values of segments that are counted in a version's base windows starting in `[from, to)`, known by the
 /// profiles of a feature that every row has.
 pub async fn segments(

@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use crate::domain::ids::{ModelId, ProjectId, VersionId};
-use crate::domain::window::{Grain, Window};
+use crate::domain::window::Window;
 
 /// What a batch added to one base window of one version.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +15,8 @@ pub struct WindowAddition {
     pub predictions: u64,
     pub errors: u64,
     pub labels: u64,
+    /// Rows earlier than the one received before them.
+    pub out_of_order: u64,
     pub last_event_at: DateTime<Utc>,
 }
 
@@ -28,12 +31,13 @@ pub async fn add(
     sqlx::query!(
         r#"
         INSERT INTO window_states (model_version_id, window_start, project_id, model_id, predictions, errors,
-                                   labels, revision, pending, last_event_at, last_changed_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, 1, true, $8, $9)
+                                   labels, out_of_order, revision, pending, last_event_at, last_changed_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, true, $9, $10)
         ON CONFLICT (model_version_id, window_start) DO UPDATE
         SET predictions = window_states.predictions + EXCLUDED.predictions,
             errors = window_states.errors + EXCLUDED.errors,
             labels = window_states.labels + EXCLUDED.labels,
+            out_of_order = window_states.out_of_order + EXCLUDED.out_of_order,
             revision = window_states.revision + 1,
             pending = true,
             last_event_at = GREATEST(window_states.last_event_at, EXCLUDED.last_event_at),
@@ -46,6 +50,7 @@ pub async fn add(
         super::intake::count(addition.predictions),
         super::intake::count(addition.errors),
         super::intake::count(addition.labels),
+        super::intake::count(addition.out_of_order),
         addition.last_event_at,
         now
     )
@@ -74,9 +79,9 @@ pub async fn touch_all(
     Ok(())
 }
 
-/// A base window that some monitor has yet to measure.
+/// A base window of a version as it stood when it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pending {
+pub struct BaseWindow {
     pub version_id: VersionId,
     pub window_start: DateTime<Utc>,
     pub revision: i64,
@@ -100,9 +105,9 @@ pub async fn models_pending(
 }
 
 /// The pending base windows of a model, oldest first.
-pub async fn pending(conn: &mut PgConnection, model_id: ModelId) -> sqlx::Result<Vec<Pending>> {
+pub async fn pending(conn: &mut PgConnection, model_id: ModelId) -> sqlx::Result<Vec<BaseWindow>> {
     sqlx::query_as!(
-        Pending,
+        BaseWindow,
         r#"
         SELECT model_version_id AS "version_id: VersionId", window_start, revision
         FROM window_states
@@ -115,17 +120,24 @@ pub async fn pending(conn: &mut PgConnection, model_id: ModelId) -> sqlx::Result
     .await
 }
 
-/// Marks a base window measured by all monitors, unless it has changed since `pending` was read.
-pub async fn clear_pending(conn: &mut PgConnection, pending: Pending) -> sqlx::Result<()> {
+/// Marks base windows measured by all monitors, except those that have changed since `pending` was read.
+pub async fn clear_pending(conn: &mut PgConnection, pending: &[BaseWindow]) -> sqlx::Result<()> {
+    if pending.is_empty() {
+        return Ok(());
+    }
+    let versions: Vec<Uuid> = pending.iter().map(|p| p.version_id.0).collect();
+    let starts: Vec<DateTime<Utc>> = pending.iter().map(|p| p.window_start).collect();
+    let revisions: Vec<i64> = pending.iter().map(|p| p.revision).collect();
     sqlx::query!(
         r#"
-        UPDATE window_states
+        UPDATE window_states w
         SET pending = false
-        WHERE model_version_id = $1 AND window_start = $2 AND revision = $3
+        FROM unnest($1::uuid[], $2::timestamptz[], $3::bigint[]) AS p (version_id, window_start, revision)
+        WHERE w.model_version_id = p.version_id AND w.window_start = p.window_start AND w.revision = p.revision
         "#,
-        pending.version_id.0,
-        pending.window_start,
-        pending.revision
+        &versions,
+        &starts,
+        &revisions
     )
     .execute(conn)
     .await?;
@@ -138,6 +150,7 @@ pub struct WindowTotals {
     pub predictions: i64,
     pub errors: i64,
     pub labels: i64,
+    pub out_of_order: i64,
     pub revision: i64,
 }
 
@@ -154,6 +167,7 @@ pub async fn totals(
         SELECT COALESCE(SUM(predictions), 0)::bigint AS "predictions!",
                COALESCE(SUM(errors), 0)::bigint AS "errors!",
                COALESCE(SUM(labels), 0)::bigint AS "labels!",
+               COALESCE(SUM(out_of_order), 0)::bigint AS "out_of_order!",
                COALESCE(SUM(revision), 0)::bigint AS "revision!"
         FROM window_states
         WHERE model_version_id = $1 AND window_start >= $2 AND window_start < $3
@@ -167,9 +181,9 @@ pub async fn totals(
 }
 
 /// Every base window of a model: version, start.
-pub async fn all(conn: &mut PgConnection, model_id: ModelId) -> sqlx::Result<Vec<Pending>> {
+pub async fn all(conn: &mut PgConnection, model_id: ModelId) -> sqlx::Result<Vec<BaseWindow>> {
     sqlx::query_as!(
-        Pending,
+        BaseWindow,
         r#"
         SELECT model_version_id AS "version_id: VersionId", window_start, revision
         FROM window_states
@@ -200,55 +214,156 @@ pub async fn span(
     Ok(row.first.zip(row.last))
 }
 
-/// The revision at which a monitor measured a window, if it did.
-pub async fn measured_revision(
+/// How a window of a monitor stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    pub totals: WindowTotals,
+    /// The revision at which the monitor measured it, if it did.
+    pub measured: Option<i64>,
+}
+
+/// How some windows of monitors stand, in the order they are asked for.
+pub async fn standings(
     conn: &mut PgConnection,
-    version_id: VersionId,
-    monitor: &str,
-    window_start: DateTime<Utc>,
-) -> sqlx::Result<Option<i64>> {
-    sqlx::query_scalar!(
-        "SELECT revision FROM measured_windows WHERE model_version_id = $1 AND monitor = $2 AND window_start = $3",
-        version_id.0,
-        monitor,
-        window_start
+    windows: &[(VersionId, &str, Window)],
+) -> sqlx::Result<Vec<Standing>> {
+    let versions: Vec<Uuid> = windows
+        .iter()
+        .map(|(version_id, ..)| version_id.0)
+        .collect();
+    let monitors: Vec<&str> = windows.iter().map(|(_, monitor, _)| *monitor).collect();
+    let starts: Vec<DateTime<Utc>> = windows.iter().map(|(.., window)| window.start).collect();
+    let ends: Vec<DateTime<Utc>> = windows.iter().map(|(.., window)| window.end).collect();
+    let rows = sqlx::query!(
+        r#"
+        SELECT t.predictions AS "predictions!", t.errors AS "errors!", t.labels AS "labels!",
+               t.out_of_order AS "out_of_order!", t.revision AS "revision!", m.revision AS "measured?"
+        FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::timestamptz[]) WITH ORDINALITY
+            AS w (version_id, monitor, window_start, window_end, place)
+        CROSS JOIN LATERAL (
+            SELECT COALESCE(SUM(predictions), 0)::bigint AS predictions, COALESCE(SUM(errors), 0)::bigint AS errors,
+                   COALESCE(SUM(labels), 0)::bigint AS labels,
+                   COALESCE(SUM(out_of_order), 0)::bigint AS out_of_order,
+                   COALESCE(SUM(revision), 0)::bigint AS revision
+            FROM window_states s
+            WHERE s.model_version_id = w.version_id
+              AND s.window_start >= w.window_start AND s.window_start < w.window_end
+        ) t
+        LEFT JOIN measured_windows m ON m.model_version_id = w.version_id AND m.monitor = w.monitor
+                                    AND m.window_start = w.window_start
+        ORDER BY w.place
+        "#,
+        &versions,
+        &monitors as &[&str],
+        &starts,
+        &ends
     )
-    .fetch_optional(conn)
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| Standing {
+            totals: WindowTotals {
+                predictions: r.predictions,
+                errors: r.errors,
+                labels: r.labels,
+                out_of_order: r.out_of_order,
+                revision: r.revision,
+            },
+            measured: r.measured,
+        })
+        .collect())
+}
+
+/// The windows of a monitor that start after `after` and have been measured.
+pub async fn measured_after(
+    conn: &mut PgConnection,
+    model_id: ModelId,
+    monitor: &str,
+    after: DateTime<Utc>,
+) -> sqlx::Result<Vec<(VersionId, DateTime<Utc>)>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT m.model_version_id AS "version_id: VersionId", m.window_start
+        FROM model_versions v
+        JOIN measured_windows m ON m.model_version_id = v.model_version_id
+        WHERE v.model_id = $1 AND m.monitor = $2 AND m.window_start > $3
+        "#,
+        model_id.0,
+        monitor,
+        after
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| (r.version_id, r.window_start))
+        .collect())
+}
+
+/// The base windows of all versions of a model that start in `[from, to)` and saw predictions, the oldest first.
+pub async fn between(
+    conn: &mut PgConnection,
+    model_id: ModelId,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+) -> sqlx::Result<Vec<BaseWindow>> {
+    sqlx::query_as!(
+        BaseWindow,
+        r#"
+        SELECT w.model_version_id AS "version_id: VersionId", w.window_start, w.revision
+        FROM model_versions v
+        JOIN window_states w ON w.model_version_id = v.model_version_id
+        WHERE v.model_id = $1 AND w.window_start >= $2 AND w.window_start < $3 AND w.predictions > 0
+        ORDER BY w.window_start, w.model_version_id
+        "#,
+        model_id.0,
+        from,
+        to
+    )
+    .fetch_all(conn)
     .await
 }
 
-/// Which window of which monitor was measured.
+/// A window of a monitor that was measured, and at which revision.
 #[derive(Debug, Clone, Copy)]
 pub struct MeasuredWindow<'a> {
-    pub project_id: ProjectId,
-    pub model_id: ModelId,
     pub version_id: VersionId,
     pub monitor: &'a str,
     pub window: Window,
     pub revision: i64,
 }
 
-/// Records that a monitor measured a window.
+/// Records that monitors measured windows of a model.
 pub async fn mark_measured(
     conn: &mut PgConnection,
-    measured: MeasuredWindow<'_>,
+    project_id: ProjectId,
+    model_id: ModelId,
+    measured: &[MeasuredWindow<'_>],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
+    let versions: Vec<Uuid> = measured.iter().map(|m| m.version_id.0).collect();
+    let monitors: Vec<&str> = measured.iter().map(|m| m.monitor).collect();
+    let grains: Vec<&str> = measured.iter().map(|m| m.window.grain.as_str()).collect();
+    let starts: Vec<DateTime<Utc>> = measured.iter().map(|m| m.window.start).collect();
+    let revisions: Vec<i64> = measured.iter().map(|m| m.revision).collect();
     sqlx::query!(
         r#"
         INSERT INTO measured_windows (project_id, model_id, model_version_id, monitor, grain, window_start,
                                       revision, measured_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        SELECT $1, $2, version_id, monitor, grain, window_start, revision, $8
+        FROM unnest($3::uuid[], $4::text[], $5::text[], $6::timestamptz[], $7::bigint[])
+            AS m (version_id, monitor, grain, window_start, revision)
         ON CONFLICT (model_version_id, monitor, window_start) DO UPDATE
         SET revision = EXCLUDED.revision, measured_at = EXCLUDED.measured_at
         "#,
-        measured.project_id.0,
-        measured.model_id.0,
-        measured.version_id.0,
-        measured.monitor,
-        measured.window.grain as Grain,
-        measured.window.start,
-        measured.revision,
+        project_id.0,
+        model_id.0,
+        &versions,
+        &monitors as &[&str],
+        &grains as &[&str],
+        &starts,
+        &revisions,
         now
     )
     .execute(conn)

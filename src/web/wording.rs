@@ -166,6 +166,12 @@ pub fn scale(measure: &str) -> Scale {
             | Measure::NullShare
             | Measure::OutOfRange
             | Measure::UnseenCategory
+            | Measure::TypeChange
+            | Measure::NanShare
+            | Measure::InfiniteShare
+            | Measure::EmptyShare
+            | Measure::Frozen
+            | Measure::OutOfOrder
             | Measure::Accuracy
             | Measure::Precision
             | Measure::Recall
@@ -186,6 +192,12 @@ pub fn scale(measure: &str) -> Scale {
         Ok(Measure::LatencyP50 | Measure::LatencyP95 | Measure::LatencyP99) => Scale::Milliseconds,
         _ => Scale::Number,
     }
+}
+
+/// Whether a measure by its machine name is 1 or 0, so that its value says nothing its presence does not.
+#[must_use]
+pub fn is_sign(measure: &str) -> bool {
+    measure.parse().is_ok_and(Measure::is_sign)
 }
 
 /// A value of a measure without its unit.
@@ -224,6 +236,16 @@ pub fn measure_title(measure: &str) -> &str {
         "null_share" => "nulls",
         "out_of_range" => "out of range",
         "unseen_category" => "unseen category",
+        "type_change" => "type change",
+        "renamed_feature" => "renamed",
+        "unit_change" => "unit change",
+        "nan_share" => "NaN",
+        "infinite_share" => "infinite",
+        "empty_share" => "empty texts",
+        "constant" => "constant",
+        "frozen" => "frozen",
+        "granularity" => "coarser steps",
+        "out_of_order" => "out of order",
         "psi" => "PSI",
         "jensen_shannon" => "Jensen–Shannon distance",
         "kolmogorov_smirnov" => "Kolmogorov–Smirnov",

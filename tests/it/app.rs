@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
 use bellwether::domain::clock::{Clock, ReplayClock};
 use bellwether::domain::definitions::SourceFile;
 use bellwether::domain::ids::{PersonId, ProjectId, RunId, VersionId};
@@ -14,7 +16,7 @@ use bellwether::domain::measurement::Status;
 use bellwether::formats::{Format, Limits};
 use bellwether::notify::email::Mailer;
 use bellwether::outbound::{HostPort, Outbound};
-use bellwether::services::access::MemberRole;
+use bellwether::services::access::{self as people, FirstAdmin, MemberRole, Site};
 use bellwether::services::configuration::Applied;
 use bellwether::services::delivery::Outward;
 use bellwether::services::ingest::{self, Intake, Receipt, Upload};
@@ -33,10 +35,12 @@ use bellwether::storage::models::Model;
 use bellwether::storage::runs::{Run, RunStep};
 use bellwether::storage::{self, deliveries, intake, measurements, runs};
 use chrono::{DateTime, Utc};
+use http_body_util::BodyExt;
 use serde_json::Value;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{PgPool, Postgres};
+use tower::ServiceExt;
 
 /// The secret that webhooks and pipelines of the stories are signed with.
 pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -371,6 +375,28 @@ impl TestApp {
             .expect("steps")
     }
 
+    /// Somebody who looks at the pages.
+    pub async fn reader(&self) -> Reader {
+        let (pool, now) = (&self.services.pool, self.services.wall.now());
+        let first = FirstAdmin {
+            project_name: "tests",
+            auto_register: false,
+            email: "reader@example.org",
+        };
+        let password = people::ensure_first_admin(pool, now, &first)
+            .await
+            .expect("makes the administrator")
+            .expect("there was nobody");
+        let session = people::sign_in(pool, now, first.email, password.reveal())
+            .await
+            .expect("signs in");
+        let site = Site::at(&self.services.public_url).expect("a good URL");
+        Reader {
+            services: self.services.clone(),
+            cookie: site.set_cookie(&session.cookie_value),
+        }
+    }
+
     /// Adds somebody who may approve.
     pub async fn person(&self, name: &str) -> PersonId {
         let person_id = PersonId::new(self.clock.now());
@@ -467,6 +493,28 @@ impl TestApp {
             .collect();
         names.sort();
         names
+    }
+}
+
+/// Somebody who is signed in.
+pub struct Reader {
+    services: Services,
+    cookie: String,
+}
+
+impl Reader {
+    /// A page as it is served.
+    pub async fn page(&self, path: &str) -> String {
+        let cookie = self.cookie.split(';').next().unwrap_or_default();
+        let request = Request::get(path).header(header::COOKIE, cookie);
+        let answer = bellwether::web::router()
+            .with_state(self.services.clone())
+            .oneshot(request.body(Body::empty()).expect("a request"))
+            .await
+            .expect("the router answers");
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        let body = answer.into_body().collect().await.expect("a body");
+        String::from_utf8(body.to_bytes().to_vec()).expect("text")
     }
 }
 

@@ -22,6 +22,7 @@ mod poison;
 mod proxy;
 mod quality;
 mod reference;
+mod references;
 mod response;
 mod schema_import;
 mod schema_skew;

@@ -13,6 +13,7 @@ const SAMPLES: &[(i64, &str)] = &[
     (3, include_str!("../data/after_0003.sql")),
     (4, include_str!("../data/after_0004.sql")),
     (5, include_str!("../data/after_0005.sql")),
+    (6, include_str!("../data/after_0006.sql")),
 ];
 
 /// Tables that hold no rows of ours.

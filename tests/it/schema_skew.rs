@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use bellwether::domain::measurement::Status;
+use bellwether::services::alerting;
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
@@ -142,4 +144,230 @@ async fn a_share_within_the_tolerance_and_a_window_with_few_rows_are_no_finding(
         of("2026-03-03").await,
         Some((Some(1.0), Status::Insufficient, 9))
     );
+}
+
+/// The words of the only finding of a measure.
+async fn words(app: &TestApp, measure: &str) -> (String, String) {
+    let found: Vec<_> = app
+        .measured("fares")
+        .await
+        .into_iter()
+        .filter(|m| m.measure == measure && m.status == Status::Drift && m.segment.is_overall())
+        .collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    let detail = found[0].recipe["detail"].as_str().expect("words");
+    (found[0].feature.clone(), detail.to_owned())
+}
+
+const RULE: &str = "rules:
+  - name: skew
+    model: fares
+    title: What comes in does not fit the schema
+    severity: critical
+    when: {monitor: schema, measures: [MEASURES], status: drift}
+";
+
+/// A service that has lived through a day of changed rows, with a rule on some measures.
+async fn lived(pool: PgPool, measures: &str, spoil: impl Fn(usize, &mut Value)) -> TestApp {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    app.with_fares(&RULE.replace("MEASURES", measures)).await;
+    let mut rows = fares::day(at("2026-03-02"), ROWS);
+    for (i, row) in rows.iter_mut().enumerate() {
+        spoil(i, row);
+    }
+    app.predict("fares", &rows).await;
+    app.tick("2026-03-03").await;
+    app
+}
+
+fn distance(row: &Value) -> f64 {
+    row["distance"].as_f64().expect("a number")
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_change_of_unit_is_named_from_the_measurement_to_the_page(pool: PgPool) {
+    let app = lived(pool, "unit_change", |_, row| {
+        row["distance"] = json!(distance(row) * 1000.0);
+    })
+    .await;
+    let (feature, detail) = words(&app, "unit_change").await;
+    assert_eq!(feature, "distance");
+    assert!(
+        detail.starts_with("looks converted (× 1000): mean"),
+        "{detail}"
+    );
+
+    let alerts = app.alerts().await;
+    let condition = &alerts[0].condition;
+    assert!(
+        condition.starts_with("distance unit change: looks converted (× 1000)"),
+        "{condition}"
+    );
+    let causes = alerts[0].explanation["causes"].to_string();
+    assert!(
+        causes.contains("unit change: looks converted (× 1000)"),
+        "{causes}"
+    );
+    let reader = app.reader().await;
+    let model = reader.page("/models/fares").await;
+    assert!(
+        model.contains("unit change: looks converted (× 1000)"),
+        "{model}"
+    );
+    let alert = reader
+        .page(&format!("/alerts/{}", alerts[0].alert_id))
+        .await;
+    assert!(alert.contains("looks converted (× 1000)"), "{alert}");
+
+    // The next day all is well, and the alert is over.
+    app.predict("fares", &fares::day(at("2026-03-03"), ROWS))
+        .await;
+    app.tick("2026-03-04").await;
+    assert!(app.open_rules().await.is_empty());
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_renamed_feature_is_named(pool: PgPool) {
+    let app = lived(pool, "renamed_feature", |_, row| {
+        let seats = row["seats"].take();
+        row.as_object_mut().expect("a row").remove("seats");
+        row["chairs"] = seats;
+    })
+    .await;
+    let (feature, detail) = words(&app, "renamed_feature").await;
+    assert_eq!(feature, "seats");
+    assert!(
+        detail.starts_with("probably renamed to \"chairs\": same type and distribution"),
+        "{detail}"
+    );
+    assert_eq!(app.open_rules().await, ["skew"]);
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn numbers_that_come_as_text_are_a_change_of_type(pool: PgPool) {
+    let app = lived(pool, "type_change", |_, row| {
+        row["distance"] = json!(format!("{:e}", distance(row)));
+    })
+    .await;
+    let (feature, detail) = words(&app, "type_change").await;
+    assert_eq!(feature, "distance");
+    assert_eq!(
+        detail,
+        "40 of 40: text where the schema expects number: numbers written as text (100.0 % of the texts)"
+    );
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn constant_coarse_and_empty_values_are_found_and_keep_no_retraining(pool: PgPool) {
+    let app = lived(pool, "constant, granularity, empty_share", |i, row| {
+        row["seats"] = json!(2);
+        row["carrier"] = json!(if i % 4 == 0 { "" } else { "UA" });
+        row["distance"] = json!((distance(row) / 10.0).round() * 10.0);
+    })
+    .await;
+    let (feature, detail) = words(&app, "constant").await;
+    assert_eq!(
+        (feature.as_str(), detail.as_str()),
+        ("seats", "all 40 values are 2; the reference varies")
+    );
+    let (feature, detail) = words(&app, "granularity").await;
+    assert_eq!(
+        (feature.as_str(), detail.as_str()),
+        (
+            "distance",
+            "numbers come in steps of 10; in the reference 1"
+        )
+    );
+    let (feature, detail) = words(&app, "empty_share").await;
+    assert_eq!(
+        (feature.as_str(), detail.as_str()),
+        ("carrier", "10 of 40: empty texts; the reference has none")
+    );
+    assert_eq!(app.open_rules().await, ["skew"]);
+    let model = app.model("fares").await;
+    let open = alerting::schema_skew_is_open(&mut *app.conn().await, &model).await;
+    assert_eq!(open.expect("reads"), None);
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_feature_that_stood_still_for_some_days_is_frozen(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    let weekly = "      - {name: weekly, kind: schema, window: week, min_rows: 10}\n";
+    app.apply(&format!("{}{weekly}", fares::configuration("fares")))
+        .await;
+    app.version("fares", "v1").await;
+    app.fit("fares", "training", &fares::training()).await;
+    for day in 2..9 {
+        let day = at(&format!("2026-03-0{day}"));
+        let mut rows = fares::day(day, ROWS);
+        if (at("2026-03-04")..at("2026-03-07")).contains(&day) {
+            rows.iter_mut()
+                .for_each(|row| row["distance"] = json!(444.25));
+        }
+        app.predict("fares", &rows).await;
+        app.tick_at(day + TimeDelta::days(1)).await;
+    }
+    let weekly: Vec<_> = app.measured("fares").await;
+    let found = weekly
+        .iter()
+        .find(|m| m.monitor == "weekly" && m.measure == "frozen" && m.feature == "distance");
+    let found = found.expect("a finding");
+    assert_eq!(
+        (found.status, found.value),
+        (Status::Drift, Some(120.0 / 280.0))
+    );
+    assert_eq!(
+        found.recipe["detail"],
+        "120 of 280: 444.2 in 3 base windows in a row; elsewhere it varies"
+    );
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_feature_of_another_environment_is_not_missed(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    let elsewhere = fares::configuration("fares").replace(
+        "distance: {min: 0, max: 1000}",
+        "distance: {min: 0, max: 1000}\n        carrier: {environments: [test]}",
+    );
+    app.apply(&elsewhere).await;
+    app.version("fares", "v1").await;
+    app.fit("fares", "training", &fares::training()).await;
+    let mut rows = fares::day(at("2026-03-02"), ROWS);
+    for row in &mut rows {
+        row.as_object_mut().expect("a row").remove("carrier");
+    }
+    app.predict("fares", &rows).await;
+    app.tick("2026-03-03").await;
+    assert_eq!(findings(&app).await, BTreeMap::new());
+    let here = elsewhere.replace("environments: [test]", "environments: [production, test]");
+    app.apply(&here).await;
+    app.tick("2026-03-04").await;
+    assert_eq!(findings(&app).await, one("missing_feature of carrier", 1.0));
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn rows_that_come_out_of_order_are_counted_and_keep_no_retraining(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    app.with_fares(&RULE.replace("MEASURES", "out_of_order"))
+        .await;
+    let mut rows = fares::day(at("2026-03-02"), ROWS);
+    for pair in rows.chunks_exact_mut(10) {
+        pair.swap(0, 1);
+    }
+    app.predict("fares", &rows).await;
+    app.tick("2026-03-03").await;
+    let found = app.value("fares", "out_of_order", "", "2026-03-02").await;
+    assert_eq!(found, Some((Some(0.1), Status::Drift, 40)));
+    assert_eq!(app.open_rules().await, ["skew"]);
+    let model = app.model("fares").await;
+    let open = alerting::schema_skew_is_open(&mut *app.conn().await, &model).await;
+    assert_eq!(open.expect("reads"), None);
+
+    // Rows in no order at all say nothing.
+    let mut rows = fares::day(at("2026-03-03"), ROWS);
+    rows.reverse();
+    app.predict("fares", &rows).await;
+    app.tick("2026-03-04").await;
+    let found = app.value("fares", "out_of_order", "", "2026-03-03").await;
+    assert_eq!(found, Some((Some(0.975), Status::Ok, 40)));
 }

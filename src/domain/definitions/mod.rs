@@ -5,6 +5,7 @@
 //! files are reported together, each with its place. Past [`parse`], every name a definition uses is the name
 //! of something, every measure fits its model's task, and every threshold can be reached.
 
+mod against;
 mod fields;
 mod model;
 mod problem;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::against;
 use super::fields::{self, Fields, Located, listed, suggestion};
 use super::problem::{Sink, did_you_mean};
 use super::quality;
@@ -13,6 +14,7 @@ use crate::domain::measurement::Measure;
 use crate::domain::model::Task;
 use crate::domain::names;
 use crate::domain::quality::QualityChoice;
+use crate::domain::reference::Past;
 use crate::domain::schema::{FeatureOverride, FeatureType, Limit};
 use crate::domain::window::Grain;
 
@@ -85,6 +87,9 @@ pub struct MonitorDef {
     pub grain: Grain,
     /// What values are compared with. Drift monitors have one; for quality it gives rules a value to relate to.
     pub baseline: Option<String>,
+    /// The part of the past that takes the place of a baseline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub against: Option<Past>,
     /// Schema: the share of rows that may be wrong without a finding.
     pub tolerance: f64,
     /// Below this many rows (labels, for quality) a window is insufficient.
@@ -133,6 +138,7 @@ impl MonitorDef {
                 kind,
                 grain: Grain::Day,
                 baseline: None,
+                against: None,
                 tolerance: USUAL_TOLERANCE,
                 min_rows: USUAL_ROWS,
                 thresholds: match kind {
@@ -181,14 +187,7 @@ impl MonitorKind {
     #[must_use]
     pub fn measures(self, task: Task) -> Vec<Measure> {
         match self {
-            Self::Schema => vec![
-                Measure::MissingFeature,
-                Measure::UnexpectedFeature,
-                Measure::WrongType,
-                Measure::NullShare,
-                Measure::OutOfRange,
-                Measure::UnseenCategory,
-            ],
+            Self::Schema => Measure::OF_SCHEMA.to_vec(),
             Self::Drift => Measure::USUAL_DRIFT.to_vec(),
             Self::Quality => {
                 let mut measures = Measure::of_quality(task).to_vec();
@@ -261,12 +260,14 @@ pub(super) const FEATURE_KEYS: &[&str] = &[
     "max",
     "categories",
     "max_null_share",
+    "environments",
 ];
 pub(super) const MONITOR_KEYS: &[&str] = &[
     "name",
     "kind",
     "window",
     "baseline",
+    "against",
     "tolerance",
     "min_rows",
     "min_labels",
@@ -539,6 +540,15 @@ fn feature(name: String, node: &Node, typed: bool, sink: &mut Sink) -> Option<Fe
         fields::items(n, s, fields::class)
     });
     let max_null_share = f.optional("max_null_share", sink, fields::share);
+    let environments = f.optional("environments", sink, |n, s| {
+        fields::items(n, s, fields::text)
+    });
+    if environments.as_ref().is_some_and(Vec::is_empty) {
+        sink.note(
+            f.get("environments").map_or(f.place, |n| n.place),
+            "no environment is listed; a feature that is nowhere required has `required: false`",
+        );
+    }
     if let (Limit::Given(min), Limit::Given(max)) = (&minimum, &maximum)
         && min > max
     {
@@ -563,6 +573,7 @@ fn feature(name: String, node: &Node, typed: bool, sink: &mut Sink) -> Option<Fe
         maximum,
         categories,
         max_null_share,
+        environments,
     })
 }
 
@@ -634,6 +645,7 @@ fn monitor(f: &Fields, name: String, model: OfModel, sink: &mut Sink) -> Option<
     let baseline = f.optional("baseline", sink, |n, s| {
         baseline_name(n, model.baselines, s)
     });
+    let against = against::read(f, model.base_window, grain, sink);
     let tolerance = f.optional("tolerance", sink, fields::share);
     let rows_key = if kind == Some(MonitorKind::Quality) {
         "min_labels"
@@ -659,10 +671,11 @@ fn monitor(f: &Fields, name: String, model: OfModel, sink: &mut Sink) -> Option<
         f.refuse(quality::KEYS, "only quality monitors have it", sink);
         QualityChoice::default()
     };
-    if kind == Some(MonitorKind::Drift) && f.get("baseline").is_none() {
+    let compares = f.get("baseline").is_some() || f.get("against").is_some();
+    if kind == Some(MonitorKind::Drift) && !compares {
         sink.note(
             f.place,
-            "a drift monitor needs `baseline`: what the features are compared with",
+            "a drift monitor needs `baseline` or `against`: what the features are compared with",
         );
     }
     Some(MonitorDef {
@@ -670,6 +683,7 @@ fn monitor(f: &Fields, name: String, model: OfModel, sink: &mut Sink) -> Option<
         kind: kind?,
         grain: grain?,
         baseline,
+        against: against?,
         tolerance: tolerance.unwrap_or(DEFAULT_TOLERANCE),
         min_rows: u64::from(min_rows.unwrap_or(DEFAULT_MIN_ROWS)),
         thresholds: match thresholds {
@@ -689,20 +703,27 @@ fn monitor(f: &Fields, name: String, model: OfModel, sink: &mut Sink) -> Option<
 fn refuse_what_the_kind_has_no_use_for(f: &Fields, kind: MonitorKind, sink: &mut Sink) {
     let (keys, because): (&[&str], _) = match kind {
         MonitorKind::Schema => (
-            &["baseline", "min_labels", "measures", "thresholds"],
+            &[
+                "baseline",
+                "against",
+                "min_labels",
+                "measures",
+                "thresholds",
+            ],
             "a schema monitor compares with the schema; it has `tolerance` and `min_rows`",
         ),
         MonitorKind::Drift => (
             &["tolerance", "min_labels"],
-            "a drift monitor has `baseline`, `min_rows`, `measures` and `thresholds`",
+            "a drift monitor has `baseline` or `against`, `min_rows`, `measures` and `thresholds`",
         ),
         MonitorKind::Quality => (
             &["tolerance", "min_rows", "thresholds"],
-            "a quality monitor has `baseline`, `min_labels`, `measures` and what these need",
+            "a quality monitor has `baseline` or `against`, `min_labels`, `measures` and what these need",
         ),
         MonitorKind::Traffic => (
             &[
                 "baseline",
+                "against",
                 "tolerance",
                 "min_labels",
                 "measures",

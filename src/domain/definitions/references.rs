@@ -520,9 +520,9 @@ fn relative_fault(measure: Measure, monitor: &MonitorDef) -> Option<String> {
             measure.as_str()
         ));
     }
-    monitor.baseline.is_none().then(|| {
+    (monitor.baseline.is_none() && monitor.against.is_none()).then(|| {
         format!(
-            "`times_baseline` needs a baseline, and the monitor `{}` has none; give it `baseline`",
+            "`times_baseline` needs a reference, and the monitor `{}` has none; give it `baseline` or `against`",
             monitor.name
         )
     })
@@ -579,6 +579,16 @@ pub fn bounds(measure: Measure) -> (f64, f64) {
         | Measure::NullShare
         | Measure::OutOfRange
         | Measure::UnseenCategory
+        | Measure::TypeChange
+        | Measure::RenamedFeature
+        | Measure::UnitChange
+        | Measure::NanShare
+        | Measure::InfiniteShare
+        | Measure::EmptyShare
+        | Measure::Constant
+        | Measure::Frozen
+        | Measure::Granularity
+        | Measure::OutOfOrder
         | Measure::JensenShannon
         | Measure::KolmogorovSmirnov
         | Measure::Hellinger

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{TOP_KEYS, fields, model, quality, receiver, rule, runbook};
+use super::{TOP_KEYS, against, fields, model, quality, receiver, rule, runbook};
 use crate::domain::measurement::Measure;
 use crate::domain::runbook::comparable;
 
@@ -55,6 +55,7 @@ fn the_schema_of_configuration_has_the_keys_that_are_read() {
         ("schema", model::SCHEMA_KEYS),
         ("feature", model::FEATURE_KEYS),
         ("monitor", model::MONITOR_KEYS),
+        ("against", against::AGAINST_KEYS),
         ("values", quality::VALUE_KEYS),
         ("rule", rule::RULE_KEYS),
         ("when", rule::WHEN_KEYS),
@@ -85,6 +86,10 @@ fn the_schema_of_configuration_has_the_words_that_are_read() {
         (of("monitor", "window"), first(model::GRAINS)),
         (of("feature", "type"), first(model::TYPES)),
         (of("rule", "severity"), first(rule::SEVERITIES)),
+        (
+            defs["against"]["properties"]["season"]["items"]["enum"].clone(),
+            first(against::SEASONS),
+        ),
         (
             defs["measure"]["enum"].clone(),
             Measure::ALL.iter().map(|m| m.as_str()).collect(),

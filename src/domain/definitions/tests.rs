@@ -142,7 +142,63 @@ fn a_broken_file_is_told_what_is_wrong_and_where() {
         (
             "kind: drift, window: week, baseline: training",
             "kind: drift, window: week",
-            &["8: a drift monitor needs `baseline`: what the features are compared with"],
+            &[
+                "8: a drift monitor needs `baseline` or `against`: what the features are compared with",
+            ],
+        ),
+        (
+            "kind: drift, window: week, baseline: training",
+            "kind: drift, window: week, baseline: training, against: {rolling: 28d}",
+            &[
+                "8: a monitor is compared with one thing: `baseline`, or `against` for a part of the past that moves along",
+            ],
+        ),
+        (
+            "kind: drift, window: week, baseline: training",
+            "kind: drift, window: week, against: {}",
+            &[
+                "8: exactly one of `rolling` (a number of days) and `season` (`hour`, `weekday` or both) is needed; a fixed window of the past is a baseline",
+            ],
+        ),
+        (
+            "kind: drift, window: week, baseline: training",
+            "kind: drift, window: week, against: {rolling: 36h, weeks: 2}",
+            &[
+                "8: `weeks` does not apply here: it belongs to a `season`",
+                "8: a rolling reference is a number of whole days, such as `28d`",
+            ],
+        ),
+        (
+            "kind: drift, window: week, baseline: training",
+            "kind: drift, window: week, against: {rolling: 7d, gap: 1h}",
+            &["8: the gap is a multiple of the model's base window, which is day"],
+        ),
+        (
+            "kind: drift, window: week, baseline: training",
+            "kind: drift, window: week, against: {season: [weekday]}",
+            &["8: only windows of `hour` and `day` have a season"],
+        ),
+        (
+            "kind: drift, window: week, baseline: training",
+            "kind: drift, window: day, against: {season: [weekday, hour]}",
+            &["8: a window of a day has every hour in it; its season is the `weekday`"],
+        ),
+        (
+            "kind: drift, window: week, baseline: training",
+            "kind: drift, window: day, against: {season: [month]}",
+            &["8: `month` is not a season; there are `hour` and `weekday`"],
+        ),
+        (
+            "{from: training}",
+            "{from: training, features: {temp: {environments: []}}}",
+            &[
+                "6: no environment is listed; a feature that is nowhere required has `required: false`",
+            ],
+        ),
+        (
+            "kind: traffic, window: day",
+            "kind: traffic, window: day, against: {rolling: 7d}",
+            &["10: `against` does not apply here: a traffic monitor has `min_rows` only"],
         ),
         (
             "kind: drift, window: week",

@@ -1,6 +1,8 @@
+use super::renames::names_match;
 use super::*;
 use crate::domain::columns::Value;
 use crate::stats::grid::Grid;
+use crate::stats::profile::Mismatches;
 
 const TOLERANCE: Tolerance = Tolerance {
     share: 0.01,
@@ -292,4 +294,202 @@ fn repeated_rows_are_a_finding_beyond_those_of_the_reference() {
     assert!(duplicate_rows((0, 1_000), (200, 1_000), TOLERANCE).is_some());
     assert_eq!(duplicate_rows((150, 1_000), (200, 1_000), TOLERANCE), None);
     assert_eq!(duplicate_rows((0, 0), (0, 0), TOLERANCE), None);
+}
+
+fn number(feature: &str) -> FeatureExpectation {
+    FeatureExpectation {
+        feature: feature.to_owned(),
+        feature_type: FeatureType::Number,
+        required: true,
+        minimum: None,
+        maximum: None,
+        categories: None,
+        max_null_share: 0.0,
+        environments: None,
+    }
+}
+
+fn counted(values: impl IntoIterator<Item = f64>) -> FeatureProfile {
+    let values: Vec<f64> = values.into_iter().collect();
+    let mut profile = FeatureProfile::numeric(Some(&grid()));
+    profile
+        .observe_numbers(&values, Some(&grid()))
+        .expect("numeric");
+    profile
+}
+
+#[test]
+fn every_kind_is_judged_whether_it_is_found_or_not() {
+    let reference = counted(temperatures());
+    let now = counted(temperatures().into_iter().map(|t| t * 1.8 + 32.0));
+    let statuses = |current: &FeatureProfile| -> Vec<(FindingKind, Status)> {
+        let judged = judge_window(&number("temp"), Some(&reference), current, None, TOLERANCE);
+        judged.iter().map(|j| (j.kind, j.status())).collect()
+    };
+    use FindingKind::{InfiniteShare, MissingFeature, NanShare, NullShare, UnitChange, WrongType};
+    let kinds = [
+        MissingFeature,
+        WrongType,
+        NullShare,
+        NanShare,
+        InfiniteShare,
+    ];
+    let fine = kinds.map(|kind| (kind, Status::Ok));
+    let with = |unit| [fine.as_slice(), &[(UnitChange, unit)]].concat();
+    assert_eq!(statuses(&reference), with(Status::Ok));
+    assert_eq!(statuses(&now), with(Status::Drift));
+    let few = counted(temperatures().into_iter().take(20));
+    assert!(
+        statuses(&few)
+            .iter()
+            .all(|(_, s)| *s == Status::Insufficient)
+    );
+}
+
+#[test]
+fn a_value_that_stands_still_is_frozen_unless_it_is_usual_or_all_there_is() {
+    let varied = || counted(temperatures().into_iter().take(200));
+    let still = |value: f64| counted(std::iter::repeat_n(value, 200));
+    let share = |windows: &[FeatureProfile], reference: &FeatureProfile| {
+        let mut stills = Stills::default();
+        let mut all = counted([]);
+        for window in windows {
+            stills.observe(window);
+            all.merge(window).expect("one grid");
+        }
+        let judged = judge_profiles(
+            &number("temp"),
+            Some(reference),
+            &all,
+            None,
+            Some(&stills),
+            TOLERANCE,
+        );
+        let frozen = judged.into_iter().find(|j| j.kind == FindingKind::Frozen);
+        frozen.and_then(|judged| judged.value())
+    };
+    let reference = counted(temperatures());
+    let usual = counted(
+        temperatures()
+            .into_iter()
+            .chain(std::iter::repeat_n(7.25, 2_000)),
+    );
+    let cases = [
+        (
+            "varies",
+            vec![varied(), varied(), varied(), varied()],
+            &reference,
+            Some(0.0),
+        ),
+        (
+            "three of five",
+            vec![varied(), still(7.25), still(7.25), still(7.25), varied()],
+            &reference,
+            Some(0.6),
+        ),
+        (
+            "two are too few",
+            vec![varied(), still(7.25), still(7.25), varied()],
+            &reference,
+            Some(0.0),
+        ),
+        (
+            "another value each",
+            vec![varied(), still(1.0), still(2.0), still(3.0)],
+            &reference,
+            Some(0.0),
+        ),
+        (
+            "constant throughout",
+            vec![still(7.25), still(7.25), still(7.25), still(7.25)],
+            &reference,
+            Some(0.0),
+        ),
+        (
+            "usual in the reference",
+            vec![varied(), still(7.25), still(7.25), still(7.25), varied()],
+            &usual,
+            Some(0.0),
+        ),
+        (
+            "too few windows",
+            vec![varied(), still(7.25), varied()],
+            &reference,
+            None,
+        ),
+    ];
+    for (name, windows, reference, expected) in cases {
+        assert_eq!(share(&windows, reference), expected, "{name}");
+    }
+}
+
+#[test]
+fn most_values_of_another_type_are_a_change_of_type() {
+    let judged = |right: usize, noted: Mismatches| {
+        let mut profile = counted(temperatures().into_iter().take(right));
+        profile.observe_mismatch(noted.total());
+        profile.note_mismatches(noted);
+        let judged = judge_profiles(&number("temp"), None, &profile, None, None, TOLERANCE);
+        assert_eq!(judged.len(), 1, "without a reference nothing else is said");
+        (judged[0].is_found(), judged[0].detail.clone())
+    };
+    let texts = |texts, numeric_texts| Mismatches {
+        texts,
+        numeric_texts,
+        ..Mismatches::default()
+    };
+    assert_eq!(judged(60, texts(40, 40)), (false, String::new()));
+    assert_eq!(
+        judged(40, texts(60, 60)).1,
+        "60 of 100: text where the schema expects number: numbers written as text (100.0 % of the texts)"
+    );
+    assert_eq!(
+        judged(40, texts(60, 3)).1,
+        "60 of 100: text where the schema expects number"
+    );
+    let booleans = Mismatches {
+        booleans: 90,
+        ..Mismatches::default()
+    };
+    assert_eq!(
+        judged(10, booleans).1,
+        "90 of 100: booleans where the schema expects number"
+    );
+}
+
+#[test]
+fn rows_in_no_order_are_never_found_out_of_order() {
+    let found = |late, rows| judge_order((late, rows), TOLERANCE).status();
+    assert_eq!(found(0, 100), Status::Ok);
+    assert_eq!(found(1, 100), Status::Ok);
+    assert_eq!(found(5, 100), Status::Drift);
+    assert_eq!(found(50, 100), Status::Ok);
+    assert_eq!(found(5, 20), Status::Insufficient);
+    assert_eq!(found(0, 0), Status::Insufficient);
+}
+
+#[test]
+fn only_the_name_or_a_clearly_nearest_distribution_makes_a_pair() {
+    use super::renames::{Pair, choose};
+    let pair = |missing, unexpected, same_name, distance| Pair {
+        missing,
+        unexpected,
+        same_name,
+        distance,
+    };
+    let chosen = |candidates: Vec<Pair>| -> Vec<(usize, usize)> {
+        let pairs = choose(candidates).into_iter();
+        pairs.map(|pair| (pair.missing, pair.unexpected)).collect()
+    };
+    assert_eq!(chosen(vec![pair(0, 0, false, 0.02)]), [(0, 0)]);
+    assert_eq!(chosen(vec![pair(0, 0, false, 0.2)]), []);
+    assert_eq!(chosen(vec![pair(0, 0, true, 0.9)]), [(0, 0)]);
+    assert_eq!(
+        chosen(vec![pair(0, 0, false, 0.02), pair(0, 1, false, 0.03)]),
+        []
+    );
+    assert_eq!(
+        chosen(vec![pair(0, 0, false, 0.02), pair(0, 1, true, 0.3)]),
+        [(0, 1)]
+    );
 }

@@ -150,7 +150,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Draft, SchemaFileError> {
             "string_domain" | "int_domain" | "float_domain" => {}
             "default_environment" => draft.note(
                 field.place.clone(),
-                "environments: a schema holds for the predictions that are sent",
+                "environments: those of the service are its deployments'; say `environments` of a feature in the model's file",
             ),
             name => draft.note(field.place.clone(), format!("{}: {NO_WORD}", shown(name))),
         }
@@ -283,8 +283,8 @@ fn read_part(
             said.required = Some(false);
             draft.note(
                 place,
-                "environments: a schema holds for the predictions that are sent; where a feature is not in all of \
-                 them, rows may lack it",
+                "environments: those of the service are its deployments'; where a feature is not in all of the \
+                 file's, rows may lack it",
             );
         }
         name => draft.note(place, format!("{}: {NO_WORD}", shown(name))),

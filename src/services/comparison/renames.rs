@@ -6,25 +6,12 @@
 
 use super::columns::{self, Job, Plan};
 use super::error::ComparisonError;
-use crate::domain::skew::{Finding, names_match};
+use crate::domain::skew::Finding;
+use crate::domain::skew::renames::{Pair, choose, names_match};
 use crate::stats::drift::Comparison;
 
 /// Beyond so many columns on either side, files have nothing to do with each other and no pairs are looked for.
 const MOST_COLUMNS: usize = 20;
-/// The Jensen–Shannon distance up to which two columns look alike; with noise of a hundred rows between equal
-/// ones it is about 0.2.
-const ALIKE: f64 = 0.1;
-/// By how much the next best must be further away.
-const CLEARLY: f64 = 2.0;
-
-/// How well a new column fits a missing one.
-struct Pair {
-    missing: usize,
-    unexpected: usize,
-    same_name: bool,
-    distance: f64,
-}
-
 /// Findings about columns that only one of the files has.
 pub(super) fn one_sided(job: &Job<'_>, plans: &[Plan]) -> Result<Vec<Finding>, ComparisonError> {
     let missing: Vec<&Plan> = plans.iter().filter(|plan| plan.current.is_none()).collect();
@@ -48,16 +35,8 @@ pub(super) fn one_sided(job: &Job<'_>, plans: &[Plan]) -> Result<Vec<Finding>, C
             }
             continue;
         };
-        let reason = if pair.same_name {
-            "the names differ in case and punctuation only".to_owned()
-        } else {
-            format!(
-                "same type and distribution, Jensen–Shannon distance {:.3}",
-                pair.distance
-            )
-        };
         let name = &unexpected[pair.unexpected].name;
-        findings.push(Finding::renamed(&plan.name, name, &reason));
+        findings.push(Finding::renamed(&plan.name, name, &pair.reason()));
     }
     let taken = |at: usize| pairs.iter().any(|pair| pair.unexpected == at);
     let others = unexpected.iter().enumerate().filter(|(at, _)| !taken(*at));
@@ -105,31 +84,6 @@ fn pairs(
         }
     }
     Ok(choose(candidates))
-}
-
-/// Equal names first, then the nearest; a distribution must be alike, and clearly nearer than any other.
-fn choose(mut candidates: Vec<Pair>) -> Vec<Pair> {
-    candidates.sort_by(|a, b| {
-        b.same_name
-            .cmp(&a.same_name)
-            .then(a.distance.total_cmp(&b.distance))
-    });
-    let mut chosen: Vec<Pair> = Vec::new();
-    while !candidates.is_empty() {
-        let pair = candidates.remove(0);
-        let rival = candidates
-            .iter()
-            .filter(|other| other.missing == pair.missing || other.unexpected == pair.unexpected)
-            .map(|other| other.distance)
-            .fold(f64::INFINITY, f64::min);
-        if pair.same_name || (pair.distance < ALIKE && rival > pair.distance * CLEARLY) {
-            candidates.retain(|other| {
-                other.missing != pair.missing && other.unexpected != pair.unexpected
-            });
-            chosen.push(pair);
-        }
-    }
-    chosen
 }
 
 /// The distance between a missing column and a new one; `None` when they are not of one type.

@@ -1,80 +1,132 @@
 //! Drift: the window's distributions against the baseline's, in the baseline's own bins.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use sqlx::PgConnection;
 
-use super::{Profiles, Subject};
+use super::scene::{Fitted, Gathered, Scene};
+use super::subject::Subject;
 use crate::domain::drift::{Judged, is_of_the_profiles};
 use crate::domain::measurement::{Measure, Measurement, Recipe, Segment};
 use crate::services::Error;
 use crate::services::profiling::LATENCY;
 use crate::stats::profile::{FeatureProfile, ProfileKind};
 use crate::stats::{DriftMeasure, NotDefined, Reading, Readings};
-use crate::storage::baselines;
 
-/// The distances of every feature of the baseline, and of the prediction, in every segment it knows.
+const COMPARED: &str = "compared with the reference";
+
+/// The distances of every feature of the reference, and of the prediction, in every segment it knows.
 pub(super) async fn measure(
     conn: &mut PgConnection,
+    scene: &mut Scene<'_>,
     subject: &Subject<'_>,
 ) -> Result<Vec<Measurement>, Error> {
-    let Some(baseline) = &subject.baseline else {
-        return Ok(Vec::new());
-    };
-    let current = subject.profiles(conn).await?;
-    let (reference, damaged) = decode(baselines::profiles(conn, baseline.baseline_id).await?);
-    let mut values: Vec<Measurement> = (damaged.iter())
+    let current = scene
+        .current(conn, subject.version_id, subject.window)
+        .await?;
+    Ok(match &subject.history {
+        Some(history) => {
+            let reference = history.profiles(conn, scene).await?;
+            of_history(subject, &current, &reference)
+        }
+        None if subject.baseline.is_none() => Vec::new(),
+        None => {
+            let reference = scene.baseline(conn, subject.baseline_id()).await?;
+            of_baseline(subject, &current, &reference)
+        }
+    })
+}
+
+fn of_baseline(
+    subject: &Subject<'_>,
+    current: &Arc<Gathered>,
+    reference: &Fitted,
+) -> Vec<Measurement> {
+    let mut values: Vec<Measurement> = (reference.damaged.iter())
         .filter(|(segment, _)| current.knows(segment))
         .flat_map(|(segment, feature)| damaged_reference(subject, segment, feature))
         .collect();
-    for (segment, features) in &reference {
+    for (segment, features) in &reference.profiles {
         if !current.knows(segment) {
             continue;
         }
-        let present = current.profiles.get(segment);
         for (feature, reference) in features.iter().filter(|(feature, _)| *feature != LATENCY) {
-            if current.is_unknown(segment, feature) {
+            values.extend(of_feature(subject, current, segment, feature, reference));
+        }
+    }
+    values
+}
+
+/// The features that either side has: what has no past yet is told, and not left out.
+fn of_history(
+    subject: &Subject<'_>,
+    current: &Arc<Gathered>,
+    reference: &Gathered,
+) -> Vec<Measurement> {
+    let Some(history) = &subject.history else {
+        return Vec::new();
+    };
+    let nothing = BTreeMap::new();
+    let mut values = Vec::new();
+    for (segment, present) in &current.profiles {
+        let past = reference.profiles.get(segment).unwrap_or(&nothing);
+        let features: BTreeSet<&String> = past.keys().chain(present.keys()).collect();
+        for feature in features.into_iter().filter(|feature| *feature != LATENCY) {
+            if reference.is_unknown(segment, feature) {
                 let unknown = |measure| subject.unknown(segment, feature, measure);
-                values.extend(measures_of(subject, reference).into_iter().map(unknown));
+                values.extend(chosen(subject).map(unknown));
                 continue;
             }
-            match present.and_then(|present| present.get(feature)) {
-                Some(current) => {
-                    values.extend(of_feature(subject, segment, feature, reference, current));
-                }
-                None => values.push(insufficient(
+            let lack = history.lack(reference, segment, feature);
+            let measured = match (past.get(feature), lack) {
+                (Some(past), None) => of_feature(subject, current, segment, feature, past),
+                (_, lack) => vec![insufficient(
                     subject,
                     segment,
                     feature,
-                    "the window has no values of it",
-                )),
-            }
+                    &lack.unwrap_or_else(|| "the past has no rows of it".to_owned()),
+                )],
+            };
+            let of = (segment.clone(), feature.clone());
+            let parts = reference.parts.get(&of).map_or(0, BTreeSet::len);
+            let used = history.past.used(subject.window, parts);
+            values.extend(measured.into_iter().map(|mut value| {
+                value.recipe.reference = Some(used.clone());
+                value
+            }));
         }
     }
-    Ok(values)
+    values
 }
 
-/// The baseline's profiles, and those of them that are damaged.
-fn decode(stored: Vec<baselines::BaselineProfile>) -> (Profiles, Vec<(Segment, String)>) {
-    let mut profiles: Profiles = BTreeMap::new();
-    let mut damaged = Vec::new();
-    for stored in stored {
-        match FeatureProfile::decode(&stored.profile) {
-            Ok(profile) => {
-                profiles
-                    .entry(stored.segment)
-                    .or_default()
-                    .insert(stored.feature, profile);
-            }
-            Err(error) => {
-                tracing::error!(feature = stored.feature, %error, "a baseline's profile is damaged");
-                if stored.feature != LATENCY {
-                    damaged.push((stored.segment, stored.feature));
-                }
-            }
-        }
+fn of_feature(
+    subject: &Subject<'_>,
+    current: &Gathered,
+    segment: &Segment,
+    feature: &str,
+    reference: &FeatureProfile,
+) -> Vec<Measurement> {
+    if current.is_unknown(segment, feature) {
+        let unknown = |measure| subject.unknown(segment, feature, measure);
+        return measures_of(subject, reference)
+            .into_iter()
+            .map(unknown)
+            .collect();
     }
-    (profiles, damaged)
+    let present = current
+        .profiles
+        .get(segment)
+        .and_then(|present| present.get(feature));
+    match present {
+        Some(present) => readings(subject, segment, feature, reference, present),
+        None => vec![insufficient(
+            subject,
+            segment,
+            feature,
+            "the window has no values of it",
+        )],
+    }
 }
 
 /// A baseline is fitted again from its file or window by whoever operates the service; until then nothing can be
@@ -82,7 +134,7 @@ fn decode(stored: Vec<baselines::BaselineProfile>) -> (Profiles, Vec<(Segment, S
 fn damaged_reference(subject: &Subject<'_>, segment: &Segment, feature: &str) -> Vec<Measurement> {
     let damaged = |measure| Measurement {
         recipe: Recipe {
-            method: "compared with the baseline".to_owned(),
+            method: COMPARED.to_owned(),
             cause: Some("the baseline's profile is damaged; fit the baseline again".to_owned()),
             ..Recipe::default()
         },
@@ -110,7 +162,7 @@ fn measures_of(subject: &Subject<'_>, reference: &FeatureProfile) -> Vec<Measure
     chosen(subject).filter(fits).collect()
 }
 
-fn of_feature(
+fn readings(
     subject: &Subject<'_>,
     segment: &Segment,
     feature: &str,
@@ -154,7 +206,10 @@ fn compared(
         reference_rows: reading.reference_values,
         baseline_id: subject.baseline_id(),
         status: judged.status,
-        recipe: judged.recipe,
+        recipe: Recipe {
+            reference: subject.fitted_reference(),
+            ..judged.recipe
+        },
         ..subject.blank(segment, feature, measure)
     }
 }
@@ -183,8 +238,9 @@ fn insufficient(
     Measurement {
         baseline_id: subject.baseline_id(),
         recipe: Recipe {
-            method: "compared with the baseline".to_owned(),
+            method: COMPARED.to_owned(),
             cause: Some(cause.to_owned()),
+            reference: subject.fitted_reference(),
             ..Recipe::default()
         },
         ..subject.blank(segment, feature, first)

@@ -5,14 +5,16 @@ use std::collections::{BTreeMap, HashSet};
 use chrono::TimeDelta;
 use sqlx::PgConnection;
 
-use super::{Subject, quality_reference, share};
+use super::quality_reference::QualityReference;
+use super::share;
+use super::subject::Subject;
 use crate::domain::measurement::{Measure, Measurement, Projected, Recipe, Segment, Status};
 use crate::services::Error;
 use crate::services::maturity::{self, LabelReference, Outlook};
 use crate::services::profiling::PREDICTION;
 use crate::services::quality::{self, QualityOutcome, QualityValue, Wanted};
 use crate::stats::quality::Maturity;
-use crate::storage::{baselines, labels, profiles};
+use crate::storage::{labels, profiles};
 
 /// A value carried by fewer outcomes than this says nothing, however many labels the window has: a recall of three
 /// positives.
@@ -36,15 +38,12 @@ pub(super) async fn measure(
         (QualityOutcome::of_stored(outcome), segments)
     })
     .collect();
-    let references = match subject.baseline_id() {
-        Some(baseline_id) => baselines::qualities(conn, baseline_id).await?,
-        None => Vec::new(),
-    };
     let choice = &subject.monitor.quality;
     let wanted = Wanted {
         measures: choice.measures(subject.model.task),
         choice,
     };
+    let reference = QualityReference::load(conn, subject, wanted).await?;
     let mut by_segment: BTreeMap<Segment, Vec<QualityValue>> =
         quality::by_segment(subject.model, wanted, &outcomes);
     // Values of segments beyond the cap have no profiles, and are not measured either.
@@ -75,9 +74,7 @@ pub(super) async fn measure(
             let projected = outlook
                 .as_ref()
                 .and_then(|outlook| outlook.project(&segment, &quality));
-            let reference = quality_reference(&references, &segment, quality.measure)
-                .filter(|_| quality.feature.is_empty() && choice.is_usual(quality.measure));
-            values.push(of_value(subject, &segment, quality, reference, projected));
+            values.push(of_value(subject, &segment, quality, &reference, projected));
         }
     }
     Ok(values)
@@ -87,10 +84,12 @@ fn of_value(
     subject: &Subject<'_>,
     segment: &Segment,
     quality: QualityValue,
-    reference: Option<(f64, u64)>,
+    reference: &QualityReference,
     projected: Option<Projected>,
 ) -> Measurement {
+    let before = reference.of(subject, segment, &quality);
     let cause = why_insufficient(&quality, subject.monitor.min_rows);
+    let cause = cause.or_else(|| reference.lack.clone());
     let over = format!(
         "over the {} predictions of the window whose label is known",
         quality.labels
@@ -98,14 +97,14 @@ fn of_value(
     Measurement {
         value: quality.value(),
         interval: quality.interval(),
-        reference: reference.map(|(value, _)| value),
+        reference: before.map(|(value, _)| value),
         status: if cause.is_none() {
             Status::Ok
         } else {
             Status::Insufficient
         },
         current_rows: quality.labels,
-        reference_rows: reference.map_or(0, |(_, labels)| labels),
+        reference_rows: before.map_or(0, |(_, labels)| labels),
         baseline_id: subject.baseline_id(),
         recipe: Recipe {
             method: match &quality.note {
@@ -114,6 +113,7 @@ fn of_value(
             },
             cause,
             projected,
+            reference: reference.used.clone(),
             ..Recipe::default()
         },
         ..subject.blank(segment, &quality.feature, quality.measure)

@@ -1,6 +1,8 @@
 //! Traffic: how many predictions, how many of them failed, how long they took.
 
-use super::{Current, Subject, share};
+use super::scene::Gathered;
+use super::share;
+use super::subject::Subject;
 use crate::domain::measurement::{Measure, Measurement, Recipe, Segment, Status};
 use crate::services::profiling::{LATENCY, PREDICTION};
 
@@ -12,7 +14,7 @@ const QUANTILES: [(Measure, f64); 3] = [
 
 /// Traffic per segment, error rate overall, latency quantiles per segment that reports latencies.
 #[expect(clippy::cast_precision_loss, reason = "a count of rows as a value")]
-pub(super) fn measure(subject: &Subject<'_>, current: &Current) -> Vec<Measurement> {
+pub(super) fn measure(subject: &Subject<'_>, current: &Gathered) -> Vec<Measurement> {
     let mut values = vec![error_rate(subject)];
     for (segment, feature) in &current.unknown {
         let measures: Vec<Measure> = match feature.as_str() {

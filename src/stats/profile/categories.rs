@@ -122,6 +122,15 @@ impl Categories {
             .map(|(name, count)| (name.as_str(), *count))
     }
 
+    /// The rows with a category; `None` when they are in the rest, or would be.
+    pub(super) fn count(&self, category: &str) -> Option<u64> {
+        match self.counts.get(category) {
+            Some(count) => Some(*count),
+            None if self.overflow.as_ref().is_some_and(|o| o.drops(category)) => None,
+            None => Some(0),
+        }
+    }
+
     pub(super) fn rest(&self) -> u64 {
         self.overflow.as_ref().map_or(0, |overflow| overflow.rest)
     }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::categories::{Categories, Overflow};
 use super::numbers::{Cells, Moments, Numbers};
 use super::quantiles::{Buckets, Quantiles};
-use super::{Counts, FeatureProfile, MAX_CATEGORIES, ProfileError, Values};
+use super::{Counts, FeatureProfile, MAX_CATEGORIES, Mismatches, ProfileError, Values};
 use crate::stats::exact::{ExactSums, Fixed};
 use crate::stats::grid::MAX_EDGES;
 
@@ -87,6 +87,8 @@ enum QuantilesBody {
         dropped: u8,
         /// How much larger the key is than the one before, and the count.
         buckets: Vec<(u64, u64)>,
+        /// Keys of some of the numbers, where bits are dropped.
+        some: Vec<u64>,
     },
     /// None are kept.
     Left,
@@ -116,8 +118,11 @@ impl FeatureProfile {
         let mut bytes = Vec::with_capacity(512);
         bytes.extend(HEADER);
         bytes.push(VERSION);
-        let mut bytes = postcard::to_extend(&body, bytes)
-            .expect("every sequence knows its length and a vector takes all that is written");
+        // What the values of a wrong type were follows the body.
+        let bytes = postcard::to_extend(&body, bytes)
+            .and_then(|bytes| postcard::to_extend(&self.mismatches, bytes));
+        let mut bytes =
+            bytes.expect("every sequence knows its length and a vector takes all that is written");
         let checksum = crc32c::crc32c(&bytes);
         bytes.extend(checksum.to_le_bytes());
         bytes
@@ -145,7 +150,14 @@ impl FeatureProfile {
         if crc32c::crc32c(covered) != u32::from_le_bytes(*checksum) {
             return Err(ProfileError::Checksum);
         }
-        let profile = read(body)?;
+        let (mut profile, mut rest) = read(body)?;
+        if version == VERSION {
+            (profile.mismatches, rest) = postcard::take_from_bytes(rest)
+                .map_err(|_| ProfileError::Malformed("its mismatches cannot be parsed"))?;
+        }
+        if !rest.is_empty() {
+            return Err(ProfileError::Malformed("something follows its body"));
+        }
         profile.check_counts()?;
         Ok(profile)
     }
@@ -165,25 +177,36 @@ impl FeatureProfile {
         {
             return Err(ProfileError::Malformed("its row counts do not add up"));
         }
+        let Mismatches {
+            booleans,
+            numbers,
+            timestamps,
+            texts,
+            numeric_texts,
+        } = self.mismatches;
+        let noted = total([booleans, numbers, timestamps, texts]);
+        if noted.is_none_or(|noted| noted > counts.mismatched) || numeric_texts > texts {
+            return Err(ProfileError::Malformed("its mismatches do not add up"));
+        }
         Ok(())
     }
 }
 
+/// A profile, and what follows its body.
 fn read_body<'a, N: StoredNumbers + Deserialize<'a>>(
     bytes: &'a [u8],
-) -> Result<FeatureProfile, ProfileError> {
+) -> Result<(FeatureProfile, &'a [u8]), ProfileError> {
     let (body, rest) = postcard::take_from_bytes::<Body<N>>(bytes)
         .map_err(|_| ProfileError::Malformed("its body cannot be parsed"))?;
-    if !rest.is_empty() {
-        return Err(ProfileError::Malformed("something follows its body"));
-    }
-    Ok(FeatureProfile {
+    let profile = FeatureProfile {
         counts: body.counts,
+        mismatches: Mismatches::default(),
         values: match body.values {
             ValuesBody::Numeric(numbers) => Values::Numeric(Box::new(numbers.restore()?)),
             ValuesBody::Categorical(categories) => Values::Categorical(categories.restore()?),
         },
-    })
+    };
+    Ok((profile, rest))
 }
 
 /// The sum, or `None` when it is larger than any window could be.
@@ -326,15 +349,21 @@ impl QuantilesBody {
         });
         Self::Kept {
             buckets: steps.collect(),
+            some: buckets.some().collect(),
             dropped: u8::try_from(buckets.dropped()).expect("a key has 64 bits"),
         }
     }
 
     fn restore(self, moments: &Moments) -> Result<Quantiles, ProfileError> {
-        let Self::Kept { dropped, buckets } = self else {
+        let Self::Kept {
+            dropped,
+            buckets,
+            some,
+        } = self
+        else {
             return Ok(Quantiles::Left);
         };
-        if moments.count == 0 && buckets.is_empty() && dropped == 0 {
+        if moments.count == 0 && buckets.is_empty() && dropped == 0 && some.is_empty() {
             return Ok(Quantiles::default());
         }
         let filled = buckets.iter().all(|(_, count)| *count > 0);
@@ -352,7 +381,7 @@ impl QuantilesBody {
             .collect();
         let extremes = (moments.minimum, moments.maximum);
         sorted
-            .and_then(|sorted| Buckets::restore(u32::from(dropped), &sorted, extremes))
+            .and_then(|sorted| Buckets::restore(u32::from(dropped), &sorted, &some, extremes))
             .map(Quantiles::Kept)
             .ok_or(ProfileError::Malformed(
                 "its quantiles are not those of numbers with its extremes",

@@ -58,6 +58,33 @@ impl Counts {
     }
 }
 
+/// What the values of a wrong type were, as far as it was noted: of profiles of earlier releases it is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Mismatches {
+    pub booleans: u64,
+    pub numbers: u64,
+    pub timestamps: u64,
+    pub texts: u64,
+    /// Those of the texts that read as finite numbers.
+    pub numeric_texts: u64,
+}
+
+impl Mismatches {
+    fn add(&mut self, other: &Self) {
+        self.booleans += other.booleans;
+        self.numbers += other.numbers;
+        self.timestamps += other.timestamps;
+        self.texts += other.texts;
+        self.numeric_texts += other.numeric_texts;
+    }
+
+    /// Values whose type was noted.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.booleans + self.numbers + self.timestamps + self.texts
+    }
+}
+
 /// Whether a feature is counted as numbers or as categories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProfileKind {
@@ -86,6 +113,7 @@ pub enum ProfileError {
 #[derive(Debug, Clone)]
 pub struct FeatureProfile {
     counts: Counts,
+    mismatches: Mismatches,
     values: Values,
 }
 
@@ -102,6 +130,7 @@ impl FeatureProfile {
     pub fn numeric(grid: Option<&Grid>) -> Self {
         Self {
             counts: Counts::default(),
+            mismatches: Mismatches::default(),
             values: Values::Numeric(Box::new(Numbers::new(grid))),
         }
     }
@@ -112,6 +141,7 @@ impl FeatureProfile {
     pub fn numeric_without_quantiles(grid: &Grid) -> Self {
         Self {
             counts: Counts::default(),
+            mismatches: Mismatches::default(),
             values: Values::Numeric(Box::new(Numbers::without_quantiles(grid))),
         }
     }
@@ -121,6 +151,7 @@ impl FeatureProfile {
     pub fn categorical() -> Self {
         Self {
             counts: Counts::default(),
+            mismatches: Mismatches::default(),
             values: Values::Categorical(Categories::default()),
         }
     }
@@ -150,6 +181,17 @@ impl FeatureProfile {
     pub fn observe_mismatch(&mut self, rows: u64) {
         self.counts.rows += rows;
         self.counts.mismatched += rows;
+    }
+
+    /// Notes what so many of the values of a wrong type were.
+    pub fn note_mismatches(&mut self, mismatches: Mismatches) {
+        self.mismatches.add(&mismatches);
+    }
+
+    /// What the values of a wrong type were.
+    #[must_use]
+    pub fn mismatches(&self) -> &Mismatches {
+        &self.mismatches
     }
 
     /// Counts a row with each of these numbers. NaN and the infinities are counted apart and enter neither
@@ -269,6 +311,22 @@ impl FeatureProfile {
         self.numbers().and_then(|numbers| numbers.quantile(q))
     }
 
+    /// Some of the numbers themselves: `most` at evenly spaced ranks, or all, while at most 512 of them are distinct; 64 of
+    /// the distinct ones beyond that. The same numbers give the same ones in whatever order they came. Empty for
+    /// categories, and where no quantiles are kept.
+    #[must_use]
+    pub fn sampled_numbers(&self, most: usize) -> Vec<f64> {
+        self.numbers()
+            .map_or_else(Vec::new, |numbers| numbers.sampled(most))
+    }
+
+    /// The rows with a category; `None` for numbers, and when it is not among those counted one by one.
+    #[must_use]
+    pub fn category(&self, category: &str) -> Option<u64> {
+        self.category_counts()
+            .and_then(|categories| categories.count(category))
+    }
+
     /// The number of values in each cell of the grid; `None` for categories and for profiles made without
     /// a grid.
     #[must_use]
@@ -315,6 +373,7 @@ impl FeatureProfile {
             _ => return Err(ProfileError::DifferentKinds),
         }
         self.counts.add(&other.counts);
+        self.mismatches.add(&other.mismatches);
         Ok(())
     }
 

@@ -182,6 +182,10 @@ impl Numbers {
             .quantile(q, (self.moments.minimum, self.moments.maximum))
     }
 
+    pub(super) fn sampled(&self, most: usize) -> Vec<f64> {
+        self.quantiles.sampled(most)
+    }
+
     pub(super) fn cells(&self) -> Option<&[u64]> {
         self.cells.as_ref().map(|cells| cells.counts.as_slice())
     }

@@ -7,11 +7,16 @@
 //! Epicoco and others', 2020). How many bits are left follows from the numbers alone and from no order: more numbers
 //! never need fewer buckets. That is why parts merge to exactly the whole, bit for bit, which no sketch by rank can do.
 
-use hashbrown::HashMap;
+use std::collections::BTreeSet;
 use std::hash::{BuildHasherDefault, Hasher};
+
+use hashbrown::HashMap;
 
 /// How many buckets there are at most.
 pub(super) const MAX_BUCKETS: usize = 512;
+
+/// How many of the distinct numbers are kept as they are, when there are more than buckets.
+const SOME: usize = 64;
 
 /// Number of bits of a key.
 const KEY_BITS: u32 = u64::BITS;
@@ -29,6 +34,9 @@ pub(super) struct Buckets {
     /// How many low bits of the keys are dropped, from 0 to 63.
     dropped: u32,
     counts: HashMap<u64, u64, BuildHasherDefault<Multiplied>>,
+    /// Where bits are dropped, the distinct numbers with the smallest hashes, as hash and key: some that nothing but
+    /// the numbers themselves decides on.
+    some: BTreeSet<(u64, u64)>,
 }
 
 impl Default for Quantiles {
@@ -63,11 +71,23 @@ impl Quantiles {
     }
 }
 
+impl Quantiles {
+    /// Numbers as they were: at evenly spaced ranks, `most` of them or all there are, while the distinct ones are no more
+    /// than buckets; some of the distinct ones beyond that, in no order. Empty where no quantiles are kept.
+    pub(super) fn sampled(&self, most: usize) -> Vec<f64> {
+        match self {
+            Self::Kept(buckets) => buckets.sampled(most),
+            Self::Left => Vec::new(),
+        }
+    }
+}
+
 impl Buckets {
     /// The buckets that [`Self::sorted`] gave, of numbers with these extremes; `None` where no numbers have them.
     pub(super) fn restore(
         dropped: u32,
         sorted: &[(u64, u64)],
+        some: &[u64],
         (minimum, maximum): (f64, f64),
     ) -> Option<Self> {
         let ends = (sorted.first()?.0, sorted.last()?.0);
@@ -75,10 +95,17 @@ impl Buckets {
         let known = dropped < KEY_BITS
             && in_order
             && sorted.len() <= MAX_BUCKETS
-            && ends == (key_of(minimum) >> dropped, key_of(maximum) >> dropped);
+            && ends == (key_of(minimum) >> dropped, key_of(maximum) >> dropped)
+            && some.len() == if dropped > 0 { SOME } else { 0 };
+        let counts: HashMap<u64, u64, _> = sorted.iter().copied().collect();
+        let known = known
+            && some
+                .iter()
+                .all(|key| counts.contains_key(&(key >> dropped)));
         known.then(|| Self {
             dropped,
-            counts: sorted.iter().copied().collect(),
+            counts,
+            some: some.iter().map(|key| (hashed(*key), *key)).collect(),
         })
     }
 
@@ -93,6 +120,32 @@ impl Buckets {
         sorted
     }
 
+    /// Keys of some of the distinct numbers, where bits are dropped.
+    pub(super) fn some(&self) -> impl Iterator<Item = u64> + '_ {
+        self.some.iter().map(|(_, key)| *key)
+    }
+
+    fn sampled(&self, most: usize) -> Vec<f64> {
+        if self.dropped > 0 {
+            return self.some().map(value_of).collect();
+        }
+        let total = self.total().unwrap_or(0);
+        let ranks = total.min(most as u64);
+        let mut sampled = Vec::new();
+        let mut before = 0;
+        for (key, count) in self.sorted() {
+            // How many of the ranks, each in the middle of one of as many equal parts, are among the first `end`.
+            let upto = |end: u64| {
+                let doubled = 2 * u128::from(end) * u128::from(ranks) + u128::from(total);
+                (doubled / (2 * u128::from(total))) as usize
+            };
+            let times = upto(before + count) - upto(before);
+            sampled.extend(std::iter::repeat_n(value_of(key), times));
+            before += count;
+        }
+        sampled
+    }
+
     pub(super) fn total(&self) -> Option<u64> {
         (self.counts.values()).try_fold(0_u64, |total, count| total.checked_add(*count))
     }
@@ -104,7 +157,25 @@ impl Buckets {
                 let bucket = key_of(*number) >> self.dropped;
                 *self.counts.entry(bucket).or_insert(0) += 1;
             }
+            if self.dropped > 0 {
+                part.iter().for_each(|number| self.keep(key_of(*number)));
+            }
             self.fit();
+        }
+    }
+
+    /// Keeps a number if its hash is among the smallest.
+    fn keep(&mut self, key: u64) {
+        let candidate = (hashed(key), key);
+        if self.some.len() == SOME {
+            if self.some.last().is_none_or(|last| candidate >= *last)
+                || !self.some.insert(candidate)
+            {
+                return;
+            }
+            self.some.pop_last();
+        } else {
+            self.some.insert(candidate);
         }
     }
 
@@ -115,6 +186,11 @@ impl Buckets {
         let further = self.dropped - other.dropped;
         for (key, count) in &other.counts {
             *self.counts.entry(key >> further).or_insert(0) += count;
+        }
+        if other.dropped > 0 {
+            other.some().for_each(|key| self.keep(key));
+        } else if self.dropped > 0 {
+            other.counts.keys().for_each(|key| self.keep(*key));
         }
         self.fit();
     }
@@ -141,6 +217,10 @@ impl Buckets {
     }
 
     fn drop_to(&mut self, dropped: u32) {
+        if self.dropped == 0 {
+            let keys: Vec<u64> = self.counts.keys().copied().collect();
+            keys.into_iter().for_each(|key| self.keep(key));
+        }
         let further = dropped - self.dropped;
         let mut counts =
             HashMap::with_capacity_and_hasher(MAX_BUCKETS, BuildHasherDefault::default());
@@ -188,6 +268,12 @@ fn value_of(key: u64) -> f64 {
     f64::from_bits(key ^ (!positive | 1 << 63))
 }
 
+/// The fractional part of the golden ratio times the key; both halves of the product together depend on every bit.
+fn hashed(key: u64) -> u64 {
+    let product = u128::from(key) * 0x9e37_79b9_7f4a_7c15;
+    (product >> 64) as u64 ^ product as u64
+}
+
 /// A hash of one multiplication: keys are few, spread out, and not chosen by an enemy of the table, whose size is
 /// bounded anyway.
 #[derive(Debug, Clone, Default)]
@@ -201,9 +287,7 @@ impl Hasher for Multiplied {
     }
 
     fn write_u64(&mut self, key: u64) {
-        // The fractional part of the golden ratio; both halves of the product together depend on every bit of the key.
-        let product = u128::from(key) * 0x9e37_79b9_7f4a_7c15;
-        self.0 = (product >> 64) as u64 ^ product as u64;
+        self.0 = hashed(key);
     }
 
     fn finish(&self) -> u64 {

@@ -316,7 +316,15 @@ static SEEDS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let grid = Grid::fit(&(0..500).map(f64::from).collect::<Vec<_>>(), 64);
     let many: Vec<f64> = (0..900).map(f64::from).collect();
     let names: Vec<String> = (0..1_200).map(|i| format!("{i}")).collect();
+    let mut mixed = numeric(&many[..50], None);
+    mixed.observe_mismatch(3);
+    mixed.note_mismatches(Mismatches {
+        texts: 2,
+        numeric_texts: 1,
+        ..Mismatches::default()
+    });
     vec![
+        mixed.encode(),
         numeric(&many[..50], Some(&grid)).encode(),
         numeric(&many, Some(&grid)).encode(),
         categorical(["a", "b", "b"]).encode(),
@@ -523,4 +531,77 @@ fn a_profile_without_quantiles_counts_the_same_and_survives_storage() {
         let both = merged(&[one, other]);
         assert_eq!((both.valid(), both.quantile(0.5)), (2_000, None));
     }
+}
+
+#[test]
+fn what_values_of_a_wrong_type_were_is_kept() {
+    let mut profile = numeric(&[1.0, 2.0], None);
+    profile.observe_mismatch(3);
+    let noted = Mismatches {
+        texts: 2,
+        numeric_texts: 1,
+        booleans: 1,
+        ..Mismatches::default()
+    };
+    profile.note_mismatches(noted);
+    let read = FeatureProfile::decode(&profile.encode()).expect("its own bytes");
+    assert_eq!(
+        (read.mismatches(), read.counts()),
+        (&noted, profile.counts())
+    );
+    let twice = merged(&[&read, &profile]);
+    assert_eq!(
+        (twice.mismatches().texts, twice.mismatches().total()),
+        (4, 6)
+    );
+}
+
+#[test]
+fn more_mismatches_noted_than_counted_are_refused() {
+    let mut profile = numeric(&[1.0], None);
+    profile.observe_mismatch(1);
+    profile.note_mismatches(Mismatches {
+        texts: 2,
+        ..Mismatches::default()
+    });
+    assert!(FeatureProfile::decode(&profile.encode()).is_err());
+    let mut profile = numeric(&[1.0], None);
+    profile.observe_mismatch(1);
+    profile.note_mismatches(Mismatches {
+        texts: 1,
+        numeric_texts: 2,
+        ..Mismatches::default()
+    });
+    assert!(FeatureProfile::decode(&profile.encode()).is_err());
+}
+
+#[test]
+fn some_of_the_numbers_and_single_categories_can_be_asked_for() {
+    let few = numeric(&[3.0, 1.0, 2.0], None);
+    assert_eq!(few.sampled_numbers(100), [1.0, 2.0, 3.0]);
+    assert_eq!(few.sampled_numbers(1), [2.0]);
+    let often: Vec<f64> = (0..1_000).map(|i| f64::from(i % 10)).collect();
+    let sampled = numeric(&often, None).sampled_numbers(20);
+    assert_eq!(
+        sampled,
+        (0..20).map(|i| f64::from(i / 2)).collect::<Vec<_>>()
+    );
+    let many: Vec<f64> = (0..10_000).map(f64::from).collect();
+    let sampled = numeric(&many, None).sampled_numbers(100);
+    let distinct: BTreeSet<u64> = sampled.iter().map(|n| n.to_bits()).collect();
+    assert_eq!((sampled.len(), distinct.len()), (64, 64));
+    assert!(sampled.iter().all(|n| n.fract() == 0.0));
+    assert!(few.without_quantiles().sampled_numbers(2).is_empty());
+
+    let mut named = categorical(["", "a", "a"]);
+    assert_eq!(
+        (named.category(""), named.category("b")),
+        (Some(1), Some(0))
+    );
+    named
+        .merge(&categorical((0..5_000).map(|i| i.to_string())))
+        .expect("both are of categories");
+    let unknown = (0..5_000).filter(|i| named.category(&i.to_string()).is_none());
+    assert_eq!(unknown.count() as u64, named.rest());
+    assert_eq!(numeric(&[1.0], None).category(""), None);
 }

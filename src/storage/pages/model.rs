@@ -244,6 +244,8 @@ pub struct Finding {
     pub feature: String,
     pub measure: String,
     pub share: Option<f64>,
+    /// What was found in the newest window of the stretch, in words.
+    pub detail: Option<String>,
     pub rows: i64,
     pub since: DateTime<Utc>,
     pub window_end: DateTime<Utc>,
@@ -269,12 +271,9 @@ pub async fn findings(
         r#"
         WITH judged AS (
             SELECT v.name AS version, m.monitor, m.feature, m.measure, m.value, m.status, m.current_rows,
-                   m.window_start, m.window_end,
+                   m.recipe ->> 'detail' AS detail, m.window_start, m.window_end,
                    max(m.window_start) OVER (PARTITION BY m.monitor) AS newest,
-                   -- Counts the windows that were fine: constant along a stretch of findings.
-                   count(*) FILTER (WHERE m.status = 'ok') OVER (
-                       PARTITION BY m.model_version_id, m.monitor, m.feature, m.measure
-                       ORDER BY m.window_start) AS stretch
+                   dense_rank() OVER (PARTITION BY m.model_version_id, m.monitor ORDER BY m.window_start) AS place
               FROM model_versions v
               JOIN deployments d ON d.model_version_id = v.model_version_id
                                 AND d.role = 'champion' AND d.ended_at IS NULL
@@ -284,19 +283,25 @@ pub async fn findings(
                AND m.status IN ('ok', 'drift')
                AND m.measure = ANY($2)
                AND m.window_start >= $3
+        ), found AS (
+            -- The place of a window less the number of findings before it is the same along a stretch of findings.
+            SELECT *, place - row_number() OVER (
+                       PARTITION BY version, monitor, feature, measure ORDER BY window_start) AS stretch
+              FROM judged
+             WHERE status = 'drift'
         ), stretches AS (
             SELECT version, monitor, feature, measure, stretch,
                    (array_agg(value ORDER BY window_start DESC))[1] AS share,
+                   (array_agg(detail ORDER BY window_start DESC))[1] AS detail,
                    sum(current_rows)::bigint AS rows,
                    min(window_start) AS since,
                    max(window_end) AS window_end,
                    bool_or(window_start = newest) AS open
-              FROM judged
-             WHERE status = 'drift'
+              FROM found
              GROUP BY version, monitor, feature, measure, stretch
         )
         SELECT s.version AS "version!", s.monitor AS "monitor!", s.feature AS "feature!",
-               s.measure AS "measure!", s.share, s.rows AS "rows!", s.since AS "since!",
+               s.measure AS "measure!", s.share, s.detail, s.rows AS "rows!", s.since AS "since!",
                s.window_end AS "window_end!", s.open AS "open!",
                f.feature_type AS "feature_type?", f.required AS "required?", f.minimum, f.maximum,
                f.categories, f.max_null_share AS "max_null_share?"
@@ -327,6 +332,8 @@ pub struct SegmentValue {
     pub reference: Option<f64>,
     pub status: String,
     pub current_rows: i64,
+    /// What it was taken against, in words.
+    pub against: Option<String>,
     pub window_start: DateTime<Utc>,
     pub window_end: DateTime<Utc>,
 }
@@ -353,7 +360,7 @@ pub async fn segment_values(
         )
         SELECT segment_name AS "segment_name!", segment_value AS "segment_value!", value, low, high,
                reference, status AS "status!", current_rows AS "current_rows!",
-               window_start AS "window_start!", window_end AS "window_end!"
+               recipe #>> '{reference,text}' AS against, window_start AS "window_start!", window_end AS "window_end!"
           FROM of_champion
          WHERE window_start = newest
          ORDER BY segment_name, current_rows DESC, segment_value

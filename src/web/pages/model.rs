@@ -378,7 +378,11 @@ impl Reader {
                 self.from,
             )
             .await?;
-            view.note = describe(&choice);
+            let against = values
+                .last()
+                .and_then(|newest| newest.recipe.pointer("/reference/text")?.as_str());
+            view.note = describe(&choice)
+                + &against.map_or_else(String::new, |text| format!(", newest against {text}"));
             view.choices = self.choices(&choice, "drift", &view.id);
             map = heatmap(&choice.measure, &values);
         }
@@ -415,10 +419,12 @@ impl Reader {
             )
             .await?;
             if let Some(first) = values.first() {
+                let against = first.against.as_ref();
                 view.note = format!(
-                    "{} of the champion, {}",
+                    "{} of the champion, {}{}",
                     wording::measure_title(&choice.measure),
-                    wording::window(first.window_start, first.window_end)
+                    wording::window(first.window_start, first.window_end),
+                    against.map_or_else(String::new, |text| format!(", against {text}"))
                 );
             }
             lines = values
@@ -601,10 +607,16 @@ fn describe(choice: &Choice) -> String {
 fn finding_line(finding: &Finding) -> FindingLine {
     FindingLine {
         feature: wording::feature(&finding.feature).to_owned(),
-        finding: wording::measure_title(&finding.measure).to_owned(),
-        share: finding
-            .share
-            .map_or_else(|| "–".to_owned(), wording::percent),
+        finding: match &finding.detail {
+            Some(detail) => format!("{}: {detail}", wording::measure_title(&finding.measure)),
+            None => wording::measure_title(&finding.measure).to_owned(),
+        },
+        share: wording::value_or_dash(
+            &finding.measure,
+            finding
+                .share
+                .filter(|_| !wording::is_sign(&finding.measure)),
+        ),
         since: if finding.open {
             wording::date(finding.since)
         } else {

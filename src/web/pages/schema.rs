@@ -51,7 +51,7 @@ pub struct SchemaPage {
 pub struct FeatureLine {
     pub feature: String,
     pub feature_type: &'static str,
-    pub required: &'static str,
+    pub required: String,
     pub range: String,
     pub categories: String,
     pub nulls: String,
@@ -196,7 +196,7 @@ fn feature_line(expected: &FeatureExpectation) -> FeatureLine {
     FeatureLine {
         feature: expected.feature.clone(),
         feature_type: expected.feature_type.as_str(),
-        required: yes(expected.required),
+        required: required(expected),
         range: range(expected),
         categories: match &expected.categories {
             Some(known) => named(known.iter().map(String::as_str)),
@@ -206,8 +206,12 @@ fn feature_line(expected: &FeatureExpectation) -> FeatureLine {
     }
 }
 
-fn yes(required: bool) -> &'static str {
-    if required { "yes" } else { "no" }
+fn required(expected: &FeatureExpectation) -> String {
+    match (&expected.environments, expected.required) {
+        (_, false) => "no".to_owned(),
+        (None, true) => "yes".to_owned(),
+        (Some(environments), true) => format!("in {}", environments.join(", ")),
+    }
 }
 
 fn range(expected: &FeatureExpectation) -> String {
@@ -330,6 +334,7 @@ fn what(part: Part) -> &'static str {
         Part::Range => "range",
         Part::Categories => "categories",
         Part::MaxNullShare => "nulls",
+        Part::Environments => "where it is required",
     }
 }
 
@@ -343,7 +348,7 @@ fn sides(part: Part, from: &FeatureExpectation, to: &FeatureExpectation) -> (Str
     };
     let of = |expected: &FeatureExpectation| match part {
         Part::Feature | Part::Type => summary(expected),
-        Part::Required => yes(expected.required).to_owned(),
+        Part::Required | Part::Environments => required(expected),
         Part::Range => any(range(expected)),
         Part::Categories => match &expected.categories {
             Some(known) => named(known.iter().map(String::as_str)),

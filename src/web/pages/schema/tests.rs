@@ -20,6 +20,7 @@ fn expected(feature: &str, maximum: f64) -> FeatureExpectation {
         maximum: Some(maximum),
         categories: None,
         max_null_share: 0.05,
+        environments: None,
     }
 }
 
