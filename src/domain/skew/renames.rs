@@ -43,18 +43,24 @@ pub fn choose(mut candidates: Vec<Pair>) -> Vec<Pair> {
             .then(a.distance.total_cmp(&b.distance))
     });
     let mut chosen: Vec<Pair> = Vec::new();
+    // What was too near to another to be chosen leaves that other just as doubtful.
+    let mut doubtful: Vec<Pair> = Vec::new();
     while !candidates.is_empty() {
         let pair = candidates.remove(0);
         let rival = candidates
             .iter()
+            .chain(&doubtful)
             .filter(|other| other.missing == pair.missing || other.unexpected == pair.unexpected)
             .map(|other| other.distance)
             .fold(f64::INFINITY, f64::min);
         if pair.same_name || (pair.distance < ALIKE && rival > pair.distance * CLEARLY) {
-            candidates.retain(|other| {
-                other.missing != pair.missing && other.unexpected != pair.unexpected
-            });
+            let is_other =
+                |other: &Pair| other.missing != pair.missing && other.unexpected != pair.unexpected;
+            candidates.retain(is_other);
+            doubtful.retain(is_other);
             chosen.push(pair);
+        } else {
+            doubtful.push(pair);
         }
     }
     chosen
