@@ -14,9 +14,11 @@
 
 pub mod anderson_darling;
 pub mod attribution;
+pub mod beta;
 mod cells;
 pub mod contingency;
 pub mod cramer_von_mises;
+pub mod detector;
 pub mod distance;
 pub mod drift;
 #[cfg(test)]
