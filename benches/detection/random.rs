@@ -13,8 +13,12 @@ pub struct Random {
 impl Random {
     /// The same numbers for the same seed and number of the stream.
     pub fn of(seed: u64, stream: u64) -> Self {
-        let mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ stream.wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        Self { source: StdRng::seed_from_u64(mixed), spare: None }
+        let mixed =
+            seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ stream.wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        Self {
+            source: StdRng::seed_from_u64(mixed),
+            spare: None,
+        }
     }
 
     /// From 0 to below 1.
@@ -111,7 +115,11 @@ impl Random {
         shares
             .iter()
             .map(|share| {
-                let part = if left > 0.0 { (share / left).clamp(0.0, 1.0) } else { 0.0 };
+                let part = if left > 0.0 {
+                    (share / left).clamp(0.0, 1.0)
+                } else {
+                    0.0
+                };
                 let count = self.binomial(rows, part);
                 rows -= count;
                 left -= share;

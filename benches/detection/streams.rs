@@ -8,8 +8,8 @@
 use std::f64::consts::{E, PI, SQRT_2};
 
 use bellwether::stats::detector::{Bins, FeatureDays, Observation, Role, Tally};
-use bellwether::stats::{FeatureProfile, Grid};
 use bellwether::stats::grid::TARGET_CELLS;
+use bellwether::stats::{FeatureProfile, Grid};
 use statrs::function::erf::erfc;
 
 use crate::random::Random;
@@ -35,7 +35,10 @@ pub struct Moved {
 }
 
 impl Moved {
-    pub const NOT: Self = Self { shift: 0.0, scale: 1.0 };
+    pub const NOT: Self = Self {
+        shift: 0.0,
+        scale: 1.0,
+    };
 }
 
 const POISSON_MEAN: f64 = 5.0;
@@ -153,8 +156,9 @@ pub fn thirty_features() -> Vec<Feature> {
         (Shape::Bimodal, 2),
         (Shape::Poisson, 2),
     ];
-    let numbers =
-        shapes.into_iter().flat_map(|(shape, count)| vec![Feature::Number(shape); count]);
+    let numbers = shapes
+        .into_iter()
+        .flat_map(|(shape, count)| vec![Feature::Number(shape); count]);
     let categories = [
         vec![0.5, 0.5],
         vec![0.98, 0.02],
@@ -171,7 +175,11 @@ pub fn thirty_features() -> Vec<Feature> {
 }
 
 pub fn zipf(levels: usize, exponent: f64) -> Vec<f64> {
-    normalised((1..=levels).map(|rank| (rank as f64).powf(-exponent)).collect())
+    normalised(
+        (1..=levels)
+            .map(|rank| (rank as f64).powf(-exponent))
+            .collect(),
+    )
 }
 
 fn normalised(weights: Vec<f64>) -> Vec<f64> {
@@ -251,7 +259,13 @@ impl World {
                 Feature::Category(shares) => vec![0.0; shares.len()],
             })
             .collect();
-        Self { features, calm, rows, random, level }
+        Self {
+            features,
+            calm,
+            rows,
+            random,
+            level,
+        }
     }
 
     /// The day of this number. `drifts` are the features that have changed, by their place, each so far as `part`
@@ -265,7 +279,10 @@ impl World {
         };
         let features = (0..self.features.len())
             .map(|place| {
-                let drift = drifts.iter().find(|(own, _)| *own == place).map(|(_, drift)| drift);
+                let drift = drifts
+                    .iter()
+                    .find(|(own, _)| *own == place)
+                    .map(|(_, drift)| drift);
                 self.feature_day(place, number % 7 >= 5, drift, part)
             })
             .collect();
@@ -290,14 +307,22 @@ impl World {
             }
         }
         let is_seasonal = if is_number { place < 10 } else { place < 25 };
-        let season = if weekend && is_seasonal { calm.weekend } else { 0.0 };
+        let season = if weekend && is_seasonal {
+            calm.weekend
+        } else {
+            0.0
+        };
         match (&self.features[place], drift) {
             (Feature::Number(shape), drift) => {
                 let change = match drift {
                     Some(Drift::Number(moved)) => *moved,
                     _ => Moved::NOT,
                 };
-                let shape = if calm.heavy && *shape == Shape::Student3 { Shape::Student2 } else { *shape };
+                let shape = if calm.heavy && *shape == Shape::Student3 {
+                    Shape::Student2
+                } else {
+                    *shape
+                };
                 let moved = Moved {
                     shift: self.level[place][0] + season + part * change.shift,
                     scale: 1.0 + part * (change.scale - 1.0),
@@ -372,7 +397,12 @@ impl Counting {
 
     /// What a reference is fitted on.
     pub fn feature_days<'a>(&self, tallies: &'a Tallies) -> Vec<FeatureDays<'a>> {
-        let days = |place: usize| tallies[place].iter().enumerate().map(|(i, t)| observation(i, t));
+        let days = |place: usize| {
+            tallies[place]
+                .iter()
+                .enumerate()
+                .map(|(i, t)| observation(i, t))
+        };
         (0..tallies.len())
             .map(|place| FeatureDays {
                 name: format!("feature {place}"),
@@ -385,7 +415,11 @@ impl Counting {
 }
 
 pub fn observation(day: usize, tally: &Tally) -> Observation<'_> {
-    Observation { bucket: FIRST_DAY + day as i64, holiday: false, tally }
+    Observation {
+        bucket: FIRST_DAY + day as i64,
+        holiday: false,
+        tally,
+    }
 }
 
 fn numbers(days: &[Day], place: usize, random: &mut Random) -> (CountedFeature, Vec<Tally>) {
@@ -405,9 +439,15 @@ fn numbers(days: &[Day], place: usize, random: &mut Random) -> (CountedFeature, 
         cells[grid.cell_of(*value)] += 1;
     }
     let bins = Bins::of_numbers(&grid, &cells, days.len());
-    let Bins::Numbers(cut) = &bins else { unreachable!("numbers have bins of numbers") };
-    let edges: Vec<f64> =
-        cut.cuts().iter().map(|cell| grid.bounds(*cell).1).chain([f64::INFINITY]).collect();
+    let Bins::Numbers(cut) = &bins else {
+        unreachable!("numbers have bins of numbers")
+    };
+    let edges: Vec<f64> = cut
+        .cuts()
+        .iter()
+        .map(|cell| grid.bounds(*cell).1)
+        .chain([f64::INFINITY])
+        .collect();
     let tallies = days
         .iter()
         .map(|day| {
@@ -415,7 +455,14 @@ fn numbers(days: &[Day], place: usize, random: &mut Random) -> (CountedFeature, 
             count_numbers(&edges, shape, moved, day.rows, random)
         })
         .collect();
-    (CountedFeature { bins, edges, names: Vec::new() }, tallies)
+    (
+        CountedFeature {
+            bins,
+            edges,
+            names: Vec::new(),
+        },
+        tallies,
+    )
 }
 
 fn count_numbers(
@@ -435,7 +482,11 @@ fn count_numbers(
             share
         })
         .collect();
-    Tally { rows, counts: random.multinomial(rows, &shares), ..Tally::default() }
+    Tally {
+        rows,
+        counts: random.multinomial(rows, &shares),
+        ..Tally::default()
+    }
 }
 
 fn categories(days: &[Day], place: usize, random: &mut Random) -> (CountedFeature, Vec<Tally>) {
@@ -457,9 +508,18 @@ fn categories(days: &[Day], place: usize, random: &mut Random) -> (CountedFeatur
         .collect();
     let borrowed: Vec<&FeatureProfile> = profiles.iter().collect();
     let bins = Bins::of_profiles(&borrowed, None).expect("categories");
-    let tallies =
-        profiles.iter().map(|day| bins.tally_of_reference(day).expect("categories")).collect();
-    (CountedFeature { bins, edges: Vec::new(), names }, tallies)
+    let tallies = profiles
+        .iter()
+        .map(|day| bins.tally_of_reference(day).expect("categories"))
+        .collect();
+    (
+        CountedFeature {
+            bins,
+            edges: Vec::new(),
+            names,
+        },
+        tallies,
+    )
 }
 
 fn profile(shares: &[f64], names: &[String], rows: u64, random: &mut Random) -> FeatureProfile {

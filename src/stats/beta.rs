@@ -85,7 +85,11 @@ pub fn student_two_sided(t: f64, freedom: f64) -> Option<PValue> {
 #[must_use]
 pub fn student_upper(t: f64, freedom: f64) -> Option<PValue> {
     let half = student_two_sided(t, freedom)?.ln() - LN_2;
-    PValue::from_ln(if t >= 0.0 { half } else { (-half.exp()).ln_1p() })
+    PValue::from_ln(if t >= 0.0 {
+        half
+    } else {
+        (-half.exp()).ln_1p()
+    })
 }
 
 /// The `|t|` that both tails beyond have this probability, given as its logarithm: the inverse of
@@ -161,7 +165,10 @@ mod tests {
 
     fn close(ours: Option<PValue>, ln: f64) {
         let ours = ours.expect("defined").ln();
-        assert!((ours - ln).abs() <= 1e-11 * ln.abs().max(1.0), "{ours} {ln}");
+        assert!(
+            (ours - ln).abs() <= 1e-11 * ln.abs().max(1.0),
+            "{ours} {ln}"
+        );
     }
 
     #[test]

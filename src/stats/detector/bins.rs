@@ -21,7 +21,7 @@ const FEW_VALUES: usize = 30;
 const MOST_CATEGORIES: usize = 30;
 const LEAST_CATEGORY_SHARE: f64 = 0.005;
 /// A category or value watched by itself is expected so often a day.
-pub(super) const EXPECTED_PER_DAY: f64 = 20.0;
+const EXPECTED_PER_DAY: f64 = 20.0;
 
 /// The frozen bins of a feature.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -94,10 +94,7 @@ impl Bins {
     ///
     /// # Errors
     /// When a profile is of another kind or grid than the rest.
-    pub fn of_profiles(
-        days: &[&FeatureProfile],
-        grid: Option<&Grid>,
-    ) -> Result<Self, NotCounted> {
+    pub fn of_profiles(days: &[&FeatureProfile], grid: Option<&Grid>) -> Result<Self, NotCounted> {
         let is_numeric = |day: &&FeatureProfile| day.kind() == ProfileKind::Numeric;
         if !days.iter().any(is_numeric) {
             let categories = days.iter().map(|day| day.categories());
@@ -163,9 +160,8 @@ impl Bins {
             .filter(|cell| cells[*cell] > 0)
             .map(|cell| (cell, grid.bounds(cell).1, cells[cell] as f64))
             .collect();
-        let is_whole = |(cell, value, _): &(usize, f64, f64)| {
-            grid.is_point(*cell) && value.fract() == 0.0
-        };
+        let is_whole =
+            |(cell, value, _): &(usize, f64, f64)| grid.is_point(*cell) && value.fract() == 0.0;
         let few = values.len() <= FEW_VALUES && values.iter().all(is_whole);
         let per_day = EXPECTED_PER_DAY * days as f64;
         values
@@ -197,8 +193,7 @@ impl Bins {
             }
         }
         let total: u64 = seen.values().map(|(count, _)| count).sum();
-        let least =
-            (LEAST_CATEGORY_SHARE * total as f64).max(EXPECTED_PER_DAY * day_count as f64);
+        let least = (LEAST_CATEGORY_SHARE * total as f64).max(EXPECTED_PER_DAY * day_count as f64);
         let mut frequent: Vec<(&str, u64)> = seen
             .iter()
             .map(|(name, (count, _))| (*name, *count))
@@ -206,9 +201,15 @@ impl Bins {
             .collect();
         frequent.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
         frequent.truncate(MOST_CATEGORIES);
-        let names: Vec<String> = frequent.iter().map(|(name, _)| (*name).to_owned()).collect();
-        let bins: BTreeMap<&str, usize> =
-            frequent.iter().enumerate().map(|(bin, (name, _))| (*name, bin)).collect();
+        let names: Vec<String> = frequent
+            .iter()
+            .map(|(name, _)| (*name).to_owned())
+            .collect();
+        let bins: BTreeMap<&str, usize> = frequent
+            .iter()
+            .enumerate()
+            .map(|(bin, (name, _))| (*name, bin))
+            .collect();
         let vocabulary = complete.then(|| {
             let known = seen.iter().map(|(name, (_, on_days))| {
                 let bin = bins.get(name).copied().unwrap_or(names.len());
@@ -308,7 +309,12 @@ impl NumberBins {
 }
 
 impl CategoryBins {
-    fn fold(&self, day: &FeatureProfile, tally: &mut Tally, is_new: impl Fn(Option<Known>) -> bool) {
+    fn fold(
+        &self,
+        day: &FeatureProfile,
+        tally: &mut Tally,
+        is_new: impl Fn(Option<Known>) -> bool,
+    ) {
         let others = self.names.len();
         let mut unseen = 0;
         for (name, count) in day.categories() {
@@ -318,7 +324,11 @@ impl CategoryBins {
                     unseen += if is_new(known) { count } else { 0 };
                     known.map_or(others, |known| known.bin)
                 }
-                None => self.names.iter().position(|own| own == name).unwrap_or(others),
+                None => self
+                    .names
+                    .iter()
+                    .position(|own| own == name)
+                    .unwrap_or(others),
             };
             tally.counts[known] += count;
         }
@@ -335,7 +345,9 @@ mod tests {
 
     fn numbers(values: &[f64], grid: &Grid) -> FeatureProfile {
         let mut profile = FeatureProfile::numeric_without_quantiles(grid);
-        profile.observe_numbers(values, Some(grid)).expect("numbers on their grid");
+        profile
+            .observe_numbers(values, Some(grid))
+            .expect("numbers on their grid");
         profile
     }
 
@@ -357,8 +369,15 @@ mod tests {
         assert_eq!(tally.counts.len(), 22);
         assert_eq!(tally.values(), 28_000);
         assert!(tally.counts[0] <= 140 && tally.counts[0] > 0, "{tally:?}");
-        assert!(tally.counts[1..21].iter().all(|c| (1_200..=1_600).contains(c)), "{tally:?}");
-        let beyond = bins.tally(&numbers(&[-1.0, 1e9, f64::INFINITY], &grid)).expect("a tally");
+        assert!(
+            tally.counts[1..21]
+                .iter()
+                .all(|c| (1_200..=1_600).contains(c)),
+            "{tally:?}"
+        );
+        let beyond = bins
+            .tally(&numbers(&[-1.0, 1e9, f64::INFINITY], &grid))
+            .expect("a tally");
         assert_eq!((beyond.counts[0], beyond.counts[21]), (1, 2));
     }
 
@@ -367,7 +386,9 @@ mod tests {
         let grid = Grid::fit(&[3.0; 500], 256);
         let profile = numbers(&[3.0; 500], &grid);
         let bins = Bins::of_profiles(&[&profile], Some(&grid)).expect("bins");
-        let tally = bins.tally(&numbers(&[2.0, 3.0, 3.0, 4.0], &grid)).expect("a tally");
+        let tally = bins
+            .tally(&numbers(&[2.0, 3.0, 3.0, 4.0], &grid))
+            .expect("a tally");
         assert_eq!(tally.counts, [1, 2, 1]);
     }
 
@@ -379,7 +400,8 @@ mod tests {
         let Bins::Numbers(bins) = Bins::of_profiles(&[&profile], Some(&grid)).expect("bins") else {
             panic!("numbers");
         };
-        assert_eq!(bins.points, [(1, 0.0), (2, 1.0), (3, 2.0)]);
+        // Between them are bins for what is not whole.
+        assert_eq!(bins.points, [(1, 0.0), (3, 1.0), (5, 2.0)]);
     }
 
     #[test]
@@ -392,7 +414,9 @@ mod tests {
         let first = bins.tally_of_reference(&days[0]).expect("a tally");
         assert_eq!(first.counts, [900, 95, 5]);
         assert_eq!(first.unseen, Some(1));
-        let later = bins.tally(&categories(&[("once", 2), ("new", 3), ("a", 1)])).expect("a tally");
+        let later = bins
+            .tally(&categories(&[("once", 2), ("new", 3), ("a", 1)]))
+            .expect("a tally");
         assert_eq!((later.counts, later.unseen), (vec![1, 0, 5], Some(3)));
     }
 
@@ -401,9 +425,15 @@ mod tests {
         let grid = Grid::fit(&[1.0, 2.0], 256);
         let profile = numbers(&[1.0], &grid);
         let bins = Bins::of_profiles(&[&profile], Some(&grid)).expect("bins");
-        assert_eq!(bins.tally(&categories(&[("a", 1)])), Err(NotCounted::OtherKind));
+        assert_eq!(
+            bins.tally(&categories(&[("a", 1)])),
+            Err(NotCounted::OtherKind)
+        );
         let other = Grid::fit(&[1.0, 3.0], 256);
-        assert_eq!(bins.tally(&numbers(&[1.0], &other)), Err(NotCounted::OtherGrid));
+        assert_eq!(
+            bins.tally(&numbers(&[1.0], &other)),
+            Err(NotCounted::OtherGrid)
+        );
         // A day on which everything was missing has no kind.
         let mut empty = FeatureProfile::categorical();
         empty.observe_null(7);

@@ -54,19 +54,46 @@ impl Episode {
         match self {
             Self::Closed if evidence < 0.0 => {
                 let since = since.unwrap_or(bucket);
-                (Self::Open { opened: bucket, since, last: bucket, quiet: 0 }, Change::Opened)
+                (
+                    Self::Open {
+                        opened: bucket,
+                        since,
+                        last: bucket,
+                        quiet: 0,
+                    },
+                    Change::Opened,
+                )
             }
             Self::Closed => (self, Change::Nothing),
             Self::Open { last, .. } if bucket <= last => (self, Change::Nothing),
-            Self::Open { opened, since, .. } if evidence < STAYS_BELOW.ln() => {
-                (Self::Open { opened, since, last: bucket, quiet: 0 }, Change::Nothing)
-            }
-            Self::Open { opened, since, last, quiet } => {
+            Self::Open { opened, since, .. } if evidence < STAYS_BELOW.ln() => (
+                Self::Open {
+                    opened,
+                    since,
+                    last: bucket,
+                    quiet: 0,
+                },
+                Change::Nothing,
+            ),
+            Self::Open {
+                opened,
+                since,
+                last,
+                quiet,
+            } => {
                 let quiet = quiet + 1;
                 if f64::from(quiet) >= (QUIET_DAYS * buckets_per_day).max(1.0) {
                     return (Self::Closed, Change::Resolved);
                 }
-                (Self::Open { opened, since, last, quiet }, Change::Nothing)
+                (
+                    Self::Open {
+                        opened,
+                        since,
+                        last,
+                        quiet,
+                    },
+                    Change::Nothing,
+                )
             }
         }
     }
@@ -130,10 +157,18 @@ mod tests {
     #[test]
     fn the_start_is_the_verdicts_and_a_bucket_counts_once() {
         let (episode, _) = Episode::Closed.step(10, 1.0, Some(-2.0), Some(7));
-        let Episode::Open { since, opened, .. } = episode else { panic!("{episode:?}") };
+        let Episode::Open { since, opened, .. } = episode else {
+            panic!("{episode:?}")
+        };
         assert_eq!((since, opened), (7, 10));
-        assert_eq!(episode.step(10, 1.0, Some(9.0), None), (episode, Change::Nothing));
-        assert_eq!(episode.reference_changed(), (Episode::Closed, Change::Resolved));
+        assert_eq!(
+            episode.step(10, 1.0, Some(9.0), None),
+            (episode, Change::Nothing)
+        );
+        assert_eq!(
+            episode.reference_changed(),
+            (Episode::Closed, Change::Resolved)
+        );
     }
 
     #[test]

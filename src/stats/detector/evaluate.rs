@@ -87,7 +87,10 @@ impl Reference {
         feature: usize,
         days: &[Observation<'_>],
     ) -> Result<Verdict, CannotEvaluate> {
-        let feature = self.features.get(feature).ok_or(CannotEvaluate::NoSuchFeature(feature))?;
+        let feature = self
+            .features
+            .get(feature)
+            .ok_or(CannotEvaluate::NoSuchFeature(feature))?;
         let inflations = self.inflations();
         feature.evaluate(days, self.grain, &self.frame(&inflations))
     }
@@ -109,11 +112,20 @@ impl FeatureReference {
             let points = dated.filter_map(|(day, values)| {
                 let (value, rows) = score.of(day.tally, *values)?;
                 let age = (last.bucket - day.bucket) as usize;
-                Some(Point { age, phase: grain.phase(day.bucket), rows, value })
+                Some(Point {
+                    age,
+                    phase: grain.phase(day.bucket),
+                    rows,
+                    value,
+                })
             });
             points.collect()
         };
-        let mut search = Search { best: None, values_tested: false, broken: false };
+        let mut search = Search {
+            best: None,
+            values_tested: false,
+            broken: false,
+        };
         for score in &self.scores {
             search.through(score, &points_of(score), frame);
         }
@@ -136,7 +148,11 @@ impl FeatureReference {
         let Some(best) = search.best else {
             // Rare things are tested by their absence, too.
             let tested = verdict.status == Status::Quiet && self.enough_rows(&recent, frame);
-            verdict.status = if tested { Status::Quiet } else { Status::Insufficient };
+            verdict.status = if tested {
+                Status::Quiet
+            } else {
+                Status::Insufficient
+            };
             verdict.p = tested.then_some(PValue::ONE);
             return Ok(verdict);
         };
@@ -146,9 +162,16 @@ impl FeatureReference {
             verdict.deciding = Some(best.score.evidence(&best.statistic, best.ln_own, frame));
         }
         if p.ln() < self.ln_alpha {
-            verdict.status = if last.holiday { Status::Holiday } else { Status::Candidate };
+            verdict.status = if last.holiday {
+                Status::Holiday
+            } else {
+                Status::Candidate
+            };
             let points = points_of(best.score);
-            verdict.since = best.score.since(&points, frame).map(|age| last.bucket - age as i64);
+            verdict.since = best
+                .score
+                .since(&points, frame)
+                .map(|age| last.bucket - age as i64);
             verdict.direction = self.direction(&best, points_of, frame);
         }
         Ok(verdict)
@@ -166,7 +189,11 @@ impl FeatureReference {
     }
 
     /// The days any window has, the youngest first; of holidays only the one that is judged.
-    fn recent<'a>(&self, days: &'a [Observation<'a>], frame: &Frame<'_>) -> Vec<&'a Observation<'a>> {
+    fn recent<'a>(
+        &self,
+        days: &'a [Observation<'a>],
+        frame: &Frame<'_>,
+    ) -> Vec<&'a Observation<'a>> {
         let longest = frame.windows.into_iter().max().unwrap_or(1) as i64;
         let last = days.last().map_or(0, |day| day.bucket);
         let is_recent = |day: &&Observation<'_>| {
@@ -177,7 +204,10 @@ impl FeatureReference {
 
     /// Whether all of the reference's values are one, so that there is no distribution to watch.
     fn watches_no_values(&self) -> bool {
-        !self.scores.iter().any(|score| score.is_about_values() && matches!(score.test, Test::Mean(_)))
+        !self
+            .scores
+            .iter()
+            .any(|score| score.is_about_values() && matches!(score.test, Test::Mean(_)))
     }
 
     fn enough_rows(&self, recent: &[&Observation<'_>], frame: &Frame<'_>) -> bool {
@@ -238,7 +268,12 @@ impl<'a> Search<'a> {
             let ln_p = ln_own - weight;
             self.broken |= ln_p.is_nan();
             if ln_p < best {
-                self.best = Some(Best { score, statistic, ln_own, ln_p });
+                self.best = Some(Best {
+                    score,
+                    statistic,
+                    ln_own,
+                    ln_p,
+                });
             }
         });
     }
@@ -251,7 +286,8 @@ impl Score {
 
     pub(super) fn evidence(&self, statistic: &Statistic, ln_p: f64, frame: &Frame<'_>) -> Evidence {
         // Both tails of 5 %.
-        let wide = student_critical(0.05_f64.ln(), statistic.freedom).unwrap_or(1.96) * statistic.error;
+        let wide =
+            student_critical(0.05_f64.ln(), statistic.freedom).unwrap_or(1.96) * statistic.error;
         let share = match self.kind {
             ScoreKind::Unseen => Some(0.0),
             _ => self.share,

@@ -59,6 +59,9 @@ impl Score {
         inflation: f64,
     ) -> Option<f64> {
         let ln_p = feature.ln_alpha + self.ln_weights[window];
+        if !ln_p.is_finite() {
+            return None;
+        }
         let rows = feature.usual_rows;
         if rows <= 0.0 {
             return None;
@@ -68,7 +71,7 @@ impl Score {
             Test::Excess(test) => {
                 let share = self.share.unwrap_or(0.0);
                 let rows = rows * length as f64;
-                let now = test.smallest_share(ln_p, rows);
+                let now = test.smallest_share(ln_p, rows, inflation);
                 let reference = if share > 0.0 { share } else { now };
                 (now - share) / (reference * (1.0 - reference)).sqrt()
             }
@@ -78,13 +81,19 @@ impl Score {
 
     fn smallest_change(&self, days: f64, effect: f64) -> SmallestChange {
         let shares = match (self.share, &self.test) {
-            (Some(share), _) if share > 0.0 => {
-                Some((share, (share + effect * (share * (1.0 - share)).sqrt()).min(1.0)))
-            }
+            (Some(share), _) if share > 0.0 => Some((
+                share,
+                (share + effect * (share * (1.0 - share)).sqrt()).min(1.0),
+            )),
             (_, Test::Excess(_)) => Some((0.0, effect * effect / (1.0 + effect * effect))),
             _ => None,
         };
-        SmallestChange { score: self.kind.clone(), days, effect, shares }
+        SmallestChange {
+            score: self.kind.clone(),
+            days,
+            effect,
+            shares,
+        }
     }
 }
 
@@ -101,10 +110,9 @@ impl MeanTest {
 
 impl ExcessTest {
     /// The least count that is surprising enough, and the share whose count is above it with a chance of 90 %.
-    fn smallest_share(&self, ln_p: f64, rows: f64) -> f64 {
-        let mean = rows * self.rate;
-        let spread = (mean * self.dispersion).sqrt();
-        let surprising = |count: u64| self.ln_p(count, rows, mean, spread) < ln_p;
+    fn smallest_share(&self, ln_p: f64, rows: f64, inflation: f64) -> f64 {
+        let (mean, dispersion) = (rows * self.rate, self.dispersion_of(rows, inflation));
+        let surprising = |count: u64| self.ln_p(count, rows, dispersion) < ln_p;
         let (mut low, mut high) = (mean as u64, (mean as u64).max(1) * 2 + 8);
         while !surprising(high) && (high as f64) < rows {
             (low, high) = (high, high * 2);
@@ -118,7 +126,7 @@ impl ExcessTest {
             }
         }
         let count = high as f64;
-        ((count + POWER_QUANTILE * (count * self.dispersion).sqrt()) / rows).min(0.999)
+        ((count + POWER_QUANTILE * (count * dispersion).sqrt()) / rows).min(0.999)
     }
 }
 

@@ -7,25 +7,61 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::bins::{Bins, EXPECTED_PER_DAY, Tally};
+use super::bins::{Bins, Tally};
 use super::scores::{indicator_moments, moments, polynomials};
 use super::season::{Fitted, Grain, Levels, Observed, Season, WINDOWS, season_of};
 use super::test::{ExcessTest, Form, Frame, MeanTest, Score, ScoreKind, Test, inflations};
-use super::variance::{MOST_FREEDOM, Moderated, Prior};
+use super::variance::{MOST_FREEDOM, Moderated, Prior, inflation};
 use super::volume::{VolumeDay, VolumeReference};
 use super::{Observation, Settings};
 
 /// With fewer days nothing is known of how days vary.
 const LEAST_DAYS: usize = 14;
-/// A day of the reference that is further from the others is left out.
-const OUTLIER_T: f64 = 6.0;
+/// A day of the reference that is further from the others is left out. Ordinary days of a feature that moves a lot
+/// reach 6; left out, they would make the rest look calmer than it is.
+const OUTLIER_T: f64 = 10.0;
 /// A score wanders only if its days vary visibly more than chance has them.
 const VISIBLE_VARIANCE: f64 = 1.5;
 /// From fewer such scores a correlation of days is not believed.
 const FEWEST_WANDERING: usize = 5;
+/// The ends are watched in so many of the shortest windows.
+const END_WINDOWS: usize = 2;
+/// New categories in so many.
+const UNSEEN_WINDOWS: usize = 4;
+/// A day further from its level than this, in standard deviations, says that days have heavier tails than they
+/// should, and widens them by as much.
+const PEAK: f64 = 3.0;
+/// A share whose rows have more variance moves by itself as frequent categories do, and not as rare ones.
+const LARGE_SHARE: f64 = 0.05;
+/// Degrees of freedom that the days' part of a rare count's variance is trusted with.
+const TRUST_IN_COUNTS: f64 = 8.0;
+/// A share that is expected less often in a day is counted and not averaged.
+const AVERAGED_FROM: f64 = 15.0;
 const MOST_CORRELATION: f64 = 0.85;
 /// Below this probability of being uniform, the days' p-values say that the reference is of two minds.
 const UNSTABLE_P: f64 = 0.01;
+
+/// How many degrees of freedom a variance has whose days' part has no more than `trust`: days are not as normal as
+/// means of rows are (Satterthwaite 1946, with the sampling part known).
+fn trusted(factor: f64, trust: f64) -> f64 {
+    if factor <= 1.0 {
+        return MOST_FREEDOM;
+    }
+    let share = (factor - 1.0) / factor;
+    (trust / (share * share)).min(MOST_FREEDOM)
+}
+
+impl Pool {
+    /// The degrees of freedom that the days' part of a variance is trusted with. The centre and shares move about in
+    /// proportion to what moves them; the other shapes with its square, too, and their days have heavy tails.
+    fn trust(self) -> f64 {
+        match self {
+            Self::Shape(0) => 30.0,
+            Self::Shape(_) => 4.0,
+            Self::LargeShare | Self::SmallShare | Self::Presence => 20.0,
+        }
+    }
+}
 
 /// What a feature is to the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,7 +163,8 @@ struct DraftScore {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Pool {
     Shape(usize),
-    Share,
+    LargeShare,
+    SmallShare,
     Presence,
 }
 
@@ -288,7 +325,10 @@ impl FeatureReference {
 
 impl FeatureDays<'_> {
     fn check(&self) -> Result<(), CannotFit> {
-        let in_order = self.days.windows(2).all(|pair| pair[0].bucket < pair[1].bucket);
+        let in_order = self
+            .days
+            .windows(2)
+            .all(|pair| pair[0].bucket < pair[1].bucket);
         if !in_order {
             return Err(CannotFit::NotInOrder(self.name.clone()));
         }
@@ -303,7 +343,10 @@ impl FeatureDays<'_> {
 
 /// The chance a feature has of being called drift in a bucket: the output has its part, the inputs share the rest.
 fn alpha(drafts: &[Draft<'_>], role: Role, settings: &Settings, grain: Grain) -> f64 {
-    let outputs = drafts.iter().filter(|draft| draft.source.role == Role::Output).count() as f64;
+    let outputs = drafts
+        .iter()
+        .filter(|draft| draft.source.role == Role::Output)
+        .count() as f64;
     let inputs = drafts.len() as f64 - outputs;
     let output_share = match (outputs > 0.0, inputs > 0.0) {
         (true, true) => settings.output_share,
@@ -369,8 +412,13 @@ impl<'a> Draft<'a> {
         if outliers.is_empty() {
             return all;
         }
-        let kept = days().filter(|day| !outliers.contains(&day.bucket)).collect();
-        Self { left_out: outliers, ..Self::over(source, kept, grain, settings) }
+        let kept = days()
+            .filter(|day| !outliers.contains(&day.bucket))
+            .collect();
+        Self {
+            left_out: outliers,
+            ..Self::over(source, kept, grain, settings)
+        }
     }
 
     fn over(
@@ -381,7 +429,11 @@ impl<'a> Draft<'a> {
     ) -> Self {
         let with_values = days.iter().filter(|day| day.tally.values() > 0).count();
         let mut draft = Self {
-            footing: if with_values < LEAST_DAYS { Footing::RowsOnly } else { Footing::Days },
+            footing: if with_values < LEAST_DAYS {
+                Footing::RowsOnly
+            } else {
+                Footing::Days
+            },
             season: Season::None,
             left_out: Vec::new(),
             scores: Vec::new(),
@@ -426,8 +478,18 @@ impl<'a> Draft<'a> {
         }
         let rows = self.sum(|tally| tally.rows);
         let of_rows = [
-            (ScoreKind::Missing, Form::Missing, settings.missing_weight, self.sum(|t| t.missing)),
-            (ScoreKind::WrongType, Form::Mismatched, settings.mismatched_weight, self.sum(|t| t.mismatched)),
+            (
+                ScoreKind::Missing,
+                Form::Missing,
+                settings.missing_weight,
+                self.sum(|t| t.missing),
+            ),
+            (
+                ScoreKind::WrongType,
+                Form::Mismatched,
+                settings.mismatched_weight,
+                self.sum(|t| t.mismatched),
+            ),
         ];
         for (kind, form, weight, sum) in of_rows {
             let share = if rows > 0.0 { sum / rows } else { 0.0 };
@@ -442,8 +504,16 @@ impl<'a> Draft<'a> {
         per_day: f64,
         settings: &Settings,
     ) {
-        let kinds = [ScoreKind::Centre, ScoreKind::Spread, ScoreKind::Skew, ScoreKind::Tails];
-        let shapes = polynomials(shares).into_iter().zip(kinds).zip(settings.shape_weights);
+        let kinds = [
+            ScoreKind::Centre,
+            ScoreKind::Spread,
+            ScoreKind::Skew,
+            ScoreKind::Tails,
+        ];
+        let shapes = polynomials(shares)
+            .into_iter()
+            .zip(kinds)
+            .zip(settings.shape_weights);
         for (degree, ((shape, kind), weight)) in shapes.enumerate() {
             self.scores.push(DraftScore {
                 moments: moments(shares, &shape),
@@ -463,29 +533,61 @@ impl<'a> Draft<'a> {
         if shares.iter().filter(|share| **share > 0.0).count() > 2 {
             for (bin, value) in points {
                 let form = Form::Bin(*bin);
-                self.add_share(ScoreKind::Value(*value), form, shares[*bin], per_day, weight, Pool::Share);
+                self.add_share(
+                    ScoreKind::Value(*value),
+                    form,
+                    shares[*bin],
+                    per_day,
+                    weight,
+                    Pool::SmallShare,
+                );
             }
         }
     }
 
-    fn add_categories(&mut self, shares: &[f64], names: &[String], per_day: f64, settings: &Settings) {
+    fn add_categories(
+        &mut self,
+        shares: &[f64],
+        names: &[String],
+        per_day: f64,
+        settings: &Settings,
+    ) {
         let weight = settings.values_weight + settings.shape_weights.iter().sum::<f64>();
         let kind = |bin: usize| {
-            names.get(bin).map_or(ScoreKind::OtherCategories, |name| ScoreKind::Category(name.clone()))
+            names.get(bin).map_or(ScoreKind::OtherCategories, |name| {
+                ScoreKind::Category(name.clone())
+            })
         };
         let occupied: Vec<usize> = (0..shares.len()).filter(|bin| shares[*bin] > 0.0).collect();
         // Two shares are one, and a single category can only give way to new ones.
         let watched = match occupied.len() {
             0 | 1 => &[],
+            2 if shares[occupied[0]] > shares[occupied[1]] => &occupied[1..],
             2 => &occupied[..1],
             _ => &occupied[..],
         };
         for bin in watched {
             let each = weight / watched.len() as f64;
-            self.add_share(kind(*bin), Form::Bin(*bin), shares[*bin], per_day, each, Pool::Share);
+            self.add_share(
+                kind(*bin),
+                Form::Bin(*bin),
+                shares[*bin],
+                per_day,
+                each,
+                Pool::SmallShare,
+            );
         }
-        if self.days.iter().all(|day| day.tally.values() == 0 || day.tally.unseen.is_some()) {
-            self.add_excess(ScoreKind::Unseen, Form::Unseen, None, settings.unseen_weight);
+        if self
+            .days
+            .iter()
+            .all(|day| day.tally.values() == 0 || day.tally.unseen.is_some())
+        {
+            self.add_excess(
+                ScoreKind::Unseen,
+                Form::Unseen,
+                None,
+                settings.unseen_weight,
+            );
         }
     }
 
@@ -499,7 +601,11 @@ impl<'a> Draft<'a> {
         weight: f64,
         pool: Pool,
     ) {
-        if share.min(1.0 - share) * per_day < EXPECTED_PER_DAY {
+        let pool = match pool {
+            Pool::SmallShare if share * (1.0 - share) > LARGE_SHARE => Pool::LargeShare,
+            other => other,
+        };
+        if share.min(1.0 - share) * per_day < AVERAGED_FROM {
             self.add_excess(kind, form, Some(share), weight);
             return;
         }
@@ -512,7 +618,10 @@ impl<'a> Draft<'a> {
     }
 
     fn add_excess(&mut self, kind: ScoreKind, form: Form, share: Option<f64>, weight: f64) {
-        self.scores.push(DraftScore { share, ..DraftScore::new(kind, form, weight) });
+        self.scores.push(DraftScore {
+            share,
+            ..DraftScore::new(kind, form, weight)
+        });
     }
 
     /// The days that are far from what the others are, by any score.
@@ -522,7 +631,11 @@ impl<'a> Draft<'a> {
         }
         let mut outliers: Vec<i64> = Vec::new();
         for score in self.scores.iter().filter(|score| score.pool.is_some()) {
-            let far = score.buckets.iter().zip(score.studentised()).filter(|(_, t)| t.abs() > OUTLIER_T);
+            let far = score
+                .buckets
+                .iter()
+                .zip(score.studentised())
+                .filter(|(_, t)| t.abs() > OUTLIER_T);
             outliers.extend(far.map(|(bucket, _)| *bucket));
         }
         outliers.sort_unstable();
@@ -538,7 +651,11 @@ impl<'a> Draft<'a> {
         for score in averaged {
             let p_values = score.p_values();
             if not_uniform(&p_values) * scores < believed {
-                let small = score.buckets.iter().zip(&p_values).filter(|(_, p)| **p < 0.5);
+                let small = score
+                    .buckets
+                    .iter()
+                    .zip(&p_values)
+                    .filter(|(_, p)| **p < 0.5);
                 days.extend(small.map(|(bucket, _)| *bucket));
             }
         }
@@ -560,17 +677,22 @@ impl<'a> Draft<'a> {
             Footing::RowsOnly => settings.least_effect_without_days,
         };
         let total_weight: f64 = self.scores.iter().map(|score| score.weight).sum();
-        let windows: f64 = settings.window_weights.iter().sum();
         let scores = self.scores.iter().map(|score| {
-            let prior = score.pool.and_then(|pool| pools.iter().find(|(kind, _)| *kind == pool));
+            let prior = score
+                .pool
+                .and_then(|pool| pools.iter().find(|(kind, _)| *kind == pool));
             let part = score.weight / total_weight;
             Score {
                 kind: score.kind.clone(),
                 form: score.form.clone(),
                 share: score.share,
-                test: score.test(self, prior.map(|(_, prior)| prior), correlation, grain),
-                ln_weights: settings.window_weights.map(|window| (part * window / windows).ln()),
-                least_effect: if score.kind == ScoreKind::Unseen { 0.0 } else { gate },
+                test: score.test(self, prior, correlation, grain),
+                ln_weights: score.windows(settings).map(|window| (part * window).ln()),
+                least_effect: if score.kind == ScoreKind::Unseen {
+                    0.0
+                } else {
+                    gate
+                },
             }
         });
         let mut rows: Vec<u64> = self.days.iter().map(|day| day.tally.rows).collect();
@@ -609,6 +731,19 @@ impl DraftScore {
         }
     }
 
+    /// The part of each window. What leaves the range shows at once, or in the shapes; and how many categories are
+    /// still to be met is not known well enough for a window as long as the reference.
+    fn windows(&self, settings: &Settings) -> [f64; WINDOWS] {
+        let mut weights = settings.window_weights;
+        match self.kind {
+            ScoreKind::LowEnd | ScoreKind::HighEnd => weights[END_WINDOWS..].fill(0.0),
+            ScoreKind::Unseen => weights[UNSEEN_WINDOWS..].fill(0.0),
+            _ => {}
+        }
+        let total: f64 = weights.iter().sum();
+        weights.map(|weight| weight / total)
+    }
+
     fn observe(&mut self, days: &[&Observation<'_>], grain: Grain) {
         for day in days {
             let values = day.tally.values();
@@ -618,7 +753,12 @@ impl DraftScore {
             };
             let phase = grain.phase(day.bucket);
             self.buckets.push(day.bucket);
-            self.observed.push(Observed { phase, rows, value, weight: rows });
+            self.observed.push(Observed {
+                phase,
+                rows,
+                value,
+                weight: rows,
+            });
         }
         let rows: f64 = self.observed.iter().map(|o| o.rows).sum();
         self.mean_rows = rows / self.observed.len().max(1) as f64;
@@ -630,10 +770,21 @@ impl DraftScore {
             self.fit_counts();
             return;
         }
-        let Fitted { residuals, freedom, .. } = Levels::fit(&self.observed, season, grain);
-        let squares: f64 = self.observed.iter().zip(&residuals).map(|(o, r)| o.rows * r * r).sum();
+        let Fitted {
+            residuals, freedom, ..
+        } = Levels::fit(&self.observed, season, grain);
+        let squares: f64 = self
+            .observed
+            .iter()
+            .zip(&residuals)
+            .map(|(o, r)| o.rows * r * r)
+            .sum();
         self.freedom = freedom;
-        self.variance = if freedom > 0.0 { squares / freedom } else { 1.0 };
+        self.variance = if freedom > 0.0 {
+            squares / freedom
+        } else {
+            1.0
+        };
         self.residuals = residuals;
     }
 
@@ -657,7 +808,11 @@ impl DraftScore {
             .map(|i| scaled(i) * scaled(i - 1))
             .sum();
         let squares: f64 = (0..self.residuals.len()).map(|i| scaled(i).powi(2)).sum();
-        if squares > 0.0 { products / squares } else { 0.0 }
+        if squares > 0.0 {
+            products / squares
+        } else {
+            0.0
+        }
     }
 
     /// Each day's deviation from the others, in standard errors estimated without it, and never less than sampling
@@ -688,30 +843,43 @@ impl DraftScore {
     /// Each day's deviation in sampling standard errors, and what it adds to the sum of squares.
     fn squared_parts(&self) -> impl Iterator<Item = (f64, f64)> {
         let share_left = self.freedom / self.residuals.len() as f64;
-        self.observed.iter().zip(&self.residuals).map(move |(o, r)| {
-            let scaled = r * o.rows.sqrt();
-            (scaled, scaled * scaled / share_left)
-        })
+        self.observed
+            .iter()
+            .zip(&self.residuals)
+            .map(move |(o, r)| {
+                let scaled = r * o.rows.sqrt();
+                (scaled, scaled * scaled / share_left)
+            })
     }
 
-    fn test(&self, draft: &Draft<'_>, prior: Option<&Prior>, correlation: f64, grain: Grain) -> Test {
+    fn test(
+        &self,
+        draft: &Draft<'_>,
+        prior: Option<&(Pool, Prior)>,
+        correlation: f64,
+        grain: Grain,
+    ) -> Test {
         if self.pool.is_none() {
-            return Test::Excess(self.excess(draft.footing));
+            return Test::Excess(self.excess(draft.footing, correlation));
         }
         let moderated = match prior {
-            Some(prior) if draft.footing == Footing::Days && self.freedom > 0.0 => {
-                prior.moderate(self.variance, self.freedom)
+            Some((pool, prior)) if draft.footing == Footing::Days && self.freedom > 0.0 => {
+                self.widened(prior.moderate(self.variance, self.freedom), *pool)
             }
-            _ => Moderated { factor: 1.0, freedom: MOST_FREEDOM },
+            _ => Moderated {
+                factor: 1.0,
+                freedom: MOST_FREEDOM,
+            },
         };
         let day_variance = (moderated.factor - 1.0) / self.mean_rows;
         let weighted: Vec<Observed> = self
             .observed
             .iter()
-            .map(|o| Observed { weight: o.rows / (1.0 + day_variance * o.rows), ..*o })
+            .map(|o| Observed {
+                weight: o.rows / (1.0 + day_variance * o.rows),
+                ..*o
+            })
             .collect();
-        let length = self.observed.len();
-        let inflated = inflations(correlation, length);
         Test::Mean(MeanTest {
             levels: Levels::fit(&weighted, draft.season, grain).levels,
             skewness: self.moments.0,
@@ -719,20 +887,39 @@ impl DraftScore {
             factor: moderated.factor,
             freedom: moderated.freedom,
             day_variance,
-            level_day_variance: day_variance * inflated[length],
+            level_day_variance: day_variance * inflation(self.observed.len(), correlation),
         })
     }
 
-    /// The share is what the reference has and twice its standard error more; of what it does not have, three rows.
-    fn excess(&self, footing: Footing) -> ExcessTest {
+    /// A variance that the furthest day fits to, known no better than days of its kind are normal.
+    fn widened(&self, moderated: Moderated, pool: Pool) -> Moderated {
+        let furthest = self
+            .squared_parts()
+            .map(|(_, square)| square)
+            .fold(0.0, f64::max);
+        let peak = furthest / moderated.factor / (PEAK * PEAK);
+        let factor = moderated.factor * peak.max(1.0);
+        Moderated {
+            factor,
+            freedom: moderated.freedom.min(trusted(factor, pool.trust())),
+        }
+    }
+
+    /// The share is what the reference has, twice its standard error and two rows more.
+    fn excess(&self, footing: Footing, correlation: f64) -> ExcessTest {
         let rows: f64 = self.observed.iter().map(|o| o.rows).sum();
         let count: f64 = self.observed.iter().map(|o| o.value).sum();
         let known = footing == Footing::Days;
         let dispersion = if known { self.variance.max(1.0) } else { 1.0 };
         ExcessTest {
-            rate: ((count + 2.0 * (count * dispersion).sqrt() + 3.0) / rows.max(1.0)).min(1.0),
+            rate: ((count + 2.0 * (count * dispersion).sqrt() + 2.0) / rows.max(1.0)).min(1.0),
             dispersion,
-            freedom: self.freedom.max(1.0),
+            freedom: self
+                .freedom
+                .max(1.0)
+                .min(trusted(dispersion, TRUST_IN_COUNTS)),
+            reference_rows: rows.max(1.0),
+            reference_inflation: inflation(self.observed.len(), correlation),
         }
     }
 }

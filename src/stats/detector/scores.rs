@@ -27,9 +27,17 @@ pub fn middle_ranks(shares: &[f64]) -> Vec<f64> {
 #[must_use]
 pub fn polynomials(shares: &[f64]) -> Vec<Vec<f64>> {
     let dot = |a: &[f64], b: &[f64]| -> f64 {
-        shares.iter().zip(a).zip(b).map(|((share, a), b)| share * a * b).sum()
+        shares
+            .iter()
+            .zip(a)
+            .zip(b)
+            .map(|((share, a), b)| share * a * b)
+            .sum()
     };
-    let axis: Vec<f64> = middle_ranks(shares).iter().map(|rank| 2.0 * rank - 1.0).collect();
+    let axis: Vec<f64> = middle_ranks(shares)
+        .iter()
+        .map(|rank| 2.0 * rank - 1.0)
+        .collect();
     let mut basis = vec![vec![1.0; shares.len()]];
     let occupied = shares.iter().filter(|share| **share > 0.0).count();
     while basis.len() <= SHAPES && basis.len() < occupied {
@@ -66,7 +74,10 @@ pub fn moments(shares: &[f64], score: &[f64]) -> (f64, f64) {
 #[must_use]
 pub fn indicator_moments(share: f64) -> (f64, f64) {
     let variance = share * (1.0 - share);
-    ((1.0 - 2.0 * share) / variance.sqrt(), (1.0 - 6.0 * variance) / variance)
+    (
+        (1.0 - 2.0 * share) / variance.sqrt(),
+        (1.0 - 6.0 * variance) / variance,
+    )
 }
 
 /// The statistic of a mean of `rows` values, corrected for skewness and kurtosis so that the tails of Student's
@@ -78,8 +89,7 @@ pub fn corrected(t: f64, skewness: f64, kurtosis: f64, rows: f64) -> f64 {
     let tails = (kurtosis / rows).clamp(-0.3, 0.3);
     let at = t.clamp(-8.0, 8.0);
     let square = at * at;
-    let moved = t - skew * (square - 1.0) / 6.0
-        + skew * skew * at * (4.0 * square - 7.0) / 36.0
+    let moved = t - skew * (square - 1.0) / 6.0 + skew * skew * at * (4.0 * square - 7.0) / 36.0
         - tails * at * (square - 3.0) / 24.0;
     if moved * t > 0.0 { moved } else { 0.0 }
 }

@@ -170,9 +170,15 @@ impl Levels {
             Season::Daily => grain.slots(),
         };
         let mut left: Vec<(f64, Observed)> = values.iter().map(|o| (o.value, *o)).collect();
-        let mut levels = Self { season, base: Vec::with_capacity(count), weekdays: Vec::new() };
+        let mut levels = Self {
+            season,
+            base: Vec::with_capacity(count),
+            weekdays: Vec::new(),
+        };
         for index in 0..count {
-            let own = left.iter().filter(|(_, o)| base_index(season, o.phase) == index);
+            let own = left
+                .iter()
+                .filter(|(_, o)| base_index(season, o.phase) == index);
             levels.base.push(Level::of(own));
         }
         let mut used = levels.base.iter().filter(|level| level.days > 0.0).count() as f64;
@@ -192,8 +198,12 @@ impl Levels {
     /// The weekend first, then what single weekdays add to it, drawn towards nothing. The answer is how many degrees
     /// of freedom that took.
     fn fit_weekdays(&mut self, left: &mut [(f64, Observed)], grain: Grain) -> f64 {
-        let halves =
-            [false, true].map(|end| Level::of(left.iter().filter(|(_, o)| is_weekend(o.phase.weekday) == end)));
+        let halves = [false, true].map(|end| {
+            Level::of(
+                left.iter()
+                    .filter(|(_, o)| is_weekend(o.phase.weekday) == end),
+            )
+        });
         let half_of = |weekday: usize| halves[usize::from(is_weekend(weekday))];
         for (value, observed) in left.iter_mut() {
             *value -= half_of(observed.phase.weekday).mean;
@@ -220,7 +230,10 @@ impl Levels {
 
     /// The level of a phase.
     pub(super) fn at(&self, phase: Phase) -> f64 {
-        let weekday = self.weekdays.get(phase.weekday).map_or(0.0, |level| level.mean);
+        let weekday = self
+            .weekdays
+            .get(phase.weekday)
+            .map_or(0.0, |level| level.mean);
         self.base[base_index(self.season, phase)].mean + weekday
     }
 
@@ -254,7 +267,11 @@ pub(super) struct Phases {
 }
 
 impl Phases {
-    pub(super) const NONE: Self = Self { base: [0.0; 24], weekdays: [0.0; DAYS_OF_WEEK], total: 0.0 };
+    pub(super) const NONE: Self = Self {
+        base: [0.0; 24],
+        weekdays: [0.0; DAYS_OF_WEEK],
+        total: 0.0,
+    };
 
     pub(super) fn add(&mut self, season: Season, phase: Phase, weight: f64) {
         self.base[base_index(season, phase)] += weight;
@@ -290,7 +307,9 @@ pub(super) fn season_of(scores: &[Vec<Observed>], grain: Grain) -> Season {
         Grain::Hour | Grain::SixHours => Season::Daily,
     };
     let believed = SEASON_P / scores.len().max(1) as f64;
-    let has_it = scores.iter().any(|values| pattern_p(values, season, grain).is_some_and(|p| p < believed));
+    let has_it = scores
+        .iter()
+        .any(|values| pattern_p(values, season, grain).is_some_and(|p| p < believed));
     if has_it { season } else { Season::None }
 }
 
@@ -310,17 +329,25 @@ fn pattern_p(values: &[Observed], season: Season, grain: Grain) -> Option<f64> {
         return None;
     }
     let squares = |fitted: &Fitted| -> f64 {
-        values.iter().zip(&fitted.residuals).map(|(o, r)| o.weight * r * r).sum()
+        values
+            .iter()
+            .zip(&fitted.residuals)
+            .map(|(o, r)| o.weight * r * r)
+            .sum()
     };
-    let (flat, patterned) =
-        (Levels::fit(values, Season::None, grain), Levels::fit(values, season, grain));
+    let (flat, patterned) = (
+        Levels::fit(values, Season::None, grain),
+        Levels::fit(values, season, grain),
+    );
     let taken = flat.freedom - patterned.freedom;
     let (within, between) = (squares(&patterned), squares(&flat) - squares(&patterned));
     if within <= 0.0 || patterned.freedom <= 0.0 {
         return None;
     }
     let f = (between / taken) / (within / patterned.freedom);
-    let p = FisherSnedecor::new(taken, patterned.freedom).ok()?.sf(f.max(0.0));
+    let p = FisherSnedecor::new(taken, patterned.freedom)
+        .ok()?
+        .sf(f.max(0.0));
     (!p.is_nan()).then_some(p)
 }
 
@@ -329,21 +356,54 @@ mod tests {
     use super::*;
 
     fn observed(grain: Grain, bucket: i64, value: f64) -> Observed {
-        Observed { phase: grain.phase(bucket), rows: 100.0, value, weight: 100.0 }
+        Observed {
+            phase: grain.phase(bucket),
+            rows: 100.0,
+            value,
+            weight: 100.0,
+        }
     }
 
     #[test]
     fn phases_count_from_a_thursday() {
-        assert_eq!(Grain::Day.phase(0), Phase { slot: 0, weekday: 3 });
-        assert_eq!(Grain::Day.phase(4), Phase { slot: 0, weekday: 0 });
+        assert_eq!(
+            Grain::Day.phase(0),
+            Phase {
+                slot: 0,
+                weekday: 3
+            }
+        );
+        assert_eq!(
+            Grain::Day.phase(4),
+            Phase {
+                slot: 0,
+                weekday: 0
+            }
+        );
         assert_eq!(Grain::Day.phase(-4).weekday, 6);
-        assert_eq!(Grain::Hour.phase(25), Phase { slot: 1, weekday: 4 });
-        assert_eq!(Grain::SixHours.phase(-1), Phase { slot: 3, weekday: 2 });
+        assert_eq!(
+            Grain::Hour.phase(25),
+            Phase {
+                slot: 1,
+                weekday: 4
+            }
+        );
+        assert_eq!(
+            Grain::SixHours.phase(-1),
+            Phase {
+                slot: 3,
+                weekday: 2
+            }
+        );
     }
 
     #[test]
     fn buckets_are_as_short_as_the_rows_allow() {
-        let cases = [(1e6, Grain::Hour), (200.0, Grain::Hour), (199.0, Grain::SixHours)];
+        let cases = [
+            (1e6, Grain::Hour),
+            (200.0, Grain::Hour),
+            (199.0, Grain::SixHours),
+        ];
         let longer = [(10.0, Grain::Day), (5.0, Grain::Week), (0.0, Grain::Week)];
         for (rows, grain) in cases.into_iter().chain(longer) {
             assert_eq!(Grain::for_rows(rows), grain, "{rows}");
@@ -363,14 +423,19 @@ mod tests {
         let fitted = Levels::fit(&values, Season::Weekday, Grain::Day);
         assert_eq!(fitted.freedom, 49.0);
         assert!(fitted.residuals.iter().all(|r| r.abs() < 0.02));
-        let saturday = Phase { slot: 0, weekday: 5 };
+        let saturday = Phase {
+            slot: 0,
+            weekday: 5,
+        };
         assert!((fitted.levels.at(saturday) - 0.306).abs() < 0.01);
         let mut window = Phases::NONE;
         window.add(Season::Weekday, saturday, 3.0);
         // Eight Saturdays of 100 rows.
         assert!((fitted.levels.variance(&window, 0.0) - 1.0 / 800.0).abs() < 1e-15);
         assert!((fitted.levels.variance(&window, 0.4) - (1.0 / 800.0 + 0.05)).abs() < 1e-15);
-        let flat: Vec<Observed> = (0..56).map(|b| observed(Grain::Day, b, wobble(b))).collect();
+        let flat: Vec<Observed> = (0..56)
+            .map(|b| observed(Grain::Day, b, wobble(b)))
+            .collect();
         assert_eq!(season_of(&[flat], Grain::Day), Season::None);
     }
 
@@ -381,7 +446,11 @@ mod tests {
                 let phase = Grain::Hour.phase(b);
                 let hour = (phase.slot as f64 / 24.0 * std::f64::consts::TAU).sin();
                 let weekend = f64::from(u8::from(is_weekend(phase.weekday)));
-                observed(Grain::Hour, b, hour + 0.5 * weekend + ((b * 7_919) % 13) as f64 * 1e-3)
+                observed(
+                    Grain::Hour,
+                    b,
+                    hour + 0.5 * weekend + ((b * 7_919) % 13) as f64 * 1e-3,
+                )
             })
             .collect();
         assert_eq!(season_of(&[values.clone()], Grain::Hour), Season::Daily);

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::beta::{binomial_upper, negative_binomial_upper, student_two_sided, student_upper};
+use super::super::beta::{
+    binomial_upper, negative_binomial_upper, student_two_sided, student_upper,
+};
 use super::super::tails::PValue;
 use super::bins::Tally;
 use super::scores::corrected;
@@ -80,6 +82,10 @@ pub(super) struct ExcessTest {
     /// The variance of a day's count in units of its mean.
     pub dispersion: f64,
     pub freedom: f64,
+    /// What the rate is known from.
+    pub reference_rows: f64,
+    /// How much a wandering level inflates the variance of the rate.
+    pub reference_inflation: f64,
 }
 
 /// One way of looking at a feature.
@@ -154,7 +160,13 @@ pub struct Evidence {
 
 impl Form {
     /// The score of a day and the rows it is of; `None` where the day says nothing.
-    pub(super) fn of(&self, tally: &Tally, values: u64, share: Option<f64>, counts: bool) -> Option<(f64, f64)> {
+    pub(super) fn of(
+        &self,
+        tally: &Tally,
+        values: u64,
+        share: Option<f64>,
+        counts: bool,
+    ) -> Option<(f64, f64)> {
         let of_share = |count: u64, rows: u64| {
             let (count, rows) = (count as f64, rows as f64);
             let share = share.unwrap_or(0.0);
@@ -167,14 +179,21 @@ impl Form {
         };
         match self {
             Self::Shape(shape) => {
-                let sum: f64 = shape.iter().zip(&tally.counts).map(|(s, c)| s * *c as f64).sum();
+                let sum: f64 = shape
+                    .iter()
+                    .zip(&tally.counts)
+                    .map(|(s, c)| s * *c as f64)
+                    .sum();
                 (values > 0).then(|| (sum / values as f64, values as f64))
             }
             Self::Bin(bin) => of_share(tally.counts[*bin], values),
             Self::Unseen => of_share(tally.unseen?, values),
             Self::Missing => of_share(tally.missing, tally.rows),
             Self::Mismatched => of_share(tally.mismatched, tally.rows),
-            Self::Volume => Some(((tally.rows as f64).max(0.5).ln(), (tally.rows as f64).max(1.0))),
+            Self::Volume => Some((
+                (tally.rows as f64).max(0.5).ln(),
+                (tally.rows as f64).max(1.0),
+            )),
         }
     }
 }
@@ -182,17 +201,28 @@ impl Form {
 impl Score {
     /// The score of a day and the rows it is of.
     pub(super) fn of(&self, tally: &Tally, values: u64) -> Option<(f64, f64)> {
-        self.form.of(tally, values, self.share, matches!(self.test, Test::Excess(_)))
+        self.form.of(
+            tally,
+            values,
+            self.share,
+            matches!(self.test, Test::Excess(_)),
+        )
     }
 
-    /// Tests every window that adds a day to the one before it, and hands each to `see` unless its p-value cannot
-    /// be below `bound` of `see`'s last answer. Points are in order of age, the youngest first.
-    pub(super) fn windows(&self, points: &[Point], frame: &Frame, mut see: impl FnMut(&Self, Statistic)) {
+    /// Looks at every window that adds a day to the one before it. Points are in order of age, the youngest first.
+    pub(super) fn windows(
+        &self,
+        points: &[Point],
+        frame: &Frame,
+        mut see: impl FnMut(&Self, Statistic),
+    ) {
         match &self.test {
             Test::Mean(test) => test.windows(points, frame, |statistic| see(self, statistic)),
             Test::Excess(test) => {
                 let share = self.share.unwrap_or(0.0);
-                test.windows(share, points, frame, |statistic| see(self, statistic));
+                test.windows(share, &self.ln_weights, points, frame, |statistic| {
+                    see(self, statistic)
+                });
             }
         }
     }
@@ -269,7 +299,14 @@ impl MeanTest {
 }
 
 impl ExcessTest {
-    fn windows(&self, share: f64, points: &[Point], frame: &Frame, mut see: impl FnMut(Statistic)) {
+    fn windows(
+        &self,
+        share: f64,
+        weights: &[f64; WINDOWS],
+        points: &[Point],
+        frame: &Frame,
+        mut see: impl FnMut(Statistic),
+    ) {
         let (mut count, mut rows) = (0.0, 0.0);
         let mut next = 0;
         for (window, length) in frame.windows.into_iter().enumerate() {
@@ -279,47 +316,61 @@ impl ExcessTest {
                 count += point.value;
                 rows += point.rows;
             }
-            if next == before || rows < frame.least_rows || count == 0.0 {
+            let is_watched = weights[window] > f64::NEG_INFINITY;
+            if !is_watched || next == before || rows < frame.least_rows || count == 0.0 {
                 continue;
             }
             let now = count / rows;
             // Where the reference has none, the window's own share tells how far rows differ.
             let reference = if share > 0.0 { share } else { now };
             let deviation = (reference * (1.0 - reference)).sqrt();
-            let mean = rows * self.rate;
-            let spread = (mean * self.dispersion).sqrt();
-            let effect = if deviation > 0.0 { (now - share) / deviation } else { f64::INFINITY };
+            let (mean, dispersion) = (
+                rows * self.rate,
+                self.dispersion_of(rows, frame.inflations[next]),
+            );
+            let effect = if deviation > 0.0 {
+                (now - share) / deviation
+            } else {
+                f64::INFINITY
+            };
             see(Statistic {
                 window,
                 buckets: next,
                 rows,
                 effect: effect.min(1e6),
-                error: (now * (1.0 - now) * self.dispersion / rows).sqrt() / deviation.max(1e-6),
-                t: (count - mean) / spread,
+                error: (now * (1.0 - now) * dispersion / rows).sqrt() / deviation.max(1e-6),
+                t: (count - mean) / (mean * dispersion).sqrt(),
                 freedom: self.freedom,
-                ln_p: self.ln_p(count as u64, rows, mean, spread),
+                ln_p: self.ln_p(count as u64, rows, dispersion),
             });
         }
     }
 
+    /// The variance of a window's count in units of its mean: with what a wandering level adds, and with that of the
+    /// reference's own rate. Where days are alike it stays that of chance, and the rate is an upper bound anyway.
+    pub(super) fn dispersion_of(&self, rows: f64, inflation: f64) -> f64 {
+        if self.dispersion <= 1.0 {
+            return 1.0;
+        }
+        self.dispersion * (inflation + self.reference_inflation * rows / self.reference_rows)
+    }
+
     /// Where days vary more than chance has them, the less surprising of the negative binomial tail, whose dispersion
     /// is taken as known, and Student's, which allows for its having been estimated.
-    pub(super) fn ln_p(&self, count: u64, rows: f64, mean: f64, spread: f64) -> f64 {
-        let by_counting = if self.dispersion > 1.0 {
-            negative_binomial_upper(count, mean, self.dispersion)
-        } else {
-            binomial_upper(count, rows as u64, self.rate.min(1.0))
-        };
-        let by_counting = by_counting.map_or(f64::NAN, PValue::ln);
-        if self.dispersion > 1.0 {
-            let by_variance = student_upper((count as f64 - mean) / spread, self.freedom);
-            return by_counting.max(by_variance.map_or(f64::NAN, PValue::ln));
+    pub(super) fn ln_p(&self, count: u64, rows: f64, dispersion: f64) -> f64 {
+        let ln = |p: Option<PValue>| p.map_or(f64::NAN, PValue::ln);
+        if dispersion <= 1.0 {
+            return ln(binomial_upper(count, rows as u64, self.rate.min(1.0)));
         }
-        by_counting
+        let mean = rows * self.rate;
+        let t = (count as f64 - mean) / (mean * dispersion).sqrt();
+        ln(negative_binomial_upper(count, mean, dispersion)).max(ln(student_upper(t, self.freedom)))
     }
 }
 
 /// How much a wandering level inflates the variance of the mean of 0, 1, 2 … days.
 pub(super) fn inflations(correlation: f64, longest: usize) -> Vec<f64> {
-    (0..=longest).map(|length| inflation(length, correlation)).collect()
+    (0..=longest)
+        .map(|length| inflation(length, correlation))
+        .collect()
 }

@@ -5,14 +5,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::bins::Tally;
+use super::super::tails::PValue;
+use super::Settings;
 use super::evaluate::{CannotEvaluate, Status, Verdict};
 use super::reference::{Footing, Reference};
 use super::season::{Fitted, Grain, Levels, Observed, Season, WINDOWS, season_of};
-use super::super::tails::PValue;
 use super::test::{Form, MeanTest, Point, Score, ScoreKind, Test, inflations};
-use super::variance::MOST_FREEDOM;
-use super::Settings;
+use super::variance::{MOST_FREEDOM, inflation};
 
 const LEAST_BUCKETS: usize = 14;
 const MOST_CORRELATION: f64 = 0.85;
@@ -45,11 +44,20 @@ impl VolumeReference {
             .iter()
             .map(|day| {
                 let (value, rows) = of_rows(day.rows);
-                Observed { phase: grain.phase(day.bucket), rows, value, weight: 1.0 }
+                Observed {
+                    phase: grain.phase(day.bucket),
+                    rows,
+                    value,
+                    weight: 1.0,
+                }
             })
             .collect();
         let season = season_of(std::slice::from_ref(&observed), grain);
-        let Fitted { levels, residuals, freedom } = Levels::fit(&observed, season, grain);
+        let Fitted {
+            levels,
+            residuals,
+            freedom,
+        } = Levels::fit(&observed, season, grain);
         let squares: f64 = residuals.iter().map(|r| r * r).sum();
         // The sampling variance of the logarithm of a count is one over the count.
         let by_chance = observed.iter().map(|o| 1.0 / o.rows).sum::<f64>() / observed.len() as f64;
@@ -59,7 +67,6 @@ impl VolumeReference {
             .map(|i| residuals[i] * residuals[i - 1])
             .sum();
         let correlation = correlation(neighbours / squares, residuals.len() as f64);
-        let inflated = inflations(correlation, residuals.len())[residuals.len()];
         let total: f64 = settings.window_weights.iter().sum();
         Some(Self {
             score: Score {
@@ -73,7 +80,7 @@ impl VolumeReference {
                     factor: 1.0 + day_variance / by_chance,
                     freedom: freedom.min(MOST_FREEDOM),
                     day_variance,
-                    level_day_variance: day_variance * inflated,
+                    level_day_variance: day_variance * inflation(residuals.len(), correlation),
                 }),
                 ln_weights: settings.window_weights.map(|weight| (weight / total).ln()),
                 least_effect: settings.least_volume_effect,
@@ -128,7 +135,12 @@ impl Reference {
             .map(|day| {
                 let (value, rows) = of_rows(day.rows);
                 let age = (last.bucket - day.bucket) as usize;
-                Point { age, phase: self.grain.phase(day.bucket), rows, value }
+                Point {
+                    age,
+                    phase: self.grain.phase(day.bucket),
+                    rows,
+                    value,
+                }
             })
             .collect();
         volume.judge(&points, last, self).map(Some)
@@ -158,9 +170,13 @@ impl VolumeReference {
             }
         });
         let alpha = PValue::from_ln(self.ln_alpha).ok_or(CannotEvaluate::NotANumber)?;
-        let p = best.map(|_| PValue::from_ln(least.min(0.0))).map_or(Ok(None), |p| {
-            p.filter(|_| !broken).ok_or(CannotEvaluate::NotANumber).map(Some)
-        })?;
+        let p = best
+            .map(|_| PValue::from_ln(least.min(0.0)))
+            .map_or(Ok(None), |p| {
+                p.filter(|_| !broken)
+                    .ok_or(CannotEvaluate::NotANumber)
+                    .map(Some)
+            })?;
         let candidate = p.is_some_and(|p| p.ln() < self.ln_alpha);
         let evidence = best
             .filter(|(_, ln_own)| *ln_own < 0.0)
@@ -177,7 +193,9 @@ impl VolumeReference {
             direction: evidence.iter().filter(|_| candidate).cloned().collect(),
             deciding: evidence,
             since: if candidate {
-                self.score.since(points, &frame).map(|age| last.bucket - age as i64)
+                self.score
+                    .since(points, &frame)
+                    .map(|age| last.bucket - age as i64)
             } else {
                 None
             },

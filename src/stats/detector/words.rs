@@ -18,7 +18,10 @@ impl Evidence {
         match &self.score {
             ScoreKind::Centre => {
                 let direction = if up { "up" } else { "down" };
-                format!("centre {direction} by {:.2} standard deviations", size / CENTRE_PER_DEVIATION)
+                format!(
+                    "centre {direction} by {:.2} standard deviations",
+                    size / CENTRE_PER_DEVIATION
+                )
             }
             ScoreKind::Spread if up => format!("wider ({size:.2})"),
             ScoreKind::Spread => format!("narrower ({size:.2})"),
@@ -36,7 +39,10 @@ impl Evidence {
             ScoreKind::WrongType => format!("of a wrong type {}", shares()),
             ScoreKind::Volume => {
                 let percent = 100.0 * (self.effect.exp() - 1.0).abs();
-                format!("{percent:.0} % {} rows than usual", if up { "more" } else { "fewer" })
+                format!(
+                    "{percent:.0} % {} rows than usual",
+                    if up { "more" } else { "fewer" }
+                )
             }
         }
     }
