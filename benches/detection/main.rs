@@ -6,6 +6,7 @@
 #[path = "../shared/figures.rs"]
 mod figures;
 
+mod choices;
 mod cost;
 mod early;
 mod matched;
@@ -26,11 +27,12 @@ use figures::{Goal, Report};
 /// A part of the benchmark: its name, and what it adds to the report.
 type Part = (&'static str, fn(&Run, &mut Report) -> anyhow::Result<()>);
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     ("quiet", quiet::report),
     ("early", early::report),
     ("matched", matched::report),
     ("real", real::report),
+    ("choices", choices::report),
     ("cost", cost::report),
 ];
 
@@ -38,7 +40,7 @@ const PARTS: [Part; 5] = [
 #[derive(Debug, Parser)]
 #[command(name = "bench-detection")]
 struct Arguments {
-    /// Parts to run, all if none is named: quiet, early, matched, real, cost
+    /// Parts to run, all if none is named: quiet, early, matched, real, choices, cost
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Enough runs for narrow intervals: an hour or two

@@ -7,7 +7,7 @@ use bellwether::stats::detector::{
 };
 
 use crate::Run;
-use crate::figures::{Goal, Report};
+use crate::figures::{Goal, Report, thousands};
 use crate::pictures::{self, Bars};
 use crate::random::Random;
 use crate::streams::{Calm, Counting, Day, Feature, World, observation, thirty_features};
@@ -347,7 +347,7 @@ pub fn report(run: &Run, report: &mut Report) -> anyhow::Result<()> {
         let told = format!(
             "{:.2} ({low:.2} to {high:.2}) of {} days",
             count.per_thousand(),
-            count.days
+            thousands(count.days as f64)
         );
         report.tell(
             format!("false episodes in 1,000 days of a model, {}", promise.name),

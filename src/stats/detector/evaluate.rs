@@ -259,7 +259,8 @@ impl<'a> Search<'a> {
         let about_values = score.is_about_values();
         score.windows(points, frame, |score_again, statistic| {
             self.values_tested |= about_values;
-            let weight = score_again.ln_weights[statistic.window];
+            self.broken |= statistic.t.is_nan();
+            let weight = score_again.ln_weight(statistic.window);
             let best = self.best.as_ref().map_or(f64::INFINITY, |best| best.ln_p);
             if score_again.ln_p_at_least(&statistic) - weight >= best {
                 return;

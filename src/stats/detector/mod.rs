@@ -23,6 +23,8 @@ mod reference;
 mod scores;
 mod season;
 mod test;
+#[cfg(test)]
+mod tests;
 mod variance;
 mod volume;
 mod words;

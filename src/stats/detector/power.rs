@@ -58,7 +58,7 @@ impl Score {
         length: usize,
         inflation: f64,
     ) -> Option<f64> {
-        let ln_p = feature.ln_alpha + self.ln_weights[window];
+        let ln_p = feature.ln_alpha + self.ln_weight(window);
         if !ln_p.is_finite() {
             return None;
         }

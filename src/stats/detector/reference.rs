@@ -687,7 +687,7 @@ impl<'a> Draft<'a> {
                 form: score.form.clone(),
                 share: score.share,
                 test: score.test(self, prior, correlation, grain),
-                ln_weights: score.windows(settings).map(|window| (part * window).ln()),
+                weights: score.windows(settings).map(|window| part * window),
                 least_effect: if score.kind == ScoreKind::Unseen {
                     0.0
                 } else {

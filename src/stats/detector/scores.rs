@@ -82,7 +82,7 @@ pub fn indicator_moments(share: f64) -> (f64, f64) {
 
 /// The statistic of a mean of `rows` values, corrected for skewness and kurtosis so that the tails of Student's
 /// distribution fit it (Cornish and Fisher; Hall 1992). Beyond 8 standard errors the correction stays what it is at
-/// 8, and it never turns the sign.
+/// 8, and it never turns the sign. NaN stays NaN.
 #[must_use]
 pub fn corrected(t: f64, skewness: f64, kurtosis: f64, rows: f64) -> f64 {
     let skew = (skewness / rows.sqrt()).clamp(-0.3, 0.3);
@@ -91,7 +91,7 @@ pub fn corrected(t: f64, skewness: f64, kurtosis: f64, rows: f64) -> f64 {
     let square = at * at;
     let moved = t - skew * (square - 1.0) / 6.0 + skew * skew * at * (4.0 * square - 7.0) / 36.0
         - tails * at * (square - 3.0) / 24.0;
-    if moved * t > 0.0 { moved } else { 0.0 }
+    if moved * t <= 0.0 { 0.0 } else { moved }
 }
 
 #[cfg(test)]
@@ -130,6 +130,7 @@ mod tests {
     #[test]
     fn without_skewness_and_kurtosis_nothing_is_corrected() {
         assert_eq!(corrected(4.2, 0.0, 0.0, 100.0), 4.2);
+        assert!(corrected(f64::NAN, 1.0, 1.0, 100.0).is_nan());
         // An upward deviation of a right-skewed score is less surprising.
         assert!(corrected(4.0, 2.0, 0.0, 100.0) < 4.0);
         assert!(corrected(-4.0, 2.0, 0.0, 100.0) < -4.0);

@@ -96,8 +96,8 @@ pub(super) struct Score {
     /// The share in the reference, of scores that are about a share.
     pub share: Option<f64>,
     pub test: Test,
-    /// The part of the feature's chance of a false alarm that each window may take, as a logarithm.
-    pub ln_weights: [f64; WINDOWS],
+    /// The part of the feature's chance of a false alarm that each window may take; 0 where it is not looked at.
+    pub weights: [f64; WINDOWS],
     /// A smaller change does not count.
     pub least_effect: f64,
 }
@@ -199,6 +199,10 @@ impl Form {
 }
 
 impl Score {
+    pub(super) fn ln_weight(&self, window: usize) -> f64 {
+        self.weights[window].ln()
+    }
+
     /// The score of a day and the rows it is of.
     pub(super) fn of(&self, tally: &Tally, values: u64) -> Option<(f64, f64)> {
         self.form.of(
@@ -220,7 +224,7 @@ impl Score {
             Test::Mean(test) => test.windows(points, frame, |statistic| see(self, statistic)),
             Test::Excess(test) => {
                 let share = self.share.unwrap_or(0.0);
-                test.windows(share, &self.ln_weights, points, frame, |statistic| {
+                test.windows(share, &self.weights, points, frame, |statistic| {
                     see(self, statistic)
                 });
             }
@@ -316,7 +320,7 @@ impl ExcessTest {
                 count += point.value;
                 rows += point.rows;
             }
-            let is_watched = weights[window] > f64::NEG_INFINITY;
+            let is_watched = weights[window] > 0.0;
             if !is_watched || next == before || rows < frame.least_rows || count == 0.0 {
                 continue;
             }

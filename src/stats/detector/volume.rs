@@ -82,7 +82,7 @@ impl VolumeReference {
                     day_variance,
                     level_day_variance: day_variance * inflation(residuals.len(), correlation),
                 }),
-                ln_weights: settings.window_weights.map(|weight| (weight / total).ln()),
+                weights: settings.window_weights.map(|weight| weight / total),
                 least_effect: settings.least_volume_effect,
             },
             season,
@@ -163,8 +163,8 @@ impl VolumeReference {
         let mut broken = false;
         self.score.windows(points, &frame, |score, statistic| {
             let ln_own = score.ln_p(&statistic);
-            let ln_p = ln_own - score.ln_weights[statistic.window];
-            broken |= ln_p.is_nan();
+            let ln_p = ln_own - score.ln_weight(statistic.window);
+            broken |= ln_p.is_nan() || statistic.t.is_nan();
             if ln_p < least {
                 (least, best) = (ln_p, Some((statistic, ln_own)));
             }
