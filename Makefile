@@ -2,7 +2,7 @@
 # ARGS passes arguments on: make demo ARGS=--hands-on, make test ARGS=alerting.
 
 .DEFAULT_GOAL := help
-.PHONY: demo test test-crash lint bench bench-ingest bench-stats assets sqlx help
+.PHONY: demo test test-crash lint bench bench-ingest bench-stats bench-detection assets sqlx help
 
 demo: ## Live through a year of a real model in about a minute, then stay up to look around
 	@scripts/setup demo
@@ -30,6 +30,9 @@ bench-ingest: ## Measure the intake beside COPY by hand; ARGS=--help lists the p
 bench-stats: ## Compare two files beside the peers installed by scripts/peers; ARGS=--help lists the parts
 	cargo bench --bench stats -- $(ARGS)
 
+bench-detection: ## Measure how quiet and how early the drift detector is; ARGS=--help lists the parts
+	cargo bench --bench detection -- $(ARGS)
+
 assets: ## Fetch the pinned third-party scripts into assets/vendor anew
 	@scripts/assets
 
@@ -38,4 +41,4 @@ sqlx: ## Write the data of the checked SQL queries (.sqlx) anew
 	@scripts/sqlx
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

@@ -160,9 +160,15 @@ fn days_are_tested_as_written_out() {
 #[test]
 fn variances_are_moderated_as_by_root_finding() {
     let golden = golden("moderated");
-    let prior = Prior::estimate(&numbers(&golden["variances"]), number(&golden["degrees"]));
+    let degrees = number(&golden["degrees"]);
+    let variances = numbers(&golden["variances"]).into_iter();
+    let prior = Prior::of(
+        &variances
+            .map(|variance| (variance, degrees))
+            .collect::<Vec<_>>(),
+    );
     let expected = numbers(&golden["prior"]);
-    close("degrees", prior.degrees, expected[0]);
+    close("degrees", prior.freedom, expected[0]);
     close("variance", prior.variance, expected[1]);
 }
 

@@ -14,10 +14,12 @@
 
 pub mod anderson_darling;
 pub mod attribution;
+pub mod beta;
 pub mod causes;
 mod cells;
 pub mod contingency;
 pub mod cramer_von_mises;
+pub mod detector;
 pub mod distance;
 pub mod drift;
 pub mod estimation;

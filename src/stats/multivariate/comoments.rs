@@ -218,8 +218,9 @@ impl CoMomentBaseline {
         if variances.is_empty() {
             return Err(NotComparable::NothingVaries);
         }
-        let prior = Prior::estimate(&variances, degrees);
-        let moderated = |(mean, variance)| (mean, prior.moderate(variance, degrees).max(1.0));
+        let known: Vec<(f64, f64)> = variances.iter().map(|v| (*v, degrees)).collect();
+        let prior = Prior::of(&known);
+        let moderated = |(mean, variance)| (mean, prior.moderate(variance, degrees).factor);
         Ok(Self {
             columns,
             weight,
@@ -228,7 +229,7 @@ impl CoMomentBaseline {
                 .into_iter()
                 .map(|pair| pair.map(moderated))
                 .collect(),
-            freedom: degrees + prior.degrees,
+            freedom: prior.moderate(1.0, degrees).freedom,
         })
     }
 

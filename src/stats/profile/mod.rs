@@ -361,6 +361,12 @@ impl FeatureProfile {
         self.category_counts().map(Categories::distinct)
     }
 
+    /// The [`Grid::fingerprint`] of the grid that the cells were counted on; `None` where there are no cells.
+    #[must_use]
+    pub fn grid_fingerprint(&self) -> Option<u32> {
+        self.numbers().and_then(Numbers::grid_fingerprint)
+    }
+
     /// Adds another window's profile of the same feature. On an error nothing has changed.
     ///
     /// # Errors

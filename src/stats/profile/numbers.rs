@@ -190,6 +190,10 @@ impl Numbers {
         self.cells.as_ref().map(|cells| cells.counts.as_slice())
     }
 
+    pub(super) fn grid_fingerprint(&self) -> Option<u32> {
+        self.cells.as_ref().map(|cells| cells.fingerprint)
+    }
+
     pub(super) fn is_counted_on(&self, grid: &Grid) -> bool {
         self.cells.as_ref().is_some_and(|cells| {
             cells.fingerprint == grid.fingerprint() && cells.counts.len() == grid.cells()

@@ -1,0 +1,173 @@
+//! The benchmark of the detectors: how quiet they are when nothing is wrong, how early when something is, beside
+//! the statistics of their peers, how far quality is known before labels, and what it costs.
+//!
+//! Every run takes a fresh seed and prints it. A figure has a gate, and some have a stretch goal as a line of their own.
+
+#[path = "../shared/figures.rs"]
+mod figures;
+
+mod choices;
+mod cost;
+mod delays;
+mod early;
+mod estimation;
+mod matched;
+mod pictures;
+mod quiet;
+mod random;
+mod real;
+mod streams;
+mod table;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bellwether::stats::detector::Settings;
+use clap::Parser;
+
+use figures::{Goal, Report};
+
+/// A part of the benchmark: its name, and what it adds to the report.
+type Part = (&'static str, fn(&Run, &mut Report) -> anyhow::Result<()>);
+
+const PARTS: [Part; 8] = [
+    ("quiet", quiet::report),
+    ("early", early::report),
+    ("matched", matched::report),
+    ("real", real::report),
+    ("choices", choices::report),
+    ("delays", |run, report| {
+        delays::run(report, run.seed, run.long)
+    }),
+    ("estimation", |run, report| {
+        estimation::run(report, run.seed, run.long)
+    }),
+    ("cost", cost::report),
+];
+
+/// Measures the drift detector
+#[derive(Debug, Parser)]
+#[command(name = "bench-detection")]
+struct Arguments {
+    /// Parts to run, all if none is named: quiet, early, matched, real, choices, delays, estimation, cost
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Enough runs for narrow intervals: an hour or two
+    #[arg(long)]
+    long: bool,
+    /// Repeat a run
+    #[arg(long)]
+    seed: Option<u64>,
+    /// A folder of more Parquet files with a column `timestamp`
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Put the results into docs/benchmarks.md
+    #[arg(long)]
+    write: bool,
+    /// What cargo passes to every bench
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// What all parts share.
+pub struct Run {
+    pub seed: u64,
+    pub long: bool,
+    pub data: Option<PathBuf>,
+    /// As shipped.
+    pub settings: Settings,
+}
+
+impl Run {
+    /// A figure with its gate and, where there is one, its stretch goal.
+    pub fn figures(
+        &self,
+        report: &mut Report,
+        name: &str,
+        value: f64,
+        gate: Goal,
+        stretch: Option<Goal>,
+    ) {
+        report.figure(format!("detection_{name}"), value, gate);
+        if let Some(stretch) = stretch {
+            report.figure(format!("detection_{name}_stretch"), value, stretch);
+        }
+    }
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let run = Run {
+        seed: arguments.seed.unwrap_or_else(rand::random),
+        long: arguments.long,
+        data: arguments.data,
+        settings: Settings::default(),
+    };
+    let facts = format!("{} Seed {}.", facts()?, run.seed);
+    eprintln!("{facts}");
+    let mut report = Report::default();
+    for (name, part) in PARTS {
+        if arguments.only.is_empty() || arguments.only.iter().any(|own| own == name) {
+            eprintln!("{name}");
+            part(&run, &mut report)?;
+        }
+    }
+    println!("{facts}\n");
+    report.print();
+    if arguments.write {
+        report.write("bench-detection", &command(), &facts)?;
+    }
+    Ok(())
+}
+
+/// Does some pieces of work on all cores; the results are in order.
+pub fn parallel<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    let one_worker = || {
+        let mut own = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= count {
+                return own;
+            }
+            own.push((index, work(index)));
+        }
+    };
+    let mut results: Vec<(usize, T)> = std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..workers).map(|_| scope.spawn(one_worker)).collect();
+        let joined = handles
+            .into_iter()
+            .map(|handle| handle.join().expect("the work does not panic"));
+        joined.flatten().collect()
+    });
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+fn facts() -> anyhow::Result<String> {
+    let cores = std::thread::available_parallelism()?;
+    let date = std::process::Command::new("date")
+        .args(["-u", "+%F"])
+        .output()?
+        .stdout;
+    Ok(format!(
+        "{}, {}{cores} cores, Bellwether {}.",
+        String::from_utf8_lossy(&date).trim(),
+        figures::processor(),
+        figures::revision()?
+    ))
+}
+
+/// The command that leads to the same kind of run.
+fn command() -> String {
+    let passed: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|a| a != "--bench")
+        .collect();
+    if passed.is_empty() {
+        "make bench-detection".to_owned()
+    } else {
+        format!("make bench-detection ARGS=\"{}\"", passed.join(" "))
+    }
+}

@@ -1,0 +1,354 @@
+//! Real days in an order they never had: whatever is called drift then is a false alarm.
+//!
+//! Shuffling takes away trend and season, and leaves what real days have: rows that share their weather, counts that
+//! clump, missing values that come in blocks, few days that are like no other.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
+    TimestampMillisecondType,
+};
+use arrow_array::{Array, ArrayRef};
+use arrow_schema::{DataType, TimeUnit};
+use bellwether::stats::detector::{Bins, FeatureDays, Grain, Reference, Role, Settings, Tally};
+use bellwether::stats::grid::TARGET_CELLS;
+use bellwether::stats::{FeatureProfile, Grid};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::Run;
+use crate::figures::{Goal, Report};
+use crate::quiet::{Alarms, BLOCK, Count, judge};
+use crate::random::Random;
+use crate::streams::observation;
+
+const DAY_MILLISECONDS: i64 = 86_400_000;
+const REFERENCE_DAYS: usize = 28;
+/// A day of fewer rows is no day of the stream.
+const LEAST_ROWS: usize = 50;
+
+enum Values {
+    Numbers(Vec<Option<f64>>),
+    Texts(Vec<Option<String>>),
+}
+
+/// A file's columns, and which rows each of its days has.
+pub struct Stream {
+    pub name: String,
+    columns: Vec<(String, Values)>,
+    days: Vec<Vec<usize>>,
+}
+
+/// Predictions that come with the repository.
+pub fn own_files() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    [
+        "demo/data/air-time/predictions-v1.parquet",
+        "tests/data/flights/flights_predictions.parquet",
+        "tests/data/employment/employment_predictions.parquet",
+    ]
+    .map(|file| root.join(file))
+    .to_vec()
+}
+
+impl Stream {
+    /// Reads a Parquet file with a column `timestamp`; every other column of numbers or text is a feature.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let file = File::open(path).with_context(|| format!("open {}", path.display()))?;
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file)?.build()?;
+        let mut columns: Vec<(String, Values)> = Vec::new();
+        let mut times = Vec::new();
+        for batch in reader {
+            let batch = batch?;
+            for (field, array) in batch.schema().fields().iter().zip(batch.columns()) {
+                let name = field.name();
+                if name == "timestamp" {
+                    times.extend(milliseconds(array).context("read the times")?);
+                    continue;
+                }
+                let Some(values) =
+                    values(array).filter(|_| name != "prediction_id" && name != "period")
+                else {
+                    continue;
+                };
+                match (columns.iter_mut().find(|(own, _)| own == name), values) {
+                    (None, values) => columns.push((name.clone(), values)),
+                    (Some((_, Values::Numbers(own))), Values::Numbers(more)) => own.extend(more),
+                    (Some((_, Values::Texts(own))), Values::Texts(more)) => own.extend(more),
+                    _ => anyhow::bail!("column {name} changes its type"),
+                }
+            }
+        }
+        let mut days: std::collections::BTreeMap<i64, Vec<usize>> =
+            std::collections::BTreeMap::new();
+        for (row, time) in times.iter().enumerate() {
+            days.entry(time.div_euclid(DAY_MILLISECONDS))
+                .or_default()
+                .push(row);
+        }
+        let days = days
+            .into_values()
+            .filter(|rows| rows.len() >= LEAST_ROWS)
+            .collect();
+        let name = path
+            .file_stem()
+            .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        Ok(Self {
+            name,
+            columns,
+            days,
+        })
+    }
+
+    pub fn features(&self) -> usize {
+        self.columns.len()
+    }
+
+    pub fn days(&self) -> usize {
+        self.days.len()
+    }
+
+    /// Counts alarms on days in random order, so many times.
+    pub fn shuffled(&self, times: usize, settings: &Settings, seed: u64) -> Count {
+        let mut total = Count::default();
+        for count in crate::parallel(times, |time| self.block(settings, seed, time as u64)) {
+            total.add(&count);
+        }
+        total
+    }
+
+    fn block(&self, settings: &Settings, seed: u64, number: u64) -> Count {
+        let mut order: Vec<usize> = (0..self.days.len()).collect();
+        Random::of(seed, number).shuffle(&mut order);
+        order.truncate(REFERENCE_DAYS + BLOCK);
+        let counted: Vec<(Bins, Vec<Tally>)> = self
+            .columns
+            .iter()
+            .map(|(_, values)| self.counted(values, &order))
+            .collect();
+        let features: Vec<FeatureDays<'_>> = counted
+            .iter()
+            .zip(&self.columns)
+            .map(|((bins, tallies), (name, _))| FeatureDays {
+                name: name.clone(),
+                role: if name == "prediction" {
+                    Role::Output
+                } else {
+                    Role::Input
+                },
+                bins: bins.clone(),
+                days: tallies[..REFERENCE_DAYS]
+                    .iter()
+                    .enumerate()
+                    .map(|(i, t)| observation(i, t))
+                    .collect(),
+            })
+            .collect();
+        let reference =
+            Reference::fit(Grain::Day, &features, &[], settings.clone()).expect("a reference");
+        let mut alarms = Alarms::default();
+        for day in REFERENCE_DAYS..order.len() {
+            for (place, (_, tallies)) in counted.iter().enumerate() {
+                let past = &tallies[REFERENCE_DAYS..=day];
+                alarms.see_named(
+                    &judge(&reference, place, past, REFERENCE_DAYS),
+                    &self.columns[place].0,
+                );
+            }
+            alarms.end_day(day);
+        }
+        alarms.tally
+    }
+
+    /// A feature's days in this order, in bins of the first of them.
+    fn counted(&self, values: &Values, order: &[usize]) -> (Bins, Vec<Tally>) {
+        let grid = match values {
+            Values::Numbers(numbers) => {
+                let rows = order[..REFERENCE_DAYS]
+                    .iter()
+                    .flat_map(|day| &self.days[*day]);
+                let baseline: Vec<f64> = rows.filter_map(|row| numbers[*row]).collect();
+                Some(Grid::fit(&baseline, TARGET_CELLS))
+            }
+            Values::Texts(_) => None,
+        };
+        let profiles: Vec<FeatureProfile> = order
+            .iter()
+            .map(|day| profile(values, &self.days[*day], grid.as_ref()))
+            .collect();
+        let before: Vec<&FeatureProfile> = profiles[..REFERENCE_DAYS].iter().collect();
+        let bins =
+            Bins::of_profiles(&before, grid.as_ref()).expect("profiles of one kind and grid");
+        let tallies = profiles
+            .iter()
+            .enumerate()
+            .map(|(place, profile)| {
+                let tally = if place < REFERENCE_DAYS {
+                    bins.tally_of_reference(profile)
+                } else {
+                    bins.tally(profile)
+                };
+                tally.expect("profiles of one kind and grid")
+            })
+            .collect();
+        (bins, tallies)
+    }
+}
+
+fn profile(values: &Values, rows: &[usize], grid: Option<&Grid>) -> FeatureProfile {
+    match (values, grid) {
+        (Values::Numbers(numbers), Some(grid)) => {
+            let mut profile = FeatureProfile::numeric_without_quantiles(grid);
+            let present: Vec<f64> = rows.iter().filter_map(|row| numbers[*row]).collect();
+            profile.observe_null((rows.len() - present.len()) as u64);
+            profile
+                .observe_numbers(&present, Some(grid))
+                .expect("numbers on their grid");
+            profile
+        }
+        (Values::Numbers(_), None) => unreachable!("numbers have a grid"),
+        (Values::Texts(texts), _) => {
+            let mut profile = FeatureProfile::categorical();
+            for row in rows {
+                match &texts[*row] {
+                    Some(text) => profile.observe_category(text, 1).expect("categories"),
+                    None => profile.observe_null(1),
+                }
+            }
+            profile
+        }
+    }
+}
+
+fn values(array: &ArrayRef) -> Option<Values> {
+    let finite = |number: Option<f64>| number.filter(|number| !number.is_nan());
+    Some(match array.data_type() {
+        DataType::Float64 => Values::Numbers(
+            array
+                .as_primitive::<Float64Type>()
+                .iter()
+                .map(finite)
+                .collect(),
+        ),
+        DataType::Float32 => Values::Numbers(
+            array
+                .as_primitive::<Float32Type>()
+                .iter()
+                .map(|v| finite(v.map(f64::from)))
+                .collect(),
+        ),
+        DataType::Int64 => Values::Numbers(
+            array
+                .as_primitive::<Int64Type>()
+                .iter()
+                .map(|v| v.map(|v| v as f64))
+                .collect(),
+        ),
+        DataType::Int32 => Values::Numbers(
+            array
+                .as_primitive::<Int32Type>()
+                .iter()
+                .map(|v| v.map(f64::from))
+                .collect(),
+        ),
+        DataType::Utf8 => Values::Texts(
+            array
+                .as_string::<i32>()
+                .iter()
+                .map(|v| v.map(str::to_owned))
+                .collect(),
+        ),
+        DataType::LargeUtf8 => Values::Texts(
+            array
+                .as_string::<i64>()
+                .iter()
+                .map(|v| v.map(str::to_owned))
+                .collect(),
+        ),
+        _ => return None,
+    })
+}
+
+fn milliseconds(array: &ArrayRef) -> Option<Vec<i64>> {
+    match array.data_type() {
+        DataType::Timestamp(TimeUnit::Millisecond, _) => Some(
+            array
+                .as_primitive::<TimestampMillisecondType>()
+                .iter()
+                .flatten()
+                .collect(),
+        ),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => Some(
+            array
+                .as_primitive::<TimestampMicrosecondType>()
+                .iter()
+                .flatten()
+                .map(|t| t.div_euclid(1_000))
+                .collect(),
+        ),
+        _ => None,
+    }
+}
+
+/// False alarms on the files that come with the repository, and on those of a folder.
+pub fn report(run: &Run, report: &mut Report) -> anyhow::Result<()> {
+    let times = if run.long { 100 } else { 10 };
+    let mut files = own_files();
+    if let Some(folder) = &run.data {
+        let entries =
+            std::fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))?;
+        let mut more: Vec<PathBuf> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .collect();
+        more.retain(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "parquet")
+        });
+        more.sort();
+        files.extend(more);
+    }
+    let mut total = Count::default();
+    for file in files {
+        let stream = Stream::read(&file)?;
+        if stream.days() <= REFERENCE_DAYS + 1 {
+            report.tell(
+                format!("{}: days", stream.name),
+                format!("{} are too few to shuffle", stream.days()),
+            );
+            continue;
+        }
+        let count = stream.shuffled(times, &run.settings, run.seed);
+        let (low, high) = count.interval();
+        report.tell(
+            format!(
+                "false episodes in 1,000 shuffled days, {} ({} features, {} days)",
+                stream.name,
+                stream.features(),
+                stream.days()
+            ),
+            format!(
+                "{:.2} ({low:.2} to {high:.2}) of {} days",
+                count.per_thousand(),
+                count.days
+            ),
+        );
+        if !count.causes.is_empty() {
+            report.tell(
+                format!("by feature, score and window, {}", stream.name),
+                format!("{:?}", count.causes),
+            );
+        }
+        total.add(&count);
+    }
+    run.figures(
+        report,
+        "false_episodes_real_days_shuffled",
+        total.per_thousand(),
+        Goal::AtMost(2.7),
+        Some(Goal::AtMost(1.0)),
+    );
+    Ok(())
+}

@@ -1,0 +1,337 @@
+//! What is said of one day of one feature.
+
+use serde::{Deserialize, Serialize};
+
+use super::super::beta::student_critical;
+use super::super::tails::PValue;
+use super::bins::Tally;
+use super::reference::{FeatureReference, Footing, Reference};
+use super::season::Grain;
+use super::test::{Evidence, Frame, Point, Score, ScoreKind, Statistic, Test};
+
+/// A bucket of a feature, counted.
+#[derive(Debug, Clone, Copy)]
+pub struct Observation<'a> {
+    /// The bucket's number from the epoch, in the reference's grain.
+    pub bucket: i64,
+    /// A day that is known to be different, which neither enters a reference nor a window of later days.
+    pub holiday: bool,
+    pub tally: &'a Tally,
+}
+
+/// How a day stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Status {
+    /// Nothing beyond chance, or nothing of a size that counts.
+    Quiet,
+    /// Beyond chance and large enough.
+    Candidate,
+    /// A candidate on a day that is known to be different.
+    Holiday,
+    /// Not enough rows to say anything.
+    Insufficient,
+}
+
+/// What is said of one day of one feature.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    pub status: Status,
+    /// The probability of a day as surprising as this one, or more, with all windows and scores accounted for. `None`
+    /// if none could be tested.
+    pub p: Option<PValue>,
+    /// What `p` is held against.
+    pub alpha: PValue,
+    /// The window and score that decided, if any change was large enough to count.
+    pub deciding: Option<Evidence>,
+    /// Of a candidate: every score that takes part in the change over the same window, the deciding one first.
+    pub direction: Vec<Evidence>,
+    /// Of a candidate: the bucket since which the deciding score has moved.
+    pub since: Option<i64>,
+    pub footing: Footing,
+}
+
+impl Verdict {
+    /// `ln(p / α)`, which [`super::Episode::step`] goes by; `None` if nothing could be tested.
+    #[must_use]
+    pub fn evidence(&self) -> Option<f64> {
+        self.p.map(|p| p.ln() - self.alpha.ln())
+    }
+}
+
+/// Why a day cannot be judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CannotEvaluate {
+    #[error("evaluate no day")]
+    NoDay,
+    #[error("evaluate days that are not in order")]
+    NotInOrder,
+    #[error("evaluate a tally in other bins than the reference's")]
+    OtherBins,
+    #[error("evaluate feature {0} of a reference that has fewer")]
+    NoSuchFeature(usize),
+    #[error("evaluate a day: its p-value is not a number")]
+    NotANumber,
+}
+
+/// A score of this probability over the deciding window takes part in the change.
+const TAKES_PART: f64 = 1e-3;
+
+impl Reference {
+    /// Judges the last of these days of a feature, given by its place, with those before it. Days are in order; there
+    /// may be gaps, and only the last [`Self::longest_window`] buckets count.
+    ///
+    /// # Errors
+    /// When days are none, not in order or counted in other bins, and when a result is not a number.
+    pub fn evaluate(
+        &self,
+        feature: usize,
+        days: &[Observation<'_>],
+    ) -> Result<Verdict, CannotEvaluate> {
+        let feature = self
+            .features
+            .get(feature)
+            .ok_or(CannotEvaluate::NoSuchFeature(feature))?;
+        let inflations = self.inflations();
+        feature.evaluate(days, self.grain, &self.frame(&inflations))
+    }
+}
+
+impl FeatureReference {
+    fn evaluate(
+        &self,
+        days: &[Observation<'_>],
+        grain: Grain,
+        frame: &Frame<'_>,
+    ) -> Result<Verdict, CannotEvaluate> {
+        let last = days.last().ok_or(CannotEvaluate::NoDay)?;
+        self.check(days)?;
+        let recent = self.recent(days, frame);
+        let values: Vec<u64> = recent.iter().map(|day| day.tally.values()).collect();
+        let points_of = |score: &Score| -> Vec<Point> {
+            let dated = recent.iter().zip(&values);
+            let points = dated.filter_map(|(day, values)| {
+                let (value, rows) = score.of(day.tally, *values)?;
+                let age = (last.bucket - day.bucket) as usize;
+                Some(Point {
+                    age,
+                    phase: grain.phase(day.bucket),
+                    rows,
+                    value,
+                })
+            });
+            points.collect()
+        };
+        let mut search = Search {
+            best: None,
+            values_tested: false,
+            broken: false,
+        };
+        for score in &self.scores {
+            search.through(score, &points_of(score), frame);
+        }
+        if search.broken {
+            return Err(CannotEvaluate::NotANumber);
+        }
+        let mut verdict = Verdict {
+            status: if search.values_tested || self.watches_no_values() {
+                Status::Quiet
+            } else {
+                Status::Insufficient
+            },
+            p: None,
+            alpha: PValue::from_ln(self.ln_alpha).ok_or(CannotEvaluate::NotANumber)?,
+            deciding: None,
+            direction: Vec::new(),
+            since: None,
+            footing: self.footing,
+        };
+        let Some(best) = search.best else {
+            // Rare things are tested by their absence, too.
+            let tested = verdict.status == Status::Quiet && self.enough_rows(&recent, frame);
+            verdict.status = if tested {
+                Status::Quiet
+            } else {
+                Status::Insufficient
+            };
+            verdict.p = tested.then_some(PValue::ONE);
+            return Ok(verdict);
+        };
+        let p = PValue::from_ln(best.ln_p.min(0.0)).ok_or(CannotEvaluate::NotANumber)?;
+        verdict.p = Some(p);
+        if best.ln_own < 0.0 {
+            verdict.deciding = Some(best.score.evidence(&best.statistic, best.ln_own, frame));
+        }
+        if p.ln() < self.ln_alpha {
+            verdict.status = if last.holiday {
+                Status::Holiday
+            } else {
+                Status::Candidate
+            };
+            let points = points_of(best.score);
+            verdict.since = best
+                .score
+                .since(&points, frame)
+                .map(|age| last.bucket - age as i64);
+            verdict.direction = self.direction(&best, points_of, frame);
+        }
+        Ok(verdict)
+    }
+
+    fn check(&self, days: &[Observation<'_>]) -> Result<(), CannotEvaluate> {
+        if !days.windows(2).all(|pair| pair[0].bucket < pair[1].bucket) {
+            return Err(CannotEvaluate::NotInOrder);
+        }
+        let bins = self.bins.len();
+        if !days.iter().all(|day| day.tally.counts.len() == bins) {
+            return Err(CannotEvaluate::OtherBins);
+        }
+        Ok(())
+    }
+
+    /// The days any window has, the youngest first; of holidays only the one that is judged.
+    fn recent<'a>(
+        &self,
+        days: &'a [Observation<'a>],
+        frame: &Frame<'_>,
+    ) -> Vec<&'a Observation<'a>> {
+        let longest = frame.windows.into_iter().max().unwrap_or(1) as i64;
+        let last = days.last().map_or(0, |day| day.bucket);
+        let is_recent = |day: &&Observation<'_>| {
+            last - day.bucket < longest && (!day.holiday || day.bucket == last)
+        };
+        days.iter().rev().filter(is_recent).collect()
+    }
+
+    /// Whether all of the reference's values are one, so that there is no distribution to watch.
+    fn watches_no_values(&self) -> bool {
+        !self
+            .scores
+            .iter()
+            .any(|score| score.is_about_values() && matches!(score.test, Test::Mean(_)))
+    }
+
+    fn enough_rows(&self, recent: &[&Observation<'_>], frame: &Frame<'_>) -> bool {
+        recent.iter().map(|day| day.tally.rows).sum::<u64>() as f64 >= frame.least_rows
+    }
+
+    /// What has changed over the deciding window: that score first, then others that take part.
+    fn direction(
+        &self,
+        best: &Best<'_>,
+        points_of: impl Fn(&Score) -> Vec<Point>,
+        frame: &Frame<'_>,
+    ) -> Vec<Evidence> {
+        let mut direction = vec![best.score.evidence(&best.statistic, best.ln_own, frame)];
+        for score in &self.scores {
+            if std::ptr::eq(score, best.score) {
+                continue;
+            }
+            score.windows(&points_of(score), frame, |score, statistic| {
+                let ln_p = score.ln_p(&statistic);
+                if statistic.window == best.statistic.window && ln_p < TAKES_PART.ln() {
+                    direction.push(score.evidence(&statistic, ln_p, frame));
+                }
+            });
+        }
+        direction[1..].sort_by(|a, b| a.ln_p.total_cmp(&b.ln_p));
+        direction
+    }
+}
+
+/// The window and score that surprise most.
+struct Best<'a> {
+    score: &'a Score,
+    statistic: Statistic,
+    /// Of this window of this score alone.
+    ln_own: f64,
+    /// With all windows and scores accounted for.
+    ln_p: f64,
+}
+
+struct Search<'a> {
+    best: Option<Best<'a>>,
+    values_tested: bool,
+    broken: bool,
+}
+
+impl<'a> Search<'a> {
+    fn through(&mut self, score: &'a Score, points: &[Point], frame: &Frame<'_>) {
+        let about_values = score.is_about_values();
+        score.windows(points, frame, |score_again, statistic| {
+            self.values_tested |= about_values;
+            self.broken |= statistic.t.is_nan();
+            let weight = score_again.ln_weight(statistic.window);
+            let best = self.best.as_ref().map_or(f64::INFINITY, |best| best.ln_p);
+            if score_again.ln_p_at_least(&statistic) - weight >= best {
+                return;
+            }
+            let ln_own = score_again.ln_p(&statistic);
+            let ln_p = ln_own - weight;
+            self.broken |= ln_p.is_nan();
+            if ln_p < best {
+                self.best = Some(Best {
+                    score,
+                    statistic,
+                    ln_own,
+                    ln_p,
+                });
+            }
+        });
+    }
+}
+
+impl Score {
+    fn is_about_values(&self) -> bool {
+        !matches!(self.kind, ScoreKind::Missing | ScoreKind::WrongType)
+    }
+
+    pub(super) fn evidence(&self, statistic: &Statistic, ln_p: f64, frame: &Frame<'_>) -> Evidence {
+        // Both tails of 5 %.
+        let wide =
+            student_critical(0.05_f64.ln(), statistic.freedom).unwrap_or(1.96) * statistic.error;
+        let share = match self.kind {
+            ScoreKind::Unseen => Some(0.0),
+            _ => self.share,
+        };
+        let shares = share.map(|share| {
+            let deviation = (share * (1.0 - share)).sqrt();
+            let now = if share > 0.0 {
+                share + statistic.effect * deviation
+            } else {
+                // The effect is the square root of the odds then.
+                let odds = statistic.effect * statistic.effect;
+                odds / (1.0 + odds)
+            };
+            (share, now.clamp(0.0, 1.0))
+        });
+        Evidence {
+            score: self.kind.clone(),
+            window: frame.windows[statistic.window],
+            buckets: statistic.buckets,
+            rows: statistic.rows as u64,
+            effect: statistic.effect,
+            interval: (statistic.effect - wide, statistic.effect + wide),
+            shares,
+            t: statistic.t,
+            degrees_of_freedom: statistic.freedom,
+            ln_p,
+        }
+    }
+
+    /// How many buckets ago the change began: the start of the window up to now that deviates most.
+    pub(super) fn since(&self, points: &[Point], frame: &Frame<'_>) -> Option<usize> {
+        let mut best: Option<(f64, usize)> = None;
+        for (index, point) in points.iter().enumerate() {
+            let mut one_window = *frame;
+            // Every window the same, so that the first that adds a day is the one asked for.
+            one_window.windows = [point.age + 1; super::WINDOWS];
+            self.windows(&points[..=index], &one_window, |_, statistic| {
+                let t = statistic.t.abs();
+                if best.is_none_or(|(most, _)| t > most) {
+                    best = Some((t, point.age));
+                }
+            });
+        }
+        best.map(|(_, age)| age)
+    }
+}

@@ -1,0 +1,146 @@
+//! What the detector would not miss: the smallest change that it sees in a day, a week and four weeks.
+//!
+//! A promise of quiet is worth little without this. It is computed from the same standard errors and the same
+//! probability as the test itself, for a chance of 90 % to see the change in that window.
+
+use super::super::beta::student_critical;
+use super::super::tails::PValue;
+use super::reference::{FeatureReference, Reference};
+use super::season::Phases;
+use super::test::{ExcessTest, MeanTest, Score, ScoreKind, Test};
+
+/// The normal quantile of the chance to see the change, 90 %.
+const POWER_QUANTILE: f64 = 1.281_551_565_544_6;
+
+/// The smallest change of one score that is seen with a chance of 90 % within a window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SmallestChange {
+    pub score: ScoreKind,
+    pub days: f64,
+    /// In standard deviations of one row.
+    pub effect: f64,
+    /// From which share in the reference to which, of scores that are about a share.
+    pub shares: Option<(f64, f64)>,
+}
+
+impl Reference {
+    /// The smallest changes of a feature that are seen, for each score and each window of a day, a week and four
+    /// weeks that the grain has, on the usual number of rows. Empty for a feature that there is not.
+    #[must_use]
+    pub fn smallest_changes(&self, feature: usize) -> Vec<SmallestChange> {
+        let Some(feature) = self.features.get(feature) else {
+            return Vec::new();
+        };
+        let inflations = self.inflations();
+        let bucket_days = 1.0 / self.grain.per_day();
+        let mut changes = Vec::new();
+        for score in &feature.scores {
+            for (window, length) in self.grain.windows().into_iter().enumerate() {
+                let days = length as f64 * bucket_days;
+                if ![1.0, 7.0, 28.0].contains(&days) {
+                    continue;
+                }
+                let inflation = inflations[length];
+                if let Some(effect) = score.smallest(feature, window, length, inflation) {
+                    changes.push(score.smallest_change(days, effect));
+                }
+            }
+        }
+        changes
+    }
+}
+
+impl Score {
+    fn smallest(
+        &self,
+        feature: &FeatureReference,
+        window: usize,
+        length: usize,
+        inflation: f64,
+    ) -> Option<f64> {
+        let ln_p = feature.ln_alpha + self.ln_weight(window);
+        if !ln_p.is_finite() {
+            return None;
+        }
+        let rows = feature.usual_rows;
+        if rows <= 0.0 {
+            return None;
+        }
+        let effect = match &self.test {
+            Test::Mean(test) => test.smallest(ln_p, rows, length as f64, inflation)?,
+            Test::Excess(test) => {
+                let share = self.share.unwrap_or(0.0);
+                let rows = rows * length as f64;
+                let now = test.smallest_share(ln_p, rows, inflation);
+                let reference = if share > 0.0 { share } else { now };
+                (now - share) / (reference * (1.0 - reference)).sqrt()
+            }
+        };
+        Some(effect.max(self.least_effect))
+    }
+
+    fn smallest_change(&self, days: f64, effect: f64) -> SmallestChange {
+        let shares = match (self.share, &self.test) {
+            (Some(share), _) if share > 0.0 => Some((
+                share,
+                (share + effect * (share * (1.0 - share)).sqrt()).min(1.0),
+            )),
+            (_, Test::Excess(_)) => Some((0.0, effect * effect / (1.0 + effect * effect))),
+            _ => None,
+        };
+        SmallestChange {
+            score: self.kind.clone(),
+            days,
+            effect,
+            shares,
+        }
+    }
+}
+
+impl MeanTest {
+    fn smallest(&self, ln_p: f64, rows: f64, buckets: f64, inflation: f64) -> Option<f64> {
+        let mut phases = Phases::NONE;
+        let week = (0..7).map(|weekday| super::Phase { slot: 0, weekday });
+        week.for_each(|phase| phases.add(self.levels.season(), phase, 1.0));
+        let variance = (1.0 / rows + self.day_variance * inflation) / buckets
+            + self.levels.variance(&phases, self.level_day_variance);
+        Some((student_critical(ln_p, self.freedom)? + POWER_QUANTILE) * variance.sqrt())
+    }
+}
+
+impl ExcessTest {
+    /// The least count that is surprising enough, and the share whose count is above it with a chance of 90 %.
+    fn smallest_share(&self, ln_p: f64, rows: f64, inflation: f64) -> f64 {
+        let (mean, dispersion) = (rows * self.rate, self.dispersion_of(rows, inflation));
+        let surprising = |count: u64| self.ln_p(count, rows, dispersion) < ln_p;
+        let (mut low, mut high) = (mean as u64, (mean as u64).max(1) * 2 + 8);
+        while !surprising(high) && (high as f64) < rows {
+            (low, high) = (high, high * 2);
+        }
+        while high - low > 1 {
+            let middle = low.midpoint(high);
+            if surprising(middle) {
+                high = middle;
+            } else {
+                low = middle;
+            }
+        }
+        let count = high as f64;
+        ((count + POWER_QUANTILE * (count * dispersion).sqrt()) / rows).min(0.999)
+    }
+}
+
+impl super::Verdict {
+    /// How often a verdict like this is wrong, in words: every so many days of the model.
+    #[must_use]
+    pub fn by_chance(settings: &super::Settings) -> String {
+        let days = 1_000.0 / settings.false_days_per_thousand;
+        format!("expected by chance at most about once in {days:.0} days of the model")
+    }
+
+    /// The p-value, where one is known, times the number a reader takes for granted: as `1 in N`.
+    #[must_use]
+    pub fn odds(&self) -> Option<f64> {
+        self.p.map(|p: PValue| (-p.ln()).exp())
+    }
+}

@@ -1,0 +1,380 @@
+//! One score of a feature: what it is of a day, and how surprising the days of a window are.
+
+use serde::{Deserialize, Serialize};
+
+use super::super::beta::{
+    binomial_upper, negative_binomial_upper, student_two_sided, student_upper,
+};
+use super::super::tails::PValue;
+use super::bins::Tally;
+use super::scores::corrected;
+use super::season::{Levels, Phase, Phases, WINDOWS};
+use super::wandering::inflation;
+
+/// What a score is sensitive to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ScoreKind {
+    /// Most values are larger or smaller.
+    Centre,
+    /// Values lie further apart or closer together.
+    Spread,
+    /// One side has moved and the other has not.
+    Skew,
+    /// The outermost and the middle have gained against what is between.
+    Tails,
+    /// Values at or below the reference's lowest half percent.
+    LowEnd,
+    /// Values at or above its highest half percent.
+    HighEnd,
+    /// The share of one number.
+    Value(f64),
+    /// The share of one category.
+    Category(String),
+    /// The share of all categories that are too rare to be watched by name.
+    OtherCategories,
+    /// Categories the reference does not have.
+    Unseen,
+    Missing,
+    WrongType,
+    /// The number of rows, as a logarithm.
+    Volume,
+}
+
+/// How a score is computed from a day.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) enum Form {
+    /// The mean of these values of the bins.
+    Shape(Vec<f64>),
+    Bin(usize),
+    Unseen,
+    Missing,
+    Mismatched,
+    Volume,
+}
+
+/// How a window is tested.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) enum Test {
+    Mean(MeanTest),
+    Excess(ExcessTest),
+}
+
+/// Both sides of a mean of days.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct MeanTest {
+    pub levels: Levels,
+    pub skewness: f64,
+    pub kurtosis: f64,
+    /// The variance of a day's mean in units of its sampling variance.
+    pub factor: f64,
+    pub freedom: f64,
+    /// What a day's mean varies by beyond sampling.
+    pub day_variance: f64,
+    /// The same in the reference's level, where a level that wanders makes it more.
+    pub level_day_variance: f64,
+}
+
+/// More of something rare than the reference leads to expect.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct ExcessTest {
+    /// The largest share the reference allows for.
+    pub rate: f64,
+    /// The variance of a day's count in units of its mean.
+    pub dispersion: f64,
+    pub freedom: f64,
+    /// What the rate is known from.
+    pub reference_rows: f64,
+    /// How much a wandering level inflates the variance of the rate.
+    pub reference_inflation: f64,
+}
+
+/// One way of looking at a feature.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Score {
+    pub kind: ScoreKind,
+    pub form: Form,
+    /// The share in the reference, of scores that are about a share.
+    pub share: Option<f64>,
+    pub test: Test,
+    /// The part of the feature's chance of a false alarm that each window may take; 0 where it is not looked at.
+    pub weights: [f64; WINDOWS],
+    /// A smaller change does not count.
+    pub least_effect: f64,
+}
+
+/// A day of a score.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Point {
+    /// Buckets before the one evaluated.
+    pub age: usize,
+    pub phase: Phase,
+    pub rows: f64,
+    /// The mean of the score, or the count of what is rare.
+    pub value: f64,
+}
+
+/// What all scores of a model have in common.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame<'a> {
+    pub windows: [usize; WINDOWS],
+    /// How much a wandering level inflates the variance of the mean of 0, 1, 2 … days.
+    pub inflations: &'a [f64],
+    pub least_rows: f64,
+}
+
+/// A window of a score.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Statistic {
+    /// Its place among the windows.
+    pub window: usize,
+    /// Days in it that have data.
+    pub buckets: usize,
+    pub rows: f64,
+    /// Deviation from the reference in standard deviations of one row.
+    pub effect: f64,
+    pub error: f64,
+    pub t: f64,
+    pub freedom: f64,
+    pub ln_p: f64,
+}
+
+/// Why a candidate is one: the window of a score, with all that is needed to tell and to repeat it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    pub score: ScoreKind,
+    /// The window's length in buckets, and how many of these had data.
+    pub window: usize,
+    pub buckets: usize,
+    pub rows: u64,
+    /// How far the window is from the reference, in standard deviations of one row; of a volume, as a logarithm.
+    pub effect: f64,
+    /// Its 95 % interval.
+    pub interval: (f64, f64),
+    /// The share in the reference and in the window, of scores that are about a share.
+    pub shares: Option<(f64, f64)>,
+    pub t: f64,
+    pub degrees_of_freedom: f64,
+    /// The logarithm of the p-value of this window of this score alone.
+    pub ln_p: f64,
+}
+
+impl Form {
+    /// The score of a day and the rows it is of; `None` where the day says nothing.
+    pub(super) fn of(
+        &self,
+        tally: &Tally,
+        values: u64,
+        share: Option<f64>,
+        counts: bool,
+    ) -> Option<(f64, f64)> {
+        let of_share = |count: u64, rows: u64| {
+            let (count, rows) = (count as f64, rows as f64);
+            let share = share.unwrap_or(0.0);
+            let value = if counts {
+                count
+            } else {
+                (count / rows - share) / (share * (1.0 - share)).sqrt()
+            };
+            (rows > 0.0).then_some((value, rows))
+        };
+        match self {
+            Self::Shape(shape) => {
+                let sum: f64 = shape
+                    .iter()
+                    .zip(&tally.counts)
+                    .map(|(s, c)| s * *c as f64)
+                    .sum();
+                (values > 0).then(|| (sum / values as f64, values as f64))
+            }
+            Self::Bin(bin) => of_share(tally.counts[*bin], values),
+            Self::Unseen => of_share(tally.unseen?, values),
+            Self::Missing => of_share(tally.missing, tally.rows),
+            Self::Mismatched => of_share(tally.mismatched, tally.rows),
+            Self::Volume => Some((
+                (tally.rows as f64).max(0.5).ln(),
+                (tally.rows as f64).max(1.0),
+            )),
+        }
+    }
+}
+
+impl Score {
+    pub(super) fn ln_weight(&self, window: usize) -> f64 {
+        self.weights[window].ln()
+    }
+
+    /// The score of a day and the rows it is of.
+    pub(super) fn of(&self, tally: &Tally, values: u64) -> Option<(f64, f64)> {
+        self.form.of(
+            tally,
+            values,
+            self.share,
+            matches!(self.test, Test::Excess(_)),
+        )
+    }
+
+    /// Looks at every window that adds a day to the one before it. Points are in order of age, the youngest first.
+    pub(super) fn windows(
+        &self,
+        points: &[Point],
+        frame: &Frame,
+        mut see: impl FnMut(&Self, Statistic),
+    ) {
+        match &self.test {
+            Test::Mean(test) => test.windows(points, frame, |statistic| see(self, statistic)),
+            Test::Excess(test) => {
+                let share = self.share.unwrap_or(0.0);
+                test.windows(share, &self.weights, points, frame, |statistic| {
+                    see(self, statistic)
+                });
+            }
+        }
+    }
+
+    /// The p-value of a window as a logarithm: 0 if the change is too small to count.
+    pub(super) fn ln_p(&self, statistic: &Statistic) -> f64 {
+        let small = statistic.effect.abs() < self.least_effect;
+        if small {
+            return 0.0;
+        }
+        match &self.test {
+            Test::Mean(_) => {
+                student_two_sided(statistic.t, statistic.freedom).map_or(f64::NAN, PValue::ln)
+            }
+            Test::Excess(_) => statistic.ln_p,
+        }
+    }
+
+    /// A p-value that [`Self::ln_p`] is not below, at no cost: both tails of the normal distribution are less than
+    /// those of Student's, and at least `φ(t) · 2t/(1 + t²)`.
+    pub(super) fn ln_p_at_least(&self, statistic: &Statistic) -> f64 {
+        let t = statistic.t.abs();
+        match &self.test {
+            Test::Mean(_) if t > 1.0 => {
+                -0.5 * t * t + (t / (1.0 + t * t)).ln() - 0.225_791_352_644_727_4
+            }
+            Test::Mean(_) => -2.0,
+            Test::Excess(_) => f64::NEG_INFINITY,
+        }
+    }
+}
+
+impl MeanTest {
+    fn windows(&self, points: &[Point], frame: &Frame, mut see: impl FnMut(Statistic)) {
+        let season = self.levels.season();
+        let mut phases = Phases::NONE;
+        let (mut weight, mut sum, mut sampling, mut squares, mut rows) = (0.0, 0.0, 0.0, 0.0, 0.0);
+        let (mut buckets, mut next) = (0, 0);
+        for (window, length) in frame.windows.into_iter().enumerate() {
+            let before = buckets;
+            while let Some(point) = points.get(next).filter(|point| point.age < length) {
+                next += 1;
+                if !self.levels.knows(point.phase) {
+                    continue;
+                }
+                let w = point.rows / (1.0 + self.day_variance * point.rows);
+                weight += w;
+                sum += w * (point.value - self.levels.at(point.phase));
+                sampling += w * w / point.rows;
+                squares += w * w;
+                rows += point.rows;
+                phases.add(season, point.phase, w);
+                buckets += 1;
+            }
+            if buckets == before || rows < frame.least_rows {
+                continue;
+            }
+            let inflated = self.day_variance * frame.inflations[buckets];
+            let variance = (sampling + inflated * squares) / (weight * weight)
+                + self.levels.variance(&phases, self.level_day_variance);
+            let (effect, error) = (sum / weight, variance.sqrt());
+            see(Statistic {
+                window,
+                buckets,
+                rows,
+                effect,
+                error,
+                t: corrected(effect / error, self.skewness, self.kurtosis, rows),
+                freedom: self.freedom,
+                ln_p: f64::NAN,
+            });
+        }
+    }
+}
+
+impl ExcessTest {
+    fn windows(
+        &self,
+        share: f64,
+        weights: &[f64; WINDOWS],
+        points: &[Point],
+        frame: &Frame,
+        mut see: impl FnMut(Statistic),
+    ) {
+        let (mut count, mut rows) = (0.0, 0.0);
+        let mut next = 0;
+        for (window, length) in frame.windows.into_iter().enumerate() {
+            let before = next;
+            while let Some(point) = points.get(next).filter(|point| point.age < length) {
+                next += 1;
+                count += point.value;
+                rows += point.rows;
+            }
+            let is_watched = weights[window] > 0.0;
+            if !is_watched || next == before || rows < frame.least_rows || count == 0.0 {
+                continue;
+            }
+            let now = count / rows;
+            // Where the reference has none, the window's own share tells how far rows differ.
+            let reference = if share > 0.0 { share } else { now };
+            let deviation = (reference * (1.0 - reference)).sqrt();
+            let (mean, dispersion) = (
+                rows * self.rate,
+                self.dispersion_of(rows, frame.inflations[next]),
+            );
+            let effect = if deviation > 0.0 {
+                (now - share) / deviation
+            } else {
+                f64::INFINITY
+            };
+            see(Statistic {
+                window,
+                buckets: next,
+                rows,
+                effect: effect.min(1e6),
+                error: (now * (1.0 - now) * dispersion / rows).sqrt() / deviation.max(1e-6),
+                t: (count - mean) / (mean * dispersion).sqrt(),
+                freedom: self.freedom,
+                ln_p: self.ln_p(count as u64, rows, dispersion),
+            });
+        }
+    }
+
+    /// The variance of a window's count in units of its mean: with what a wandering level adds, and with that of the
+    /// reference's own rate. Where days are alike it stays that of chance, and the rate is an upper bound anyway.
+    pub(super) fn dispersion_of(&self, rows: f64, inflation: f64) -> f64 {
+        if self.dispersion <= 1.0 {
+            return 1.0;
+        }
+        self.dispersion * (inflation + self.reference_inflation * rows / self.reference_rows)
+    }
+
+    /// Where days vary more than chance has them, the less surprising of the negative binomial tail, whose dispersion
+    /// is taken as known, and Student's, which allows for its having been estimated.
+    pub(super) fn ln_p(&self, count: u64, rows: f64, dispersion: f64) -> f64 {
+        let ln = |p: Option<PValue>| p.map_or(f64::NAN, PValue::ln);
+        if dispersion <= 1.0 {
+            return ln(binomial_upper(count, rows as u64, self.rate.min(1.0)));
+        }
+        let mean = rows * self.rate;
+        let t = (count as f64 - mean) / (mean * dispersion).sqrt();
+        ln(negative_binomial_upper(count, mean, dispersion)).max(ln(student_upper(t, self.freedom)))
+    }
+}
+
+/// How much a wandering level inflates the variance of the mean of 0, 1, 2 … days.
+pub(super) fn inflations(correlation: f64, longest: usize) -> Vec<f64> {
+    (0..=longest)
+        .map(|length| inflation(length, correlation))
+        .collect()
+}

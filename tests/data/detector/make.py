@@ -1,0 +1,368 @@
+"""Makes golden.json: p-values of the drift detector, computed from its formulas (docs/detector.md) with numpy and SciPy,
+independently of the code they are held against.
+
+    python3 -m venv venv && venv/bin/pip install numpy scipy mpmath && venv/bin/python make.py > golden.json
+    venv/bin/python make.py 420 > states.json     # 420 models, 100,800 states
+
+A model is eight features; its states are the thirty days after the reference of each. States are drawn by a
+congruential generator that the test has too. What is stored is the natural logarithm of each p-value.
+"""
+
+import json
+import sys
+
+import mpmath
+import numpy as np
+from scipy import optimize, special, stats
+
+WINDOWS = [1, 3, 7, 14, 28]
+WINDOW_WEIGHTS = np.array([0.5, 0.22, 0.14, 0.09, 0.05])
+SHAPE_WEIGHTS = [0.5, 0.12, 0.08, 0.08]
+END, VALUES, UNSEEN, MISSING, WRONG = 0.05, 0.2, 0.15, 0.05, 0.02
+LEAST_ROWS = 50
+
+
+class Draws:
+    def __init__(self, seed):
+        self.state = seed
+
+    def next(self):
+        self.state = (self.state * 6364136223846793005 + 1442695040888963407) % 2**64
+        return (self.state >> 11) / 2.0**53
+
+    def whole(self, below):
+        return int(self.next() * below)
+
+
+def draw_feature(draws, days, rows):
+    numeric = draws.next() < 0.6
+    count = 3 + draws.whole(20)
+    weights = [0.02 + draws.next() ** 3 for _ in range(count)]
+    total = 0.0
+    for w in weights:
+        total += w
+    wobble = 0.0 if draws.next() < 0.4 else 0.6 * draws.next()
+    weekend = 0.5 if draws.next() < 0.3 else 0.0
+    missing = 0.0 if draws.next() < 0.5 else 0.05 * draws.next()
+    unseen = 0.0 if draws.next() < 0.5 else 0.002 * draws.next()
+    change = 0.0 if draws.next() < 0.5 else draws.next()
+    out = []
+    for number in range(days + 30):
+        held = rows * (0.5 + draws.next())
+        level = wobble * (draws.next() - 0.5)
+        tilt = level + (weekend if number % 7 >= 5 else 0.0) + (change if number >= days else 0.0)
+        counts = []
+        for b, w in enumerate(weights):
+            mean = held * w / total * (1.0 + tilt * (b / count - 0.5))
+            noise = draws.next() + draws.next() - 1.0
+            counts.append(int(max(mean + mean**0.5 * 1.8 * noise + draws.next(), 0.0)))
+        absent = int(held * missing * 2.0 * draws.next())
+        new = int(held * unseen * 2.0 * draws.next())
+        out.append((np.array(counts, float), absent, new))
+    return numeric, count, out
+
+
+def log_t_two_sided(t, df):
+    p = 2 * stats.t.sf(abs(t), df)
+    if p > 1e-280:
+        return float(np.log(p))
+    with mpmath.workdps(40):
+        x = mpmath.mpf(df) / (mpmath.mpf(df) + mpmath.mpf(t) ** 2)
+        return float(mpmath.log(mpmath.betainc(mpmath.mpf(df) / 2, 0.5, 0, x, regularized=True)))
+
+
+def log_beta(a, b, x):
+    """ln I_x(a, b)."""
+    p = special.betainc(a, b, x)
+    if p > 1e-280:
+        return float(np.log(p))
+    with mpmath.workdps(40):
+        return float(mpmath.log(mpmath.betainc(mpmath.mpf(a), mpmath.mpf(b), 0, mpmath.mpf(x), regularized=True)))
+
+
+def inflation(length, rho):
+    lags = np.arange(1, max(length, 1))
+    return 1 + 2 * float(np.sum((1 - lags / length) * rho**lags)) if length > 1 else 1.0
+
+
+class Mean:
+    """A score that is averaged over days."""
+
+    def __init__(self, weight, pool, value, rows, skew, kurt, weekdays):
+        self.weight, self.pool, self.value, self.rows = weight, pool, value, rows
+        self.skew, self.kurt, self.weekdays = skew, kurt, weekdays
+
+    def fit(self, seasonal):
+        ok = self.rows > 0
+        self.m, self.n, self.w = self.value[ok], self.rows[ok], self.weekdays[ok]
+        self.index = np.flatnonzero(ok)
+        self.seasonal = seasonal
+        mu = self.means(self.n)
+        self.r = self.m - mu
+        self.df = len(self.m) - (len(set(self.w)) if seasonal else 1)
+        self.s2 = float(np.sum(self.n * self.r**2) / self.df) if self.df > 0 else 1.0
+        self.scaled = self.r * np.sqrt(self.n)
+
+    def means(self, weights):
+        """A least-squares fit with a column for each weekday, or one for all."""
+        design = np.eye(7)[self.w] if self.seasonal else np.ones((len(self.m), 1))
+        root = np.sqrt(weights)
+        beta = np.linalg.lstsq(design * root[:, None], self.m * root, rcond=None)[0]
+        return design @ beta
+
+    def pattern_p(self):
+        ok = self.rows > 0
+        m, n, w = self.value[ok], self.rows[ok], self.weekdays[ok]
+        if min(np.bincount(w, minlength=7)) < 2:
+            return 1.0
+        level = np.array([np.average(m[w == k], weights=n[w == k]) for k in range(7)])[w]
+        within, flat = np.sum(n * (m - level) ** 2), np.sum(n * (m - np.average(m, weights=n)) ** 2)
+        if within <= 0:
+            return 1.0
+        return stats.f.sf(max((flat - within) / 6 / (within / (len(m) - 7)), 0), 6, len(m) - 7)
+
+    def finish(self, factor, df, rho):
+        self.factor, self.dof = factor, df
+        self.g = (factor - 1) / np.mean(self.n)
+        weights = self.n / (1 + self.g * self.n)
+        vd = inflation(len(self.m), rho)
+        self.level, self.level_variance = np.zeros(7), np.full(7, np.inf)
+        for k in range(7):
+            pick = self.w == k if self.seasonal else np.ones(len(self.m), bool)
+            if pick.any():
+                om = weights[pick] / weights[pick].sum()
+                self.level[k] = om @ self.m[pick]
+                self.level_variance[k] = np.sum(om**2 / self.n[pick]) + self.g * vd * np.sum(om**2)
+
+    def tests(self, value, rows, weekdays, rho, gate):
+        """ln p of every window that ends with the last day; None where there is none."""
+        out, before = [], 0
+        for window in WINDOWS:
+            m, n, w = value[-window:], rows[-window:], weekdays[-window:]
+            known = (n > 0) & np.isfinite(self.level_variance[w])
+            m, n, w = m[known], n[known], w[known]
+            if len(m) == before or n.sum() < LEAST_ROWS:
+                out.append(None)
+                before = len(m)
+                continue
+            before = len(m)
+            om = n / (1 + self.g * n)
+            om = om / om.sum()
+            effect = om @ (m - self.level[w])
+            share = np.bincount(w, weights=om, minlength=7)
+            if not self.seasonal:
+                reference = self.level_variance[0]
+            else:
+                used = share > 0
+                reference = np.sum(share[used] ** 2 * self.level_variance[used])
+            variance = np.sum(om**2 / n) + self.g * inflation(len(m), rho) * np.sum(om**2) + reference
+            t = effect / np.sqrt(variance)
+            total = n.sum()
+            skew, kurt = np.clip(self.skew / np.sqrt(total), -0.3, 0.3), np.clip(self.kurt / total, -0.3, 0.3)
+            a = np.clip(t, -8, 8)
+            c = t - skew * (a**2 - 1) / 6 + skew**2 * (4 * a**3 - 7 * a) / 36 - kurt * (a**3 - 3 * a) / 24
+            c = c if c * t > 0 else 0.0
+            out.append(0.0 if abs(effect) < gate else log_t_two_sided(c, self.dof))
+        return out
+
+
+class Count:
+    """A score that is counted."""
+
+    def __init__(self, weight, share, count, rows, windows=5, gated=True):
+        self.weight, self.share, self.windows, self.gated = weight, share, windows, gated
+        self.count, self.rows = count, rows
+
+    def finish(self, known, rho):
+        ok = self.rows > 0
+        u, n = self.count[ok], self.rows[ok]
+        rate, df, s2 = u.sum() / max(n.sum(), 1), len(u) - 1, 1.0
+        if rate > 0 and df > 0:
+            s2 = np.sum((u - n * rate) ** 2 / (n * rate)) / df
+        self.f = max(s2, 1.0) if known else 1.0
+        self.rate = min((u.sum() + 2 * np.sqrt(u.sum() * self.f) + 2) / max(n.sum(), 1), 1.0)
+        cap = 1e4 if self.f <= 1 else min(8 / ((self.f - 1) / self.f) ** 2, 1e4)
+        self.df = min(max(df, 1), cap)
+        self.total, self.vd = max(n.sum(), 1.0), inflation(len(u), rho)
+
+    def tests(self, count, rows, rho, gate):
+        out, before = [], 0
+        for place, window in enumerate(WINDOWS):
+            u, n = count[-window:], rows[-window:]
+            u, n = u[n > 0], n[n > 0]
+            k, total, days = u.sum(), n.sum(), len(n)
+            if place >= self.windows or days == before or total < LEAST_ROWS or k == 0:
+                out.append(None)
+                before = days
+                continue
+            before = days
+            now = k / total
+            reference = self.share if self.share > 0 else now
+            deviation = np.sqrt(reference * (1 - reference))
+            effect = (now - self.share) / deviation if deviation > 0 else np.inf
+            if self.gated and abs(effect) < gate:
+                out.append(0.0)
+                continue
+            mean = total * self.rate
+            if self.f <= 1:
+                out.append(log_beta(k, total - k + 1, self.rate) if k <= total else -np.inf)
+                continue
+            f = self.f * (inflation(days, rho) + self.vd * total / self.total)
+            t = (k - mean) / np.sqrt(mean * f)
+            by_count = log_beta(k, mean / (f - 1), 1 - 1 / f)
+            by_variance = log_t_two_sided(t, self.df) - np.log(2) if t >= 0 else np.log1p(-np.exp(log_t_two_sided(t, self.df)) / 2)
+            out.append(max(by_count, by_variance))
+        return out
+
+
+def polynomials(q):
+    """Orthonormal polynomials of the middle ranks, by QR of powers, on all bins."""
+    u = np.cumsum(q) - q / 2
+    degree = min(4, int((q > 0).sum()) - 1)
+    if degree < 1:
+        return []
+    powers = np.polynomial.legendre.legvander(2 * u - 1, degree)
+    r = np.linalg.qr(np.sqrt(q)[:, None] * powers)[1]
+    basis = np.linalg.solve(r.T, powers.T)
+    return [row * np.sign(r[i, i]) for i, row in enumerate(basis)][1:]
+
+
+def limma(scores):
+    s2, df = np.array([s.s2 for s in scores]), np.array([s.df for s in scores], float)
+    if len(scores) < 4:
+        return 0.0, 1.0, df.sum()
+    e = np.log(np.maximum(s2, 1e-3)) - special.digamma(df / 2) + np.log(df / 2)
+    v = e.var(ddof=1) - special.polygamma(1, df / 2).mean()
+    if v <= 1e-6:
+        return 1e4, np.exp(e.mean()), df.sum()
+    if v > 1e7:
+        half = v**-0.5
+    elif v < 1e-6:
+        half = 1 / v
+    else:
+        half = np.exp(optimize.brentq(lambda z: np.log(special.polygamma(1, np.exp(z)) / v), -20, 20, xtol=1e-15, rtol=1e-15))
+    return min(2 * half, 1e4), np.exp(e.mean() + special.digamma(half) - np.log(half)), df.sum()
+
+
+TRUST = {("shape", 0): 30.0, ("shape", 1): 4.0, ("shape", 2): 4.0, ("shape", 3): 4.0, "large": 20.0, "small": 20.0, "presence": 20.0}
+
+
+class Feature:
+    def __init__(self, numeric, bins, days, reference_days):
+        self.days = days
+        weekdays = np.arange(len(days)) % 7
+        counts = np.array([d[0] for d in days])
+        self.v = counts.sum(1)
+        absent, new = np.array([d[1] for d in days], float), np.array([d[2] for d in days], float)
+        rows = self.v + absent
+        self.series, ref = [], slice(0, reference_days)
+        keep = ref
+        n_days = reference_days
+        q = counts[keep].sum(0) / self.v[keep].sum()
+        per_day, rows_per_day = self.v[keep].sum() / n_days, rows[keep].sum() / n_days
+        self.known = (self.v[keep] > 0).sum() >= 14
+
+        def mean(weight, pool, value, n, skew, kurt):
+            self.series.append((Mean(weight, pool, value[ref], n[ref], skew, kurt, weekdays[ref]), value, n))
+
+        def count(weight, share, k, n, **more):
+            self.series.append((Count(weight, share, k[ref], n[ref], **more), k, n))
+
+        def share_score(weight, pool, share, k, n, expected):
+            if min(share, 1 - share) * expected < 15:
+                count(weight, share, k, n)
+                return
+            if pool == "share":
+                pool = "large" if share * (1 - share) > 0.05 else "small"
+            sd = np.sqrt(share * (1 - share))
+            with np.errstate(invalid="ignore"):
+                value = np.where(n > 0, (k / n - share) / sd, 0)
+            mean(weight, pool, value, n, (1 - 2 * share) / sd, (1 - 6 * sd**2) / sd**2)
+
+        if numeric:
+            for degree, phi in enumerate(polynomials(q)):
+                mean(SHAPE_WEIGHTS[degree], ("shape", degree), counts @ phi / self.v, self.v, q @ phi**3, q @ phi**4 - 3)
+            for b in (0, bins - 1):
+                count(END, q[b], counts[:, b], self.v, windows=2)
+            if bins > 6 and (q > 0).sum() > 2:
+                share_score(VALUES, "share", q[2], counts[:, 2], self.v, per_day)
+        else:
+            occupied = np.flatnonzero(q > 0)
+            if len(occupied) == 2:
+                occupied = [min(occupied, key=lambda b: q[b])]
+            weight = (VALUES + sum(SHAPE_WEIGHTS)) / max(len(occupied), 1)
+            for b in occupied if len(np.flatnonzero(q > 0)) > 1 else []:
+                share_score(weight, "share", q[b], counts[:, b], self.v, per_day)
+            count(UNSEEN, 0.0, new, self.v, windows=4, gated=False)
+        share_score(MISSING, "presence", absent[keep].sum() / rows[keep].sum(), absent, rows, rows_per_day)
+        share_score(WRONG, "presence", 0.0, absent * 0, rows, rows_per_day)
+        self.weekdays = weekdays
+        means = [s for s, _, _ in self.series if isinstance(s, Mean)]
+        self.seasonal = self.known and bool(means) and min(s.pattern_p() for s in means) < 1e-3 / len(means)
+        for s in means:
+            s.fit(self.seasonal)
+            if self.known:
+                left = s.df / len(s.r)
+                others = (s.s2 * s.df - s.scaled**2 / left) / (s.df - 1)
+                assert np.all(np.abs(s.scaled) / np.sqrt(np.maximum(others, 1) * left) <= 10), "an outlier in the reference"
+
+
+def model(seed):
+    draws = Draws(seed)
+    days = [10, 28, 28, 35, 56][draws.whole(5)]
+    rows = [120.0, 400.0, 1000.0, 20000.0][draws.whole(4)]
+    features = [Feature(*draw_feature(draws, days, rows), days) for _ in range(8)]
+    pools = {}
+    for f in features:
+        for s, _, _ in f.series:
+            if isinstance(s, Mean) and f.known and s.df > 0:
+                pools.setdefault(s.pool, []).append(s)
+    priors = {pool: limma(scores) for pool, scores in pools.items()}
+    wandering = [s for scores in pools.values() for s in scores if s.s2 > 1.5]
+    rho = 0.0
+    if len(wandering) >= 5:
+        r1 = lambda s: np.sum((s.scaled[1:] * s.scaled[:-1])[np.diff(s.index) == 1]) / np.sum(s.scaled**2)
+        raw = sum(r1(s) * s.s2 for s in wandering) / sum(s.s2 - 1 for s in wandering)
+        d = np.mean([len(s.m) for s in wandering])
+        if raw > 2 / np.sqrt(d * len(wandering)):
+            rho = float(np.clip((raw + 1 / d) / (1 - 4 / d), 0, 0.85))
+    out = []
+    for f in features:
+        gate = 0.05 if f.known else 0.1
+        total = sum(s.weight for s, _, _ in f.series)
+        for s, _, _ in f.series:
+            if isinstance(s, Count):
+                s.finish(f.known, rho)
+            elif f.known and s.df > 0:
+                d0, s0, most = priors[s.pool]
+                factor = max((d0 * s0 + s.df * max(s.s2, 1e-3)) / (d0 + s.df), 1.0)
+                df = min(d0 + s.df, max(most, s.df), 1e4)
+                peak = np.max(s.scaled**2 / (s.df / len(s.r))) / factor / 9
+                factor *= max(peak, 1.0)
+                if factor > 1:
+                    df = min(df, TRUST[s.pool] / ((factor - 1) / factor) ** 2)
+                s.finish(factor, df, rho)
+            else:
+                s.finish(1.0, 1e4, rho)
+        for last in range(days, days + 30):
+            best = np.inf
+            recent = slice(days, last + 1)
+            for s, value, n in f.series:
+                part = s.weight / total
+                if isinstance(s, Mean):
+                    tests = s.tests(value[recent], n[recent], f.weekdays[recent], rho, gate)
+                    weights = WINDOW_WEIGHTS
+                else:
+                    tests = s.tests(value[recent], n[recent], rho, gate)
+                    weights = np.where(np.arange(5) < s.windows, WINDOW_WEIGHTS, 0)
+                weights = weights / weights.sum()
+                for ln_p, weight in zip(tests, weights):
+                    if ln_p is not None:
+                        best = min(best, ln_p - np.log(part * weight))
+            out.append(float(min(best, 0.0)))
+    return out
+
+
+if __name__ == "__main__":
+    models = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    print(json.dumps([model(seed) for seed in range(1, models + 1)]))
