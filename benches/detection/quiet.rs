@@ -31,7 +31,7 @@ pub struct Count {
     pub episodes: usize,
     pub candidate_feature_days: usize,
     pub feature_days: usize,
-    /// Which window and score the candidates came from.
+    /// Which score the candidates came from, and how many feature-days.
     pub causes: BTreeMap<String, usize>,
     /// Counts of `ln(p/α)` over models' days, for rates at other α: below ln of these.
     pub at_times_alpha: [usize; 3],
@@ -146,7 +146,7 @@ impl Alarms {
                 *self
                     .tally
                     .causes
-                    .entry(format!("{feature} {score} {}d", cause.window))
+                    .entry(format!("{feature} {score}"))
                     .or_default() += 1;
             }
         }
@@ -368,7 +368,7 @@ pub fn report(run: &Run, report: &mut Report) -> anyhow::Result<()> {
         );
         if !count.causes.is_empty() {
             report.tell(
-                format!("by score and window, {}", promise.name),
+                format!("feature-days called drift by score, {}", promise.name),
                 format!("{:?}", count.causes),
             );
         }

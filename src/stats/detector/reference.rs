@@ -18,9 +18,13 @@ use crate::stats::moderated::{MOST_FREEDOM, Moderated, Prior};
 
 /// With fewer days nothing is known of how days vary.
 const LEAST_DAYS: usize = 14;
-/// A day of the reference that is further from the others is left out. Ordinary days of a feature that moves a lot
-/// reach 6; left out, they would make the rest look calmer than it is.
+/// A day of the reference that is further from the others is left out, if these are calm. Ordinary days of a feature
+/// that moves a lot reach 6 and more; without them the rest would look calmer than it is.
 const OUTLIER_T: f64 = 10.0;
+/// A variance between days, in units of the sampling variance, that calm days stay below.
+const CALM: f64 = 4.0;
+/// From this on a day's values go together.
+const CLUMPED: f64 = 3.0;
 /// A score wanders only if its days vary visibly more than chance has them.
 const VISIBLE_VARIANCE: f64 = 1.5;
 /// From fewer such scores a correlation of days is not believed.
@@ -32,6 +36,8 @@ const UNSEEN_WINDOWS: usize = 4;
 /// A day further from its level than this, in standard deviations, says that days have heavier tails than they
 /// should, and widens them by as much.
 const PEAK: f64 = 3.0;
+/// From this variance between days on, in units of the sampling variance, days are trusted less and less to be normal.
+const KINDS_FROM: f64 = 6.0;
 /// A share whose rows have more variance moves by itself as frequent categories do, and not as rare ones.
 const LARGE_SHARE: f64 = 0.05;
 /// Degrees of freedom that the days' part of a rare count's variance is trusted with.
@@ -54,12 +60,14 @@ fn trusted(factor: f64, trust: f64) -> f64 {
 
 impl Pool {
     /// The degrees of freedom that the days' part of a variance is trusted with. The centre and shares move about in
-    /// proportion to what moves them; the other shapes with its square, too, and their days have heavy tails.
-    fn trust(self) -> f64 {
+    /// proportion to what moves them; the other shapes with its square, too, and their days have heavy tails. Where
+    /// days differ many times more than rows would have them, so do all: then a day is of a kind, such as wet or dry.
+    fn trust(self, factor: f64) -> f64 {
+        let falling = |most: f64, least: f64| (most * KINDS_FROM / factor).clamp(least, most);
         match self {
-            Self::Shape(0) => 30.0,
+            Self::Shape(0) => falling(30.0, 10.0),
             Self::Shape(_) => 4.0,
-            Self::LargeShare | Self::SmallShare | Self::Presence => 20.0,
+            Self::LargeShare | Self::SmallShare | Self::Presence => falling(20.0, 8.0),
         }
     }
 }
@@ -625,7 +633,21 @@ impl<'a> Draft<'a> {
         });
     }
 
-    /// The days that are far from what the others are, by any score.
+    /// How much a day's rows go together, of what is at the ends: where a day's values are alike, as those of a day's
+    /// weather, all of them are beyond the range together, however few days have shown it.
+    fn clumping(&self, kind: &ScoreKind) -> f64 {
+        if !matches!(kind, ScoreKind::LowEnd | ScoreKind::HighEnd) {
+            return 1.0;
+        }
+        let centre = self
+            .scores
+            .iter()
+            .find(|score| score.kind == ScoreKind::Centre);
+        let variance = centre.map_or(1.0, |centre| centre.variance);
+        if variance > CLUMPED { variance } else { 1.0 }
+    }
+
+    /// The days that are far from what the others are, by any score whose days are alike otherwise.
     fn outliers(&self) -> Vec<i64> {
         if self.footing == Footing::RowsOnly {
             return Vec::new();
@@ -636,7 +658,7 @@ impl<'a> Draft<'a> {
                 .buckets
                 .iter()
                 .zip(score.studentised())
-                .filter(|(_, t)| t.abs() > OUTLIER_T);
+                .filter(|(_, (t, others))| t.abs() > OUTLIER_T && *others < CALM);
             outliers.extend(far.map(|(bucket, _)| *bucket));
         }
         outliers.sort_unstable();
@@ -816,14 +838,14 @@ impl DraftScore {
         }
     }
 
-    /// Each day's deviation from the others, in standard errors estimated without it, and never less than sampling
-    /// has them.
-    fn studentised(&self) -> Vec<f64> {
+    /// Each day's deviation from the others, in standard errors estimated without it and never less than sampling has
+    /// them, and the variance of these others.
+    fn studentised(&self) -> Vec<(f64, f64)> {
         let share_left = self.freedom / self.residuals.len() as f64;
         self.squared_parts()
             .map(|(scaled, square)| {
                 let others = (self.variance * self.freedom - square) / (self.freedom - 1.0);
-                scaled / (others.max(1.0) * share_left).sqrt()
+                (scaled / (others.max(1.0) * share_left).sqrt(), others)
             })
             .collect()
     }
@@ -861,7 +883,8 @@ impl DraftScore {
         grain: Grain,
     ) -> Test {
         if self.pool.is_none() {
-            return Test::Excess(self.excess(draft.footing, correlation));
+            let clumping = draft.clumping(&self.kind);
+            return Test::Excess(self.excess(draft.footing, clumping, correlation));
         }
         let moderated = match prior {
             Some((pool, prior)) if draft.footing == Footing::Days && self.freedom > 0.0 => {
@@ -902,16 +925,20 @@ impl DraftScore {
         let factor = moderated.factor * peak.max(1.0);
         Moderated {
             factor,
-            freedom: moderated.freedom.min(trusted(factor, pool.trust())),
+            freedom: moderated.freedom.min(trusted(factor, pool.trust(factor))),
         }
     }
 
     /// The share is what the reference has, twice its standard error and two rows more.
-    fn excess(&self, footing: Footing, correlation: f64) -> ExcessTest {
+    fn excess(&self, footing: Footing, clumping: f64, correlation: f64) -> ExcessTest {
         let rows: f64 = self.observed.iter().map(|o| o.rows).sum();
         let count: f64 = self.observed.iter().map(|o| o.value).sum();
         let known = footing == Footing::Days;
-        let dispersion = if known { self.variance.max(1.0) } else { 1.0 };
+        let dispersion = if known {
+            self.variance.max(clumping)
+        } else {
+            1.0
+        };
         ExcessTest {
             rate: ((count + 2.0 * (count * dispersion).sqrt() + 2.0) / rows.max(1.0)).min(1.0),
             dispersion,

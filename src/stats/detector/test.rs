@@ -311,7 +311,7 @@ impl ExcessTest {
         frame: &Frame,
         mut see: impl FnMut(Statistic),
     ) {
-        let (mut count, mut rows) = (0.0, 0.0);
+        let (mut count, mut rows, mut squares) = (0.0, 0.0, 0.0);
         let mut next = 0;
         for (window, length) in frame.windows.into_iter().enumerate() {
             let before = next;
@@ -319,6 +319,7 @@ impl ExcessTest {
                 next += 1;
                 count += point.value;
                 rows += point.rows;
+                squares += point.value * point.value / point.rows;
             }
             let is_watched = weights[window] > 0.0;
             if !is_watched || next == before || rows < frame.least_rows || count == 0.0 {
@@ -330,7 +331,8 @@ impl ExcessTest {
             let deviation = (reference * (1.0 - reference)).sqrt();
             let (mean, dispersion) = (
                 rows * self.rate,
-                self.dispersion_of(rows, frame.inflations[next]),
+                self.dispersion_of(rows, frame.inflations[next])
+                    .max(within(count, rows, squares, next)),
             );
             let effect = if deviation > 0.0 {
                 (now - share) / deviation
@@ -370,6 +372,15 @@ impl ExcessTest {
         let t = (count as f64 - mean) / (mean * dispersion).sqrt();
         ln(negative_binomial_upper(count, mean, dispersion)).max(ln(student_upper(t, self.freedom)))
     }
+}
+
+/// The variance of a window's own days' counts in units of what chance would have: one bad day is not many. 1 at least.
+fn within(count: f64, rows: f64, squares: f64, days: usize) -> f64 {
+    if days < 2 {
+        return 1.0;
+    }
+    let rate = count / rows;
+    ((squares - count * rate) / rate / (days as f64 - 1.0)).max(1.0)
 }
 
 /// How much a wandering level inflates the variance of the mean of 0, 1, 2 … days.

@@ -173,13 +173,13 @@ class Count:
         self.weight, self.share, self.windows, self.gated = weight, share, windows, gated
         self.count, self.rows = count, rows
 
-    def finish(self, known, rho):
+    def finish(self, known, rho, clumping):
         ok = self.rows > 0
         u, n = self.count[ok], self.rows[ok]
         rate, df, s2 = u.sum() / max(n.sum(), 1), len(u) - 1, 1.0
         if rate > 0 and df > 0:
             s2 = np.sum((u - n * rate) ** 2 / (n * rate)) / df
-        self.f = max(s2, 1.0) if known else 1.0
+        self.f = max(s2, clumping) if known else 1.0
         self.rate = min((u.sum() + 2 * np.sqrt(u.sum() * self.f) + 2) / max(n.sum(), 1), 1.0)
         cap = 1e4 if self.f <= 1 else min(8 / ((self.f - 1) / self.f) ** 2, 1e4)
         self.df = min(max(df, 1), cap)
@@ -204,10 +204,12 @@ class Count:
                 out.append(0.0)
                 continue
             mean = total * self.rate
-            if self.f <= 1:
+            f = self.f * (inflation(days, rho) + self.vd * total / self.total) if self.f > 1 else 1.0
+            if days > 1:
+                f = max(f, np.sum((u - n * now) ** 2 / (n * now)) / (days - 1))
+            if f <= 1:
                 out.append(log_beta(k, total - k + 1, self.rate) if k <= total else -np.inf)
                 continue
-            f = self.f * (inflation(days, rho) + self.vd * total / self.total)
             t = (k - mean) / np.sqrt(mean * f)
             by_count = log_beta(k, mean / (f - 1), 1 - 1 / f)
             by_variance = log_t_two_sided(t, self.df) - np.log(2) if t >= 0 else np.log1p(-np.exp(log_t_two_sided(t, self.df)) / 2)
@@ -244,7 +246,11 @@ def limma(scores):
     return min(2 * half, 1e4), np.exp(e.mean() + special.digamma(half) - np.log(half)), df.sum()
 
 
-TRUST = {("shape", 0): 30.0, ("shape", 1): 4.0, ("shape", 2): 4.0, ("shape", 3): 4.0, "large": 20.0, "small": 20.0, "presence": 20.0}
+def trust(pool, factor):
+    if pool[0] == "shape" and pool[1] > 0:
+        return 4.0
+    most, least = (30.0, 10.0) if pool[0] == "shape" else (20.0, 8.0)
+    return float(np.clip(most * 6 / factor, least, most))
 
 
 class Feature:
@@ -304,7 +310,8 @@ class Feature:
             if self.known:
                 left = s.df / len(s.r)
                 others = (s.s2 * s.df - s.scaled**2 / left) / (s.df - 1)
-                assert np.all(np.abs(s.scaled) / np.sqrt(np.maximum(others, 1) * left) <= 10), "an outlier in the reference"
+                far = np.abs(s.scaled) / np.sqrt(np.maximum(others, 1) * left) > 10
+                assert not np.any(far & (others < 4)), "an outlier in the reference"
 
 
 def model(seed):
@@ -332,7 +339,9 @@ def model(seed):
         total = sum(s.weight for s, _, _ in f.series)
         for s, _, _ in f.series:
             if isinstance(s, Count):
-                s.finish(f.known, rho)
+                centre = [x.s2 for x, _, _ in f.series if isinstance(x, Mean) and x.pool == ("shape", 0)]
+                clumped = s.windows == 2 and centre and centre[0] > 3
+                s.finish(f.known, rho, centre[0] if clumped else 1.0)
             elif f.known and s.df > 0:
                 d0, s0, most = priors[s.pool]
                 factor = max((d0 * s0 + s.df * max(s.s2, 1e-3)) / (d0 + s.df), 1.0)
@@ -340,7 +349,7 @@ def model(seed):
                 peak = np.max(s.scaled**2 / (s.df / len(s.r))) / factor / 9
                 factor *= max(peak, 1.0)
                 if factor > 1:
-                    df = min(df, TRUST[s.pool] / ((factor - 1) / factor) ** 2)
+                    df = min(df, trust(s.pool, factor) / ((factor - 1) / factor) ** 2)
                 s.finish(factor, df, rho)
             else:
                 s.finish(1.0, 1e4, rho)
