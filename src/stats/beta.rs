@@ -108,7 +108,8 @@ pub fn student_critical(ln_p: f64, freedom: f64) -> Option<f64> {
         }
     }
     let (mut at_low, mut at_high) = (excess(low), excess(high));
-    // Regula falsi with Illinois' halving, which keeps the root between the ends.
+    // Regula falsi with Illinois' halving where the same end stays twice; the root is kept between the ends.
+    let mut kept_low = None;
     for _ in 0..200 {
         let middle = (low * at_high - high * at_low) / (at_high - at_low);
         let at_middle = excess(middle);
@@ -117,10 +118,16 @@ pub fn student_critical(ln_p: f64, freedom: f64) -> Option<f64> {
         }
         if (at_middle > 0.0) == (at_high > 0.0) {
             (high, at_high) = (middle, at_middle);
-            at_low *= 0.5;
+            if kept_low == Some(true) {
+                at_low *= 0.5;
+            }
+            kept_low = Some(true);
         } else {
-            (low, at_low) = (high, at_high);
-            (high, at_high) = (middle, at_middle);
+            (low, at_low) = (middle, at_middle);
+            if kept_low == Some(false) {
+                at_high *= 0.5;
+            }
+            kept_low = Some(false);
         }
     }
     Some(high)

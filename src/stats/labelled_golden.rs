@@ -4,6 +4,7 @@
 
 use serde_json::Value;
 
+use super::beta::{binomial_upper, student_two_sided};
 use super::causes::{Moments, decompose};
 use super::estimation::label_shift::{JointCounts, LabelShift};
 use super::estimation::{BinaryEstimates, Calibration, Estimated, ScoreWindow};
@@ -14,7 +15,7 @@ use super::sequential::{
     DayValue, LossDetector, RateBatch, RateDetector, RateState, calibrated_ln_e,
     clopper_pearson_upper, day_test,
 };
-use super::tails::{PValue, binomial_upper, student_two_sided};
+use super::tails::PValue;
 
 fn golden(part: &str) -> Value {
     let path = concat!(

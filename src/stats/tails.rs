@@ -6,7 +6,6 @@
 
 use std::f64::consts::{LN_2, LN_10, SQRT_2, TAU};
 
-use statrs::function::beta::beta_reg;
 use statrs::function::erf::erfc_inv;
 use statrs::function::gamma::ln_gamma;
 
@@ -185,67 +184,6 @@ pub(super) fn ln_binomial(k: f64, n: f64, p: f64) -> f64 {
         + 0.5 * (n / (TAU * k * (n - k))).ln()
 }
 
-/// `P(Bin(n, p) ≥ k)`, the upper tail of the binomial distribution. `None` unless `p` is a probability.
-///
-/// Terms beyond the mean fall faster than geometrically, so the sum starts at `k` and ends where a term no longer
-/// counts; below the mean it is the lower tail that is summed. Relative accuracy of the logarithm about 10⁻¹³.
-#[must_use]
-pub fn binomial_upper(k: u64, n: u64, p: f64) -> Option<PValue> {
-    if !(0.0..=1.0).contains(&p) {
-        return None;
-    }
-    if k == 0 {
-        return Some(PValue::ONE);
-    }
-    if k > n || p == 0.0 {
-        return PValue::from_ln(f64::NEG_INFINITY);
-    }
-    if p == 1.0 {
-        return Some(PValue::ONE);
-    }
-    PValue::from_ln(if k as f64 > n as f64 * p {
-        ln_tail_beyond(k, n, p)
-    } else {
-        // The lower tail up to k − 1 is the upper tail of the failures.
-        let lower = ln_tail_beyond(n - k + 1, n, 1.0 - p);
-        (-lower.exp().min(1.0)).ln_1p()
-    })
-}
-
-/// `ln Σ_{i ≥ k}` of the binomial probabilities, for `k` at or beyond about the mean.
-fn ln_tail_beyond(k: u64, n: u64, p: f64) -> f64 {
-    let (size, odds) = (n as f64, p / (1.0 - p));
-    let first = if k == n {
-        size * p.ln()
-    } else {
-        ln_binomial(k as f64, size, p)
-    };
-    let (mut term, mut sum, mut at) = (1.0, 1.0, k as f64);
-    while at < size && term > sum * 1e-17 {
-        term *= (size - at) / (at + 1.0) * odds;
-        sum += term;
-        at += 1.0;
-    }
-    first + sum.ln()
-}
-
-/// The two-sided tail of Student's distribution beyond `|t|`, also for degrees of freedom that are no whole
-/// number. `None` for NaN and without degrees of freedom.
-#[must_use]
-pub fn student_two_sided(t: f64, degrees_of_freedom: f64) -> Option<PValue> {
-    if t.is_nan() || degrees_of_freedom.is_nan() || degrees_of_freedom <= 0.0 {
-        return None;
-    }
-    if t == 0.0 {
-        return Some(PValue::ONE);
-    }
-    if t.is_infinite() {
-        return PValue::from_ln(f64::NEG_INFINITY);
-    }
-    let x = degrees_of_freedom / (degrees_of_freedom + t * t);
-    PValue::from_probability(beta_reg(degrees_of_freedom / 2.0, 0.5, x))
-}
-
 /// The standard normal quantile: where the distribution function is `p`. Infinite at 0 and 1, NaN outside.
 #[must_use]
 pub fn normal_quantile(p: f64) -> f64 {
@@ -258,30 +196,6 @@ pub fn normal_quantile(p: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn binomial_tails_at_their_ends() {
-        assert_eq!(binomial_upper(0, 10, 0.3), Some(PValue::ONE));
-        assert_eq!(binomial_upper(1, 10, 1.0), Some(PValue::ONE));
-        assert_eq!(binomial_upper(11, 10, 0.3).map(PValue::value), Some(0.0));
-        assert_eq!(binomial_upper(1, 10, 0.0).map(PValue::value), Some(0.0));
-        assert_eq!(binomial_upper(1, 10, f64::NAN), None);
-        let all = binomial_upper(10, 10, 0.3).expect("a probability");
-        assert!((all.ln() - 10.0 * 0.3_f64.ln()).abs() < 1e-12);
-        let some = binomial_upper(1, 10, 0.3).expect("a probability");
-        assert!((some.value() - (1.0 - 0.7_f64.powi(10))).abs() < 1e-14);
-    }
-
-    #[test]
-    fn students_tail_with_one_degree_is_cauchys() {
-        for t in [0.1_f64, 1.0, 12.7, 1e6] {
-            let expected = 1.0 - 2.0 / std::f64::consts::PI * t.atan();
-            let p = student_two_sided(t, 1.0).expect("defined").value();
-            assert!((p - expected).abs() < 1e-9 * expected + 1e-16, "{t}: {p}");
-        }
-        assert_eq!(student_two_sided(f64::NAN, 3.0), None);
-        assert_eq!(student_two_sided(1.0, 0.0), None);
-    }
 
     #[test]
     fn what_is_no_probability_is_none() {

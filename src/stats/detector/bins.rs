@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::grid::Grid;
-use super::super::profile::{FeatureProfile, ProfileKind};
+use crate::stats::grid::Grid;
+use crate::stats::profile::{FeatureProfile, ProfileKind};
 
 /// Bins of about equal share that numbers are cut into, besides the two ends.
 const EQUAL_BINS: usize = 20;

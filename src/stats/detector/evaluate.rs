@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::beta::student_critical;
-use super::super::tails::PValue;
 use super::bins::Tally;
 use super::reference::{FeatureReference, Footing, Reference};
 use super::season::Grain;
 use super::test::{Evidence, Frame, Point, Score, ScoreKind, Statistic, Test};
+use crate::stats::beta::student_critical;
+use crate::stats::tails::PValue;
 
 /// A bucket of a feature, counted.
 #[derive(Debug, Clone, Copy)]

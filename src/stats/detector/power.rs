@@ -3,11 +3,11 @@
 //! A promise of quiet is worth little without this. It is computed from the same standard errors and the same
 //! probability as the test itself, for a chance of 90 % to see the change in that window.
 
-use super::super::beta::student_critical;
-use super::super::tails::PValue;
 use super::reference::{FeatureReference, Reference};
 use super::season::Phases;
 use super::test::{ExcessTest, MeanTest, Score, ScoreKind, Test};
+use crate::stats::beta::student_critical;
+use crate::stats::tails::PValue;
 
 /// The normal quantile of the chance to see the change, 90 %.
 const POWER_QUANTILE: f64 = 1.281_551_565_544_6;

@@ -858,7 +858,7 @@ impl DraftScore {
             .map(|(scaled, square)| {
                 let others = ((self.variance * self.freedom - square) / freedom).max(1e-12);
                 let t = scaled / (others * share_left).sqrt();
-                super::super::beta::student_two_sided(t, freedom).map_or(1.0, |p| p.value())
+                crate::stats::beta::student_two_sided(t, freedom).map_or(1.0, |p| p.value())
             })
             .collect()
     }

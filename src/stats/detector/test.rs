@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::beta::{
-    binomial_upper, negative_binomial_upper, student_two_sided, student_upper,
-};
-use super::super::tails::PValue;
 use super::bins::Tally;
 use super::scores::corrected;
 use super::season::{Levels, Phase, Phases, WINDOWS};
 use super::wandering::inflation;
+use crate::stats::beta::{
+    binomial_upper, negative_binomial_upper, student_two_sided, student_upper,
+};
+use crate::stats::tails::PValue;
 
 /// What a score is sensitive to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

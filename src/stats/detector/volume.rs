@@ -5,7 +5,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::tails::PValue;
 use super::Settings;
 use super::evaluate::{CannotEvaluate, Status, Verdict};
 use super::reference::{Footing, Reference};
@@ -13,6 +12,7 @@ use super::season::{Fitted, Grain, Levels, Observed, Season, WINDOWS, season_of}
 use super::test::{Form, MeanTest, Point, Score, ScoreKind, Test, inflations};
 use super::wandering::inflation;
 use crate::stats::moderated::MOST_FREEDOM;
+use crate::stats::tails::PValue;
 
 const LEAST_BUCKETS: usize = 14;
 const MOST_CORRELATION: f64 = 0.85;

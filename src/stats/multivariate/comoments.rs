@@ -8,8 +8,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::NotComparable;
+use crate::stats::beta::student_two_sided;
 use crate::stats::moderated::Prior;
-use crate::stats::tails::{PValue, normal_quantile, student_two_sided};
+use crate::stats::tails::{PValue, normal_quantile};
 
 /// More columns than these are left to the caller to choose from.
 pub const MOST_COLUMNS: usize = 64;

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::NotMonitorable;
-use crate::stats::tails::{PValue, binomial_upper};
+use crate::stats::beta::binomial_upper;
+use crate::stats::tails::PValue;
 
 /// Labelled predictions of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -3,7 +3,8 @@
 //! Their day-to-day variation is estimated from the reference's days, because the labels of one day share causes, and
 //! the sampling variance of each day (DeLong's for areas) is its floor: days cannot be more alike than chance lets them.
 
-use crate::stats::tails::{PValue, student_two_sided};
+use crate::stats::beta::student_two_sided;
+use crate::stats::tails::PValue;
 
 /// A measure of one day.
 #[derive(Debug, Clone, Copy, PartialEq)]

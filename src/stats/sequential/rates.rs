@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{CAP, MULTIPLES, NotMonitorable, Verdict, WEIGHTS, advance, evidence};
-use crate::stats::tails::{PValue, binomial_upper};
+use crate::stats::beta::binomial_upper;
+use crate::stats::tails::PValue;
 
 /// The version of [`RateState`]: a state of another one is not understood.
 const VERSION: u32 = 1;
