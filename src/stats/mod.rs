@@ -17,6 +17,7 @@ pub mod attribution;
 mod cells;
 pub mod contingency;
 pub mod cramer_von_mises;
+pub mod dates;
 pub mod distance;
 pub mod drift;
 mod exact;
