@@ -7,6 +7,7 @@
 
 mod drift;
 mod quality_monitor;
+mod rows;
 mod schema_skew;
 mod traffic;
 

@@ -22,6 +22,7 @@ pub mod predictions;
 pub mod profiles;
 pub mod replay;
 pub mod runs;
+pub mod samples;
 pub mod windows;
 
 use sqlx::PgConnection;

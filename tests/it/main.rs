@@ -23,6 +23,7 @@ mod proxy;
 mod quality;
 mod reference;
 mod response;
+mod row_measures;
 mod schema_skew;
 mod served;
 mod snapshot;

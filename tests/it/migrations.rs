@@ -11,6 +11,7 @@ const SAMPLES: &[(i64, &str)] = &[
     (2, include_str!("../data/after_0002.sql")),
     (3, include_str!("../data/after_0003.sql")),
     (4, include_str!("../data/after_0004.sql")),
+    (7, include_str!("../data/after_0007.sql")),
 ];
 
 /// Tables that hold no rows of ours.

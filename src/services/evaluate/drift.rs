@@ -1,10 +1,11 @@
-//! Drift: the window's distributions against the baseline's, in the baseline's own bins.
+//! Drift: the window's distributions against the baseline's, in the baseline's own bins; what needs rows is
+//! measured in [`rows`].
 
 use std::collections::BTreeMap;
 
 use sqlx::PgConnection;
 
-use super::{Profiles, Subject};
+use super::{Profiles, Subject, rows};
 use crate::domain::drift::{Judged, is_of_the_profiles};
 use crate::domain::measurement::{Measure, Measurement, Recipe, Segment};
 use crate::services::Error;
@@ -21,6 +22,10 @@ pub(super) async fn measure(
     let Some(baseline) = &subject.baseline else {
         return Ok(Vec::new());
     };
+    let of_rows = rows::measure(conn, subject).await?;
+    if chosen(subject).next().is_none() {
+        return Ok(of_rows);
+    }
     let current = subject.profiles(conn).await?;
     let (reference, damaged) = decode(baselines::profiles(conn, baseline.baseline_id).await?);
     let mut values: Vec<Measurement> = (damaged.iter())
@@ -51,6 +56,7 @@ pub(super) async fn measure(
             }
         }
     }
+    values.extend(of_rows);
     Ok(values)
 }
 
@@ -91,7 +97,7 @@ fn damaged_reference(subject: &Subject<'_>, segment: &Segment, feature: &str) ->
     chosen(subject).map(damaged).collect()
 }
 
-/// What the monitor measures.
+/// What the monitor measures of profiles.
 fn chosen<'a>(subject: &'a Subject<'_>) -> impl Iterator<Item = Measure> + 'a {
     let usual = subject.monitor.measures.is_empty();
     let measures: &'a [Measure] = if usual {
@@ -99,7 +105,10 @@ fn chosen<'a>(subject: &'a Subject<'_>) -> impl Iterator<Item = Measure> + 'a {
     } else {
         &subject.monitor.measures
     };
-    measures.iter().copied()
+    measures
+        .iter()
+        .copied()
+        .filter(|measure| !measure.is_of_rows())
 }
 
 /// What the monitor measures of such a feature: categories have no order.
