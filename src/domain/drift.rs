@@ -19,18 +19,19 @@ pub struct Judged {
 impl Judged {
     /// Judges a value: drift is what is beyond the threshold and beyond what chance alone would give. Of fewer values
     /// than `min_rows` on either side nothing is said. A change that can go either way is held against the
-    /// threshold by its size.
+    /// threshold by its size; of a likeness less than the threshold is drift.
     #[must_use]
     pub fn of(measure: Measure, reading: &Reading, threshold: Option<f64>, min_rows: u64) -> Self {
         let enough = reading.current_values.min(reading.reference_values) >= min_rows;
-        let distance = match measure.better() {
-            Better::Zero => reading.value.abs(),
-            Better::Lower | Better::Higher | Better::Neither => reading.value,
-        };
         let noise = reading.noise_floor.unwrap_or(0.0);
+        let further_than = |threshold: f64| match measure.better() {
+            Better::Higher => reading.value < threshold,
+            Better::Zero => reading.value.abs() > threshold.max(noise),
+            Better::Lower | Better::Neither => reading.value > threshold.max(noise),
+        };
         let status = match threshold {
             _ if !enough => Status::Insufficient,
-            Some(threshold) if distance > threshold && distance > noise => Status::Drift,
+            Some(threshold) if further_than(threshold) => Status::Drift,
             _ => Status::Ok,
         };
         Self {
@@ -71,11 +72,9 @@ pub fn is_of_the_profiles(cause: NotDefined) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::DriftMeasure;
 
     fn reading(value: f64, noise_floor: Option<f64>, values: u64) -> Reading {
         Reading {
-            measure: DriftMeasure::Psi,
             value,
             p_value: None,
             interval: None,
@@ -132,6 +131,20 @@ mod tests {
                 reading(9.0, None, 100),
                 None,
                 Status::Ok,
+            ),
+            (
+                "ranked as before",
+                Measure::AttributionNdcg,
+                reading(0.95, None, 100),
+                Some(0.9),
+                Status::Ok,
+            ),
+            (
+                "ranked otherwise",
+                Measure::AttributionNdcg,
+                reading(0.85, None, 100),
+                Some(0.9),
+                Status::Drift,
             ),
             (
                 "fewer missing than before",

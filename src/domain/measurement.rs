@@ -92,6 +92,18 @@ measures! {
     Chi2 = "chi2", Lower, "Statistic of Pearson's chi-square test over the same bins.";
     GTest = "g_test", Lower, "Statistic of the G-test over the same bins.";
     MissingShareChange = "missing_share_change", Zero, "Share of rows without a value, minus that of the baseline.";
+    DomainClassifierAuc = "domain_classifier_auc", Lower, "How well a classifier tells rows (or vectors) of the window from those of the baseline, from 0.5.";
+    ReconstructionErrorChange = "reconstruction_error_change", Zero, "How much worse rows fit into the main directions of the baseline than its own do, as a share.";
+    CorrelationChange = "correlation_change", Zero, "Change of the correlation of the two features whose correlation changed most.";
+    MeanShift = "mean_shift", Lower, "Euclidean distance of the mean vectors.";
+    MaximumMeanDiscrepancy = "maximum_mean_discrepancy", Lower, "Squared distance of the two distributions of vectors under a Gaussian kernel.";
+    TextLengthDistance = "text_length_distance", Lower, "Kolmogorov–Smirnov distance of the lengths of texts, in characters.";
+    UnseenWords = "unseen_words", Lower, "Share of words that the baseline never used, minus what the baseline shows of itself.";
+    FutureShareChange = "future_share_change", Zero, "Share of dates later than their row's time, minus that of the baseline.";
+    AgeDistance = "age_distance", Lower, "Kolmogorov–Smirnov distance of how old dates are at their row's time.";
+    HourProfile = "hour_profile", Lower, "Total variation distance of the dates' hours of the day, in UTC.";
+    WeekdayProfile = "weekday_profile", Lower, "Total variation distance of the dates' days of the week, in UTC.";
+    AttributionNdcg = "attribution_ndcg", Higher, "How alike features rank by their mean absolute attribution, from 0 to 1.";
     Mae = "mae", Lower, "Mean absolute error.";
     Rmse = "rmse", Lower, "Root of the mean squared error.";
     Bias = "bias", Zero, "Mean of prediction minus label.";
@@ -229,12 +241,19 @@ impl Measure {
         })
     }
 
-    /// Every measure of drift.
+    /// Whether a drift monitor can measure it: not what is of vectors only, which the service does not take.
+    #[must_use]
+    pub fn is_drift(self) -> bool {
+        let of_vectors = matches!(self, Self::MeanShift | Self::MaximumMeanDiscrepancy);
+        self.drift().is_some() || self.is_of_rows() && !of_vectors
+    }
+
+    /// Every measure that a drift monitor can measure.
     pub fn of_drift() -> impl Iterator<Item = Self> {
         Self::ALL
             .iter()
             .copied()
-            .filter(|measure| measure.drift().is_some())
+            .filter(|measure| measure.is_drift())
     }
 }
 
@@ -314,6 +333,9 @@ pub struct Recipe {
     /// Why the status is insufficient or error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
+    /// The features a value about several of them comes from, the most telling first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub explained_by: Vec<ExplainedBy>,
     /// What the value is expected to be once the labels are in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub projected: Option<Projected>,
@@ -323,6 +345,14 @@ pub struct Recipe {
     /// What was found, in words: which name, which unit, which categories.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+}
+
+/// One of the features that a value about several of them comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExplainedBy {
+    pub feature: String,
+    /// Its part in the explanation, from 0 to 1; those of all features add up to 1.
+    pub share: f64,
 }
 
 /// What a value is expected to be once all labels that will come have come. It is no measurement.

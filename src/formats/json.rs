@@ -338,8 +338,8 @@ fn read_list(text: &str) -> Result<Vec<Raw<'_>>, Fault> {
 fn read_single(text: &str) -> Result<Raw<'_>, Fault> {
     match text.as_bytes().first() {
         Some(b'"') => read_text(text).map(Raw::Text),
-        Some(b'{') => Ok(Raw::Nested("an object")),
-        Some(b'[') => Ok(Raw::Nested("a list")),
+        Some(b'{') => Ok(Raw::Nested("an object", text)),
+        Some(b'[') => Ok(Raw::Nested("a list", text)),
         Some(b't') => Ok(Raw::Boolean(true)),
         Some(b'f') => Ok(Raw::Boolean(false)),
         Some(b'n') => Ok(Raw::Null),

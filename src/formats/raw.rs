@@ -36,8 +36,8 @@ pub(super) enum Raw<'a> {
     EndlessTimestamp,
     List(Vec<Raw<'a>>),
     Object(Entries<'a>),
-    /// A list or object where no field allows one, in words; its content has been skipped.
-    Nested(&'static str),
+    /// A list or object where no field allows one, in words and as its text, which has not been read.
+    Nested(&'static str, &'a str),
 }
 
 /// What is wrong with a row.
@@ -233,7 +233,7 @@ impl<'a> Raw<'a> {
             Raw::EndlessTimestamp => "a time".to_owned(),
             Raw::List(_) => "a list".to_owned(),
             Raw::Object(_) => "an object".to_owned(),
-            Raw::Nested(kind) => (*kind).to_owned(),
+            Raw::Nested(kind, _) => (*kind).to_owned(),
         };
         Fault::wrong(format!("is {found}, not {expected}"))
     }

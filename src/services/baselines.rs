@@ -16,15 +16,16 @@ use crate::domain::ids::{BaselineId, GridId, ProjectId, VersionId};
 use crate::domain::measurement::Measure;
 use crate::domain::proposal::Origin;
 use crate::domain::quality::QualityChoice;
+use crate::domain::sample::RowSample;
 use crate::domain::schema::{self, FeatureExpectation};
 use crate::formats::{self, Format, ReferenceRows};
 use crate::stats::grid::Grid;
 use crate::storage::baselines::{
     self, Baseline, BaselineProfile, BaselineQuality, GridFeature, StoredGrid,
 };
-use crate::storage::labels;
 use crate::storage::models::{self, Model};
 use crate::storage::windows;
+use crate::storage::{labels, samples};
 
 /// How long after a window's end its labels are waited for, before a baseline is fitted on it.
 const LABEL_WAIT: TimeDelta = TimeDelta::hours(24);
@@ -247,6 +248,8 @@ struct Reference {
     columns: Vec<Column>,
     /// Values of the declared segments, in the model's order.
     segments: Vec<TextColumn>,
+    /// The time of each row in seconds since 1970; of a file none is known.
+    times: Vec<Option<i64>>,
     /// Predictions with labels, with their segment values.
     outcomes: Vec<(QualityOutcome, Vec<String>)>,
 }
@@ -284,6 +287,7 @@ fn reference_of_file(model: &Model, rows: ReferenceRows) -> Reference {
     Reference {
         columns,
         segments,
+        times: Vec::new(),
         outcomes,
     }
 }
@@ -304,10 +308,12 @@ async fn reference_of_window(
             (QualityOutcome::of_stored(outcome), segments)
         })
         .collect();
+    let times = rows.times();
     let mut columns = rows.columns;
     columns.retain(|column| column.name != profiling::LATENCY);
     Ok(Reference {
         columns,
+        times,
         segments: rows.segments,
         outcomes,
     })
@@ -337,6 +343,10 @@ async fn fit(
     )
     .await?;
     baselines::put_qualities(conn, baseline.baseline_id, &qualities_of(model, reference)).await?;
+    let sample = RowSample::of(&reference.columns, &reference.times);
+    let sample = sample.encode().map_err(Error::internal)?;
+    let of = (model.project_id, model.model_id);
+    samples::put(conn, of, baseline.baseline_id, &sample).await?;
     crate::faults::crash_point("baseline.profiled");
     if schema_changed || grid_changed {
         recount::count_again(conn, model, bounds, now).await?;

@@ -10,6 +10,7 @@ mod history;
 mod quality_monitor;
 mod quality_reference;
 mod renames;
+mod rows;
 mod scene;
 mod schema_skew;
 mod subject;

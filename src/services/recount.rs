@@ -218,6 +218,13 @@ impl StoredRows {
         self.predicted_at.len()
     }
 
+    /// The time of each row in seconds since 1970.
+    #[must_use]
+    pub fn times(&self) -> Vec<Option<i64>> {
+        let times = self.predicted_at.iter();
+        times.map(|at| Some(at.timestamp())).collect()
+    }
+
     /// Whether there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -19,6 +19,7 @@ pub mod causes;
 mod cells;
 pub mod contingency;
 pub mod cramer_von_mises;
+pub mod dates;
 pub mod detector;
 pub mod distance;
 pub mod drift;

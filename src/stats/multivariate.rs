@@ -76,6 +76,15 @@ impl Rows {
         means
     }
 
+    /// The rows with even and with odd numbers.
+    fn halves(&self) -> (Self, Self) {
+        let part = |first: usize| Self {
+            columns: self.columns,
+            values: (self.iter().skip(first).step_by(2).flatten().copied()).collect(),
+        };
+        (part(0), part(1))
+    }
+
     /// Every row with the columns' means taken away, over their deviations; constant columns become 0.
     fn standardised(&self, scale: &Scale) -> Self {
         let values = self.iter().flat_map(|row| {
@@ -317,16 +326,23 @@ fn second_moments(rows: &Rows) -> Vec<f64> {
     let mut moments = vec![0.0; d * d];
     for row in rows.iter() {
         for (a, x) in row.iter().enumerate() {
-            for (b, y) in row.iter().enumerate() {
-                moments[a * d + b] += x * y / n;
+            let x = x / n;
+            let sums = &mut moments[a * d..a * d + a + 1];
+            for (sum, y) in sums.iter_mut().zip(row) {
+                *sum += x * y;
             }
+        }
+    }
+    for a in 0..d {
+        for b in 0..a {
+            moments[b * d + a] = moments[a * d + b];
         }
     }
     moments
 }
 
 /// How well a window's rows fit into the directions the reference varies in.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Reconstruction {
     /// The number of principal components kept.
     pub components: usize,
@@ -336,62 +352,118 @@ pub struct Reconstruction {
     pub current: f64,
     /// That of the two means being equal (Welch's z).
     pub p_value: PValue,
+    /// How much larger the mean squared residual of each column is in the window than in the reference, the largest
+    /// change first: where the rows no longer fit.
+    pub residuals: Vec<(usize, f64)>,
+}
+
+impl Reconstruction {
+    /// The window's error over the reference's, minus 1: 0 when nothing has changed. `None` where the reference is
+    /// reconstructed without any error but that of rounding.
+    #[must_use]
+    pub fn change(&self) -> Option<f64> {
+        let change = self.current / self.reference - 1.0;
+        (self.reference > 1e-9 && change.is_finite()).then_some(change)
+    }
 }
 
 /// The error of reconstructing rows from the principal components that hold `share` of the reference's variance;
 /// 0.65 is usual.
 ///
+/// The components are those of every other row of the reference, and the reference's error is that of the rest:
+/// rows fit better into directions that they chose themselves, which a window's cannot.
+///
 /// # Errors
 ///
-/// With fewer than eight rows on a side, with other columns, or when no column varies in the reference.
+/// With fewer than sixteen rows of the reference or eight of the window, with other columns, or when no column
+/// varies in the reference.
 pub fn reconstruction(
     reference: &Rows,
     current: &Rows,
     share: f64,
 ) -> Result<Reconstruction, NotComparable> {
     check(reference, current, 8)?;
-    let scale = Scale::of(reference)?;
-    let (p, q) = (reference.standardised(&scale), current.standardised(&scale));
-    let mut directions = eigen(second_moments(&p), p.columns);
-    directions.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let whole: f64 = directions
-        .iter()
-        .map(|(variance, _)| variance.max(0.0))
-        .sum();
-    if whole <= 0.0 {
-        return Err(NotComparable::NothingVaries);
+    if reference.len() < 16 {
+        return Err(NotComparable::TooFewReferenceRows);
     }
-    let (mut kept, mut held) = (0, 0.0);
-    while kept < directions.len() && held < share * whole {
-        held += directions[kept].0.max(0.0);
-        kept += 1;
-    }
-    let errors = |rows: &Rows| -> Vec<f64> {
-        let error = |row: &[f64]| {
-            let length: f64 = row.iter().map(|value| value * value).sum();
-            let along: f64 = directions[..kept]
-                .iter()
-                .map(|(_, direction)| dot(row, direction).powi(2))
-                .sum();
-            (length - along).max(0.0).sqrt()
-        };
-        rows.iter().map(error).collect()
-    };
-    let (p, q) = (errors(&p), errors(&q));
-    let (p_mean, p_variance) = mean_and_variance(&p);
-    let (q_mean, q_variance) = mean_and_variance(&q);
-    let error = (p_variance / p.len() as f64 + q_variance / q.len() as f64).sqrt();
+    let (fitted, asked) = reference.halves();
+    let scale = Scale::of(&fitted)?;
+    let standardised = fitted.standardised(&scale);
+    let directions = leading(&standardised, share)?;
+    let p = Residuals::of(&asked.standardised(&scale), &directions)?;
+    let q = Residuals::of(&current.standardised(&scale), &directions)?;
+    let (p_mean, p_variance) = mean_and_variance(&p.lengths);
+    let (q_mean, q_variance) = mean_and_variance(&q.lengths);
+    let error = (p_variance / p.lengths.len() as f64 + q_variance / q.lengths.len() as f64).sqrt();
     let z = if error > 0.0 {
         (q_mean - p_mean) / error
     } else {
         0.0
     };
+    let changes = q.squares.iter().zip(&p.squares).map(|(q, p)| q - p);
+    let mut residuals: Vec<(usize, f64)> = changes.enumerate().collect();
+    residuals.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
     Ok(Reconstruction {
-        components: kept,
+        components: directions.len(),
         reference: p_mean,
         current: q_mean,
         p_value: normal_two_sided(z).ok_or(NotComparable::BeyondRange)?,
+        residuals,
     })
+}
+
+/// The principal components of standardised rows that together hold at least `share` of their variance, and always at
+/// least one fewer than there are.
+fn leading(rows: &Rows, share: f64) -> Result<Vec<Vec<f64>>, NotComparable> {
+    let mut directions = eigen(second_moments(rows), rows.columns);
+    directions.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let held = |(variance, _): &(f64, Vec<f64>)| variance.max(0.0);
+    let whole: f64 = directions.iter().map(held).sum();
+    if whole <= 0.0 {
+        return Err(NotComparable::NothingVaries);
+    }
+    let mut sum = 0.0;
+    let enough = directions.iter().position(|direction| {
+        sum += held(direction);
+        sum >= share * whole
+    });
+    let kept = enough.map_or(directions.len(), |last| last + 1);
+    // With all of them there would be no error but that of rounding.
+    let varying = directions.iter().filter(|d| d.0 > 1e-12 * whole).count();
+    directions.truncate(kept.min(varying.saturating_sub(1).max(1)));
+    Ok(directions.into_iter().map(|(_, vector)| vector).collect())
+}
+
+/// What is left of rows once their parts along some directions are taken away.
+struct Residuals {
+    lengths: Vec<f64>,
+    /// The mean square by column.
+    squares: Vec<f64>,
+}
+
+impl Residuals {
+    fn of(rows: &Rows, directions: &[Vec<f64>]) -> Result<Self, NotComparable> {
+        let mut squares = vec![0.0; rows.columns];
+        let mut lengths = Vec::with_capacity(rows.len());
+        for row in rows.iter() {
+            let mut left = row.to_vec();
+            for direction in directions {
+                let along = dot(row, direction);
+                for (left, part) in left.iter_mut().zip(direction) {
+                    *left -= along * part;
+                }
+            }
+            for (square, left) in squares.iter_mut().zip(&left) {
+                *square += left * left / rows.len() as f64;
+            }
+            lengths.push(dot(&left, &left).sqrt());
+        }
+        if lengths.iter().all(|length| length.is_finite()) {
+            Ok(Self { lengths, squares })
+        } else {
+            Err(NotComparable::BeyondRange)
+        }
+    }
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
@@ -463,6 +535,10 @@ pub struct DomainClassifier {
     /// The area under its ROC curve on rows it was not fitted on: 0.5 when the sides cannot be told apart, 1 when
     /// they always can.
     pub auc: f64,
+    /// The standard error of the area when the sides are alike: `√((n + m + 1) / (12 n m))`.
+    pub null_error: f64,
+    /// The 95 % interval by Hanley and McNeil's error (1982).
+    pub interval: (f64, f64),
     pub p_value: PValue,
     /// The columns with their weights per standard deviation, heaviest first: what gives the window away.
     pub weights: Vec<(usize, f64)>,
@@ -471,8 +547,7 @@ pub struct DomainClassifier {
 /// Tells the sides apart by logistic regression on the standardised columns and their squares, fitted on every
 /// other row and asked about the rest, and the other way round.
 ///
-/// The squares let it see a change of spread. The p-value is that of the rank-sum of the scores, for which the
-/// null error is `√((n + m + 1) / (12 n m))`.
+/// The squares let it see a change of spread. The p-value is that of the rank-sum of the scores.
 ///
 /// # Errors
 ///
@@ -505,24 +580,17 @@ pub fn domain_classifier(
     let mut areas = 0.0;
     let mut sums = vec![0.0; 2 * reference.columns];
     for half in 0..2 {
-        let is_fitted = |index: usize| index % 2 == half;
-        let fitted = |rows: &[Vec<f64>], label: f64| -> Vec<(Vec<f64>, f64)> {
-            let own = rows.iter().enumerate().filter(|(i, _)| is_fitted(*i));
-            own.map(|(_, row)| (row.clone(), label)).collect()
-        };
-        let weights = logistic(
-            &[fitted(&p, 0.0), fitted(&q, 1.0)].concat(),
-            p.len(),
-            q.len(),
-        );
+        let fitted = (every_other(&p, half).map(|row| (row, 0.0)))
+            .chain(every_other(&q, half).map(|row| (row, 1.0)));
+        let weights = logistic(&fitted.collect::<Vec<_>>(), p.len(), q.len());
         for (sum, weight) in sums.iter_mut().zip(&weights) {
             *sum += weight / 2.0;
         }
-        let asked = |rows: &[Vec<f64>]| -> Vec<f64> {
-            let own = rows.iter().enumerate().filter(|(i, _)| !is_fitted(*i));
-            own.map(|(_, row)| dot(row, &weights)).collect()
+        let scores = |rows: &[Vec<f64>]| -> Vec<f64> {
+            let asked = every_other(rows, 1 - half);
+            asked.map(|row| dot(row, &weights)).collect()
         };
-        areas += area_between(&Sample::of(&asked(&p)), &Sample::of(&asked(&q))) / 2.0;
+        areas += area_between(&Sample::of(&scores(&p)), &Sample::of(&scores(&q))) / 2.0;
     }
     let (n, m) = (p.len() as f64, q.len() as f64);
     let error = ((n + m + 1.0) / (12.0 * n * m)).sqrt();
@@ -532,14 +600,30 @@ pub fn domain_classifier(
     weights.sort_by(|a, b| b.1.total_cmp(&a.1));
     Ok(DomainClassifier {
         auc: areas,
+        null_error: error,
+        interval: area_interval(areas, n, m),
         p_value: normal_upper((areas - 0.5) / error).ok_or(NotComparable::BeyondRange)?,
         weights,
     })
 }
 
+fn every_other(rows: &[Vec<f64>], first: usize) -> impl Iterator<Item = &[f64]> {
+    rows.iter().skip(first).step_by(2).map(Vec::as_slice)
+}
+
+/// Hanley and McNeil's 95 % interval of an area between `n` and `m` values.
+fn area_interval(area: f64, n: f64, m: f64) -> (f64, f64) {
+    let both_above = area / (2.0 - area);
+    let above_both = 2.0 * area * area / (1.0 + area);
+    let squares = area * (1.0 - area)
+        + (m - 1.0) * (both_above - area * area)
+        + (n - 1.0) * (above_both - area * area);
+    super::uncertainty::within(area, (squares / (n * m)).max(0.0), 1.0)
+}
+
 /// Weights of a logistic regression with a small penalty, both sides weighing the same, by gradient steps. The
 /// intercept is fitted and dropped: ranks do not need it.
-fn logistic(rows: &[(Vec<f64>, f64)], n: usize, m: usize) -> Vec<f64> {
+fn logistic(rows: &[(&[f64], f64)], n: usize, m: usize) -> Vec<f64> {
     const STEPS: u32 = 200;
     const PENALTY: f64 = 1e-3;
     let width = rows.first().map_or(0, |(row, _)| row.len());
@@ -558,7 +642,7 @@ fn logistic(rows: &[(Vec<f64>, f64)], n: usize, m: usize) -> Vec<f64> {
             let score = intercept + dot(row, &weights);
             let miss = (1.0 / (1.0 + (-score).exp()) - label) * balance[*label as usize] / mass;
             of_intercept += miss;
-            for (gradient, value) in gradient.iter_mut().zip(row) {
+            for (gradient, value) in gradient.iter_mut().zip(*row) {
                 *gradient += miss * value;
             }
         }

@@ -70,7 +70,6 @@ impl DriftMeasure {
 /// One value of one measure, with what is needed to judge it and to compute it again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
-    pub measure: DriftMeasure,
     pub value: f64,
     /// The probability of such a value without drift, for the measures that are tests.
     pub p_value: Option<PValue>,
@@ -123,10 +122,7 @@ impl<'a> Readings<'a> {
             return missing(self.reference, self.current);
         }
         let comparison = self.comparison.as_ref().map_err(|cause| *cause)?;
-        let reading = Draft {
-            comparison,
-            measure,
-        };
+        let reading = Draft { comparison };
         match measure {
             DriftMeasure::Psi => Ok(reading.psi()),
             DriftMeasure::JensenShannon => Ok(reading.jensen_shannon()),
@@ -162,13 +158,11 @@ impl<'a> Readings<'a> {
 /// A measure about to be read of a comparison.
 struct Draft<'c, 'a> {
     comparison: &'c Comparison<'a>,
-    measure: DriftMeasure,
 }
 
 impl Draft<'_, '_> {
     fn of(&self, value: f64, method: String) -> Reading {
         Reading {
-            measure: self.measure,
             value,
             p_value: None,
             interval: None,
@@ -394,7 +388,6 @@ fn missing(reference: &FeatureProfile, current: &FeatureProfile) -> Result<Readi
         "chi-square test of two shares"
     };
     Ok(Reading {
-        measure: DriftMeasure::MissingShareChange,
         value: difference,
         p_value: Some(p_value),
         interval: Some(interval),

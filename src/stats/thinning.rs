@@ -94,14 +94,19 @@ impl ThinnedSample {
     }
 }
 
-/// Half of all positions have level 0, a quarter level 1, and so on. The mixing is that of SplitMix64 (Steele,
-/// Lea and Flood 2014), whose low bits are as good as its high ones.
+/// Half of all positions have level 0, a quarter level 1, and so on.
 fn level(position: u64) -> u8 {
-    let mut mixed = position.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed(position).trailing_zeros() as u8
+}
+
+/// A number of which every bit depends on every bit of the key: the finalizer of SplitMix64 (Steele, Lea and Flood
+/// 2014), whose low bits are as good as its high ones. Different keys give different numbers.
+#[must_use]
+pub fn mixed(key: u64) -> u64 {
+    let mut mixed = key.wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^= mixed >> 31;
-    mixed.trailing_zeros() as u8
+    mixed ^ (mixed >> 31)
 }
 
 #[cfg(test)]

@@ -358,6 +358,8 @@ pub enum Read<'a> {
     Rows { features: &'a [String] },
     /// The ids alone.
     Ids,
+    /// The ids and times.
+    Times,
 }
 
 /// The numbers of a version's chunks in a day that have rows in `[from, to)`.
@@ -457,8 +459,14 @@ pub async fn chunk(
 ) -> sqlx::Result<Chunk> {
     let features = match read {
         Read::Rows { features } => features,
-        Read::All | Read::Ids => &[],
+        Read::All | Read::Ids | Read::Times => &[],
     };
+    let row_columns: &[&str] = match read {
+        Read::All | Read::Rows { .. } => &[],
+        Read::Ids => &[row_column::PREDICTION_ID],
+        Read::Times => &[row_column::PREDICTION_ID, row_column::PREDICTED_AT],
+    };
+    let row_columns: Vec<String> = row_columns.iter().map(|name| (*name).to_owned()).collect();
     let rows = sqlx::query_as!(
         ColumnRow,
         r#"
@@ -470,14 +478,15 @@ pub async fn chunk(
         FROM chunk_columns
         WHERE model_version_id = $1 AND day = $2 AND chunk = $3
           AND ($4 OR kind <> 'feature' OR name = ANY($6))
-          AND ($5 OR name = 'prediction_id' AND kind = 'row')
+          AND ($5 OR name = ANY($7) AND kind = 'row')
         "#,
         version_id.0,
         day,
         chunk,
         read == Read::All,
-        read != Read::Ids,
-        features
+        row_columns.is_empty(),
+        features,
+        &row_columns
     )
     .fetch_all(conn)
     .await?;

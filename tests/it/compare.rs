@@ -21,6 +21,8 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Map, Value, json};
 
+mod rows;
+
 /// Trusted values have ten significant digits.
 const RELATIVE: f64 = 1e-9;
 

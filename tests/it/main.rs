@@ -24,6 +24,7 @@ mod quality;
 mod reference;
 mod references;
 mod response;
+mod row_measures;
 mod schema_import;
 mod schema_skew;
 mod schemas;

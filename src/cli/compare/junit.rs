@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::ranking::{place, severity, status_of};
+use super::ranking::{named, place, severity, status_of};
 use crate::domain::measurement::{Segment, Status};
 use crate::domain::window::Window;
 use crate::services::comparison::{Comparison, Measurement, SchemaFinding};
@@ -105,7 +105,7 @@ fn drift(comparison: &Comparison) -> Vec<Case> {
                 } else {
                     format!("drift.{place}")
                 },
-                name: feature.to_owned(),
+                name: named(feature).to_owned(),
                 status,
                 message: messages.join("; "),
             }

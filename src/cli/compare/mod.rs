@@ -66,6 +66,9 @@ pub struct CompareOptions {
     /// Fewer values than this are insufficient to say anything
     #[arg(long, value_name = "ROWS")]
     pub min_rows: Option<u64>,
+    /// Look at features together, too: a classifier, the main directions, correlations; reads every column once more
+    #[arg(long, conflicts_with = "mode")]
+    pub multivariate: bool,
     /// Give the numbers and the default verdict of another tool, and nothing else
     #[arg(long, value_enum, value_name = "TOOL", conflicts_with_all = ["threshold", "min_rows"])]
     pub mode: Option<Tool>,
@@ -246,6 +249,7 @@ fn request(options: &CompareOptions) -> anyhow::Result<Request> {
             .copied()
             .collect::<BTreeMap<_, _>>(),
         min_rows: options.min_rows,
+        multivariate: options.multivariate,
         threads: options.threads,
     })
 }

@@ -3,12 +3,14 @@
 
 use askama::Template;
 
-use super::ranking::{Ranked, place, rank};
+use super::ranking::{Ranked, explanation, named, of_rows, place, rank, together};
 use super::table::{short, summary, thousands};
 use super::window_name;
 use crate::domain::measurement::{Measure, Segment, Status};
 use crate::domain::schema::FeatureType;
-use crate::services::comparison::{CategoryShare, Comparison, SchemaFinding, Shape, SideSummary};
+use crate::services::comparison::{
+    CategoryShare, Comparison, Measurement, SchemaFinding, Shape, SideSummary,
+};
 
 /// So many features are drawn; the others are in the table.
 const MOST_DRAWN: usize = 120;
@@ -35,6 +37,7 @@ struct Page {
     windows: Vec<String>,
     overview: Vec<OverviewRow>,
     more_rows: usize,
+    samples: Vec<SampleView>,
     features: Vec<FeatureView>,
     more_features: usize,
     table: Vec<TableRow>,
@@ -61,6 +64,20 @@ pub(super) struct FindingView {
     pub(super) detail: String,
     pub(super) tone: &'static str,
     pub(super) unsure: bool,
+}
+
+struct SampleView {
+    feature: String,
+    /// The place of the feature's card; nothing for features together.
+    anchor: Option<usize>,
+    measure: String,
+    tone: &'static str,
+    status: &'static str,
+    place: String,
+    value: String,
+    note: String,
+    /// What it comes from, or why there is no value.
+    told: String,
 }
 
 struct OverviewRow {
@@ -155,7 +172,12 @@ impl Page {
             .count();
         let drifting = with(Status::Drift);
         let unclear = with(Status::Insufficient) + with(Status::Error);
+        let drift_together = together(comparison) == Some(Status::Drift);
         let (tone, verdict) = match (drifting, certain, unclear) {
+            (0, _, _) if drift_together => (
+                "critical",
+                "No feature drifted by itself, but all together did".to_owned(),
+            ),
             (0, 0, 0) => ("good", "The two files look alike".to_owned()),
             (0, 0, _) => (
                 "quiet",
@@ -193,6 +215,7 @@ impl Page {
                 Vec::new()
             },
             more_rows: if split { ranked.len() - drawn } else { 0 },
+            samples: samples(comparison, &ranked[..drawn]),
             features: ranked[..drawn]
                 .iter()
                 .enumerate()
@@ -313,6 +336,28 @@ fn overview(comparison: &Comparison, ranked: &[Ranked<'_>]) -> Vec<OverviewRow> 
     rows.collect()
 }
 
+/// What samples of rows say, each measure where it is worst.
+fn samples(comparison: &Comparison, drawn: &[Ranked<'_>]) -> Vec<SampleView> {
+    let views = of_rows(comparison).into_iter().map(|m| {
+        let (tone, status) = tone(m.status);
+        SampleView {
+            feature: named(&m.feature).to_owned(),
+            anchor: drawn.iter().position(|r| r.summary.feature == m.feature),
+            measure: m.measure.as_str().replace('_', " "),
+            tone,
+            status,
+            place: place(m.window, &m.segment),
+            value: m.value.map_or("–".to_owned(), digits),
+            note: notes(m),
+            told: match (&m.recipe.cause, m.value) {
+                (Some(cause), None) => cause.clone(),
+                _ => explanation(m),
+            },
+        }
+    });
+    views.collect()
+}
+
 /// How strongly a cell is coloured.
 fn level(status: Status, psi: Option<f64>) -> &'static str {
     match (status, psi) {
@@ -341,7 +386,11 @@ fn feature(at: usize, r: &Ranked<'_>) -> FeatureView {
     let (tone, status) = tone(r.status);
     let summary = r.summary;
     let numeric = summary.feature_type.is_some_and(FeatureType::is_numeric);
-    let kind = summary.feature_type.map_or("no values", |t| t.as_str());
+    let kind = match (summary.feature_type, summary.dimensions) {
+        (Some(feature_type), _) => feature_type.as_str().to_owned(),
+        (None, Some(dimensions)) => format!("vectors of {dimensions} numbers"),
+        (None, None) => "no values".to_owned(),
+    };
     let (histogram, bars) = match &summary.shape {
         Some(Shape::Numbers {
             from,
@@ -355,7 +404,7 @@ fn feature(at: usize, r: &Ranked<'_>) -> FeatureView {
     FeatureView {
         anchor: at,
         name: summary.feature.clone(),
-        kind: kind.to_owned(),
+        kind,
         tone,
         status,
         place: r.place.clone(),
@@ -380,7 +429,16 @@ fn feature(at: usize, r: &Ranked<'_>) -> FeatureView {
 
 fn value(r: &Ranked<'_>, measure: Measure, name: &'static str) -> Option<ValueView> {
     let measured = r.worst.get(&measure)?;
-    let value = measured.value?;
+    Some(ValueView {
+        name,
+        value: digits(measured.value?),
+        note: notes(measured),
+        beyond: measured.status == Status::Drift,
+    })
+}
+
+/// What a value is held against.
+fn notes(measured: &Measurement) -> String {
     let mut notes = Vec::new();
     if let Some(threshold) = measured.recipe.threshold {
         notes.push(format!("threshold {threshold}"));
@@ -395,12 +453,7 @@ fn value(r: &Ranked<'_>, measure: Measure, name: &'static str) -> Option<ValueVi
             format!("p = {p:.4}")
         });
     }
-    Some(ValueView {
-        name,
-        value: digits(value),
-        note: notes.join(", "),
-        beyond: measured.status == Status::Drift,
-    })
+    notes.join(", ")
 }
 
 fn digits(value: f64) -> String {
@@ -551,8 +604,10 @@ fn table_row(at: usize, r: &Ranked<'_>) -> TableRow {
 
 /// How each measure was computed; features may differ in their bins.
 fn methods(comparison: &Comparison) -> Vec<MethodView> {
+    let of_rows = Measure::ALL.iter().filter(|measure| measure.is_of_rows());
+    let of_rows = of_rows.map(|measure| (*measure, measure.as_str()));
     let mut methods = Vec::new();
-    for (measure, name) in MEASURES {
+    for (measure, name) in MEASURES.into_iter().chain(of_rows) {
         let mut of_measure: Vec<&str> = (comparison.measurements.iter())
             .filter(|m| m.measure == measure && m.value.is_some())
             .map(|m| m.recipe.method.as_str())

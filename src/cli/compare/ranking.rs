@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::window_name;
-use crate::domain::measurement::{Measure, Segment, Status};
+use crate::domain::measurement::{Better, Measure, Segment, Status};
 use crate::domain::window::Window;
 use crate::services::comparison::{Comparison, FeatureSummary, Measurement};
 
@@ -107,6 +107,67 @@ fn standing<'a>(summary: &'a FeatureSummary, groups: Groups<'a>) -> Ranked<'a> {
             .map(|(_, measured)| measured.iter().map(|m| (m.measure, *m)).collect())
             .unwrap_or_default(),
     }
+}
+
+/// What features together are called where a feature's name stands.
+pub(super) const TOGETHER: &str = "all features together";
+
+/// A feature's name for people.
+pub(super) fn named(feature: &str) -> &str {
+    if feature.is_empty() {
+        TOGETHER
+    } else {
+        feature
+    }
+}
+
+/// The status of features together; nothing where they have not been looked at.
+pub(super) fn together(comparison: &Comparison) -> Option<Status> {
+    let measured: Vec<&Measurement> = (comparison.measurements.iter())
+        .filter(|m| m.feature.is_empty())
+        .collect();
+    (!measured.is_empty()).then(|| status_of(&measured))
+}
+
+/// Each measure of samples of rows where it is worst, in the order they were measured in.
+pub(super) fn of_rows(comparison: &Comparison) -> Vec<&Measurement> {
+    let mut worst: Vec<&Measurement> = Vec::new();
+    let size = |m: &Measurement| {
+        let value = m.value.unwrap_or(0.0);
+        match m.measure.better() {
+            Better::Higher => -value,
+            Better::Zero => value.abs(),
+            Better::Lower | Better::Neither => value,
+        }
+    };
+    for m in comparison
+        .measurements
+        .iter()
+        .filter(|m| m.measure.is_of_rows())
+    {
+        let known = worst
+            .iter_mut()
+            .find(|known| (&known.feature, known.measure) == (&m.feature, m.measure));
+        match known {
+            None => worst.push(m),
+            Some(known) => {
+                let order = weight(m.status).cmp(&weight(known.status));
+                if order.then(size(m).total_cmp(&size(known))).is_gt() {
+                    *known = m;
+                }
+            }
+        }
+    }
+    worst
+}
+
+/// What a value comes from, in words; empty where it is of one feature.
+pub(super) fn explanation(of: &Measurement) -> String {
+    let parts = of.recipe.explained_by.iter();
+    let parts: Vec<String> = parts
+        .map(|part| format!("{} {:.0} %", part.feature, part.share * 100.0))
+        .collect();
+    parts.join(", ")
 }
 
 /// The worst status of a group's measures. One that is not defined for its values, such as chi-square with all of

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use super::ranking::{Ranked, rank};
+use super::ranking::{Ranked, TOGETHER, explanation, named, of_rows, place, rank, together};
 use super::window_name;
 use crate::domain::measurement::{Measure, Status};
 use crate::services::comparison::{Comparison, SchemaFinding};
@@ -19,6 +19,7 @@ pub(super) fn text(comparison: &Comparison) -> String {
         (&comparison.current, comparison.current_rows),
     );
     text += &aligned(&rows(&ranked, comparison.windows.len() > 1));
+    text += &samples(comparison);
     text += &schema(&comparison.schema);
     line(
         &mut text,
@@ -38,6 +39,38 @@ pub(super) fn head(reference: (&Path, u64), current: (&Path, u64)) -> String {
     }
     line(&mut text, format_args!(""));
     text
+}
+
+/// What samples of rows say, under its heading; nothing without any.
+fn samples(comparison: &Comparison) -> String {
+    let measured = of_rows(comparison);
+    if measured.is_empty() {
+        return String::new();
+    }
+    let header = ["status", "feature", "measure", "value", "p", "comes from"];
+    let mut rows = vec![header.map(str::to_owned).to_vec()];
+    for m in measured {
+        let number = |value: Option<f64>| value.map_or("–".to_owned(), |v| format!("{v:.3}"));
+        let told = match (&m.recipe.cause, m.value) {
+            (Some(cause), None) => format!("({cause})"),
+            (Some(cause), Some(_)) => format!("{} ({cause})", explanation(m)),
+            (None, _) => explanation(m),
+        };
+        let place = place(m.window, &m.segment);
+        rows.push(vec![
+            m.status.as_str().to_owned(),
+            shown(named(&m.feature)),
+            m.measure.as_str().to_owned(),
+            number(m.value),
+            number(m.p_value),
+            match (place.is_empty(), told.is_empty()) {
+                (true, _) => shown(&told),
+                (false, true) => format!("in {place}"),
+                (false, false) => format!("in {place}: {}", shown(&told)),
+            },
+        ]);
+    }
+    format!("\nSamples of rows\n{}", aligned(&rows))
 }
 
 /// The findings of the schema under their heading; nothing without any.
@@ -67,6 +100,14 @@ pub(super) fn summary(comparison: &Comparison, ranked: &[Ranked<'_>]) -> String 
         if with(status) > 0 {
             parts.push(format!("{}: {word}", with(status)));
         }
+    }
+    match together(comparison) {
+        Some(Status::Drift) => parts.push(format!("{TOGETHER} drift")),
+        Some(Status::Ok) => parts.push(format!("{TOGETHER} do not")),
+        Some(Status::Insufficient | Status::Error) => {
+            parts.push(format!("{TOGETHER}: too little to say"));
+        }
+        None => {}
     }
     parts.push(certain_findings(&comparison.schema));
     parts.join("; ")

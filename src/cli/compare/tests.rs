@@ -49,6 +49,7 @@ fn comparison(measurements: Vec<Measurement>, schema: Vec<SchemaFinding>) -> Com
             .map(|feature| FeatureSummary {
                 feature: feature.to_owned(),
                 feature_type: None,
+                dimensions: None,
                 window: None,
                 shape: None,
                 reference: SideSummary::default(),

@@ -749,7 +749,7 @@ fn note_listed_twice(f: &Fields, measures: &[Measure], sink: &mut Sink) {
 /// One of the measures a drift monitor may choose.
 fn drift_measure(node: &Node, sink: &mut Sink) -> Option<Measure> {
     let measure = super::rule::measure(node, sink)?;
-    if measure.value.drift().is_some() {
+    if measure.value.is_drift() {
         return Some(measure.value);
     }
     let known = fields::listed(Measure::of_drift().map(Measure::as_str));

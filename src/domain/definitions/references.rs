@@ -531,7 +531,11 @@ fn relative_fault(measure: Measure, monitor: &MonitorDef) -> Option<String> {
 fn own_status_fault(measure: Measure, monitor: &MonitorDef) -> Option<String> {
     match monitor.kind {
         MonitorKind::Schema => None,
-        MonitorKind::Drift if monitor.thresholds.contains_key(&measure) => None,
+        MonitorKind::Drift
+            if monitor.thresholds.contains_key(&measure) || measure.usual_threshold().is_some() =>
+        {
+            None
+        }
         MonitorKind::Drift => Some(format!(
             "the monitor `{}` has no threshold for `{name}`, so its status is never drift; set \
              `thresholds: {{{name}: …}}` there",
@@ -553,7 +557,13 @@ pub fn bounds(measure: Measure) -> (f64, f64) {
             (f64::NEG_INFINITY, f64::INFINITY)
         }
         Measure::R2 => (f64::NEG_INFINITY, 1.0),
-        Measure::Mcc | Measure::MissingShareChange => (-1.0, 1.0),
+        Measure::ReconstructionErrorChange => (-1.0, f64::INFINITY),
+        // The discrepancy is estimated without bias, so it may fall below 0.
+        Measure::CorrelationChange | Measure::MaximumMeanDiscrepancy => (-2.0, 2.0),
+        Measure::Mcc
+        | Measure::MissingShareChange
+        | Measure::UnseenWords
+        | Measure::FutureShareChange => (-1.0, 1.0),
         Measure::Smape | Measure::Brier => (0.0, 2.0),
         Measure::Psi
         | Measure::Wasserstein
@@ -562,6 +572,7 @@ pub fn bounds(measure: Measure) -> (f64, f64) {
         | Measure::CramerVonMises
         | Measure::Chi2
         | Measure::GTest
+        | Measure::MeanShift
         | Measure::Mae
         | Measure::Rmse
         | Measure::LogLoss
@@ -594,6 +605,12 @@ pub fn bounds(measure: Measure) -> (f64, f64) {
         | Measure::Hellinger
         | Measure::TotalVariation
         | Measure::LInfinity
+        | Measure::DomainClassifierAuc
+        | Measure::TextLengthDistance
+        | Measure::AgeDistance
+        | Measure::HourProfile
+        | Measure::WeekdayProfile
+        | Measure::AttributionNdcg
         | Measure::Accuracy
         | Measure::Precision
         | Measure::Recall

@@ -8,7 +8,7 @@ use arrow_array::types::{
     Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow_array::{Array, StringArray};
+use arrow_array::{Array, ArrayRef, StringArray};
 use arrow_schema::{DataType, TimeUnit};
 
 const SECONDS_PER_DAY: f64 = 86_400.0;
@@ -111,4 +111,31 @@ pub fn coded_texts(array: &dyn Array) -> Option<(&[i32], &StringArray)> {
     let dictionary = array.as_dictionary_opt::<Int32Type>()?;
     let texts = dictionary.values().as_string_opt::<i32>()?;
     Some((dictionary.keys().values(), texts))
+}
+
+/// Whether arrays of a type are lists of numbers.
+#[must_use]
+pub fn are_vectors(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            item.data_type().is_numeric()
+        }
+        _ => false,
+    }
+}
+
+/// The list of a row of such an array as doubles; `None` where there is none, or it has a null.
+#[must_use]
+pub fn vector(array: &ArrayRef, row: usize) -> Option<Vec<f64>> {
+    if array.is_null(row) {
+        return None;
+    }
+    let items = match array.data_type() {
+        DataType::List(_) => array.as_list::<i32>().value(row),
+        DataType::LargeList(_) => array.as_list::<i64>().value(row),
+        DataType::FixedSizeList(..) => array.as_fixed_size_list().value(row),
+        _ => return None,
+    };
+    let complete = items.null_count() == 0;
+    doubles(&items).filter(|_| complete).map(Cow::into_owned)
 }

@@ -35,6 +35,7 @@ impl Source {
                 Ok(TableColumn {
                     name: name.to_owned(),
                     refused: None,
+                    vectors: false,
                 })
             })
             .collect();

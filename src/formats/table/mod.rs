@@ -62,8 +62,10 @@ pub enum TableError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableColumn {
     pub name: String,
-    /// Why its values cannot be read, such as lists.
+    /// Why its values cannot be read as single ones, such as lists.
     pub refused: Option<String>,
+    /// Whether it holds lists of numbers, which [`Table::each_vector`] reads.
+    pub vectors: bool,
 }
 
 /// Some columns of some rows.
@@ -208,7 +210,37 @@ impl Table {
             Source::Ndjson(source) => source.read(&self.file, columns, take),
         }
     }
+
+    /// Reads the vectors of some rows of a column of lists, in the order of the file. A row that has none, or a list
+    /// with something that is no number, has `None`. Ends when `take` answers `false`.
+    ///
+    /// # Errors
+    /// When the file turns out to be damaged.
+    pub fn each_vector(
+        &self,
+        column: usize,
+        wanted: &dyn Fn(u64) -> bool,
+        take: &mut TakeVector<'_>,
+    ) -> Result<(), TableError> {
+        if let Source::Ndjson(source) = &self.source {
+            return source.each_vector(&self.file, column, wanted, take);
+        }
+        let mut first = 0;
+        self.read(&[column], &mut |batch| {
+            let rows = (first..).take(batch.rows);
+            first += batch.rows as u64;
+            let Some(ColumnData::Array(array)) = batch.columns.first() else {
+                return false;
+            };
+            rows.enumerate()
+                .filter(|(_, row)| wanted(*row))
+                .all(|(at, row)| take(row, arrays::vector(array, at)))
+        })
+    }
 }
+
+/// What is done with the vector of a row; `false` ends the reading.
+pub type TakeVector<'a> = dyn FnMut(u64, Option<Vec<f64>>) -> bool + 'a;
 
 fn open(file: &Path) -> Result<File, TableError> {
     File::open(file).map_err(|source| TableError::Open {
@@ -270,6 +302,7 @@ fn canonical(file: &Path, columns: Vec<TableColumn>) -> Result<Vec<TableColumn>,
         known.push(TableColumn {
             name: name.into_owned(),
             refused: column.refused,
+            vectors: column.vectors,
         });
     }
     Ok(known)
@@ -287,6 +320,7 @@ fn typed_columns(schema: &Schema) -> Vec<TableColumn> {
                     field.data_type()
                 )
             }),
+            vectors: arrays::are_vectors(field.data_type()),
         })
         .collect()
 }

@@ -8,7 +8,8 @@ use std::path::Path;
 use super::super::json;
 use super::super::raw::Raw;
 use super::{
-    Batch, ColumnData, ROWS_AT_ONCE, TableColumn, TableError, Take, open_text, unreadable, value_of,
+    Batch, ColumnData, ROWS_AT_ONCE, TableColumn, TableError, Take, TakeVector, open_text,
+    unreadable, value_of,
 };
 use crate::domain::columns::Column;
 
@@ -25,13 +26,30 @@ impl Source {
     pub(super) fn open(file: &Path) -> Result<(Self, Vec<TableColumn>), TableError> {
         let mut places: HashMap<String, usize> = HashMap::new();
         let mut columns = Vec::new();
-        each_row(file, |_, name, _| {
-            if !name.is_empty() && !places.contains_key(name) {
-                places.insert(name.to_owned(), columns.len());
+        // What the first value that is not null tells of each column.
+        let mut told = Vec::new();
+        each_row(file, |_, name, raw| {
+            if name.is_empty() {
+                return true;
+            }
+            let place = *places.entry(name.to_owned()).or_insert(columns.len());
+            if place == columns.len() {
                 columns.push(TableColumn {
                     name: name.to_owned(),
                     refused: None,
+                    vectors: false,
                 });
+                told.push(false);
+            }
+            if !told[place] && !raw.is_null() {
+                told[place] = true;
+                if vector(&raw).is_some() {
+                    columns[place].vectors = true;
+                    columns[place].refused = Some(
+                        "holds lists; taken are numbers, booleans, texts, timestamps and dates"
+                            .to_owned(),
+                    );
+                }
             }
             true
         })?;
@@ -90,6 +108,51 @@ impl Source {
             flush(batch, rows, 0);
         }
         Ok(())
+    }
+
+    /// See [`super::Table::each_vector`].
+    pub(super) fn each_vector(
+        &self,
+        file: &Path,
+        column: usize,
+        wanted: &dyn Fn(u64) -> bool,
+        take: &mut TakeVector<'_>,
+    ) -> Result<(), TableError> {
+        // The row that is being read, its line, and its vector once it has come.
+        let mut present: Option<(u64, u64, Option<Vec<f64>>)> = None;
+        let mut going_on = true;
+        let mut finish = |row: u64, vector: Option<Vec<f64>>| !wanted(row) || take(row, vector);
+        each_row(file, |row, name, raw| {
+            if present
+                .as_ref()
+                .is_none_or(|(_, line, _)| *line != row.number)
+            {
+                let before = present.take();
+                let next = before.as_ref().map_or(0, |(number, ..)| number + 1);
+                present = Some((next, row.number, None));
+                going_on = before.is_none_or(|(number, _, vector)| finish(number, vector));
+            }
+            if let Some((number, _, found)) = &mut present
+                && found.is_none()
+                && self.places.get(name) == Some(&column)
+                && wanted(*number)
+            {
+                *found = vector(&raw);
+            }
+            going_on
+        })?;
+        if let Some((number, _, vector)) = present.filter(|_| going_on) {
+            finish(number, vector);
+        }
+        Ok(())
+    }
+}
+
+/// A list of numbers, and nothing but numbers.
+fn vector(raw: &Raw<'_>) -> Option<Vec<f64>> {
+    match raw {
+        Raw::Nested(_, text) => serde_json::from_str(text).ok(),
+        _ => None,
     }
 }
 

@@ -42,7 +42,7 @@ impl Source {
         let mut batches = guarded(file, &place, || {
             ParquetRecordBatchReaderBuilder::new_with_metadata(reader, self.metadata.clone())
                 .with_projection(mask)
-                .with_batch_size(ROWS_AT_ONCE)
+                .with_batch_size(self.rows_at_once(columns))
                 .build()
                 .map_err(|error| error.to_string())
         })?;
@@ -71,6 +71,17 @@ impl Source {
             if !take(batch) {
                 return Ok(());
             }
+        }
+    }
+
+    /// Lists may be long: a thousand of them are as large as a batch of single values.
+    fn rows_at_once(&self, columns: &[usize]) -> usize {
+        let fields = self.metadata.schema().fields();
+        let mut read = columns.iter().filter_map(|column| fields.get(*column));
+        if read.any(|field| field.data_type().is_nested()) {
+            ROWS_AT_ONCE / 16
+        } else {
+            ROWS_AT_ONCE
         }
     }
 

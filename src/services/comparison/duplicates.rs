@@ -6,6 +6,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use crate::stats::thinning::mixed;
+
 /// Files with more rows are not looked through; a row takes eight bytes.
 const MOST_ROWS: usize = 1 << 22;
 
@@ -39,25 +41,20 @@ impl RowHashes {
         }
     }
 
-    /// How many rows repeat an earlier one, and how many there are; `None` when there were too many.
-    pub(super) fn repeated(self) -> Option<(u64, u64)> {
-        let mut sums = self
-            .sums
+    /// The hash of each row; `None` when there were too many.
+    pub(super) fn hashes(self) -> Option<Vec<u64>> {
+        self.sums
             .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)?;
-        sums.sort_unstable();
-        let rows = sums.len() as u64;
-        sums.dedup();
-        Some((rows - sums.len() as u64, rows))
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// SplitMix64's finalizer (Steele, Lea and Flood 2014).
-fn mixed(key: u64) -> u64 {
-    let mut mixed = key.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
+/// How many rows repeat an earlier one, and how many there are.
+pub(super) fn repeated(mut hashes: Vec<u64>) -> (u64, u64) {
+    hashes.sort_unstable();
+    let rows = hashes.len() as u64;
+    hashes.dedup();
+    (rows - hashes.len() as u64, rows)
 }
 
 #[cfg(test)]
@@ -71,8 +68,13 @@ mod tests {
         rows.add(1, 0, &[7, 8, 7, 1, 5]);
         rows.add(0, 0, &[1, 1]);
         rows.add(0, 2, &[1, 7, 1]);
-        assert_eq!(rows.repeated(), Some((1, 5)), "the third repeats the first");
-        assert_eq!(RowHashes::new().repeated(), Some((0, 0)));
+        let repeated_rows = |rows: RowHashes| rows.hashes().map(repeated);
+        assert_eq!(
+            repeated_rows(rows),
+            Some((1, 5)),
+            "the third repeats the first"
+        );
+        assert_eq!(repeated_rows(RowHashes::new()), Some((0, 0)));
     }
 
     #[test]
@@ -81,6 +83,6 @@ mod tests {
         rows.add(0, 0, &[1, 1]);
         rows.add(0, MOST_ROWS - 1, &[1, 1]);
         rows.add(1, 0, &[1, 1]);
-        assert_eq!(rows.repeated(), None);
+        assert_eq!(rows.hashes(), None);
     }
 }

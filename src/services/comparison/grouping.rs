@@ -351,7 +351,7 @@ impl SegmentReader {
 }
 
 /// The times of a batch in seconds since 1970, or the row that has none and why.
-fn seconds(data: &ColumnData) -> Result<Vec<Option<i64>>, (usize, String)> {
+pub(super) fn seconds(data: &ColumnData) -> Result<Vec<Option<i64>>, (usize, String)> {
     let column = match data {
         ColumnData::Array(array) => {
             if arrays::ArrayKind::of(array) == arrays::ArrayKind::Timestamp {
@@ -393,7 +393,7 @@ fn seconds(data: &ColumnData) -> Result<Vec<Option<i64>>, (usize, String)> {
 }
 
 /// RFC 3339, or a date and time without a zone, taken as UTC, or a date.
-fn parse(text: &str) -> Option<i64> {
+pub(super) fn parse(text: &str) -> Option<i64> {
     let text = text.trim();
     if let Ok(at) = DateTime::parse_from_rfc3339(text) {
         return Some(at.timestamp());

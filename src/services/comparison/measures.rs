@@ -20,9 +20,9 @@ const MEASURES: [Measure; 8] = [
     Measure::LInfinity,
 ];
 
-/// The measures there are.
+/// The measures there are, those of samples of rows among them.
 pub fn all() -> impl Iterator<Item = Measure> {
-    MEASURES.into_iter()
+    MEASURES.into_iter().chain(super::rows::measures())
 }
 
 /// By what values are judged.

@@ -208,6 +208,7 @@ impl<'a> Sides<'a> {
         FeatureSummary {
             feature: self.plan.name.clone(),
             feature_type: yardstick.expectation.as_ref().map(|e| e.feature_type),
+            dimensions: None,
             window: drawn.map(|at| self.job.in_current.windows[at]),
             shape: shape::of(&self.whole_reference, shown, yardstick.grid.as_ref()),
             reference: side(&self.whole_reference),

@@ -3,7 +3,7 @@
 //! It is the service's own arithmetic on files: the reference says what is expected and fits the grids, both
 //! sides are counted into profiles by the same yardstick that settles predictions, and the profiles are compared
 //! by the same measures. What is particular to files is here: that they may be larger than memory, which is why
-//! nothing but counts outlives a batch, and that all cores should have work.
+//! nothing but counts and a sample of rows outlives a batch, and that all cores should have work.
 //!
 //! Columns are worked on one by one, several at the same time, where the format keeps them apart (Parquet).
 //! Other formats are read from one end to the other for as many columns at once as their counts fit into memory.
@@ -17,6 +17,7 @@ pub mod measures;
 mod measuring;
 mod progress;
 mod renames;
+mod rows;
 mod shape;
 mod tool;
 
@@ -31,6 +32,7 @@ pub use tool::{ToolComparison, ToolMeasurement, compare_as};
 use crate::domain::definitions::{ModelDef, MonitorDef, MonitorKind, SchemaDef, did_you_mean};
 use crate::domain::measurement::{Measure, Recipe, Segment, Status};
 use crate::domain::names::{is_about_row, is_answer};
+use crate::domain::row_measures::About;
 use crate::domain::schema::{FeatureOverride, FeatureType};
 use crate::domain::skew::{self, Finding, Tolerance};
 use crate::domain::window::{Grain, Window};
@@ -63,6 +65,8 @@ pub struct Request {
     pub thresholds: BTreeMap<Measure, f64>,
     /// Fewer values than this are insufficient.
     pub min_rows: Option<u64>,
+    /// Whether features are looked at together, too.
+    pub multivariate: bool,
     /// How many threads work; as many as there are cores when absent.
     pub threads: Option<usize>,
 }
@@ -73,6 +77,7 @@ pub struct Measurement {
     /// Nothing when rows are not split by time.
     pub window: Option<Window>,
     pub segment: Segment,
+    /// Empty for features together.
     pub feature: String,
     pub measure: Measure,
     pub value: Option<f64>,
@@ -98,6 +103,8 @@ pub struct SchemaFinding {
 pub struct FeatureSummary {
     pub feature: String,
     pub feature_type: Option<FeatureType>,
+    /// The length of its vectors, of a column of vectors.
+    pub dimensions: Option<usize>,
     /// The window the shape is of: the one with the largest stability index.
     pub window: Option<Window>,
     pub shape: Option<Shape>,
@@ -125,7 +132,7 @@ pub struct Comparison {
     pub reference_rows: u64,
     pub current_rows: u64,
     pub windows: Vec<Window>,
-    /// In the order of features, windows and segments.
+    /// In the order of features, windows and segments; those of samples of rows come last.
     pub measurements: Vec<Measurement>,
     pub schema: Vec<SchemaFinding>,
     pub features: Vec<FeatureSummary>,
@@ -152,6 +159,8 @@ impl Comparison {
 struct Settings {
     thresholds: BTreeMap<Measure, f64>,
     min_rows: u64,
+    /// Whether features are looked at together.
+    multivariate: bool,
     tolerance: Tolerance,
     overrides: BTreeMap<String, FeatureOverride>,
     /// Whether the model's features are the whole schema.
@@ -192,6 +201,14 @@ impl Settings {
         Self {
             thresholds,
             min_rows: rows(drift),
+            multivariate: request.multivariate
+                || drift.is_some_and(|drift| {
+                    let together = About::Together.measures();
+                    drift
+                        .measures
+                        .iter()
+                        .any(|measure| together.contains(measure))
+                }),
             tolerance: Tolerance {
                 share: schema.map_or(0.0, |schema| schema.tolerance),
                 min_rows: rows(schema),
@@ -235,6 +252,7 @@ pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, Com
         timestamp,
         both,
         one_sided,
+        vectors,
     } = files;
     progress.expect(columns::work(&reference, &current, both.len()));
 
@@ -244,7 +262,7 @@ pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, Com
     let in_current = grouping(&current, request.by, asked, &settings, progress)?;
     let before = order_of_reference(&reference, asked, timestamp_name.as_deref(), progress);
 
-    let rows = [RowHashes::new(), RowHashes::new()];
+    let hashes = [RowHashes::new(), RowHashes::new()];
     let job = columns::Job {
         reference: &reference,
         current: &current,
@@ -254,12 +272,44 @@ pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, Com
         columns: both.len(),
         threads: threads(request),
         progress,
-        rows: Some((&rows[0], &rows[1])),
+        rows: Some((&hashes[0], &hashes[1])),
     };
     let mut compared = columns::compare(&job, &both)?;
     let again = columns::Job { rows: None, ..job };
     let mut schema = renames::one_sided(&again, &one_sided)?;
-    let [before_rows, now_rows] = rows.map(RowHashes::repeated);
+    let [before_rows, now_rows] = hashes.map(RowHashes::hashes);
+    let wanted = rows::Wanted::of(
+        &compared,
+        (&reference, &current),
+        vectors,
+        settings.multivariate,
+    );
+    let of_rows = if wanted.is_nothing() {
+        None
+    } else {
+        let before = rows::Side {
+            table: &reference,
+            grouping: &in_reference,
+            timestamp: timestamp_name
+                .as_deref()
+                .and_then(|name| reference.position(name)),
+            contents: before_rows.clone(),
+        };
+        let now = rows::Side {
+            table: &current,
+            grouping: &in_current,
+            timestamp,
+            contents: now_rows.clone(),
+        };
+        Some(rows::compare(
+            &wanted,
+            before,
+            now,
+            (&settings, threads(request)),
+        )?)
+    };
+    let repeated = [before_rows, now_rows].map(|hashes| hashes.map(duplicates::repeated));
+    let [before_rows, now_rows] = repeated;
     schema.extend(
         before_rows
             .zip(now_rows)
@@ -295,6 +345,14 @@ pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, Com
         comparison.schema.append(&mut result.findings);
     }
     comparison.features = compared.into_iter().map(|result| result.summary).collect();
+    if let Some(of_rows) = of_rows {
+        comparison.measurements.extend(of_rows.measurements);
+        for summary in of_rows.vectors {
+            comparison.reference_rows = comparison.reference_rows.max(summary.reference.rows);
+            comparison.current_rows = comparison.current_rows.max(summary.current.rows);
+            comparison.features.push(summary);
+        }
+    }
     Ok(comparison)
 }
 
@@ -307,6 +365,8 @@ struct Files {
     /// Columns that both files have, and those that only one has.
     both: Vec<Plan>,
     one_sided: Vec<Plan>,
+    /// Columns of vectors that both files have.
+    vectors: Vec<Plan>,
 }
 
 impl Files {
@@ -335,7 +395,14 @@ impl Files {
         let (both, one_sided): (Vec<Plan>, Vec<Plan>) = plans
             .into_iter()
             .partition(|plan| plan.reference.is_some() && plan.current.is_some());
-        if both.is_empty() {
+        let are_vectors = |plan: &Plan| {
+            let of = |table: &Table, place: Option<usize>| {
+                place.is_some_and(|place| table.columns()[place].vectors)
+            };
+            of(&reference, plan.reference) && of(&current, plan.current)
+        };
+        let (vectors, both): (Vec<Plan>, Vec<Plan>) = both.into_iter().partition(are_vectors);
+        if both.is_empty() && vectors.is_empty() {
             return Err(ComparisonError::NothingInCommon {
                 reference: request.reference.clone(),
                 current: request.current.clone(),
@@ -347,6 +414,7 @@ impl Files {
             timestamp,
             both,
             one_sided,
+            vectors,
         })
     }
 

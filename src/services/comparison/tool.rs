@@ -109,7 +109,9 @@ pub fn compare_as(
     progress: &Progress,
 ) -> Result<ToolComparison, ComparisonError> {
     let settings = Settings::of(request);
-    let files = super::Files::open(request, &settings)?;
+    let mut files = super::Files::open(request, &settings)?;
+    // Tools have numbers of single values only: columns of vectors are told as what cannot be read.
+    files.both.append(&mut files.vectors);
     progress.expect(columns::work(
         &files.reference,
         &files.current,

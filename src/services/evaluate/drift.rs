@@ -1,10 +1,12 @@
-//! Drift: the window's distributions against the baseline's, in the baseline's own bins.
+//! Drift: the window's distributions against the baseline's, in the baseline's own bins; what needs rows is
+//! measured in [`rows`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sqlx::PgConnection;
 
+use super::rows;
 use super::scene::{Fitted, Gathered, Scene};
 use super::subject::Subject;
 use crate::domain::drift::{Judged, is_of_the_profiles};
@@ -22,10 +24,14 @@ pub(super) async fn measure(
     scene: &mut Scene<'_>,
     subject: &Subject<'_>,
 ) -> Result<Vec<Measurement>, Error> {
+    let mut values = rows::measure(conn, subject).await?;
+    if chosen(subject).next().is_none() {
+        return Ok(values);
+    }
     let current = scene
         .current(conn, subject.version_id, subject.window)
         .await?;
-    Ok(match &subject.history {
+    values.extend(match &subject.history {
         Some(history) => {
             let reference = history.profiles(conn, scene).await?;
             of_history(subject, &current, &reference)
@@ -35,7 +41,8 @@ pub(super) async fn measure(
             let reference = scene.baseline(conn, subject.baseline_id()).await?;
             of_baseline(subject, &current, &reference)
         }
-    })
+    });
+    Ok(values)
 }
 
 fn of_baseline(
@@ -143,7 +150,7 @@ fn damaged_reference(subject: &Subject<'_>, segment: &Segment, feature: &str) ->
     chosen(subject).map(damaged).collect()
 }
 
-/// What the monitor measures.
+/// What the monitor measures of profiles.
 fn chosen<'a>(subject: &'a Subject<'_>) -> impl Iterator<Item = Measure> + 'a {
     let usual = subject.monitor.measures.is_empty();
     let measures: &'a [Measure] = if usual {
@@ -151,7 +158,10 @@ fn chosen<'a>(subject: &'a Subject<'_>) -> impl Iterator<Item = Measure> + 'a {
     } else {
         &subject.monitor.measures
     };
-    measures.iter().copied()
+    measures
+        .iter()
+        .copied()
+        .filter(|measure| !measure.is_of_rows())
 }
 
 /// What the monitor measures of such a feature: categories have no order.

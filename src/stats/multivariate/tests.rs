@@ -167,3 +167,139 @@ fn degenerate_rows_are_named() {
     let same = mean_shift(&constant, &constant).expect("rows");
     assert_eq!((same.distance, same.noise_floor), (0.0, 0.0));
 }
+
+// ── values of numpy, SciPy and scikit-learn (tests/data/multivariate) ─────────────────────────────────────
+
+fn golden() -> serde_json::Value {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/data/multivariate/golden.json"
+    );
+    let text = std::fs::read_to_string(path).expect("the golden file");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// As `uniforms` of the script.
+fn uniforms(seed: u64, count: usize) -> Vec<f64> {
+    let mut state = seed;
+    let next = |_| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 11) as f64 / (1_u64 << 53) as f64
+    };
+    (0..count).map(next).collect()
+}
+
+/// As `rows` of the script.
+fn mixed_rows(seed: u64, count: usize, columns: usize, mix: f64) -> Rows {
+    let drawn = uniforms(seed, count * columns);
+    let mut mixed = drawn.clone();
+    for row in 0..count {
+        for at in row * columns + 1..(row + 1) * columns {
+            mixed[at] = mix * mixed[at - 1] + (1.0 - mix) * drawn[at].powi(2);
+        }
+    }
+    Rows::of(&mixed, columns)
+}
+
+#[track_caller]
+fn same(what: &str, ours: f64, theirs: &serde_json::Value) {
+    let theirs = theirs.as_f64().expect("a number");
+    assert!(
+        (ours - theirs).abs() <= 1e-9 * theirs.abs() + 1e-12,
+        "{what}: {ours} is not {theirs}"
+    );
+}
+
+#[test]
+fn values_are_those_of_numpy_and_scikit_learn() {
+    let golden = golden();
+    let cases = golden["cases"].as_array().expect("a list");
+    assert_eq!(cases.len(), 4);
+    for case in cases {
+        let whole = |name: &str| case[name].as_u64().expect("a count") as usize;
+        let number = |name: &str| case[name].as_f64().expect("a number");
+        let (seed, columns) = (whole("seed") as u64, whole("columns"));
+        let p = mixed_rows(seed, whole("reference"), columns, number("before"));
+        let q = mixed_rows(seed + 1_000, whole("current"), columns, number("now"));
+
+        let theirs = &case["reconstruction"];
+        let ours = reconstruction(&p, &q, 0.65).expect("rows");
+        assert_eq!(Some(ours.components as u64), theirs["components"].as_u64());
+        same("error before", ours.reference, &theirs["reference"]);
+        same("error now", ours.current, &theirs["current"]);
+        same("p of errors", ours.p_value.ln(), &theirs["ln_p"]);
+        for (column, change) in &ours.residuals {
+            same("residual", *change, &theirs["residuals"][column]);
+        }
+
+        let theirs = &case["correlation"];
+        let ours = correlation_change(&p, &q).expect("rows");
+        let columns = [ours.columns.0 as u64, ours.columns.1 as u64];
+        assert_eq!(theirs["columns"], serde_json::json!(columns));
+        same("correlation before", ours.reference, &theirs["reference"]);
+        same("correlation now", ours.current, &theirs["current"]);
+        same("p of correlation", ours.p_value.ln(), &theirs["ln_p"]);
+
+        let theirs = &case["discrepancy"];
+        let ours = maximum_mean_discrepancy(&p, &q).expect("rows");
+        same("discrepancy", ours.squared, &theirs["squared"]);
+        same("bandwidth", ours.bandwidth, &theirs["bandwidth"]);
+        same("p of discrepancy", ours.p_value.ln(), &theirs["ln_p"]);
+
+        let theirs = &case["mean_shift"];
+        let ours = mean_shift(&p, &q).expect("rows");
+        same("shift", ours.distance, &theirs["distance"]);
+        same("floor", ours.noise_floor, &theirs["noise_floor"]);
+    }
+}
+
+#[test]
+fn rows_that_are_reconstructed_without_error_have_no_change() {
+    // The second column is twice the first: one direction holds everything.
+    let line = |seed| -> Vec<f64> {
+        let first = uniforms(seed, 100).into_iter();
+        first.flat_map(|value| [value, 2.0 * value]).collect()
+    };
+    let (p, q) = (Rows::of(&line(1), 2), Rows::of(&line(2), 2));
+    let found = reconstruction(&p, &q, 0.65).expect("rows");
+    assert_eq!((found.components, found.change()), (1, None));
+    let apart = Rows::of(&uniforms(3, 200), 2);
+    let found = reconstruction(&apart, &apart, 0.65).expect("rows");
+    assert!(found.components == 1 && found.reference > 0.1 && found.change().is_some());
+}
+
+#[test]
+fn areas_are_those_of_scikit_learn_with_and_without_ties() {
+    let golden = golden();
+    for case in golden["areas"].as_array().expect("a list") {
+        let seed = case["seed"].as_u64().expect("a count");
+        let levels = case["levels"].as_f64().expect("a number");
+        let rounded = |value: f64| {
+            if levels > 0.0 {
+                (value * levels).floor()
+            } else {
+                value
+            }
+        };
+        let low: Vec<f64> = uniforms(seed, 150).into_iter().map(rounded).collect();
+        let high = uniforms(seed + 1_000, 90).into_iter();
+        let high: Vec<f64> = high.map(|value| rounded(value + 0.2)).collect();
+        let area = area_between(&Sample::of(&low), &Sample::of(&high));
+        same("area", area, &case["area"]);
+    }
+}
+
+#[test]
+fn rankings_gain_what_they_gain_in_scikit_learn() {
+    let golden = golden();
+    for case in golden["ranked"].as_array().expect("a list") {
+        let numbers = |name: &str| -> Vec<f64> {
+            serde_json::from_value(case[name].clone()).expect("numbers")
+        };
+        let gain =
+            crate::stats::attribution::ranking_gain(&numbers("reference"), &numbers("current"));
+        same("gain", gain.expect("ranked"), &case["ndcg"]);
+    }
+}
