@@ -1,11 +1,13 @@
 //! One score of a feature over the reference's days.
 
 use super::{Draft, Footing};
+use crate::stats::beta::student_two_sided;
 use crate::stats::detector::season::{Fitted, Grain, Levels, Observed, Season, WINDOWS};
 use crate::stats::detector::test::{ExcessTest, Form, MeanTest, ScoreKind, Test};
 use crate::stats::detector::wandering::inflation;
 use crate::stats::detector::{Observation, Settings};
 use crate::stats::moderated::{MOST_FREEDOM, Moderated, Prior};
+use crate::stats::tails::PValue;
 
 /// The ends are watched in so many of the shortest windows.
 const END_WINDOWS: usize = 2;
@@ -191,7 +193,7 @@ impl DraftScore {
             .map(|(scaled, square)| {
                 let others = ((self.variance * self.freedom - square) / freedom).max(1e-12);
                 let t = scaled / (others * share_left).sqrt();
-                crate::stats::beta::student_two_sided(t, freedom).map_or(1.0, |p| p.value())
+                student_two_sided(t, freedom).map_or(1.0, PValue::value)
             })
             .collect()
     }
