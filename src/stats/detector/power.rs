@@ -4,7 +4,6 @@
 //! probability as the test itself, for a chance of 90 % to see the change in that window.
 
 use super::super::beta::student_critical;
-use super::super::tails::PValue;
 use super::reference::{FeatureReference, Reference};
 use super::season::Phases;
 use super::test::{ExcessTest, MeanTest, Score, ScoreKind, Test};
@@ -136,11 +135,5 @@ impl super::Verdict {
     pub fn by_chance(settings: &super::Settings) -> String {
         let days = 1_000.0 / settings.false_days_per_thousand;
         format!("expected by chance at most about once in {days:.0} days of the model")
-    }
-
-    /// The p-value, where one is known, times the number a reader takes for granted: as `1 in N`.
-    #[must_use]
-    pub fn odds(&self) -> Option<f64> {
-        self.p.map(|p: PValue| (-p.ln()).exp())
     }
 }
