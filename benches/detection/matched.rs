@@ -22,6 +22,8 @@ const EXCEEDING: usize = 10;
 const REFERENCES: usize = 8;
 /// Shares seen that differ by less are a draw.
 const DRAW: f64 = 0.02;
+/// From this share of days on a change is always seen.
+const SEEN: f64 = 0.98;
 
 pub struct Matched {
     pub kind: String,
@@ -95,18 +97,28 @@ pub fn compare(
     })
 }
 
-/// The share of comparisons won, draws counting half, and the largest loss in the share of days seen.
-pub fn wins(matched: &[Matched], peer: usize) -> (f64, f64) {
-    let points = matched.iter().map(|m| match m.seen[0] - m.seen[peer] {
-        gap if gap > DRAW => 1.0,
-        gap if gap < -DRAW => 0.0,
-        _ => 0.5,
-    });
-    let loss = matched
+/// The share of comparisons won, draws counting half. `open` leaves out the changes that both nearly always see: they
+/// tell nothing of who sees better.
+pub fn wins(matched: &[Matched], peer: usize, open: bool) -> f64 {
+    let is_open = |m: &&Matched| !open || m.seen[0].min(m.seen[peer]) < SEEN;
+    let points: Vec<f64> = matched
+        .iter()
+        .filter(is_open)
+        .map(|m| match m.seen[0] - m.seen[peer] {
+            gap if gap > DRAW => 1.0,
+            gap if gap < -DRAW => 0.0,
+            _ => 0.5,
+        })
+        .collect();
+    points.iter().sum::<f64>() / points.len().max(1) as f64
+}
+
+/// The largest loss in the share of days seen.
+pub fn loss(matched: &[Matched], peer: usize) -> f64 {
+    matched
         .iter()
         .map(|m| m.seen[peer] - m.seen[0])
-        .fold(0.0, f64::max);
-    (points.sum::<f64>() / matched.len() as f64, loss)
+        .fold(0.0, f64::max)
 }
 
 /// Minus the logarithm of the p-value of first days.
@@ -249,14 +261,18 @@ pub fn report(run: &Run, report: &mut Report) -> anyhow::Result<()> {
         );
     }
     for (peer, name) in [(1, "evidently"), (2, "nannyml")] {
-        let (won, loss) = wins(&matched, peer);
-        run.figures(
-            report,
-            &format!("matched_win_share_{name}"),
-            won,
-            Goal::AtLeast(0.75),
-            Some(Goal::AtLeast(0.9)),
-        );
+        for (which, open) in [("", true), ("all_", false)] {
+            let won = wins(&matched, peer, open);
+            let name = format!("matched_win_share_{which}{name}");
+            run.figures(
+                report,
+                &name,
+                won,
+                Goal::AtLeast(0.75),
+                Some(Goal::AtLeast(0.9)),
+            );
+        }
+        let loss = loss(&matched, peer);
         report.tell(
             format!("largest loss to {name}'s statistic, in the share of days seen"),
             format!("{loss:.2}"),

@@ -14,8 +14,10 @@
 //! [`Status::Insufficient`] or an error, never quiet.
 
 mod bins;
+mod draft;
 mod episode;
 mod evaluate;
+mod fitting;
 #[cfg(test)]
 mod golden;
 mod power;

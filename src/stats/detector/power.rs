@@ -7,7 +7,6 @@ use super::reference::{FeatureReference, Reference};
 use super::season::Phases;
 use super::test::{ExcessTest, MeanTest, Score, ScoreKind, Test};
 use crate::stats::beta::student_critical;
-use crate::stats::tails::PValue;
 
 /// The normal quantile of the chance to see the change, 90 %.
 const POWER_QUANTILE: f64 = 1.281_551_565_544_6;
@@ -136,11 +135,5 @@ impl super::Verdict {
     pub fn by_chance(settings: &super::Settings) -> String {
         let days = 1_000.0 / settings.false_days_per_thousand;
         format!("expected by chance at most about once in {days:.0} days of the model")
-    }
-
-    /// The p-value, where one is known, times the number a reader takes for granted: as `1 in N`.
-    #[must_use]
-    pub fn odds(&self) -> Option<f64> {
-        self.p.map(|p: PValue| (-p.ln()).exp())
     }
 }

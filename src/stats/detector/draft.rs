@@ -1,11 +1,12 @@
-//! One score of a feature over the reference's days.
+//! A score on its way to being fitted: its days, their level, how they vary around it, and the test that follows.
 
-use super::{Draft, Footing};
+use super::fitting::Draft;
+use super::reference::Footing;
+use super::season::{Fitted, Grain, Levels, Observed, Season, WINDOWS};
+use super::test::{ExcessTest, Form, MeanTest, ScoreKind, Test};
+use super::wandering::inflation;
+use super::{Observation, Settings};
 use crate::stats::beta::student_two_sided;
-use crate::stats::detector::season::{Fitted, Grain, Levels, Observed, Season, WINDOWS};
-use crate::stats::detector::test::{ExcessTest, Form, MeanTest, ScoreKind, Test};
-use crate::stats::detector::wandering::inflation;
-use crate::stats::detector::{Observation, Settings};
 use crate::stats::moderated::{MOST_FREEDOM, Moderated, Prior};
 use crate::stats::tails::PValue;
 
@@ -21,7 +22,6 @@ const KINDS_FROM: f64 = 6.0;
 /// Degrees of freedom that the days' part of a rare count's variance is trusted with.
 const TRUST_IN_COUNTS: f64 = 8.0;
 
-/// A score of a feature on its way to being fitted: its days in the reference.
 pub(super) struct DraftScore {
     pub(super) kind: ScoreKind,
     pub(super) form: Form,
@@ -199,7 +199,7 @@ impl DraftScore {
     }
 
     /// Each day's deviation in sampling standard errors, and what it adds to the sum of squares.
-    pub(super) fn squared_parts(&self) -> impl Iterator<Item = (f64, f64)> {
+    fn squared_parts(&self) -> impl Iterator<Item = (f64, f64)> {
         let share_left = self.freedom / self.residuals.len() as f64;
         self.observed
             .iter()
@@ -212,17 +212,17 @@ impl DraftScore {
 
     pub(super) fn test(
         &self,
-        draft: &Draft<'_>,
+        feature: &Draft<'_>,
         prior: Option<&(Pool, Prior)>,
         correlation: f64,
         grain: Grain,
     ) -> Test {
         if self.pool.is_none() {
-            let clumping = draft.clumping(&self.kind);
-            return Test::Excess(self.excess(draft.footing, clumping, correlation));
+            let clumping = feature.clumping(&self.kind);
+            return Test::Excess(self.excess(feature.footing, clumping, correlation));
         }
         let moderated = match prior {
-            Some((pool, prior)) if draft.footing == Footing::Days && self.freedom > 0.0 => {
+            Some((pool, prior)) if feature.footing == Footing::Days && self.freedom > 0.0 => {
                 self.widened(prior.moderate(self.variance, self.freedom), *pool)
             }
             _ => Moderated {
@@ -240,7 +240,7 @@ impl DraftScore {
             })
             .collect();
         Test::Mean(MeanTest {
-            levels: Levels::fit(&weighted, draft.season, grain).levels,
+            levels: Levels::fit(&weighted, feature.season, grain).levels,
             skewness: self.moments.0,
             kurtosis: self.moments.1,
             factor: moderated.factor,
@@ -285,4 +285,19 @@ impl DraftScore {
             reference_inflation: inflation(self.observed.len(), correlation),
         }
     }
+}
+
+/// The probability of so uneven p-values from uniform ones: Kolmogorov's, with Stephens' correction (1970) for few.
+pub(super) fn not_uniform(p_values: &[f64]) -> f64 {
+    let mut sorted = p_values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let n = sorted.len() as f64;
+    let gaps = sorted.iter().enumerate().map(|(i, p)| {
+        let (below, above) = (i as f64 / n, (i + 1) as f64 / n);
+        (p - below).max(above - p)
+    });
+    let distance = gaps.fold(0.0, f64::max);
+    let z = (n.sqrt() + 0.12 + 0.11 / n.sqrt()) * distance;
+    let term = |k: i32| f64::from(1 - 2 * ((k + 1) % 2)) * (-2.0 * f64::from(k * k) * z * z).exp();
+    (2.0 * (1..=100).map(term).sum::<f64>()).clamp(0.0, 1.0)
 }

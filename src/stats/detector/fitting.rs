@@ -1,0 +1,410 @@
+//! Fitting a reference, in three rounds.
+//!
+//! Each feature alone: shares, scores, pattern of the week or day, and the days that fit to no other (left out, once).
+//! All features together: how days vary, with variances of a kind drawn towards each other, and whether a level wanders
+//! from day to day. Each feature again: its levels, with days weighted by what they are worth.
+
+use super::bins::{Bins, Tally};
+use super::draft::{DraftScore, Pool, not_uniform};
+use super::reference::{FeatureDays, FeatureReference, Footing};
+use super::scores::{indicator_moments, moments, polynomials};
+use super::season::{Grain, Observed, Season, season_of};
+use super::test::{Form, Score, ScoreKind};
+use super::{Observation, Settings};
+use crate::stats::moderated::Prior;
+
+/// With fewer days nothing is known of how days vary.
+const LEAST_DAYS: usize = 14;
+/// A day of the reference that is further from the others is left out, if these are calm. Ordinary days of a feature
+/// that moves a lot reach 6 and more; without them the rest would look calmer than it is.
+const OUTLIER_T: f64 = 10.0;
+/// A variance between days, in units of the sampling variance, that calm days stay below.
+const CALM: f64 = 4.0;
+/// From this on a day's values go together.
+const CLUMPED: f64 = 3.0;
+/// A score wanders only if its days vary visibly more than chance has them.
+const VISIBLE_VARIANCE: f64 = 1.5;
+/// From fewer such scores a correlation of days is not believed.
+const FEWEST_WANDERING: usize = 5;
+/// A share whose rows have more variance moves by itself as frequent categories do, and not as rare ones.
+const LARGE_SHARE: f64 = 0.05;
+/// A share that is expected less often in a day is counted and not averaged.
+const AVERAGED_FROM: f64 = 15.0;
+const MOST_CORRELATION: f64 = 0.85;
+
+/// A feature on its way to being fitted.
+pub(super) struct Draft<'a> {
+    pub(super) source: &'a FeatureDays<'a>,
+    pub(super) days: Vec<&'a Observation<'a>>,
+    pub(super) footing: Footing,
+    pub(super) season: Season,
+    pub(super) left_out: Vec<i64>,
+    pub(super) scores: Vec<DraftScore>,
+}
+
+/// The variance that scores of a kind have in common.
+pub(super) fn pools(drafts: &[Draft<'_>]) -> Vec<(Pool, Prior)> {
+    let mut kinds: Vec<Pool> = scores_of(drafts).filter_map(|score| score.pool).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let prior = |pool: Pool| {
+        let own = scores_of(drafts).filter(|score| score.pool == Some(pool) && score.freedom > 0.0);
+        let variances: Vec<(f64, f64)> = own.map(|score| (score.variance, score.freedom)).collect();
+        (pool, Prior::of(&variances))
+    };
+    kinds.into_iter().map(prior).collect()
+}
+
+/// Scores of features whose days' variation is known.
+fn scores_of<'a>(drafts: &'a [Draft<'_>]) -> impl Iterator<Item = &'a DraftScore> {
+    let known = drafts.iter().filter(|draft| draft.footing == Footing::Days);
+    known.flat_map(|draft| &draft.scores)
+}
+
+/// How much of a day's deviation is left the day after, over all scores that visibly vary; 0 unless it is more than
+/// chance.
+pub(super) fn correlation(drafts: &[Draft<'_>]) -> f64 {
+    let (mut products, mut beyond, mut count, mut days) = (0.0, 0.0, 0.0, 0.0);
+    for score in scores_of(drafts) {
+        if score.pool.is_none() || score.variance <= VISIBLE_VARIANCE {
+            continue;
+        }
+        products += score.neighbours() * score.variance;
+        beyond += score.variance - 1.0;
+        count += 1.0;
+        days += score.observed.len() as f64;
+    }
+    if count < FEWEST_WANDERING as f64 {
+        return 0.0;
+    }
+    let days = days / count;
+    let raw = products / beyond;
+    if raw <= 2.0 / (days * count).sqrt() {
+        return 0.0;
+    }
+    // A mean that was taken out of so few days makes them look less alike (Kendall 1954).
+    ((raw + 1.0 / days) / (1.0 - 4.0 / days)).clamp(0.0, MOST_CORRELATION)
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn of(source: &'a FeatureDays<'a>, grain: Grain, settings: &Settings) -> Self {
+        let days = || source.days.iter().filter(|day| !day.holiday);
+        let all = Self::over(source, days().collect(), grain, settings);
+        let outliers = all.outliers();
+        if outliers.is_empty() {
+            return all;
+        }
+        let kept = days()
+            .filter(|day| !outliers.contains(&day.bucket))
+            .collect();
+        Self {
+            left_out: outliers,
+            ..Self::over(source, kept, grain, settings)
+        }
+    }
+
+    fn over(
+        source: &'a FeatureDays<'a>,
+        days: Vec<&'a Observation<'a>>,
+        grain: Grain,
+        settings: &Settings,
+    ) -> Self {
+        let with_values = days.iter().filter(|day| day.tally.values() > 0).count();
+        let mut draft = Self {
+            footing: if with_values < LEAST_DAYS {
+                Footing::RowsOnly
+            } else {
+                Footing::Days
+            },
+            season: Season::None,
+            left_out: Vec::new(),
+            scores: Vec::new(),
+            source,
+            days,
+        };
+        draft.add_scores(settings);
+        for score in &mut draft.scores {
+            score.observe(&draft.days, grain);
+        }
+        if draft.footing == Footing::Days {
+            let averaged = draft.scores.iter().filter(|score| score.pool.is_some());
+            let observed: Vec<Vec<Observed>> = averaged.map(|s| s.observed.clone()).collect();
+            draft.season = season_of(&observed, grain);
+        }
+        for score in &mut draft.scores {
+            score.fit(draft.season, grain);
+        }
+        draft
+    }
+
+    fn sum(&self, of: impl Fn(&Tally) -> u64) -> f64 {
+        self.days.iter().map(|day| of(day.tally)).sum::<u64>() as f64
+    }
+
+    fn add_scores(&mut self, settings: &Settings) {
+        let count = self.days.len().max(1) as f64;
+        let values = self.sum(Tally::values);
+        if values > 0.0 {
+            let shares: Vec<f64> = (0..self.source.bins.len())
+                .map(|bin| self.sum(|tally| tally.counts[bin]) / values)
+                .collect();
+            let source = self.source;
+            match &source.bins {
+                Bins::Numbers(numbers) => {
+                    self.add_numbers(&shares, &numbers.points, values / count, settings);
+                }
+                Bins::Categories(categories) => {
+                    self.add_categories(&shares, &categories.names, values / count, settings);
+                }
+            }
+        }
+        let rows = self.sum(|tally| tally.rows);
+        let of_rows = [
+            (
+                ScoreKind::Missing,
+                Form::Missing,
+                settings.missing_weight,
+                self.sum(|t| t.missing),
+            ),
+            (
+                ScoreKind::WrongType,
+                Form::Mismatched,
+                settings.mismatched_weight,
+                self.sum(|t| t.mismatched),
+            ),
+        ];
+        for (kind, form, weight, sum) in of_rows {
+            let share = if rows > 0.0 { sum / rows } else { 0.0 };
+            self.add_share(kind, form, share, rows / count, weight, Pool::Presence);
+        }
+    }
+
+    fn add_numbers(
+        &mut self,
+        shares: &[f64],
+        points: &[(usize, f64)],
+        per_day: f64,
+        settings: &Settings,
+    ) {
+        let kinds = [
+            ScoreKind::Centre,
+            ScoreKind::Spread,
+            ScoreKind::Skew,
+            ScoreKind::Tails,
+        ];
+        let shapes = polynomials(shares)
+            .into_iter()
+            .zip(kinds)
+            .zip(settings.shape_weights);
+        for (degree, ((shape, kind), weight)) in shapes.enumerate() {
+            self.scores.push(DraftScore {
+                moments: moments(shares, &shape),
+                share: None,
+                pool: Some(Pool::Shape(degree)),
+                ..DraftScore::new(kind, Form::Shape(shape), weight)
+            });
+        }
+        let last = shares.len() - 1;
+        for (kind, bin) in [(ScoreKind::LowEnd, 0), (ScoreKind::HighEnd, last)] {
+            if last > 0 && !points.iter().any(|(point, _)| *point == bin) {
+                self.add_excess(kind, Form::Bin(bin), Some(shares[bin]), settings.end_weight);
+            }
+        }
+        let weight = settings.values_weight / points.len().max(1) as f64;
+        // Of two values, the centre is the share already.
+        if shares.iter().filter(|share| **share > 0.0).count() > 2 {
+            for (bin, value) in points {
+                let form = Form::Bin(*bin);
+                self.add_share(
+                    ScoreKind::Value(*value),
+                    form,
+                    shares[*bin],
+                    per_day,
+                    weight,
+                    Pool::SmallShare,
+                );
+            }
+        }
+    }
+
+    fn add_categories(
+        &mut self,
+        shares: &[f64],
+        names: &[String],
+        per_day: f64,
+        settings: &Settings,
+    ) {
+        let weight = settings.values_weight + settings.shape_weights.iter().sum::<f64>();
+        let kind = |bin: usize| {
+            names.get(bin).map_or(ScoreKind::OtherCategories, |name| {
+                ScoreKind::Category(name.clone())
+            })
+        };
+        let occupied: Vec<usize> = (0..shares.len()).filter(|bin| shares[*bin] > 0.0).collect();
+        // Two shares are one, and a single category can only give way to new ones.
+        let watched = match occupied.len() {
+            0 | 1 => &[],
+            2 if shares[occupied[0]] > shares[occupied[1]] => &occupied[1..],
+            2 => &occupied[..1],
+            _ => &occupied[..],
+        };
+        for bin in watched {
+            let each = weight / watched.len() as f64;
+            self.add_share(
+                kind(*bin),
+                Form::Bin(*bin),
+                shares[*bin],
+                per_day,
+                each,
+                Pool::SmallShare,
+            );
+        }
+        if self
+            .days
+            .iter()
+            .all(|day| day.tally.values() == 0 || day.tally.unseen.is_some())
+        {
+            self.add_excess(
+                ScoreKind::Unseen,
+                Form::Unseen,
+                None,
+                settings.unseen_weight,
+            );
+        }
+    }
+
+    /// A share that is averaged over days where it is frequent enough, and counted where it is rare.
+    fn add_share(
+        &mut self,
+        kind: ScoreKind,
+        form: Form,
+        share: f64,
+        per_day: f64,
+        weight: f64,
+        pool: Pool,
+    ) {
+        let pool = match pool {
+            Pool::SmallShare if share * (1.0 - share) > LARGE_SHARE => Pool::LargeShare,
+            other => other,
+        };
+        if share.min(1.0 - share) * per_day < AVERAGED_FROM {
+            self.add_excess(kind, form, Some(share), weight);
+            return;
+        }
+        self.scores.push(DraftScore {
+            share: Some(share),
+            moments: indicator_moments(share),
+            pool: Some(pool),
+            ..DraftScore::new(kind, form, weight)
+        });
+    }
+
+    fn add_excess(&mut self, kind: ScoreKind, form: Form, share: Option<f64>, weight: f64) {
+        self.scores.push(DraftScore {
+            share,
+            ..DraftScore::new(kind, form, weight)
+        });
+    }
+
+    /// How much a day's rows go together, of what is at the ends: where a day's values are alike, as those of a day's
+    /// weather, all of them are beyond the range together, however few days have shown it.
+    pub(super) fn clumping(&self, kind: &ScoreKind) -> f64 {
+        if !matches!(kind, ScoreKind::LowEnd | ScoreKind::HighEnd) {
+            return 1.0;
+        }
+        let centre = self
+            .scores
+            .iter()
+            .find(|score| score.kind == ScoreKind::Centre);
+        let variance = centre.map_or(1.0, |centre| centre.variance);
+        if variance > CLUMPED { variance } else { 1.0 }
+    }
+
+    /// The days that are far from what the others are, by any score whose days are alike otherwise.
+    fn outliers(&self) -> Vec<i64> {
+        if self.footing == Footing::RowsOnly {
+            return Vec::new();
+        }
+        let mut outliers: Vec<i64> = Vec::new();
+        for score in self.scores.iter().filter(|score| score.pool.is_some()) {
+            let far = score
+                .buckets
+                .iter()
+                .zip(score.studentised())
+                .filter(|(_, (t, others))| t.abs() > OUTLIER_T && *others < CALM);
+            outliers.extend(far.map(|(bucket, _)| *bucket));
+        }
+        outliers.sort_unstable();
+        outliers.dedup();
+        outliers
+    }
+
+    /// The days to blame when the p-values of days held against the others are not uniform.
+    pub(super) fn unstable(&self, believed: f64) -> Vec<i64> {
+        let averaged: Vec<&DraftScore> = self.scores.iter().filter(|s| s.pool.is_some()).collect();
+        let scores = averaged.len() as f64;
+        let mut days: Vec<i64> = Vec::new();
+        for score in averaged {
+            let p_values = score.p_values();
+            if not_uniform(&p_values) * scores < believed {
+                let small = score
+                    .buckets
+                    .iter()
+                    .zip(&p_values)
+                    .filter(|(_, p)| **p < 0.5);
+                days.extend(small.map(|(bucket, _)| *bucket));
+            }
+        }
+        days.sort_unstable();
+        days.dedup();
+        days
+    }
+
+    pub(super) fn finished(
+        &self,
+        pools: &[(Pool, Prior)],
+        correlation: f64,
+        alpha: f64,
+        grain: Grain,
+        settings: &Settings,
+    ) -> FeatureReference {
+        let gate = match self.footing {
+            Footing::Days => settings.least_effect,
+            Footing::RowsOnly => settings.least_effect_without_days,
+        };
+        let total_weight: f64 = self.scores.iter().map(|score| score.weight).sum();
+        let scores = self.scores.iter().map(|score| {
+            let prior = score
+                .pool
+                .and_then(|pool| pools.iter().find(|(kind, _)| *kind == pool));
+            let part = score.weight / total_weight;
+            Score {
+                kind: score.kind.clone(),
+                form: score.form.clone(),
+                share: score.share,
+                test: score.test(self, prior, correlation, grain),
+                weights: score.windows(settings).map(|window| part * window),
+                least_effect: if score.kind == ScoreKind::Unseen {
+                    0.0
+                } else {
+                    gate
+                },
+            }
+        });
+        let mut rows: Vec<u64> = self.days.iter().map(|day| day.tally.rows).collect();
+        rows.sort_unstable();
+        FeatureReference {
+            name: self.source.name.clone(),
+            role: self.source.role,
+            bins: self.source.bins.clone(),
+            footing: self.footing,
+            season: self.season,
+            usual_rows: rows.get(rows.len() / 2).map_or(0.0, |rows| *rows as f64),
+            days: self.days.len(),
+            left_out: self.left_out.clone(),
+            unstable: Vec::new(),
+            scores: scores.collect(),
+            ln_alpha: alpha.ln(),
+        }
+    }
+}
