@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{BaselineId, VersionId};
 use super::reference::ReferenceUsed;
+use super::shift::ShiftRecipe;
 use super::window::Window;
 use crate::stats::DriftMeasure;
 
@@ -92,6 +93,7 @@ measures! {
     Chi2 = "chi2", Lower, "Statistic of Pearson's chi-square test over the same bins.";
     GTest = "g_test", Lower, "Statistic of the G-test over the same bins.";
     MissingShareChange = "missing_share_change", Zero, "Share of rows without a value, minus that of the baseline.";
+    Shift = "shift", Zero, "Change in standard deviations that the default detector finds over days.";
     Mae = "mae", Lower, "Mean absolute error.";
     Rmse = "rmse", Lower, "Root of the mean squared error.";
     Bias = "bias", Zero, "Mean of prediction minus label.";
@@ -229,7 +231,18 @@ impl Measure {
         })
     }
 
-    /// Every measure of drift.
+    /// Every measure that a drift monitor can give: the distances, and what the default detector finds.
+    pub fn of_drift_monitors() -> impl Iterator<Item = Self> {
+        Self::of_drift().chain([Self::Shift])
+    }
+
+    /// Whether what was found says more in words than its value does.
+    #[must_use]
+    pub fn is_told_in_words(self) -> bool {
+        self.is_told_where_found() || self == Self::Shift
+    }
+
+    /// Every way to compare a window's distribution with the baseline's.
     pub fn of_drift() -> impl Iterator<Item = Self> {
         Self::ALL
             .iter()
@@ -323,6 +336,9 @@ pub struct Recipe {
     /// What was found, in words: which name, which unit, which categories.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// What the default detector went by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shift: Option<ShiftRecipe>,
 }
 
 /// What a value is expected to be once all labels that will come have come. It is no measurement.
@@ -428,6 +444,9 @@ mod tests {
 
     #[test]
     fn a_measure_is_of_one_kind() {
-        assert!(Measure::of_drift().all(|measure| !measure.is_quality() && !measure.is_schema()));
+        assert!(
+            Measure::of_drift_monitors()
+                .all(|measure| !measure.is_quality() && !measure.is_schema())
+        );
     }
 }

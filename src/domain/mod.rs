@@ -23,6 +23,7 @@ pub mod reference;
 pub mod rule;
 pub mod runbook;
 pub mod schema;
+pub mod shift;
 pub mod skew;
 pub mod window;
 pub mod yardstick;

@@ -165,7 +165,7 @@ pub async fn sort_outcomes_again(conn: &mut PgConnection, model: &Model) -> Resu
 /// Stored predictions, column by column; prediction and latency are columns like the features.
 #[derive(Debug, Clone, Default)]
 pub struct StoredRows {
-    predicted_at: Vec<DateTime<Utc>>,
+    pub predicted_at: Vec<DateTime<Utc>>,
     /// Values of the declared segments, in the model's order.
     pub segments: Vec<TextColumn>,
     pub columns: Vec<Column>,

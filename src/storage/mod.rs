@@ -23,6 +23,7 @@ pub mod profiles;
 pub mod proposals;
 pub mod replay;
 pub mod runs;
+pub mod shifts;
 pub mod windows;
 
 use sqlx::PgConnection;

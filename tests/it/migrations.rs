@@ -14,6 +14,7 @@ const SAMPLES: &[(i64, &str)] = &[
     (4, include_str!("../data/after_0004.sql")),
     (5, include_str!("../data/after_0005.sql")),
     (6, include_str!("../data/after_0006.sql")),
+    (8, include_str!("../data/after_0008.sql")),
 ];
 
 /// Tables that hold no rows of ours.

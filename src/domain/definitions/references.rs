@@ -531,7 +531,11 @@ fn relative_fault(measure: Measure, monitor: &MonitorDef) -> Option<String> {
 fn own_status_fault(measure: Measure, monitor: &MonitorDef) -> Option<String> {
     match monitor.kind {
         MonitorKind::Schema => None,
-        MonitorKind::Drift if monitor.thresholds.contains_key(&measure) => None,
+        MonitorKind::Drift
+            if monitor.thresholds.contains_key(&measure) || measure == Measure::Shift =>
+        {
+            None
+        }
         MonitorKind::Drift => Some(format!(
             "the monitor `{}` has no threshold for `{name}`, so its status is never drift; set \
              `thresholds: {{{name}: …}}` there",
@@ -549,7 +553,7 @@ fn own_status_fault(measure: Measure, monitor: &MonitorDef) -> Option<String> {
 #[must_use]
 pub fn bounds(measure: Measure) -> (f64, f64) {
     match measure {
-        Measure::Bias | Measure::ValuePerPrediction | Measure::AndersonDarling => {
+        Measure::Bias | Measure::ValuePerPrediction | Measure::AndersonDarling | Measure::Shift => {
             (f64::NEG_INFINITY, f64::INFINITY)
         }
         Measure::R2 => (f64::NEG_INFINITY, 1.0),

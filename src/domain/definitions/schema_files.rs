@@ -96,7 +96,7 @@ fn the_schema_of_configuration_has_the_words_that_are_read() {
         ),
         (
             defs["drift_measure"]["enum"].clone(),
-            Measure::of_drift().map(Measure::as_str).collect(),
+            Measure::of_drift_monitors().map(Measure::as_str).collect(),
         ),
     ];
     for (listed, known) in cases {

@@ -22,6 +22,9 @@ pub(super) async fn measure(
     scene: &mut Scene<'_>,
     subject: &Subject<'_>,
 ) -> Result<Vec<Measurement>, Error> {
+    if chosen(subject).next().is_none() {
+        return Ok(Vec::new());
+    }
     let current = scene
         .current(conn, subject.version_id, subject.window)
         .await?;
@@ -143,7 +146,7 @@ fn damaged_reference(subject: &Subject<'_>, segment: &Segment, feature: &str) ->
     chosen(subject).map(damaged).collect()
 }
 
-/// What the monitor measures.
+/// The distances that the monitor measures.
 fn chosen<'a>(subject: &'a Subject<'_>) -> impl Iterator<Item = Measure> + 'a {
     let usual = subject.monitor.measures.is_empty();
     let measures: &'a [Measure] = if usual {
@@ -151,7 +154,8 @@ fn chosen<'a>(subject: &'a Subject<'_>) -> impl Iterator<Item = Measure> + 'a {
     } else {
         &subject.monitor.measures
     };
-    measures.iter().copied()
+    let distances = measures.iter().filter(|measure| measure.drift().is_some());
+    distances.copied()
 }
 
 /// What the monitor measures of such a feature: categories have no order.

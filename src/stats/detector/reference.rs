@@ -15,6 +15,7 @@ use super::volume::{VolumeDay, VolumeReference};
 use super::wandering::inflation;
 use super::{Observation, Settings};
 use crate::stats::moderated::{MOST_FREEDOM, Moderated, Prior};
+use crate::stats::tails::PValue;
 
 /// With fewer days nothing is known of how days vary.
 const LEAST_DAYS: usize = 14;
@@ -218,6 +219,12 @@ impl Reference {
     #[must_use]
     pub fn correlation(&self) -> f64 {
         self.correlation
+    }
+
+    /// What it was fitted and judges with.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// The features, in the order they were given.
@@ -836,7 +843,7 @@ impl DraftScore {
             .map(|(scaled, square)| {
                 let others = ((self.variance * self.freedom - square) / freedom).max(1e-12);
                 let t = scaled / (others * share_left).sqrt();
-                super::super::beta::student_two_sided(t, freedom).map_or(1.0, |p| p.value())
+                super::super::beta::student_two_sided(t, freedom).map_or(1.0, PValue::value)
             })
             .collect()
     }
