@@ -308,7 +308,6 @@ fn date(day: NaiveDate) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::PValue;
     use crate::stats::detector::{Bins, FeatureDays, Grain, Observation, Role, Settings, Tally};
 
     const NAMES: [(&str, u64); 2] = [("a", 6_000), ("b", 4_000)];

@@ -247,7 +247,9 @@ async fn measure_windows(
             None if monitor.watches_shift() => {
                 let days = shift::days_before(window);
                 let totals = windows::totals(conn, version_id, days.from, days.to).await?;
-                totals.revision
+                // Not their revisions: labels, which come for weeks, change nothing in it. A new grid or baseline raises
+                // the revision of the window itself.
+                totals.predictions
             }
             None => 0,
         };

@@ -133,11 +133,11 @@ fn cell(measure: &str, value: Option<&HeatValue>) -> HeatCell {
     match (row.status.as_str(), row.value) {
         ("drift", Some(v)) => HeatCell {
             class: shade_beyond(v.abs(), threshold(row)),
-            text: told(row, format!("{} beyond", wording::value(measure, v))),
+            text: beyond(row, &wording::value(measure, v)),
         },
         ("ok", Some(v)) => HeatCell {
             class: shade_within(v.abs(), threshold(row)),
-            text: told(row, wording::value(measure, v)),
+            text: wording::value(measure, v),
         },
         ("error", _) => HeatCell {
             class: "error",
@@ -153,11 +153,11 @@ fn cell(measure: &str, value: Option<&HeatValue>) -> HeatCell {
     }
 }
 
-/// The value, and what was found in words where there are some.
-fn told(row: &HeatValue, value: String) -> String {
+/// A value beyond what is tolerated, and what was found in words where there are some.
+fn beyond(row: &HeatValue, value: &str) -> String {
     match row.recipe.get("detail").and_then(serde_json::Value::as_str) {
-        Some(detail) => format!("{value}: {detail}"),
-        None => value,
+        Some(detail) => format!("{value} beyond: {detail}"),
+        None => format!("{value} beyond"),
     }
 }
 

@@ -12,6 +12,9 @@ use crate::app::{TestApp, at};
 
 const ROWS: i64 = 240;
 
+const SUPERSEDED: &str =
+    "SELECT COUNT(*) FROM measurements WHERE measure = 'shift' AND superseded_at IS NOT NULL";
+
 const CONFIGURATION: &str = "models:
   - name: fares
     task: regression
@@ -60,7 +63,7 @@ fn rows(day: DateTime<Utc>, of: std::ops::Range<i64>, moved: f64) -> Vec<Value> 
 }
 
 /// The 28 days of February as training data.
-fn training() -> Vec<Value> {
+fn training_rows() -> Vec<Value> {
     (0..28)
         .flat_map(|day| rows(at("2026-02-01") + TimeDelta::days(day), 0..ROWS, 0.0))
         .collect()
@@ -70,7 +73,7 @@ async fn started(pool: PgPool) -> TestApp {
     let app = TestApp::start(pool, "2026-03-01").await;
     app.apply(CONFIGURATION).await;
     app.version("fares", "v1").await;
-    app.fit("fares", "training", &training()).await;
+    app.fit("fares", "training", &training_rows()).await;
     app
 }
 
@@ -153,6 +156,18 @@ async fn twenty_ordinary_days_are_quiet_and_a_feature_that_moves_is_found_with_d
         "{:?}",
         alerts[0]
     );
+    let reader = app.reader().await;
+    for path in [
+        "/models/fares".to_owned(),
+        format!("/alerts/{}", alerts[0].alert_id),
+    ] {
+        let page = reader.page(&path).await;
+        assert!(page.contains("centre up by 0."), "{path}: {page}");
+        assert!(
+            page.contains("smallest change seen in 1/7/28 days"),
+            "{path}: {page}"
+        );
+    }
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
@@ -165,6 +180,12 @@ async fn late_rows_have_their_day_and_those_after_it_judged_again(pool: PgPool) 
     assert_eq!(shift(&app, "distance", "2026-03-03").await.current_rows, 20);
     assert_eq!(app.open_rules().await, Vec::<String>::new());
 
+    // A label changes its own day only.
+    let label = json!({"prediction_id": format!("{}-1", at("2026-03-01").timestamp() / 86_400), "label": 1.0});
+    app.label("fares", &[label]).await;
+    app.work().await;
+    assert_eq!(app.number(SUPERSEDED).await, 4);
+
     app.predict("fares", &rows(late, 20..ROWS, 400.0)).await;
     app.work().await;
     let day = shift(&app, "distance", "2026-03-03").await;
@@ -176,9 +197,8 @@ async fn late_rows_have_their_day_and_those_after_it_judged_again(pool: PgPool) 
     assert_eq!(shift(&app, "weight", "2026-03-06").await.status, Status::Ok);
     let before = shift(&app, "distance", "2026-03-02").await;
     assert_eq!(before.status, Status::Ok);
-    let measured =
-        "SELECT COUNT(*) FROM measurements WHERE measure = 'shift' AND superseded_at IS NOT NULL";
-    assert_eq!(app.number(measured).await, 4 * 4);
+    // The third to the sixth day.
+    assert_eq!(app.number(SUPERSEDED).await, 4 + 4 * 4);
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
@@ -208,7 +228,7 @@ async fn a_file_without_times_says_that_it_does_not_know_how_days_differ(pool: P
     let app = TestApp::start(pool, "2026-03-01").await;
     app.apply(CONFIGURATION).await;
     app.version("fares", "v1").await;
-    let mut training = training();
+    let mut training = training_rows();
     for row in &mut training {
         row.as_object_mut().expect("an object").remove("timestamp");
     }
@@ -253,7 +273,7 @@ async fn damaged_counts_are_made_anew_and_a_damaged_reference_is_an_error(pool: 
     drop(conn);
 
     // Fitting it again measures every day anew.
-    let mut training = training();
+    let mut training = training_rows();
     training.truncate(27 * 240);
     app.fit("fares", "training", &training).await;
     app.work().await;
@@ -265,4 +285,33 @@ async fn damaged_counts_are_made_anew_and_a_damaged_reference_is_an_error(pool: 
         shift(&app, "distance", "2026-03-01").await.status,
         Status::Drift
     );
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_window_of_production_gives_its_days_too(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-01").await;
+    let training = "training: {file: training.ndjson}";
+    let window = "first: {from: 2026-03-01, to: 2026-03-16, version: v1}";
+    let both = format!("{training}\n      {window}");
+    app.apply("models: [{name: fares, task: regression, window: day}]")
+        .await;
+    app.version("fares", "v1").await;
+    let configuration = CONFIGURATION.replace(training, &both);
+    app.apply(&configuration.replace("baseline: training", "baseline: first"))
+        .await;
+    app.fit("fares", "training", &training_rows()).await;
+    live(&app, 17, ROWS, 0.0).await;
+    let within = shift(&app, "distance", "2026-03-10").await;
+    assert_eq!(within.recipe["cause"], "the day is part of the reference");
+    let after = shift(&app, "distance", "2026-03-17").await;
+    assert_eq!(after.status, Status::Ok, "{after:?}");
+    let recipe = &after.recipe["shift"];
+    assert_eq!(
+        (&recipe["footing"], &recipe["reference_days"]),
+        (&json!("days"), &json!(15))
+    );
+    // Fifteen days know less than 28: what they would see within a day is larger.
+    live(&app, 2, ROWS, 320.0).await;
+    let moved = shift(&app, "distance", "2026-03-19").await;
+    assert_eq!(moved.status, Status::Drift, "{moved:?}");
 }
