@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{BaselineId, VersionId};
 use super::reference::ReferenceUsed;
+use super::shift::ShiftRecipe;
 use super::window::Window;
 use crate::stats::DriftMeasure;
 
@@ -104,6 +105,7 @@ measures! {
     HourProfile = "hour_profile", Lower, "Total variation distance of the dates' hours of the day, in UTC.";
     WeekdayProfile = "weekday_profile", Lower, "Total variation distance of the dates' days of the week, in UTC.";
     AttributionNdcg = "attribution_ndcg", Higher, "How alike features rank by their mean absolute attribution, from 0 to 1.";
+    Shift = "shift", Zero, "Change in standard deviations that the default detector finds over days.";
     Mae = "mae", Lower, "Mean absolute error.";
     Rmse = "rmse", Lower, "Root of the mean squared error.";
     Bias = "bias", Zero, "Mean of prediction minus label.";
@@ -245,7 +247,13 @@ impl Measure {
     #[must_use]
     pub fn is_drift(self) -> bool {
         let of_vectors = matches!(self, Self::MeanShift | Self::MaximumMeanDiscrepancy);
-        self.drift().is_some() || self.is_of_rows() && !of_vectors
+        self.drift().is_some() || self == Self::Shift || self.is_of_rows() && !of_vectors
+    }
+
+    /// Whether what was found says more in words than its value does.
+    #[must_use]
+    pub fn is_told_in_words(self) -> bool {
+        self.is_told_where_found() || self == Self::Shift
     }
 
     /// Every measure that a drift monitor can measure.
@@ -345,6 +353,9 @@ pub struct Recipe {
     /// What was found, in words: which name, which unit, which categories.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// What the default detector went by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shift: Option<ShiftRecipe>,
 }
 
 /// One of the features that a value about several of them comes from.

@@ -25,6 +25,7 @@ pub mod rule;
 pub mod runbook;
 pub mod sample;
 pub mod schema;
+pub mod shift;
 pub mod skew;
 pub mod window;
 pub mod yardstick;

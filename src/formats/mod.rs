@@ -208,6 +208,8 @@ pub fn decode_labels(
 /// Rows that a baseline is fitted on, column by column; all vectors have one element per row.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ReferenceRows {
+    /// When the model was asked, where the file says so in a way that can be read.
+    pub times: Vec<Option<DateTime<Utc>>>,
     pub features: Vec<Column>,
     /// What the model answered, where the file has it.
     pub outputs: Vec<Option<Output>>,
@@ -230,7 +232,8 @@ impl ReferenceRows {
 }
 
 /// Reads rows for a baseline, such as training data: the reserved names mean what they mean in predictions,
-/// `label` is the truth, every other column is a feature. Ids, times and versions are not needed and not kept.
+/// `label` is the truth, every other column is a feature. Ids and versions are not needed and not
+/// kept; times are not needed, and kept where they can be read.
 ///
 /// # Errors
 /// When the body cannot be read, or any row of it.

@@ -38,9 +38,12 @@ pub(super) struct PredictionRows<'e> {
 enum Purpose {
     /// Predictions that were made: each has an id, a time, a version and an answer.
     Intake,
-    /// Rows that a baseline is fitted on: only their features must be there; they may carry labels, kept here
-    /// by row.
-    Reference(Vec<Option<LabelValue>>),
+    /// Rows that a baseline is fitted on: only their features must be there; they may carry labels and
+    /// times, kept here by row.
+    Reference {
+        labels: Vec<Option<LabelValue>>,
+        times: Vec<Option<DateTime<Utc>>>,
+    },
 }
 
 /// A feature's values in all rows of a batch, and which rows are at fault.
@@ -96,6 +99,8 @@ struct Gathered<'a> {
 struct Row<'a> {
     prediction_id: Cow<'a, str>,
     predicted_at: DateTime<Utc>,
+    /// Whether that is what the row says; rows of a reference need not.
+    dated: bool,
     version: Cow<'a, str>,
     error: Option<Cow<'a, str>>,
     output: Output,
@@ -112,7 +117,11 @@ impl<'e> PredictionRows<'e> {
     }
 
     pub fn of_reference(expect: &'e Expectations<'e>) -> Self {
-        Self::of(expect, Purpose::Reference(Vec::new()))
+        let purpose = Purpose::Reference {
+            labels: Vec::new(),
+            times: Vec::new(),
+        };
+        Self::of(expect, purpose)
     }
 
     fn of(expect: &'e Expectations<'e>, purpose: Purpose) -> Self {
@@ -146,9 +155,9 @@ impl<'e> PredictionRows<'e> {
     /// As [`Self::finish`], for rows that a baseline is fitted on. One refused row fails the whole: a reference
     /// with holes would be compared with ever after.
     pub fn finish_reference(mut self) -> Result<ReferenceRows, FormatError> {
-        let labels = match std::mem::replace(&mut self.purpose, Purpose::Intake) {
-            Purpose::Reference(labels) => labels,
-            Purpose::Intake => Vec::new(),
+        let (labels, times) = match std::mem::replace(&mut self.purpose, Purpose::Intake) {
+            Purpose::Reference { labels, times } => (labels, times),
+            Purpose::Intake => (Vec::new(), Vec::new()),
         };
         let decoded = self.finish();
         if let Some(first) = decoded.rejects.first() {
@@ -161,6 +170,7 @@ impl<'e> PredictionRows<'e> {
         }
         let outputs = decoded.batch.outputs;
         Ok(ReferenceRows {
+            times,
             features: decoded.batch.features,
             outputs: outputs
                 .into_iter()
@@ -191,8 +201,9 @@ impl<'e> PredictionRows<'e> {
             column.resize(at);
             column.push(&value);
         }
-        if let Purpose::Reference(labels) = &mut self.purpose {
+        if let Purpose::Reference { labels, times } = &mut self.purpose {
             labels.push(row.label);
+            times.push(row.dated.then_some(row.predicted_at));
         }
         self.lines.push(line);
         self.batch.prediction_ids.push(&row.prediction_id);
@@ -232,7 +243,7 @@ impl<'e> PredictionRows<'e> {
         for (name, raw) in row {
             let meaning = Meaning::of(&name);
             let is_label =
-                matches!(self.purpose, Purpose::Reference(_)) && name == Fixed::Label.name();
+                matches!(self.purpose, Purpose::Reference { .. }) && name == Fixed::Label.name();
             if nested && matches!(meaning, Meaning::Other(_)) && !is_label {
                 continue;
             }
@@ -246,7 +257,7 @@ impl<'e> PredictionRows<'e> {
         let label = Fixed::Label.name();
         match meaning {
             Meaning::Other(name)
-                if name == label && matches!(self.purpose, Purpose::Reference(_)) =>
+                if name == label && matches!(self.purpose, Purpose::Reference { .. }) =>
             {
                 Ok(Field::Fixed(Fixed::Label))
             }
@@ -288,7 +299,7 @@ impl<'e> PredictionRows<'e> {
     {
         match self.purpose {
             Purpose::Intake => self.judge_prediction(row),
-            Purpose::Reference(_) => self.judge_reference(row),
+            Purpose::Reference { .. } => self.judge_reference(row),
         }
     }
 
@@ -296,9 +307,15 @@ impl<'e> PredictionRows<'e> {
         self.open_objects(&mut row)?;
         let label = row.optional(Fixed::Label, |raw| into_label(self.expect.task, raw))?;
         let output = self.judge_output(&mut row, true)?;
+        // A time that cannot be read is no fault: nothing but days is made of it.
+        let (earliest, latest) = (self.expect.earliest, self.expect.latest);
+        let time = row.fixed[Fixed::Timestamp as usize]
+            .take()
+            .and_then(|raw| raw.into_instant(earliest, latest).ok());
         Ok(Row {
             prediction_id: Cow::Borrowed(""),
-            predicted_at: self.expect.received_at,
+            predicted_at: time.unwrap_or(self.expect.received_at),
+            dated: time.is_some(),
             version: Cow::Borrowed(""),
             error: None,
             output,
@@ -352,6 +369,7 @@ impl<'e> PredictionRows<'e> {
         Ok(Row {
             prediction_id,
             predicted_at,
+            dated: true,
             version,
             error,
             output,

@@ -2,8 +2,9 @@
 
 use axum::Json;
 use axum::extract::State;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
 
 use super::auth::{Authorised, Operate, Read};
 use super::bodies::{Body, Path, Query, Upload};
@@ -15,6 +16,7 @@ use crate::services::baselines::{self, ReferenceFile, ReferenceWindow};
 use crate::services::{Services, registry};
 use crate::storage::baselines::{self as stored, Baseline};
 use crate::storage::models::{self, Version};
+use crate::storage::shifts::{self, StoredReference};
 
 /// A baseline in force.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -36,6 +38,40 @@ pub struct BaselineView {
     pub created_at: DateTime<Utc>,
     pub created_by: String,
     pub fitted_at: Option<DateTime<Utc>>,
+    /// What the drift detector knows of its days, where it is fitted and asked for by itself or in a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub days: Option<DaysView>,
+}
+
+/// What the drift detector knows of a baseline's days.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct DaysView {
+    /// The first and the last day; absent where rows have no times.
+    pub first: Option<NaiveDate>,
+    pub last: Option<NaiveDate>,
+    pub count: usize,
+    /// `days`, or `rows` where they are too few to know how days differ.
+    pub footing: String,
+    /// Days left out, of a feature at least, for being unlike all others.
+    pub left_out: Vec<NaiveDate>,
+    /// Days that say that the baseline is of two minds; none if it is not.
+    pub unstable: Vec<NaiveDate>,
+    /// Features whose days could not be counted alike.
+    pub unusable: Vec<String>,
+}
+
+impl From<StoredReference> for DaysView {
+    fn from(stored: StoredReference) -> Self {
+        Self {
+            first: stored.span.map(|(first, _)| first),
+            last: stored.span.map(|(_, last)| last),
+            count: stored.days,
+            footing: stored.footing,
+            left_out: stored.left_out,
+            unstable: stored.unstable,
+            unusable: stored.unusable,
+        }
+    }
 }
 
 impl BaselineView {
@@ -57,7 +93,16 @@ impl BaselineView {
             created_at: baseline.created_at,
             created_by: baseline.created_by,
             fitted_at: baseline.fitted_at,
+            days: None,
         }
+    }
+
+    async fn with_days(self, conn: &mut PgConnection) -> sqlx::Result<Self> {
+        let stored = shifts::reference(conn, self.baseline_id).await?;
+        Ok(Self {
+            days: stored.map(DaysView::from),
+            ..self
+        })
     }
 
     /// Baselines of a model with these versions.
@@ -84,7 +129,11 @@ pub async fn list(
     let model = registry::model(&mut conn, caller.principal.project_id, &model).await?;
     let versions = models::versions(&mut conn, model.model_id).await?;
     let baselines = stored::in_force(&mut conn, model.model_id).await?;
-    Ok(Json(BaselineView::all(baselines, &versions)))
+    let mut views = Vec::with_capacity(baselines.len());
+    for view in BaselineView::all(baselines, &versions) {
+        views.push(view.with_days(&mut conn).await?);
+    }
+    Ok(Json(views))
 }
 
 /// A window of production to be a baseline.
@@ -177,5 +226,9 @@ pub async fn fit(
         body,
     };
     let baseline = baselines::fit_file(&services, file, &caller.principal.actor).await?;
-    Ok(Json(BaselineView::new(baseline, &[])))
+    let mut conn = services.pool.acquire().await?;
+    let view = BaselineView::new(baseline, &[])
+        .with_days(&mut conn)
+        .await?;
+    Ok(Json(view))
 }

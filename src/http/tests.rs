@@ -403,6 +403,12 @@ async fn a_model_shows_what_belongs_to_it(pool: PgPool) {
         (&baseline["state"], &baseline["rows"]),
         (&json!("fitted"), &json!(60))
     );
+    // Rows without times: nothing is known of how days differ.
+    assert_eq!(
+        baseline["days"],
+        json!({"first": null, "last": null, "count": 0, "footing": "rows", "left_out": [], "unstable": [],
+               "unusable": []})
+    );
     let window =
         json!({"name": "march", "from": "2026-03-01", "to": "2026-04-01", "version": "v1"});
     let declared = api

@@ -338,7 +338,7 @@ fn told_finding(rule: &Rule, evidence: &[serde_json::Value]) -> Option<String> {
         Condition::Measured(condition) => condition.at_least == 1,
         Condition::Silence { .. } => false,
     };
-    let telling = measure.parse().is_ok_and(Measure::is_told_where_found);
+    let telling = measure.parse().is_ok_and(Measure::is_told_in_words);
     (single && telling).then(|| {
         let others = match evidence.len() - 1 {
             0 => String::new(),
@@ -575,9 +575,9 @@ fn judge(
         .collect();
     let excess = |value: f64, limit: f64| match condition.threshold {
         Threshold::Below(_) | Threshold::BelowTimesBaseline(_) => limit - value,
-        Threshold::Above(_) | Threshold::AboveTimesBaseline(_) | Threshold::OwnStatus => {
-            value - limit
-        }
+        Threshold::Above(_) | Threshold::AboveTimesBaseline(_) => value - limit,
+        // A change may go either way.
+        Threshold::OwnStatus => value.abs() - limit,
     };
     beyond.sort_by(|a, b| excess(b.1, b.2).total_cmp(&excess(a.1, a.2)));
     let evidence = beyond

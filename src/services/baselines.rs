@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 
 use super::profiling::{self, PREDICTION, Yardstick};
 use super::quality::{self, QualityOutcome, Wanted};
-use super::{Bounds, Error, Services, recount, registry, schemas};
+use super::{Bounds, Error, Services, recount, registry, schemas, shift_reference};
 use crate::domain::columns::{Column, TextColumn, Value};
 use crate::domain::definitions::{BaselineSource, ModelDef};
 use crate::domain::ids::{BaselineId, GridId, ProjectId, VersionId};
@@ -63,6 +63,8 @@ pub async fn fit_file(
         .find(|b| b.name == file.name);
     if let Some(same) =
         present.filter(|b| b.file_sha256.as_ref() == Some(&sha256) && b.state == "fitted")
+        // One that an earlier release fitted, or that is damaged, is fitted again.
+        && shift_reference::is_whole(&mut conn, same.baseline_id).await?
     {
         return Ok(same);
     }
@@ -246,10 +248,10 @@ async fn fit_window(
 struct Reference {
     /// Features, and the prediction as one of them.
     columns: Vec<Column>,
+    /// When each was predicted; empty where that is not known of all.
+    times: Vec<DateTime<Utc>>,
     /// Values of the declared segments, in the model's order.
     segments: Vec<TextColumn>,
-    /// The time of each row in seconds since 1970; of a file none is known.
-    times: Vec<Option<i64>>,
     /// Predictions with labels, with their segment values.
     outcomes: Vec<(QualityOutcome, Vec<String>)>,
 }
@@ -276,6 +278,7 @@ fn reference_of_file(model: &Model, rows: ReferenceRows) -> Reference {
             Some((outcome, profiling::segment_values(&segments, row)))
         })
         .collect();
+    let times: Option<Vec<DateTime<Utc>>> = rows.times.into_iter().collect();
     let mut columns = rows.features;
     if rows.outputs.iter().any(Option::is_some) {
         let values = rows.outputs.iter().map(|output| match output {
@@ -286,8 +289,8 @@ fn reference_of_file(model: &Model, rows: ReferenceRows) -> Reference {
     }
     Reference {
         columns,
+        times: times.unwrap_or_default(),
         segments,
-        times: Vec::new(),
         outcomes,
     }
 }
@@ -308,12 +311,11 @@ async fn reference_of_window(
             (QualityOutcome::of_stored(outcome), segments)
         })
         .collect();
-    let times = rows.times();
     let mut columns = rows.columns;
     columns.retain(|column| column.name != profiling::LATENCY);
     Ok(Reference {
         columns,
-        times,
+        times: rows.predicted_at,
         segments: rows.segments,
         outcomes,
     })
@@ -342,8 +344,13 @@ async fn fit(
         &profiles_of(model, &yardstick, reference)?,
     )
     .await?;
+    let days = (reference.columns.as_slice(), reference.times.as_slice());
+    shift_reference::fit(conn, model, baseline, &yardstick, days, now).await?;
     baselines::put_qualities(conn, baseline.baseline_id, &qualities_of(model, reference)).await?;
-    let sample = RowSample::of(&reference.columns, &reference.times);
+    let times: Vec<Option<i64>> = (reference.times.iter())
+        .map(|at| Some(at.timestamp()))
+        .collect();
+    let sample = RowSample::of(&reference.columns, &times);
     let sample = sample.encode().map_err(Error::internal)?;
     let of = (model.project_id, model.model_id);
     samples::put(conn, of, baseline.baseline_id, &sample).await?;

@@ -13,6 +13,7 @@ mod renames;
 mod rows;
 mod scene;
 mod schema_skew;
+mod shift;
 mod subject;
 mod traffic;
 
@@ -172,14 +173,20 @@ async fn windows_referring(
         return Ok(referring);
     };
     for (index, monitor) in monitors.iter().enumerate() {
-        let Some(past) = monitor.against else {
+        if monitor.against.is_none() && !monitor.watches_shift() {
             continue;
-        };
+        }
         let measured = windows::measured_after(conn, model_id, &monitor.name, *oldest).await?;
         for (version_id, start) in measured {
             let window = monitor.grain.window_at(start);
-            let mut parts = past.parts(window).into_iter();
-            if parts.any(|part| changed.range(part.from..part.to).next().is_some()) {
+            let parts = match monitor.against {
+                Some(past) => past.parts(window),
+                None => vec![shift::days_before(window)],
+            };
+            if parts
+                .into_iter()
+                .any(|part| changed.range(part.from..part.to).next().is_some())
+            {
                 referring.push((version_id, window, index));
             }
         }
@@ -236,8 +243,18 @@ async fn measure_windows(
             }
             None => None,
         };
-        let of_history = history.as_ref().map_or(0, |history| history.revision);
-        let revision = standing.totals.revision + of_history;
+        let of_past = match &history {
+            Some(history) => history.revision,
+            None if monitor.watches_shift() => {
+                let days = shift::days_before(window);
+                let totals = windows::totals(conn, version_id, days.from, days.to).await?;
+                // Not their revisions: labels, which come for weeks, change nothing in it. A new grid or baseline raises
+                // the revision of the window itself.
+                totals.predictions
+            }
+            None => 0,
+        };
+        let revision = standing.totals.revision + of_past;
         if standing.measured == Some(revision) {
             continue;
         }
@@ -284,7 +301,13 @@ async fn measure(
             let reference = scene.baseline(conn, subject.baseline_id()).await?;
             schema_skew::measure(subject, &current, &reference)
         }
-        MonitorKind::Drift => drift::measure(conn, scene, subject).await?,
+        MonitorKind::Drift => {
+            let mut values = drift::measure(conn, scene, subject).await?;
+            if subject.monitor.watches_shift() {
+                values.extend(shift::measure(conn, scene, subject).await?);
+            }
+            values
+        }
         MonitorKind::Quality => quality_monitor::measure(conn, subject).await?,
         MonitorKind::Traffic => {
             traffic::measure(subject, &*scene.current(conn, version_id, window).await?)

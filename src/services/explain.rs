@@ -99,6 +99,10 @@ pub async fn drifted_features(
     conn: &mut PgConnection,
     scene: Scene<'_>,
 ) -> Result<Vec<Cause>, Error> {
+    let shifted = shifted_features(conn, scene).await?;
+    if !shifted.is_empty() {
+        return Ok(shifted);
+    }
     let mut values = newest(conn, scene, &[Measure::Psi]).await?;
     values.retain(|v| v.segment.is_overall() && v.feature != super::profiling::PREDICTION);
     if values.is_empty() {
@@ -135,6 +139,38 @@ pub async fn drifted_features(
              changed instead"
         ),
     }])
+}
+
+/// What the default detector has found of inputs, in its own words; the most surprising first. Nothing where no monitor
+/// has it, or it has found nothing.
+async fn shifted_features(conn: &mut PgConnection, scene: Scene<'_>) -> Result<Vec<Cause>, Error> {
+    let mut values = newest(conn, scene, &[Measure::Shift]).await?;
+    values.retain(|v| v.status == Status::Drift && v.feature != super::profiling::PREDICTION);
+    let p_value = |v: &StoredMeasurement| v.p_value.unwrap_or(1.0);
+    values.sort_by(|a, b| p_value(a).total_cmp(&p_value(b)));
+    Ok(values
+        .iter()
+        .take(NAMED)
+        .map(|v| Cause {
+            kind: CauseKind::DriftedFeature,
+            title: v.feature.clone(),
+            detail: format!(
+                "{}; against {}, {} of {}",
+                told(v).unwrap_or_default(),
+                against(v),
+                v.window.grain.as_str(),
+                v.window.start.format("%Y-%m-%d")
+            ),
+        })
+        .collect())
+}
+
+/// What was found, in words.
+fn told(value: &StoredMeasurement) -> Option<&str> {
+    value
+        .recipe
+        .get("detail")
+        .and_then(serde_json::Value::as_str)
 }
 
 /// What a value was taken against, in words.
@@ -224,11 +260,7 @@ fn schema_detail(found: &StoredMeasurement) -> String {
         found.measure.replace('_', " "),
         found.window.start.format("%Y-%m-%d"),
     );
-    let detail = found
-        .recipe
-        .get("detail")
-        .and_then(|detail| detail.as_str());
-    match (detail, found.measure.parse::<Measure>()) {
+    match (told(found), found.measure.parse::<Measure>()) {
         (Some(detail), Ok(known)) if known.is_told_where_found() => {
             format!("{measure}: {detail}; on {day}")
         }

@@ -31,6 +31,7 @@ pub mod schema_watch;
 pub mod schemas;
 pub mod segment_values;
 pub mod settle;
+mod shift_reference;
 pub mod watch;
 
 use std::sync::Arc;

@@ -165,7 +165,7 @@ pub async fn sort_outcomes_again(conn: &mut PgConnection, model: &Model) -> Resu
 /// Stored predictions, column by column; prediction and latency are columns like the features.
 #[derive(Debug, Clone, Default)]
 pub struct StoredRows {
-    predicted_at: Vec<DateTime<Utc>>,
+    pub predicted_at: Vec<DateTime<Utc>>,
     /// Values of the declared segments, in the model's order.
     pub segments: Vec<TextColumn>,
     pub columns: Vec<Column>,
@@ -216,13 +216,6 @@ impl StoredRows {
     #[must_use]
     pub fn len(&self) -> usize {
         self.predicted_at.len()
-    }
-
-    /// The time of each row in seconds since 1970.
-    #[must_use]
-    pub fn times(&self) -> Vec<Option<i64>> {
-        let times = self.predicted_at.iter();
-        times.map(|at| Some(at.timestamp())).collect()
     }
 
     /// Whether there are no rows.

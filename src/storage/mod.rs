@@ -24,6 +24,7 @@ pub mod proposals;
 pub mod replay;
 pub mod runs;
 pub mod samples;
+pub mod shifts;
 pub mod windows;
 
 use sqlx::PgConnection;

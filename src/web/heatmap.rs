@@ -132,11 +132,11 @@ fn cell(measure: &str, value: Option<&HeatValue>) -> HeatCell {
     };
     match (row.status.as_str(), row.value) {
         ("drift", Some(v)) => HeatCell {
-            class: shade_beyond(v, threshold(row)),
-            text: format!("{} beyond", wording::value(measure, v)),
+            class: shade_beyond(v.abs(), threshold(row)),
+            text: beyond(row, &wording::value(measure, v)),
         },
         ("ok", Some(v)) => HeatCell {
-            class: shade_within(v, threshold(row)),
+            class: shade_within(v.abs(), threshold(row)),
             text: wording::value(measure, v),
         },
         ("error", _) => HeatCell {
@@ -150,6 +150,14 @@ fn cell(measure: &str, value: Option<&HeatValue>) -> HeatCell {
                 cause(row, &wording::count(row.current_rows))
             ),
         },
+    }
+}
+
+/// A value beyond what is tolerated, and what was found in words where there are some.
+fn beyond(row: &HeatValue, value: &str) -> String {
+    match row.recipe.get("detail").and_then(serde_json::Value::as_str) {
+        Some(detail) => format!("{value} beyond: {detail}"),
+        None => format!("{value} beyond"),
     }
 }
 

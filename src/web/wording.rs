@@ -260,6 +260,7 @@ pub fn measure_title(measure: &str) -> &str {
         "chi2" => "Chi-square",
         "g_test" => "G-test",
         "missing_share_change" => "Change of missing values",
+        "shift" => "Shift over days, in deviations",
         "mae" => "Mean absolute error",
         "rmse" => "Root mean squared error",
         "bias" => "Bias",

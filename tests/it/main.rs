@@ -29,5 +29,6 @@ mod schema_import;
 mod schema_skew;
 mod schemas;
 mod served;
+mod shift;
 mod snapshot;
 mod tasks;

@@ -15,6 +15,7 @@ const SAMPLES: &[(i64, &str)] = &[
     (5, include_str!("../data/after_0005.sql")),
     (6, include_str!("../data/after_0006.sql")),
     (7, include_str!("../data/after_0007.sql")),
+    (8, include_str!("../data/after_0008.sql")),
 ];
 
 /// Tables that hold no rows of ours.

@@ -122,6 +122,12 @@ impl MonitorDef {
         }
     }
 
+    /// Whether the default detector judges its days.
+    #[must_use]
+    pub fn watches_shift(&self) -> bool {
+        self.kind == MonitorKind::Drift && self.measures.contains(&Measure::Shift)
+    }
+
     /// What is measured of a model that has no file: everything, by day.
     #[must_use]
     pub fn usual() -> Vec<Self> {
@@ -661,6 +667,13 @@ fn monitor(f: &Fields, name: String, model: OfModel, sink: &mut Sink) -> Option<
     };
     note_listed_twice(f, measures.as_deref().unwrap_or_default(), sink);
     let given = measures.as_deref().unwrap_or_default();
+    if given.contains(&Measure::Shift) && (grain != Some(Grain::Day) || f.get("against").is_some())
+    {
+        sink.note(
+            f.get("measures").map_or(f.place, |node| node.place),
+            "`shift` is measured by day and against the days of a `baseline`",
+        );
+    }
     let thresholds = f
         .get("thresholds")
         .map(|node| thresholds(node, given, sink));
@@ -770,10 +783,12 @@ fn thresholds(node: &Node, given: &[Measure], sink: &mut Sink) -> Option<BTreeMa
     } else {
         given
     };
-    let keys: Vec<&str> = measures.iter().map(|measure| measure.as_str()).collect();
+    // The detector has gates of its own.
+    let measures = || measures.iter().filter(|measure| measure.drift().is_some());
+    let keys: Vec<&str> = measures().map(|measure| measure.as_str()).collect();
     let f = Fields::read(node, "the thresholds of a drift monitor", &keys, sink)?;
     let mut thresholds = BTreeMap::new();
-    for measure in measures {
+    for measure in measures() {
         if let Some(value) = f.optional(measure.as_str(), sink, fields::positive) {
             thresholds.insert(*measure, value);
         }

@@ -532,7 +532,9 @@ fn own_status_fault(measure: Measure, monitor: &MonitorDef) -> Option<String> {
     match monitor.kind {
         MonitorKind::Schema => None,
         MonitorKind::Drift
-            if monitor.thresholds.contains_key(&measure) || measure.usual_threshold().is_some() =>
+            if monitor.thresholds.contains_key(&measure)
+                || measure.usual_threshold().is_some()
+                || measure == Measure::Shift =>
         {
             None
         }
@@ -553,7 +555,7 @@ fn own_status_fault(measure: Measure, monitor: &MonitorDef) -> Option<String> {
 #[must_use]
 pub fn bounds(measure: Measure) -> (f64, f64) {
     match measure {
-        Measure::Bias | Measure::ValuePerPrediction | Measure::AndersonDarling => {
+        Measure::Bias | Measure::ValuePerPrediction | Measure::AndersonDarling | Measure::Shift => {
             (f64::NEG_INFINITY, f64::INFINITY)
         }
         Measure::R2 => (f64::NEG_INFINITY, 1.0),

@@ -784,6 +784,30 @@ fn a_drift_monitor_measures_what_it_chooses() {
 }
 
 #[test]
+fn the_detector_has_a_status_of_its_own_and_works_by_day_against_a_baseline() {
+    let rule = |text: &str| text.replace("wasserstein, above: 3", "shift, status: drift");
+    let sound = rule(&with_drift_monitor(", measures: [shift, psi]"));
+    let definitions = parse(&[file("b.yml", &sound)])
+        .unwrap_or_else(|problems| panic!("{}", check_report(&problems)));
+    let monitor = &definitions.models[0].value.monitors[0];
+    assert!(monitor.watches_shift());
+    assert_eq!(
+        monitor.thresholds.keys().collect::<Vec<_>>(),
+        [&Measure::Psi]
+    );
+    let by_day = "`shift` is measured by day and against the days of a `baseline`";
+    for (old, new, expected) in [
+        ("window: day", "window: week", by_day),
+        ("baseline: past", "against: {rolling: 4d}", by_day),
+        ("psi]", "psi], thresholds: {shift: 1}", "`shift`"),
+    ] {
+        let problems = parse(&[file("b.yml", &sound.replace(old, new))]).expect_err(new);
+        let report = check_report(&problems);
+        assert!(report.contains(expected), "{new}: {report}");
+    }
+}
+
+#[test]
 fn measures_that_a_drift_monitor_does_not_have_are_named() {
     for (keys, expected) in [
         (

@@ -158,10 +158,8 @@ fn chosen<'a>(subject: &'a Subject<'_>) -> impl Iterator<Item = Measure> + 'a {
     } else {
         &subject.monitor.measures
     };
-    measures
-        .iter()
-        .copied()
-        .filter(|measure| !measure.is_of_rows())
+    let distances = measures.iter().filter(|measure| measure.drift().is_some());
+    distances.copied()
 }
 
 /// What the monitor measures of such a feature: categories have no order.

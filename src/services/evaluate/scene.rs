@@ -8,6 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
+use super::shift::{NoReference, ShiftReference};
 use crate::domain::definitions::MonitorDef;
 use crate::domain::ids::{BaselineId, VersionId};
 use crate::domain::measurement::Segment;
@@ -20,6 +21,7 @@ use crate::stats::thinning::ThinnedSample;
 use crate::storage::baselines::{self, Baseline};
 use crate::storage::models::{Deployment, Model};
 use crate::storage::profiles::{self, ProfileKey};
+use crate::storage::shifts;
 
 /// How many base windows are read at a time: a month of hours need not be in memory at once.
 const BASE_WINDOWS: usize = 64;
@@ -39,6 +41,8 @@ pub(super) struct Scene<'a> {
     /// By name.
     fitted: Vec<Arc<Baseline>>,
     read: HashMap<BaselineId, Arc<Fitted>>,
+    /// What the fitted baselines say of their days.
+    shifts: HashMap<BaselineId, Result<Arc<ShiftReference>, NoReference>>,
     /// The window that was read last: several monitors look at the same.
     current: Option<(VersionId, Window, Arc<Gathered>)>,
 }
@@ -149,6 +153,7 @@ impl<'a> Scene<'a> {
                 .map(Arc::new)
                 .collect(),
             read: HashMap::new(),
+            shifts: HashMap::new(),
             current: None,
         })
     }
@@ -184,6 +189,23 @@ impl<'a> Scene<'a> {
         let fitted = Arc::new(decode(baselines::profiles(conn, baseline_id).await?));
         self.read.insert(baseline_id, fitted.clone());
         Ok(fitted)
+    }
+
+    /// What a baseline says of its days.
+    pub(super) async fn shift_reference(
+        &mut self,
+        conn: &mut PgConnection,
+        baseline_id: BaselineId,
+    ) -> Result<Result<Arc<ShiftReference>, NoReference>, Error> {
+        if let Some(read) = self.shifts.get(&baseline_id) {
+            return Ok(read.clone());
+        }
+        let read = match shifts::reference(conn, baseline_id).await? {
+            Some(stored) => ShiftReference::of(&stored).map(Arc::new),
+            None => Err(NoReference::NotFitted),
+        };
+        self.shifts.insert(baseline_id, read.clone());
+        Ok(read)
     }
 
     /// The window's profiles, base windows merged, by segment and feature.

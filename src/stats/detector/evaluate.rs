@@ -43,6 +43,8 @@ pub struct Verdict {
     pub alpha: PValue,
     /// The window and score that decided, if any change was large enough to count.
     pub deciding: Option<Evidence>,
+    /// The window and score that come nearest to a change, large enough to count or not; `None` if none was tested.
+    pub nearest: Option<Evidence>,
     /// Of a candidate: every score that takes part in the change over the same window, the deciding one first.
     pub direction: Vec<Evidence>,
     /// Of a candidate: the bucket since which the deciding score has moved.
@@ -141,6 +143,7 @@ impl FeatureReference {
             p: None,
             alpha: PValue::from_ln(self.ln_alpha).ok_or(CannotEvaluate::NotANumber)?,
             deciding: None,
+            nearest: None,
             direction: Vec::new(),
             since: None,
             footing: self.footing,
@@ -158,9 +161,9 @@ impl FeatureReference {
         };
         let p = PValue::from_ln(best.ln_p.min(0.0)).ok_or(CannotEvaluate::NotANumber)?;
         verdict.p = Some(p);
-        if best.ln_own < 0.0 {
-            verdict.deciding = Some(best.score.evidence(&best.statistic, best.ln_own, frame));
-        }
+        let nearest = best.score.evidence(&best.statistic, best.ln_own, frame);
+        verdict.deciding = (best.ln_own < 0.0).then(|| nearest.clone());
+        verdict.nearest = Some(nearest);
         if p.ln() < self.ln_alpha {
             verdict.status = if last.holiday {
                 Status::Holiday

@@ -14,6 +14,7 @@
 //! [`Status::Insufficient`] or an error, never quiet.
 
 mod bins;
+mod codec;
 mod draft;
 mod episode;
 mod evaluate;
@@ -34,6 +35,7 @@ mod words;
 use serde::{Deserialize, Serialize};
 
 pub use bins::{Bins, CategoryBins, NotCounted, NumberBins, Tally};
+pub use codec::{Damaged, DayTallies};
 pub use episode::{Change, Episode};
 pub use evaluate::{CannotEvaluate, Observation, Status, Verdict};
 pub use power::SmallestChange;

@@ -134,6 +134,12 @@ impl Reference {
         self.correlation
     }
 
+    /// What it was fitted and judges with.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// The features, in the order they were given.
     #[must_use]
     pub fn features(&self) -> &[FeatureReference] {

@@ -192,6 +192,7 @@ impl VolumeReference {
             p,
             alpha,
             direction: evidence.iter().filter(|_| candidate).cloned().collect(),
+            nearest: evidence.clone(),
             deciding: evidence,
             since: if candidate {
                 self.score

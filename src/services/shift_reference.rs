@@ -1,0 +1,266 @@
+//! Fitting the default detector's reference on the days of a baseline: its rows are sorted into days, each day of a
+//! feature is counted on the model's grid and folded into bins, and what is left is a few numbers per feature.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, NaiveDate, Utc};
+use sqlx::PgConnection;
+
+use super::Error;
+use super::profiling::{LATENCY, PREDICTION, Yardstick};
+use crate::domain::columns::Column;
+use crate::domain::ids::BaselineId;
+use crate::domain::shift::{date_of, day_number, footing_word};
+use crate::stats::detector::{
+    Bins, FeatureDays, Footing, Grain, NotCounted, Observation, Reference, Role, Settings, Tally,
+};
+use crate::stats::profile::FeatureProfile;
+use crate::storage::baselines::Baseline;
+use crate::storage::models::Model;
+use crate::storage::shifts::{self, StoredReference};
+
+/// Fits and stores the reference of a baseline whose rows have these columns and times; without times all rows are
+/// one day that is nowhere. The caller holds the model's lock.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn fit(
+    conn: &mut PgConnection,
+    model: &Model,
+    baseline: &Baseline,
+    yardstick: &Yardstick,
+    (columns, times): (&[Column], &[DateTime<Utc>]),
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let days = Days::of(columns.first().map_or(0, Column::len), times);
+    let Some(fitted) = fitted(yardstick, columns, &days)? else {
+        return Ok(());
+    };
+    let features = || fitted.reference.features().iter();
+    let dates = |of: &dyn Fn(usize) -> Vec<i64>| -> Vec<NaiveDate> {
+        let numbers: BTreeSet<i64> = (0..features().len()).flat_map(of).collect();
+        numbers.into_iter().map(date_of).collect()
+    };
+    let by_days = features().any(|feature| feature.footing() == Footing::Days);
+    let stored = StoredReference {
+        baseline_id: baseline.baseline_id,
+        span: days.span(),
+        days: if days.dated { days.rows.len() } else { 0 },
+        footing: footing_word(if by_days {
+            Footing::Days
+        } else {
+            Footing::RowsOnly
+        })
+        .to_owned(),
+        left_out: dates(&|place| fitted.reference.features()[place].left_out().to_vec()),
+        unstable: dates(&|place| fitted.reference.features()[place].unstable().to_vec()),
+        unusable: fitted.unusable,
+        reference: fitted.reference.encode(),
+    };
+    shifts::put_reference(conn, model.project_id, model.model_id, &stored, now).await?;
+    Ok(())
+}
+
+/// Whether a baseline has a reference of its days that can be read.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn is_whole(
+    conn: &mut PgConnection,
+    baseline_id: BaselineId,
+) -> Result<bool, Error> {
+    let stored = shifts::reference(conn, baseline_id).await?;
+    Ok(stored.is_some_and(|stored| Reference::decode(&stored.reference).is_ok()))
+}
+
+/// The rows of each day, by the day's number.
+#[derive(Debug)]
+struct Days {
+    rows: BTreeMap<i64, Vec<usize>>,
+    /// Whether the rows have times.
+    dated: bool,
+}
+
+impl Days {
+    fn of(count: usize, times: &[DateTime<Utc>]) -> Self {
+        let dated = times.len() == count && count > 0;
+        if !dated {
+            let rows = BTreeMap::from([(0, (0..count).collect())]);
+            return Self { rows, dated };
+        }
+        let mut rows: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
+        for (row, at) in times.iter().enumerate() {
+            rows.entry(day_number(*at)).or_default().push(row);
+        }
+        Self { rows, dated }
+    }
+
+    fn span(&self) -> Option<(NaiveDate, NaiveDate)> {
+        let (first, last) = self.rows.keys().next().zip(self.rows.keys().next_back())?;
+        self.dated.then(|| (date_of(*first), date_of(*last)))
+    }
+}
+
+struct Fitted {
+    reference: Reference,
+    unusable: Vec<String>,
+}
+
+/// One feature's bins, and its days in them.
+struct Counted {
+    name: String,
+    bins: Bins,
+    days: Vec<(i64, Tally)>,
+}
+
+fn fitted(yardstick: &Yardstick, columns: &[Column], days: &Days) -> Result<Option<Fitted>, Error> {
+    let mut usable = Vec::new();
+    let mut unusable = Vec::new();
+    for column in columns.iter().filter(|column| column.name != LATENCY) {
+        // One feature at a time: the profiles of all days of all features need not be in memory at once.
+        let mut profiles = Vec::with_capacity(days.rows.len());
+        for (day, rows) in &days.rows {
+            profiles.push((*day, yardstick.profile(column, rows)?));
+        }
+        match counted(yardstick, &column.name, &profiles) {
+            Ok(counted) => usable.push(counted),
+            Err(error) => {
+                tracing::warn!(feature = column.name, %error, "the days of a baseline are not counted alike");
+                unusable.push(column.name.clone());
+            }
+        }
+    }
+    if usable.is_empty() {
+        return Ok(None);
+    }
+    let features: Vec<FeatureDays<'_>> = usable
+        .iter()
+        .map(|counted| FeatureDays {
+            name: counted.name.clone(),
+            role: if counted.name == PREDICTION {
+                Role::Output
+            } else {
+                Role::Input
+            },
+            bins: counted.bins.clone(),
+            days: (counted.days.iter())
+                .map(|(day, tally)| Observation {
+                    bucket: *day,
+                    holiday: false,
+                    tally,
+                })
+                .collect(),
+        })
+        .collect();
+    let reference = Reference::fit(Grain::Day, &features, &[], Settings::default());
+    Ok(Some(Fitted {
+        reference: reference.map_err(Error::internal)?,
+        unusable,
+    }))
+}
+
+fn counted(
+    yardstick: &Yardstick,
+    name: &str,
+    profiles: &[(i64, FeatureProfile)],
+) -> Result<Counted, NotCounted> {
+    // A day without any value says nothing of what the feature is.
+    let telling: Vec<&FeatureProfile> = profiles
+        .iter()
+        .map(|(_, profile)| profile)
+        .filter(|profile| profile.valid() > 0)
+        .collect();
+    let bins = Bins::of_profiles(&telling, yardstick.grid(name))?;
+    let days = profiles.iter().map(|(day, profile)| {
+        let tally = bins.tally_of_reference(profile)?;
+        Ok((*day, tally))
+    });
+    Ok(Counted {
+        name: name.to_owned(),
+        days: days.collect::<Result<_, NotCounted>>()?,
+        bins,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::columns::Value;
+    use crate::domain::shift::start_of;
+    use chrono::TimeDelta;
+
+    fn columns(rows: usize) -> Vec<Column> {
+        let carriers = ["AA", "DL", "UA"];
+        vec![
+            Column::of(
+                "carrier",
+                (0..rows).map(|row| Value::Text(carriers[row % 3].into())),
+            ),
+            Column::of("never", (0..rows).map(|_| Value::Null)),
+            Column::of(
+                PREDICTION,
+                (0..rows).map(|row| Value::Text(carriers[row % 2].into())),
+            ),
+        ]
+    }
+
+    #[test]
+    fn rows_are_sorted_into_days_and_the_prediction_is_the_output() {
+        let times: Vec<DateTime<Utc>> = (0..2_000)
+            .map(|row| start_of(20 + row % 20) + TimeDelta::minutes(row / 20))
+            .collect();
+        let days = Days::of(2_000, &times);
+        assert_eq!(days.span(), Some((date_of(20), date_of(39))));
+        let fitted = fitted(&Yardstick::default(), &columns(2_000), &days)
+            .expect("counts")
+            .expect("has features");
+        assert_eq!(fitted.unusable, Vec::<String>::new());
+        let told: Vec<_> = fitted
+            .reference
+            .features()
+            .iter()
+            .map(|feature| {
+                (
+                    feature.name(),
+                    feature.role(),
+                    feature.footing(),
+                    feature.buckets(),
+                )
+            })
+            .collect();
+        let expected = [
+            ("carrier", Role::Input, Footing::Days, 20),
+            // No day of it has a value.
+            ("never", Role::Input, Footing::RowsOnly, 20),
+            (PREDICTION, Role::Output, Footing::Days, 20),
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn rows_without_times_are_one_day_that_is_nowhere() {
+        let days = Days::of(300, &[]);
+        assert_eq!((days.span(), days.rows.len(), days.dated), (None, 1, false));
+        let fitted = fitted(&Yardstick::default(), &columns(300), &days)
+            .expect("counts")
+            .expect("has features");
+        let footing = |feature: &crate::stats::detector::FeatureReference| feature.footing();
+        let all: Vec<Footing> = fitted.reference.features().iter().map(footing).collect();
+        assert_eq!(all, [Footing::RowsOnly; 3]);
+    }
+
+    #[test]
+    fn a_feature_that_cannot_be_counted_is_named_and_hides_no_other() {
+        let mut columns = columns(300);
+        // Numbers without cells to count them in.
+        columns.push(Column::of(
+            "fare",
+            (0..300).map(|row| Value::Number(f64::from(row))),
+        ));
+        let fitted = fitted(&Yardstick::default(), &columns, &Days::of(300, &[]))
+            .expect("counts")
+            .expect("has features");
+        assert_eq!(fitted.unusable, ["fare"]);
+        assert_eq!(fitted.reference.features().len(), 3);
+    }
+}
