@@ -7,6 +7,7 @@ use super::test::{ExcessTest, Form, MeanTest, ScoreKind, Test};
 use super::variance::{MOST_FREEDOM, Moderated, Prior, inflation};
 use super::{Observation, Settings};
 use crate::stats::beta::student_two_sided;
+use crate::stats::tails::PValue;
 
 /// The ends are watched in so many of the shortest windows.
 const END_WINDOWS: usize = 2;
@@ -191,7 +192,7 @@ impl DraftScore {
             .map(|(scaled, square)| {
                 let others = ((self.variance * self.freedom - square) / freedom).max(1e-12);
                 let t = scaled / (others * share_left).sqrt();
-                student_two_sided(t, freedom).map_or(1.0, |p| p.value())
+                student_two_sided(t, freedom).map_or(1.0, PValue::value)
             })
             .collect()
     }

@@ -419,7 +419,10 @@ mod tests {
                 observed(Grain::Day, b, 0.3 * weekend + wobble(b))
             })
             .collect();
-        assert_eq!(season_of(&[values.clone()], Grain::Day), Season::Weekday);
+        assert_eq!(
+            season_of(std::slice::from_ref(&values), Grain::Day),
+            Season::Weekday
+        );
         let fitted = Levels::fit(&values, Season::Weekday, Grain::Day);
         assert_eq!(fitted.freedom, 49.0);
         assert!(fitted.residuals.iter().all(|r| r.abs() < 0.02));
@@ -453,7 +456,10 @@ mod tests {
                 )
             })
             .collect();
-        assert_eq!(season_of(&[values.clone()], Grain::Hour), Season::Daily);
+        assert_eq!(
+            season_of(std::slice::from_ref(&values), Grain::Hour),
+            Season::Daily
+        );
         let fitted = Levels::fit(&values, Season::Daily, Grain::Hour);
         assert!(fitted.residuals.iter().all(|r| r.abs() < 0.02));
         for observed in &values {

@@ -225,7 +225,7 @@ impl Score {
             Test::Excess(test) => {
                 let share = self.share.unwrap_or(0.0);
                 test.windows(share, &self.weights, points, frame, |statistic| {
-                    see(self, statistic)
+                    see(self, statistic);
                 });
             }
         }
