@@ -93,7 +93,8 @@ pub fn student_upper(t: f64, freedom: f64) -> Option<PValue> {
 }
 
 /// The `|t|` that both tails beyond have this probability, given as its logarithm: the inverse of
-/// [`student_two_sided`]. `None` unless the logarithm is finite and below 0 and there are degrees of freedom.
+/// [`student_two_sided`]. `None` unless the logarithm is finite and below 0 and there are degrees of freedom, and where
+/// it would be beyond 10¹⁰⁰.
 #[must_use]
 pub fn student_critical(ln_p: f64, freedom: f64) -> Option<f64> {
     if !(ln_p < 0.0 && ln_p.is_finite() && freedom > 0.0 && freedom.is_finite()) {
@@ -219,7 +220,10 @@ mod tests {
     fn critical_value_is_the_inverse() {
         for freedom in [1.0, 6.5, 27.0, 300.0, 1e4] {
             for ln_p in [-0.01, -1.0, -12.0, -40.0, -900.0] {
-                let t = student_critical(ln_p, freedom).expect("defined");
+                let Some(t) = student_critical(ln_p, freedom) else {
+                    assert!(freedom == 1.0 && ln_p == -900.0, "{freedom} {ln_p}");
+                    continue;
+                };
                 let back = student_two_sided(t, freedom).expect("defined").ln();
                 assert!((back - ln_p).abs() < 1e-9, "{freedom} {ln_p} {back}");
             }
