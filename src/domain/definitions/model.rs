@@ -784,7 +784,11 @@ fn thresholds(node: &Node, given: &[Measure], sink: &mut Sink) -> Option<BTreeMa
         given
     };
     // The detector has gates of its own.
-    let measures = || measures.iter().filter(|measure| measure.drift().is_some());
+    let measures = || {
+        measures
+            .iter()
+            .filter(|measure| **measure != Measure::Shift)
+    };
     let keys: Vec<&str> = measures().map(|measure| measure.as_str()).collect();
     let f = Fields::read(node, "the thresholds of a drift monitor", &keys, sink)?;
     let mut thresholds = BTreeMap::new();
