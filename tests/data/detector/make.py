@@ -10,6 +10,7 @@ congruential generator that the test has too. What is stored is the natural loga
 
 import json
 import sys
+from concurrent.futures import ProcessPoolExecutor
 
 import mpmath
 import numpy as np
@@ -374,4 +375,5 @@ def model(seed):
 
 if __name__ == "__main__":
     models = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    print(json.dumps([model(seed) for seed in range(1, models + 1)]))
+    with ProcessPoolExecutor() as workers:
+        print(json.dumps(list(workers.map(model, range(1, models + 1)))))
