@@ -10,7 +10,6 @@ congruential generator that the test has too. What is stored is the natural loga
 
 import json
 import sys
-from concurrent.futures import ProcessPoolExecutor
 
 import mpmath
 import numpy as np
@@ -63,22 +62,33 @@ def draw_feature(draws, days, rows):
     return numeric, count, out
 
 
+def log_small_beta(a, b, x):
+    """ln I_x(a, b) where it underflows: x^a (1 - x)^b / (a B(a, b)) times the series 2F1(1, a + b; a + 1; x)."""
+    with mpmath.workdps(40):
+        a, b, x = mpmath.mpf(a), mpmath.mpf(b), mpmath.mpf(x)
+        term = total = mpmath.mpf(1)
+        k = 0
+        while term > total * mpmath.mpf(10) ** -25:
+            term *= x * (a + b + k) / (a + 1 + k)
+            total += term
+            k += 1
+        front = a * mpmath.log(x) + b * mpmath.log1p(-x) - mpmath.log(a)
+        ln_beta = mpmath.loggamma(a) + mpmath.loggamma(b) - mpmath.loggamma(a + b)
+        return float(front - ln_beta + mpmath.log(total))
+
+
 def log_t_two_sided(t, df):
     p = 2 * stats.t.sf(abs(t), df)
     if p > 1e-280:
         return float(np.log(p))
     with mpmath.workdps(40):
-        x = mpmath.mpf(df) / (mpmath.mpf(df) + mpmath.mpf(t) ** 2)
-        return float(mpmath.log(mpmath.betainc(mpmath.mpf(df) / 2, 0.5, 0, x, regularized=True)))
+        return log_small_beta(df / 2, 0.5, mpmath.mpf(df) / (mpmath.mpf(df) + mpmath.mpf(t) ** 2))
 
 
 def log_beta(a, b, x):
     """ln I_x(a, b)."""
     p = special.betainc(a, b, x)
-    if p > 1e-280:
-        return float(np.log(p))
-    with mpmath.workdps(40):
-        return float(mpmath.log(mpmath.betainc(mpmath.mpf(a), mpmath.mpf(b), 0, mpmath.mpf(x), regularized=True)))
+    return float(np.log(p)) if p > 1e-280 else log_small_beta(a, b, x)
 
 
 def inflation(length, rho):
@@ -375,5 +385,4 @@ def model(seed):
 
 if __name__ == "__main__":
     models = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    with ProcessPoolExecutor() as workers:
-        print(json.dumps(list(workers.map(model, range(1, models + 1)))))
+    print(json.dumps([model(seed) for seed in range(1, models + 1)]))
