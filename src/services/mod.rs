@@ -22,6 +22,7 @@ pub mod patience;
 pub mod profiling;
 pub mod promotion;
 pub mod quality;
+mod reason;
 pub mod recount;
 pub mod registry;
 pub mod request_id;
