@@ -23,10 +23,8 @@ USER 65532:65532
 WORKDIR /var/lib/bellwether
 VOLUME /var/lib/bellwether
 # Inside a container, loopback would be reachable by nobody; what is published outside is for the operator to say.
-# The C library keeps what was freed for each of many threads apart unless it is told to use few arenas.
 ENV BELLWETHER_SERVER_LISTEN=0.0.0.0:8420 \
-    BELLWETHER_STORAGE_DATA_DIR=/var/lib/bellwether \
-    MALLOC_ARENA_MAX=2
+    BELLWETHER_STORAGE_DATA_DIR=/var/lib/bellwether
 EXPOSE 8420
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["bellwether", "health", "http://127.0.0.1:8420/readyz"]

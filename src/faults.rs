@@ -35,6 +35,8 @@ pub const POINTS: &[&str] = &[
     "settle.between_batches",
     "settle.before_commit",
     "settle.after_commit",
+    "merge_keys.written",
+    "merge_keys.before_commit",
     "baseline.before_swap",
     "baseline.swapped",
     "baseline.grid_swapped",

@@ -15,14 +15,15 @@ use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::services::{
-    Error, Services, alerting, baselines, delivery, evaluate, orphans, overflow, retraining,
-    runbooks, settle,
+    Error, Services, alerting, baselines, delivery, evaluate, key_runs, orphans, overflow,
+    retraining, runbooks, settle,
 };
 
 /// The background tasks, in the order of the data's way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
     Settle,
+    MergeKeys,
     FitBaselines,
     Evaluate,
     Alert,
@@ -34,8 +35,9 @@ pub enum Task {
 
 impl Task {
     /// All tasks, in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Settle,
+        Self::MergeKeys,
         Self::FitBaselines,
         Self::Evaluate,
         Self::Alert,
@@ -50,6 +52,7 @@ impl Task {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Settle => "settle",
+            Self::MergeKeys => "merge_keys",
             Self::FitBaselines => "fit_baselines",
             Self::Evaluate => "evaluate",
             Self::Alert => "alert",
@@ -63,7 +66,9 @@ impl Task {
     /// The longest pause between two activations.
     fn interval(self) -> Duration {
         match self {
-            Self::Settle | Self::Respond | Self::Retrain | Self::Deliver => Duration::from_secs(1),
+            Self::Settle | Self::MergeKeys | Self::Respond | Self::Retrain | Self::Deliver => {
+                Duration::from_secs(1)
+            }
             Self::FitBaselines | Self::Evaluate | Self::Alert => Duration::from_secs(5),
             Self::GiveUpLabels => Duration::from_secs(300),
         }
@@ -94,7 +99,7 @@ impl Task {
             Self::Deliver => services.nudges.deliver.clone(),
             Self::FitBaselines | Self::Evaluate | Self::Alert => services.nudges.evaluate.clone(),
             // Nothing hurries it.
-            Self::GiveUpLabels => Arc::new(Notify::new()),
+            Self::MergeKeys | Self::GiveUpLabels => Arc::new(Notify::new()),
         }
     }
 
@@ -107,6 +112,7 @@ impl Task {
                 }
                 Ok(settled)
             }
+            Self::MergeKeys => key_runs::activate(services).await,
             Self::FitBaselines => baselines::activate(services, now).await,
             Self::Evaluate => Ok(!evaluate::activate(services, now).await?.is_empty()),
             Self::Alert => alerting::activate(services, now).await,

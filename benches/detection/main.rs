@@ -103,7 +103,7 @@ fn main() -> anyhow::Result<()> {
         data: arguments.data,
         settings: Settings::default(),
     };
-    let facts = format!("{} Seed {}.", facts()?, run.seed);
+    let facts = format!("{} Seed {}.", figures::facts("")?, run.seed);
     eprintln!("{facts}");
     let mut report = Report::default();
     for (name, part) in PARTS {
@@ -115,7 +115,11 @@ fn main() -> anyhow::Result<()> {
     println!("{facts}\n");
     report.print();
     if arguments.write {
-        report.write("bench-detection", &command(), &facts)?;
+        report.write(
+            "bench-detection",
+            &figures::command("make bench-detection"),
+            &facts,
+        )?;
     }
     Ok(())
 }
@@ -143,31 +147,4 @@ pub fn parallel<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<
     });
     results.sort_by_key(|(index, _)| *index);
     results.into_iter().map(|(_, result)| result).collect()
-}
-
-fn facts() -> anyhow::Result<String> {
-    let cores = std::thread::available_parallelism()?;
-    let date = std::process::Command::new("date")
-        .args(["-u", "+%F"])
-        .output()?
-        .stdout;
-    Ok(format!(
-        "{}, {}{cores} cores, Bellwether {}.",
-        String::from_utf8_lossy(&date).trim(),
-        figures::processor(),
-        figures::revision()?
-    ))
-}
-
-/// The command that leads to the same kind of run.
-fn command() -> String {
-    let passed: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|a| a != "--bench")
-        .collect();
-    if passed.is_empty() {
-        "make bench-detection".to_owned()
-    } else {
-        format!("make bench-detection ARGS=\"{}\"", passed.join(" "))
-    }
 }

@@ -8,6 +8,7 @@
 mod answering;
 mod bodies;
 mod by_hand;
+#[path = "../shared/figures.rs"]
 mod figures;
 mod generator;
 mod growth;
@@ -202,7 +203,7 @@ async fn main() -> anyhow::Result<()> {
 async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let plan = Plan::of(arguments);
     let cluster = Cluster::start(&folder()?)?;
-    let facts = figures::facts(&cluster)?;
+    let facts = figures::facts(&format!(", {}", cluster.facts()?))?;
     eprintln!("{facts}");
     let mut report = Report::default();
     let failed = measure(&cluster, &plan, &mut report).await?;
@@ -217,7 +218,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         } else {
             "bench-ingest"
         };
-        report.write(section, &command(), &facts)?;
+        report.write(section, &figures::command("make bench-ingest"), &facts)?;
     }
     Ok(())
 }
@@ -296,17 +297,4 @@ fn folder() -> anyhow::Result<PathBuf> {
     folder
         .canonicalize()
         .context("find the folder of the measurements")
-}
-
-/// The command that leads to the same run.
-fn command() -> String {
-    let passed: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| argument != "--bench")
-        .collect();
-    if passed.is_empty() {
-        "make bench-ingest".to_owned()
-    } else {
-        format!("make bench-ingest ARGS=\"{}\"", passed.join(" "))
-    }
 }

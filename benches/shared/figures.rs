@@ -171,8 +171,33 @@ impl Spread {
     }
 }
 
+/// The day, the machine with what `more` says of it, and the commit that was measured.
+pub fn facts(more: &str) -> anyhow::Result<String> {
+    let date = Command::new("date").args(["-u", "+%F"]).output()?.stdout;
+    Ok(format!(
+        "{}, {}{} cores{more}, Bellwether {}.",
+        String::from_utf8_lossy(&date).trim(),
+        processor(),
+        std::thread::available_parallelism()?,
+        revision()?
+    ))
+}
+
+/// `make` with the arguments of this run: the command that leads to the same kind of run.
+pub fn command(target: &str) -> String {
+    let passed: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
+    if passed.is_empty() {
+        target.to_owned()
+    } else {
+        format!("{target} ARGS=\"{}\"", passed.join(" "))
+    }
+}
+
 /// What the processor is called, where it says so.
-pub fn processor() -> String {
+fn processor() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = text.lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;
@@ -182,7 +207,7 @@ pub fn processor() -> String {
 }
 
 /// The commit that was measured.
-pub fn revision() -> anyhow::Result<String> {
+fn revision() -> anyhow::Result<String> {
     let output = Command::new("git")
         .args(["describe", "--always", "--dirty"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))

@@ -75,14 +75,19 @@ impl Cluster {
         &self.folder
     }
 
-    /// The settings, as they are reported.
-    pub fn settings(&self) -> String {
+    /// The memory it runs in, its version and its settings, as they are reported.
+    pub fn facts(&self) -> anyhow::Result<String> {
+        let version = self.query("postgres", "SHOW server_version")?;
+        let version = version.split(' ').next().unwrap_or_default();
+        let gib = memory_mib()? as f64 / 1024.0;
         let others = SETTINGS.iter().filter(|(_, value)| !value.is_empty());
-        let mut text = format!("shared_buffers={}", self.shared_buffers);
+        let mut settings = format!("shared_buffers={}", self.shared_buffers);
         for (name, value) in others {
-            text.push_str(&format!(", {name}={value}"));
+            settings.push_str(&format!(", {name}={value}"));
         }
-        text
+        Ok(format!(
+            "{gib:.0} GiB of memory, Postgres {version} ({settings})"
+        ))
     }
 
     pub fn url(&self, database: &str) -> String {
@@ -357,7 +362,7 @@ fn shared_buffers() -> anyhow::Result<String> {
 }
 
 /// The machine's memory.
-pub fn memory_mib() -> anyhow::Result<u64> {
+fn memory_mib() -> anyhow::Result<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").context("read the size of memory")?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
     let kib = line.and_then(|line| line.trim().strip_suffix("kB"));

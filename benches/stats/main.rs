@@ -14,6 +14,7 @@ mod merging;
 #[path = "../shared/postgres.rs"]
 mod postgres;
 mod process;
+mod profiling;
 
 use std::path::{Path, PathBuf};
 
@@ -23,6 +24,7 @@ use clap::{Parser, ValueEnum};
 use figures::{Goal, Report, Spread, per_second, rounded, thousands};
 use postgres::Cluster;
 use process::Usage;
+use profiling::Profiled;
 
 const SEED: u64 = 20_130_301;
 /// How far the current file has moved, in standard deviations of every third column.
@@ -32,6 +34,9 @@ const CPU_SECONDS: f64 = 2.3;
 const RESIDENT_MEBIBYTES: f64 = 330.0;
 const MERGE_MILLISECONDS: f64 = 20.0;
 const EVALUATION_SECONDS: f64 = 10.0;
+/// What a sketch by rank (KLL, k = 200) took and was off by, on two cores.
+const PROFILE_NANOSECONDS: f64 = 50.0;
+const PROFILE_RANK_ERROR_PERCENT: f64 = 1.0;
 /// Figures of another number of models have another name.
 const EVALUATED_MODELS: usize = 1_000;
 /// Three million rows of a thousand columns against as many, in four minutes.
@@ -55,6 +60,8 @@ enum Part {
     Merging,
     /// Evaluating an hour of many models from the profiles in Postgres
     Evaluation,
+    /// The profile of one feature: time, size, and how true its quantiles are
+    Profiles,
 }
 
 /// Measures comparisons of files and of windows
@@ -90,7 +97,7 @@ struct Arguments {
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let folder = folder()?;
-    let facts = facts()?;
+    let facts = figures::facts("")?;
     eprintln!("{facts}");
     let wanted = |part| arguments.only.is_empty() || arguments.only.contains(&part);
     let mut files = Report::default();
@@ -107,11 +114,19 @@ fn main() -> anyhow::Result<()> {
     if wanted(Part::Evaluation) {
         evaluate(&arguments, &folder, &mut windows)?;
     }
+    let mut profiles = Report::default();
+    if wanted(Part::Profiles) {
+        profile(&mut profiles)?;
+    }
     println!("{facts}\n");
-    for (section, report) in [("bench-stats", files), ("bench-evaluation", windows)] {
+    for (section, report) in [
+        ("bench-stats", files),
+        ("bench-evaluation", windows),
+        ("bench-profiles", profiles),
+    ] {
         report.print();
         if arguments.write {
-            report.write(section, &command(), &facts)?;
+            report.write(section, &figures::command("make bench-stats"), &facts)?;
         }
     }
     Ok(())
@@ -231,6 +246,35 @@ fn merge(report: &mut Report) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn profile(report: &mut Report) -> anyhow::Result<()> {
+    let shapes = profiling::of_shapes()?;
+    for shape in &shapes {
+        report.tell(
+            format!("the profile of a feature, {}", shape.shape),
+            format!(
+                "{} ns a value; largest rank error {:.2} %; {} bytes, of an hour {}, merged in {} µs",
+                shape.nanoseconds.told(),
+                100.0 * shape.rank_error,
+                thousands(shape.bytes as f64),
+                thousands(shape.bytes_of_an_hour as f64),
+                shape.merge_microseconds.told()
+            ),
+        );
+    }
+    let most = |of: fn(&Profiled) -> f64| shapes.iter().map(of).fold(0.0, f64::max);
+    report.figure(
+        "profile_nanoseconds_per_value",
+        most(|s| s.nanoseconds.median),
+        Goal::AtMost(PROFILE_NANOSECONDS),
+    );
+    report.figure(
+        "profile_rank_error_percent",
+        most(|s| 100.0 * s.rank_error),
+        Goal::AtMost(PROFILE_RANK_ERROR_PERCENT),
+    );
+    Ok(())
+}
+
 fn evaluate(arguments: &Arguments, folder: &Path, report: &mut Report) -> anyhow::Result<()> {
     let models = arguments.models;
     eprintln!("storing an hour of {} models", thousands(models as f64));
@@ -238,9 +282,9 @@ fn evaluate(arguments: &Arguments, folder: &Path, report: &mut Report) -> anyhow
     let evaluated = evaluation::of_models(&cluster, models, arguments.rounds)?;
     report.tell(
         format!(
-            "an hour of {} models with 30 features evaluated from profiles in Postgres ({})",
+            "an hour of {} models with 30 features evaluated from profiles, {}",
             thousands(models as f64),
-            cluster.settings()
+            cluster.facts()?
         ),
         format!(
             "{} s, {} measurements",
@@ -287,31 +331,4 @@ fn folder() -> anyhow::Result<PathBuf> {
     let folder = named.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("stats"));
     std::fs::create_dir_all(&folder).context("make the folder of the measurements")?;
     Ok(folder)
-}
-
-fn facts() -> anyhow::Result<String> {
-    let cores = std::thread::available_parallelism()?;
-    let date = std::process::Command::new("date")
-        .args(["-u", "+%F"])
-        .output()?
-        .stdout;
-    Ok(format!(
-        "{}, {}{cores} cores, Bellwether {}.",
-        String::from_utf8_lossy(&date).trim(),
-        figures::processor(),
-        figures::revision()?
-    ))
-}
-
-/// The command that leads to the same run.
-fn command() -> String {
-    let passed: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|a| a != "--bench")
-        .collect();
-    if passed.is_empty() {
-        "make bench-stats".to_owned()
-    } else {
-        format!("make bench-stats ARGS=\"{}\"", passed.join(" "))
-    }
 }

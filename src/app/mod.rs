@@ -37,6 +37,7 @@ use crate::services::delivery::Outward;
 use crate::services::ingest::Intake;
 use crate::services::{Bounds, Nudges, Services};
 use crate::storage::cluster::{ClusterSettings, Durability, PrivateCluster};
+use crate::storage::keys::KeyFilters;
 use crate::storage::{MIGRATOR, replay};
 use crate::telemetry::Telemetry;
 use crate::web;
@@ -168,6 +169,7 @@ impl Service {
 
         let services = Services {
             bounds: bounds(config),
+            key_filters: KeyFilters::default(),
             intake: Intake::start(pools.intake.clone(), pools.landing.clone(), limits(config)),
             pool,
             clock,

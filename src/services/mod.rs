@@ -15,6 +15,7 @@ pub mod evaluate;
 pub mod explain;
 pub mod gate;
 pub mod ingest;
+pub mod key_runs;
 pub mod maturity;
 pub mod orphans;
 pub mod overflow;
@@ -22,6 +23,7 @@ pub mod patience;
 pub mod profiling;
 pub mod promotion;
 pub mod quality;
+mod reason;
 pub mod recount;
 pub mod registry;
 pub mod request_id;
@@ -43,6 +45,7 @@ pub use bounds::Bounds;
 pub use error::Error;
 
 use crate::domain::clock::{Clock, ReplayClock};
+use crate::storage::keys::KeyFilters;
 
 /// What every service and edge needs.
 #[derive(Debug, Clone)]
@@ -60,6 +63,8 @@ pub struct Services {
     pub replay: Option<ReplayClock>,
     pub intake: ingest::Intake,
     pub bounds: bounds::Bounds,
+    /// What is known of the keys of predictions without reading them.
+    pub key_filters: KeyFilters,
     pub outward: delivery::Outward,
     pub nudges: Nudges,
 }

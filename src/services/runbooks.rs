@@ -8,14 +8,12 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
-use super::{Error, Services, configuration, registry};
+use super::{Error, Services, configuration, reason, registry};
 use crate::domain::ids::{ApprovalId, PersonId, ProjectId, RunId};
 use crate::domain::runbook::{Action, Runbook};
 use crate::storage::alerts::{self, Alert, AlertEvent};
 use crate::storage::models::{self, Model};
 use crate::storage::runs::{self, Decision, Run, RunStep};
-
-const LONGEST_REASON: usize = 2_000;
 
 /// Starts the runbook of an alert that opens. A runbook that retrains is not started while another retraining
 /// of the model is under way: two alerts about one loss must not train twice.
@@ -74,7 +72,7 @@ pub async fn start_by_hand(
     actor: &str,
 ) -> Result<RunId, Error> {
     let now = services.clock.now();
-    let reason = checked_reason(reason)?;
+    let reason = reason::checked(reason)?;
     let mut tx = services.pool.begin().await?;
     let model = registry::model(&mut tx, project_id, model).await?;
     let found = configuration::runbook(&mut tx, project_id, runbook).await?;
@@ -102,24 +100,6 @@ pub async fn start_by_hand(
     tx.commit().await?;
     services.nudges.respond.notify_one();
     Ok(run.run_id)
-}
-
-/// A reason that can be stored and read.
-fn checked_reason(reason: &str) -> Result<&str, Error> {
-    let reason = reason.trim();
-    if reason.is_empty() {
-        return Err(Error::invalid_field(
-            "reason",
-            "say why, for whoever reads this later",
-        ));
-    }
-    if reason.len() > LONGEST_REASON || reason.contains('\0') {
-        return Err(Error::invalid_field(
-            "reason",
-            "must be at most 2,000 bytes of text",
-        ));
-    }
-    Ok(reason)
 }
 
 /// A run that would train the model at the same time as `runbook`.
@@ -222,7 +202,7 @@ pub async fn decide(
     answer: Answer<'_>,
 ) -> Result<(), Error> {
     let now = services.clock.now();
-    let reason = checked_reason(answer.reason)?;
+    let reason = reason::checked(answer.reason)?;
     let mut tx = services.pool.begin().await?;
     let found = runs::run_of_approval(&mut tx, project_id, answer.approval_id).await?;
     let run_id =

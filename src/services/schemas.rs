@@ -11,7 +11,7 @@ use sqlx::types::Json;
 
 use super::error::FieldProblem;
 use super::profiling::{PREDICTION, Yardstick};
-use super::{Error, Services, recount, registry};
+use super::{Error, Services, reason, recount, registry};
 use crate::domain::ids::{ProjectId, ProposalId, VersionId};
 use crate::domain::names;
 use crate::domain::proposal::{self, FeatureChange, Origin, ProposalState};
@@ -34,7 +34,6 @@ const MOST_FEATURES: usize = 2_000;
 const MOST_CATEGORIES: usize = 10_000;
 const MOST_NOTES: usize = 1_000;
 const LONGEST_NAME: usize = 256;
-const LONGEST_TEXT: usize = 2_000;
 
 /// What somebody wants a schema to be.
 #[derive(Debug, Clone)]
@@ -170,15 +169,15 @@ fn fault_of(expected: &FeatureExpectation) -> Option<String> {
 fn check(wish: &Wish) -> Result<(), Error> {
     let mut problems = Vec::new();
     let mut note = |field: String, cause: &str| problems.push(FieldProblem::new(field, cause));
-    checked_reason(&wish.reason)?;
-    if wish.source.len() > LONGEST_TEXT || wish.source.contains('\0') {
+    reason::checked(&wish.reason)?;
+    if wish.source.len() > reason::LONGEST || wish.source.contains('\0') {
         note("source".to_owned(), "must be at most 2,000 bytes of text");
     }
     if wish.notes.len() > MOST_NOTES
         || wish
             .notes
             .iter()
-            .any(|n| n.len() > LONGEST_TEXT || n.contains('\0'))
+            .any(|n| n.len() > reason::LONGEST || n.contains('\0'))
     {
         note(
             "notes".to_owned(),
@@ -218,7 +217,7 @@ fn check(wish: &Wish) -> Result<(), Error> {
             && (categories.len() > MOST_CATEGORIES
                 || categories
                     .iter()
-                    .any(|c| c.len() > LONGEST_TEXT || c.contains('\0')))
+                    .any(|c| c.len() > reason::LONGEST || c.contains('\0')))
         {
             note(
                 field(".categories"),
@@ -242,24 +241,6 @@ fn check(wish: &Wish) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::invalid_fields(problems))
-}
-
-/// A reason that can be stored and read.
-fn checked_reason(reason: &str) -> Result<&str, Error> {
-    let reason = reason.trim();
-    if reason.is_empty() {
-        return Err(Error::invalid_field(
-            "reason",
-            "say why, for whoever reads this later",
-        ));
-    }
-    if reason.len() > LONGEST_TEXT || reason.contains('\0') {
-        return Err(Error::invalid_field(
-            "reason",
-            "must be at most 2,000 bytes of text",
-        ));
-    }
-    Ok(reason)
 }
 
 /// A proposal to be added.
@@ -410,7 +391,7 @@ pub async fn decide(
     verdict: Verdict<'_>,
 ) -> Result<Option<i32>, Error> {
     let now = services.clock.now();
-    let reason = checked_reason(verdict.reason)?;
+    let reason = reason::checked(verdict.reason)?;
     let not_found = || Error::not_found(format!("schema proposal {}", verdict.proposal_id));
     let mut tx = services.pool.begin().await?;
     let found = proposals::get(&mut tx, project_id, verdict.proposal_id).await?;

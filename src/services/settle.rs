@@ -22,7 +22,7 @@ use sqlx::PgConnection;
 
 use super::profiling::{self, PREDICTION, Yardstick};
 use super::segment_values::SegmentValues;
-use super::{Bounds, Error, Services, ingest, overflow, recount};
+use super::{Error, Services, ingest, overflow, recount};
 use crate::domain::batch::{LabelBatch, PredictionBatch};
 use crate::domain::columns::{Column, TextColumn};
 use crate::domain::ids::{BatchId, ModelId, VersionId};
@@ -34,7 +34,7 @@ use crate::storage::overflow::OverflowKind;
 use crate::storage::partitions;
 use crate::storage::profiles::ProfileKey;
 use crate::storage::windows::{self, WindowAddition};
-use admission::{Foreseen, Stored};
+use admission::{Foreseen, Stored, Versions};
 use pack::Pack;
 
 /// How many rows one transaction settles, give or take a batch.
@@ -124,7 +124,8 @@ async fn fetch(
     .await?;
     let mut conn = services.pool.acquire().await?;
     let pack = &due.unpacked.predictions;
-    due.unpacked.foreseen = Foreseen::look_up(&mut conn, model_id, pack).await?;
+    due.unpacked.foreseen =
+        Foreseen::look_up(&mut conn, &services.key_filters, model_id, pack).await?;
     crate::faults::crash_point("settle.looked_up");
     Ok(due)
 }
@@ -233,14 +234,14 @@ async fn settle(
 
     let pack = (unpacked.predictions, unpacked.foreseen);
     let (outcomes, stored) =
-        settle_predictions(&mut tx, model, pack, before, services.bounds, now).await?;
+        settle_predictions(services, &mut tx, model, pack, before, now).await?;
     settled.extend(
         outcomes
             .into_iter()
             .map(|(id, of)| (id, BatchKind::Predictions, of)),
     );
     for batch in &unpacked.labels {
-        let of = labels::settle(&mut tx, model, batch, now).await?;
+        let of = labels::settle(&mut tx, &services.key_filters, model, batch, now).await?;
         settled.push((batch.batch_id, BatchKind::Labels, of));
         crate::faults::crash_point("settle.between_batches");
     }
@@ -348,11 +349,11 @@ impl Sorted {
 }
 
 async fn settle_predictions(
+    services: &Services,
     conn: &mut PgConnection,
     model: &Model,
     (mut pack, foreseen): (Pack, Foreseen),
     before: &Stored,
-    bounds: Bounds,
     now: DateTime<Utc>,
 ) -> Result<(Vec<(BatchId, Settled)>, Stored), Error> {
     if pack.rows().is_empty() {
@@ -361,9 +362,14 @@ async fn settle_predictions(
     }
     let numbers = models::version_numbers(conn, model.model_id).await?;
     let versions = versions_of(pack.rows(), &numbers)?;
-    let looked_up = (&pack, foreseen);
+    let bounds = services.bounds;
+    let (filters, looked_up) = (&services.key_filters, (&pack, foreseen));
+    let known = Versions {
+        of_rows: &versions,
+        numbers: &numbers,
+    };
     let admission =
-        admission::admit(conn, model.model_id, looked_up, before, &versions, &numbers).await?;
+        admission::admit(conn, filters, model.model_id, looked_up, before, known).await?;
     crate::faults::crash_point("settle.ids_admitted");
     let settled = (admission.settled, admission.stored);
     let rows = Arc::new(admission.rows);

@@ -11,6 +11,7 @@ use super::estimation::{BinaryEstimates, Calibration, Estimated, ScoreWindow};
 use super::moderated::Prior;
 use super::multivariate::comoments::{CoMomentBaseline, CoMoments, NormalScores};
 use super::quality::{OutcomeValues, Z_95};
+use super::random::uniforms;
 use super::sequential::{
     DayValue, LossDetector, RateBatch, RateDetector, RateState, calibrated_ln_e,
     clopper_pearson_upper, day_test,
@@ -53,19 +54,6 @@ fn rows_of(value: &Value) -> Vec<Vec<f64>> {
         .expect("a list")
         .iter()
         .map(numbers)
-        .collect()
-}
-
-/// As `uniforms` of the script.
-fn uniforms(seed: u64, size: usize) -> Vec<f64> {
-    let mut state = seed;
-    (0..size)
-        .map(|_| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            (state >> 11) as f64 / (1_u64 << 53) as f64
-        })
         .collect()
 }
 

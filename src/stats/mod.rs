@@ -36,6 +36,8 @@ pub mod multivariate;
 pub mod parity;
 pub mod profile;
 pub mod quality;
+#[cfg(test)]
+mod random;
 pub mod reading;
 pub mod samples;
 pub mod sequential;

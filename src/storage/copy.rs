@@ -66,6 +66,15 @@ impl CopyRows {
         self.bytes.extend_from_slice(json.as_bytes());
     }
 
+    pub(super) fn bytea(&mut self, bytes: &[u8]) {
+        self.field(bytes);
+    }
+
+    /// How many bytes there are to copy.
+    pub(super) fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub(super) fn uuid(&mut self, value: Uuid) {
         self.field(value.as_bytes());
     }

@@ -12,6 +12,7 @@ mod copy;
 pub mod definitions;
 pub mod deliveries;
 pub mod intake;
+pub mod keys;
 pub mod labels;
 pub mod measurements;
 pub mod models;

@@ -1,12 +1,9 @@
-//! Predictions by column, and the keys that find one by its id.
-//!
-//! A chunk is up to some thousand predictions of one version and UTC day; its columns are arrays with an element
-//! per prediction (see `domain::packing`). A prediction's key is its place: version, day, chunk, position.
+//! Predictions by column. A chunk is up to some thousand predictions of one version and UTC day; its columns are arrays with
+//! an element per prediction (see `domain::packing`). What finds one by its id is in [`super::keys`].
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use sha2::{Digest, Sha256};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
@@ -30,26 +27,6 @@ fn day_of(number: i16) -> DateTime<Utc> {
     day.and_time(chrono::NaiveTime::MIN).and_utc()
 }
 
-/// The hash under which keys have an id: `prediction_id_hash()` of migration 0002.
-#[derive(Debug, Clone)]
-pub struct IdHasher(Sha256);
-
-impl IdHasher {
-    /// For the ids of one model.
-    #[must_use]
-    pub fn new(model_id: ModelId) -> Self {
-        Self(Sha256::new_with_prefix(model_id.0.as_bytes()))
-    }
-
-    /// The hash of an id.
-    #[must_use]
-    pub fn hash(&self, prediction_id: &str) -> i64 {
-        let digest = self.0.clone().chain_update(prediction_id).finalize();
-        let (first, _) = digest.split_first_chunk().expect("a digest has 32 bytes");
-        i64::from_be_bytes(*first)
-    }
-}
-
 /// Which chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChunkKey {
@@ -57,73 +34,6 @@ pub struct ChunkKey {
     /// Days since 2000-01-01.
     pub day: i16,
     pub chunk: i32,
-}
-
-/// Where a prediction is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PredictionKey {
-    pub id_hash: i64,
-    /// Unknown of predictions from before contents were hashed this way.
-    pub content_hash: Option<i32>,
-    pub chunk: ChunkKey,
-    /// From 0.
-    pub position: i16,
-}
-
-/// The keys with any of these hashes: of predictions with these ids, of all versions, and very rarely of others. To
-/// be called in a transaction; in the order of the hashes the index is read fastest.
-pub async fn keys(conn: &mut PgConnection, id_hashes: &[i64]) -> sqlx::Result<Vec<PredictionKey>> {
-    // The planner may think the table still as small as when it was last analysed.
-    sqlx::query!("SET LOCAL enable_seqscan = off")
-        .execute(&mut *conn)
-        .await?;
-    let rows = sqlx::query!(
-        r#"
-        SELECT id_hash, content_hash, version_number, day, chunk, position
-        FROM prediction_keys
-        WHERE id_hash = ANY($1)
-        "#,
-        id_hashes
-    )
-    .fetch_all(&mut *conn)
-    .await?;
-    sqlx::query!("SET LOCAL enable_seqscan = on")
-        .execute(conn)
-        .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| PredictionKey {
-            id_hash: row.id_hash,
-            content_hash: row.content_hash,
-            chunk: ChunkKey {
-                version_number: row.version_number,
-                day: row.day,
-                chunk: row.chunk,
-            },
-            position: row.position,
-        })
-        .collect())
-}
-
-/// Stores keys. In the order of their hashes they are stored fastest.
-pub async fn insert_keys(conn: &mut PgConnection, keys: &[PredictionKey]) -> sqlx::Result<()> {
-    let mut rows = CopyRows::new();
-    for key in keys {
-        rows.row(6);
-        rows.bigint(key.id_hash);
-        rows.integer(key.chunk.version_number);
-        rows.integer(key.chunk.chunk);
-        match key.content_hash {
-            Some(hash) => rows.integer(hash),
-            None => rows.null(),
-        }
-        rows.smallint(key.chunk.day);
-        rows.smallint(key.position);
-    }
-    let statement =
-        "COPY prediction_keys (id_hash, version_number, chunk, content_hash, day, position)
-                     FROM STDIN (FORMAT binary)";
-    rows.copy(conn, statement).await
 }
 
 /// What a column of a chunk is about.

@@ -24,6 +24,34 @@ pub struct StoredProfile {
     pub profile: Vec<u8>,
 }
 
+/// A row of the table, of which each column is a field.
+struct ProfileRow {
+    version_id: VersionId,
+    window_start: DateTime<Utc>,
+    segment_name: String,
+    segment_value: String,
+    feature: String,
+    rows: i64,
+    profile: Vec<u8>,
+}
+
+fn stored(rows: Vec<ProfileRow>) -> Vec<StoredProfile> {
+    let stored = |row: ProfileRow| StoredProfile {
+        key: ProfileKey {
+            version_id: row.version_id,
+            window_start: row.window_start,
+            segment: Segment {
+                name: row.segment_name,
+                value: row.segment_value,
+            },
+            feature: row.feature,
+        },
+        rows: u64::try_from(row.rows).unwrap_or(0),
+        profile: row.profile,
+    };
+    rows.into_iter().map(stored).collect()
+}
+
 /// The profiles of a version's base windows starting in `[from, to)`. Counted on another grid than `grid_id` means not comparable, hence left out.
 pub async fn between(
     conn: &mut PgConnection,
@@ -32,9 +60,11 @@ pub async fn between(
     to: DateTime<Utc>,
     grid_id: Option<GridId>,
 ) -> sqlx::Result<Vec<StoredProfile>> {
-    let rows = sqlx::query!(
+    sqlx::query_as!(
+        ProfileRow,
         r#"
-        SELECT window_start, segment_name, segment_value, feature, rows, profile
+        SELECT model_version_id AS "version_id: VersionId", window_start, segment_name, segment_value, feature, rows,
+               profile
         FROM profiles
         WHERE model_version_id = $1 AND window_start >= $2 AND window_start < $3
           AND grid_id IS NOT DISTINCT FROM $4
@@ -45,23 +75,8 @@ pub async fn between(
         grid_id.map(|id| id.0)
     )
     .fetch_all(conn)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|r| StoredProfile {
-            key: ProfileKey {
-                version_id,
-                window_start: r.window_start,
-                segment: Segment {
-                    name: r.segment_name,
-                    value: r.segment_value,
-                },
-                feature: r.feature,
-            },
-            rows: u64::try_from(r.rows).unwrap_or(0),
-            profile: r.profile,
-        })
-        .collect())
+    .await
+    .map(stored)
 }
 
 /// The profiles of some features over all segments together, oldest first, as [`between`] gives them.
@@ -101,7 +116,8 @@ pub async fn of_windows(
     let versions: Vec<Uuid> = windows.iter().map(|(version_id, _)| version_id.0).collect();
     let starts: Vec<DateTime<Utc>> = windows.iter().map(|(_, start)| *start).collect();
     // The arrays by themselves let the planner look into the partitions and keys that are asked for only.
-    let rows = sqlx::query!(
+    sqlx::query_as!(
+        ProfileRow,
         r#"
         SELECT model_version_id AS "version_id: VersionId", window_start, segment_name, segment_value, feature, rows,
                profile
@@ -116,23 +132,8 @@ pub async fn of_windows(
         grid_id.map(|id| id.0)
     )
     .fetch_all(conn)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|r| StoredProfile {
-            key: ProfileKey {
-                version_id: r.version_id,
-                window_start: r.window_start,
-                segment: Segment {
-                    name: r.segment_name,
-                    value: r.segment_value,
-                },
-                feature: r.feature,
-            },
-            rows: u64::try_from(r.rows).unwrap_or(0),
-            profile: r.profile,
-        })
-        .collect())
+    .await
+    .map(stored)
 }
 
 /// The values of segments that are counted in a version's base windows starting in `[from, to)`, known by the

@@ -66,22 +66,31 @@ pub async fn insert(
     Ok(())
 }
 
+/// A checked query of whole proposals, of which only the end differs.
+macro_rules! proposal_query {
+    ($tail:literal, $($args:expr),* $(,)?) => {
+        sqlx::query_as!(
+            Proposal,
+            r#"
+            SELECT proposal_id AS "proposal_id: ProposalId", model_id AS "model_id: ModelId", origin AS "origin: Origin",
+                   source, reason, base_version, changes AS "changes: Json<Vec<FeatureChange>>", notes,
+                   state AS "state: ProposalState", proposed_at, proposed_by, decided_at, decided_by, decision_reason,
+                   accepted_version
+            FROM schema_proposals
+            "# + $tail,
+            $($args),*
+        )
+    };
+}
+
 /// A proposal of a project.
 pub async fn get(
     conn: &mut PgConnection,
     project_id: ProjectId,
     proposal_id: ProposalId,
 ) -> sqlx::Result<Option<Proposal>> {
-    sqlx::query_as!(
-        Proposal,
-        r#"
-        SELECT proposal_id AS "proposal_id: ProposalId", model_id AS "model_id: ModelId", origin AS "origin: Origin",
-               source, reason, base_version, changes AS "changes: Json<Vec<FeatureChange>>", notes,
-               state AS "state: ProposalState", proposed_at, proposed_by, decided_at, decided_by, decision_reason,
-               accepted_version
-        FROM schema_proposals
-        WHERE project_id = $1 AND proposal_id = $2
-        "#,
+    proposal_query!(
+        "WHERE project_id = $1 AND proposal_id = $2",
         project_id.0,
         proposal_id.0
     )
@@ -95,18 +104,8 @@ pub async fn of_model(
     model_id: ModelId,
     limit: i64,
 ) -> sqlx::Result<Vec<Proposal>> {
-    sqlx::query_as!(
-        Proposal,
-        r#"
-        SELECT proposal_id AS "proposal_id: ProposalId", model_id AS "model_id: ModelId", origin AS "origin: Origin",
-               source, reason, base_version, changes AS "changes: Json<Vec<FeatureChange>>", notes,
-               state AS "state: ProposalState", proposed_at, proposed_by, decided_at, decided_by, decision_reason,
-               accepted_version
-        FROM schema_proposals
-        WHERE model_id = $1
-        ORDER BY state = 'proposed' DESC, proposed_at DESC, proposal_id DESC
-        LIMIT $2
-        "#,
+    proposal_query!(
+        "WHERE model_id = $1 ORDER BY state = 'proposed' DESC, proposed_at DESC, proposal_id DESC LIMIT $2",
         model_id.0,
         limit
     )

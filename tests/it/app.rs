@@ -23,13 +23,14 @@ use bellwether::services::ingest::{self, Intake, Receipt, Upload};
 use bellwether::services::runbooks::Answer;
 use bellwether::services::{
     Bounds, Error, Nudges, Services, alerting, baselines, configuration, delivery, evaluate,
-    orphans, registry, retraining, runbooks, settle,
+    key_runs, orphans, registry, retraining, runbooks, settle,
 };
 use bellwether::storage::access::{self, PersonToAdd};
 use bellwether::storage::alerts::Alert;
 use bellwether::storage::baselines::Baseline;
 use bellwether::storage::deliveries::Delivery;
 use bellwether::storage::intake::BatchKind;
+use bellwether::storage::keys::KeyFilters;
 use bellwether::storage::measurements::{Selection, StoredMeasurement};
 use bellwether::storage::models::Model;
 use bellwether::storage::runs::{Run, RunStep};
@@ -91,6 +92,7 @@ impl TestApp {
             public_url: "http://bellwether.example".to_owned(),
             replay: Some(clock.clone()),
             bounds: Bounds::default(),
+            key_filters: KeyFilters::default(),
             intake: Intake::start(pool.clone(), pool, Limits::default()),
             outward: Outward {
                 mailer: Some(Arc::new(mailer.expect("a sender"))),
@@ -248,7 +250,8 @@ impl TestApp {
         let now = self.clock.now();
         for _ in 0..MOST_ROUNDS {
             settle_all(&self.services).await;
-            let mut moved = baselines::activate(&self.services, now)
+            let mut moved = key_runs::activate(&self.services).await.expect("merges");
+            moved |= baselines::activate(&self.services, now)
                 .await
                 .expect("baselines");
             moved |= !evaluate::activate(&self.services, now)

@@ -16,9 +16,8 @@ use crate::domain::columns::Value;
 use crate::domain::ids::{BatchId, ModelId, VersionId};
 use crate::services::Error;
 use crate::storage::intake::{self, BatchKind, Settled};
-use crate::storage::predictions::{
-    self, Chunk, ChunkKey, ColumnKind, PredictionKey, Read, row_column,
-};
+use crate::storage::keys::{self, KeyFilters, PredictionKey};
+use crate::storage::predictions::{self, Chunk, ChunkKey, ColumnKind, Read, row_column};
 
 pub(super) struct Admission {
     /// The new rows, in their order.
@@ -39,6 +38,7 @@ pub(super) struct Foreseen {
 impl Foreseen {
     pub(super) async fn look_up(
         conn: &mut PgConnection,
+        filters: &KeyFilters,
         model_id: ModelId,
         pack: &Pack,
     ) -> Result<Self, Error> {
@@ -48,8 +48,11 @@ impl Foreseen {
         }
         // Counted first: what is stored in between shows in the count.
         let accepted = intake::accepted(conn, model_id, BatchKind::Predictions).await?;
-        let mut tx = conn.begin().await?;
-        let keys = predictions::keys(&mut tx, &hashes).await?;
+        // Of one state: runs may be merged at the same time.
+        let mut tx = conn
+            .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            .await?;
+        let keys = keys::find(&mut tx, filters, model_id, hashes).await?;
         tx.commit().await?;
         Ok(Self { keys, accepted })
     }
@@ -81,6 +84,15 @@ impl Stored {
     }
 }
 
+/// The versions of a model.
+#[derive(Clone, Copy)]
+pub(super) struct Versions<'v> {
+    /// Of each row of the pack.
+    pub(super) of_rows: &'v [(VersionId, i32)],
+    /// All of them: name, id, number.
+    pub(super) numbers: &'v [(String, VersionId, i32)],
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     New,
@@ -93,26 +105,26 @@ enum Verdict {
 /// what the pack before has stored.
 pub(super) async fn admit(
     conn: &mut PgConnection,
+    filters: &KeyFilters,
     model_id: ModelId,
     (pack, foreseen): (&Pack, Foreseen),
     before: &Stored,
-    versions: &[(VersionId, i32)],
-    numbers: &[(String, VersionId, i32)],
+    versions: Versions<'_>,
 ) -> Result<Admission, Error> {
-    let mut verdicts = judge_within(pack, versions);
+    let mut verdicts = judge_within(pack, versions.of_rows);
     let accepted = intake::accepted(conn, model_id, BatchKind::Predictions).await?;
     let hashes = pack.sorted_hashes();
     let stored = match before.unforeseen(&hashes, &foreseen, accepted) {
         Some(unforeseen) => {
             let mut stored = foreseen.keys;
             stored.retain(|key| unforeseen.binary_search(&key.id_hash).is_err());
-            stored.extend(predictions::keys(conn, &unforeseen).await?);
+            stored.extend(keys::find(conn, filters, model_id, unforeseen).await?);
             stored
         }
-        None => predictions::keys(conn, &hashes).await?,
+        None => keys::find(conn, filters, model_id, hashes).await?,
     };
     if !stored.is_empty() {
-        judge_by_stored(conn, pack, versions, numbers, &stored, &mut verdicts).await?;
+        judge_by_stored(conn, pack, versions, &stored, &mut verdicts).await?;
     }
     if crate::faults::defect("skip_deduplication") {
         verdicts.fill(Verdict::New);
@@ -175,8 +187,7 @@ fn compare(pack: &Pack, row: usize, known: Option<i32>) -> Verdict {
 async fn judge_by_stored(
     conn: &mut PgConnection,
     pack: &Pack,
-    versions: &[(VersionId, i32)],
-    numbers: &[(String, VersionId, i32)],
+    versions: Versions<'_>,
     stored: &[PredictionKey],
     verdicts: &mut [Verdict],
 ) -> Result<(), Error> {
@@ -185,12 +196,12 @@ async fn judge_by_stored(
         by_hash.entry(key.id_hash).or_default().push(key);
     }
     let mut ids = StoredIds::default();
-    for row in 0..verdicts.len() {
+    for (row, verdict) in verdicts.iter_mut().enumerate() {
         let keys = by_hash.get(&pack.id_hashes()[row]).into_iter().flatten();
-        for key in keys.filter(|key| key.chunk.version_number == versions[row].1) {
-            let id = ids.find(conn, numbers, key).await?;
+        for key in keys.filter(|key| key.chunk.version_number == versions.of_rows[row].1) {
+            let id = ids.find(conn, versions.numbers, key).await?;
             if id.as_deref() == Some(&pack.rows().prediction_ids[row]) {
-                verdicts[row] = compare(pack, row, key.content_hash);
+                *verdict = compare(pack, row, key.content_hash);
             }
         }
     }

@@ -13,10 +13,9 @@ use crate::domain::ids::VersionId;
 use crate::domain::packing::{PackedColumn, pack_ids};
 use crate::domain::window::Grain;
 use crate::services::Error;
+use crate::storage::keys::{self, PredictionKey};
 use crate::storage::models::Model;
-use crate::storage::predictions::{
-    self, Chunk, ChunkKey, ColumnKind, NewChunk, PredictionKey, Read, row_column,
-};
+use crate::storage::predictions::{self, Chunk, ChunkKey, ColumnKind, NewChunk, Read, row_column};
 
 /// How many predictions share a chunk at most.
 const CHUNK_ROWS: usize = 4_096;
@@ -47,7 +46,7 @@ pub(super) async fn store(
         let (sorted, places) = (sorted.clone(), places.clone());
         compute(move || Ok(places.iter().map(|place| pack(&sorted, place)).collect()))
     });
-    predictions::insert_keys(conn, &keys(sorted, &places)).await?;
+    keys::insert(conn, model.model_id, &keys_of(sorted, &places)).await?;
     crate::faults::crash_point("settle.keys_stored");
     for place in places.iter().filter(|place| place.present.is_some()) {
         predictions::remove_chunk(conn, place.version_id, place.day, place.key.chunk).await?;
@@ -111,8 +110,8 @@ async fn places(
     Ok(places)
 }
 
-/// In the order of their hashes, in which the index takes them fastest.
-fn keys(sorted: &Sorted, places: &[Place]) -> Vec<PredictionKey> {
+/// In the order of their hashes.
+fn keys_of(sorted: &Sorted, places: &[Place]) -> Vec<PredictionKey> {
     let mut keys: Vec<PredictionKey> = places
         .iter()
         .flat_map(|place| {

@@ -8,6 +8,7 @@ use sqlx::PgConnection;
 use super::{LandedLabels, WindowAdditions, outcomes};
 use crate::services::Error;
 use crate::storage::intake::Settled;
+use crate::storage::keys::KeyFilters;
 use crate::storage::labels::{self, StoredLabel};
 use crate::storage::models::Model;
 use crate::storage::windows;
@@ -15,6 +16,7 @@ use crate::storage::windows;
 /// Puts labels into force, keeps those they replace, and joins them with their predictions.
 pub(super) async fn settle(
     conn: &mut PgConnection,
+    filters: &KeyFilters,
     model: &Model,
     landed: &LandedLabels,
     now: DateTime<Utc>,
@@ -97,7 +99,7 @@ pub(super) async fn settle(
     crate::faults::crash_point("labels.put");
 
     let mut additions = WindowAdditions::new();
-    for joined in outcomes::of_labels(conn, model, &changed).await? {
+    for joined in outcomes::of_labels(conn, filters, model, &changed).await? {
         outcomes::note_label(&mut additions, model, &joined);
     }
     crate::faults::crash_point("labels.joined");

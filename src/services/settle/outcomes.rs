@@ -9,9 +9,10 @@ use crate::domain::columns::{Column, TextColumn, Value};
 use crate::domain::ids::VersionId;
 use crate::services::Error;
 use crate::services::profiling;
+use crate::storage::keys::{self, IdHasher, KeyFilters};
 use crate::storage::labels::{self, Joined, NewOutcome, StoredLabel};
 use crate::storage::models::{self, Model};
-use crate::storage::predictions::{self, Chunk, ChunkKey, ColumnKind, IdHasher, Read, row_column};
+use crate::storage::predictions::{self, Chunk, ChunkKey, ColumnKind, Read, row_column};
 
 /// Joins new predictions with the labels that are there already. Predictions that report an error have no outcome.
 pub(super) async fn of_new_predictions(
@@ -61,6 +62,7 @@ pub(super) async fn of_new_predictions(
 /// Joins labels that were put into force with the predictions that are there already, of any version.
 pub(super) async fn of_labels(
     conn: &mut PgConnection,
+    filters: &KeyFilters,
     model: &Model,
     changed: &[StoredLabel],
 ) -> Result<Vec<Joined>, Error> {
@@ -71,7 +73,7 @@ pub(super) async fn of_labels(
         .collect();
     let hashes: Vec<i64> = by_id.keys().map(|id| hasher.hash(id)).collect();
     let mut places: BTreeMap<ChunkKey, Vec<usize>> = BTreeMap::new();
-    for key in predictions::keys(conn, &hashes).await? {
+    for key in keys::find(conn, filters, model.model_id, hashes).await? {
         let position = usize::try_from(key.position).unwrap_or(usize::MAX);
         places.entry(key.chunk).or_default().push(position);
     }
@@ -83,7 +85,6 @@ pub(super) async fn of_labels(
     let mut outcomes = Vec::new();
     let mut known = Vec::new();
     for (key, positions) in places {
-        // Two models' ids may share a hash.
         let Some(&version_id) = versions.get(&key.version_number) else {
             continue;
         };

@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::domain::batch::PredictionBatch;
 use crate::domain::columns::{Column, Kind, TextColumn, Value};
 use crate::domain::ids::{BatchId, ModelId};
-use crate::storage::predictions::IdHasher;
+use crate::storage::keys::IdHasher;
 
 #[derive(Default)]
 pub(super) struct Pack {

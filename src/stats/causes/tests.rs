@@ -1,16 +1,7 @@
 //! Causes that were put in and have to be found, with fixed seeds, and degenerate input.
 
 use super::*;
-
-fn uniform(seed: u64) -> impl FnMut() -> f64 {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 11) as f64 / (1_u64 << 53) as f64
-    }
-}
+use crate::stats::random::uniform;
 
 /// Rows of three features with four bins; the first one's bins are drawn with these weights, and a row is wrong with the
 /// probability that `wrong` gives for its bins.

@@ -3,16 +3,7 @@
 use super::label_shift::{JointCounts, LabelShift, NoLabelShift};
 use super::*;
 use crate::stats::quality::OutcomeValues;
-
-fn uniform(seed: u64) -> impl FnMut() -> f64 {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 11) as f64 / (1_u64 << 53) as f64
-    }
-}
+use crate::stats::random::uniform;
 
 const FRESH: (f64, f64) = (0.0, 1.0);
 

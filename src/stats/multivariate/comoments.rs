@@ -297,16 +297,7 @@ fn columns_of(pair: usize) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn uniform(seed: u64) -> impl FnMut() -> f64 {
-        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-        move || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 11) as f64 / (1_u64 << 53) as f64
-        }
-    }
+    use crate::stats::random::uniform;
 
     /// Ten bins of which every `share`-th row has the same in the first and the last of three columns.
     fn day(seed: u64, share: f64) -> CoMoments {

@@ -4,6 +4,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
+use crate::stats::random::uniforms;
 
 fn normal(random: &mut StdRng) -> f64 {
     let (u, v): (f64, f64) = (random.random::<f64>().max(1e-300), random.random());
@@ -177,18 +178,6 @@ fn golden() -> serde_json::Value {
     );
     let text = std::fs::read_to_string(path).expect("the golden file");
     serde_json::from_str(&text).expect("JSON")
-}
-
-/// As `uniforms` of the script.
-fn uniforms(seed: u64, count: usize) -> Vec<f64> {
-    let mut state = seed;
-    let next = |_| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 11) as f64 / (1_u64 << 53) as f64
-    };
-    (0..count).map(next).collect()
 }
 
 /// As `rows` of the script.

@@ -1,18 +1,8 @@
 //! Promises that are kept in simulations with fixed seeds, and an answer to every degenerate input.
 
 use super::*;
+use crate::stats::random::uniform;
 use crate::stats::tails::PValue;
-
-/// Uniform numbers from 0 to 1, the same for the same seed.
-fn uniform(seed: u64) -> impl FnMut() -> f64 {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 11) as f64 / (1_u64 << 53) as f64
-    }
-}
 
 fn batch(events: u64, labels: u64) -> RateBatch {
     RateBatch { events, labels }

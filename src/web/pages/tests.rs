@@ -21,6 +21,7 @@ use crate::services::access::{self, FirstAdmin, Site};
 use crate::services::delivery::Outward;
 use crate::services::ingest::Intake;
 use crate::services::{Bounds, Error, Nudges, Services};
+use crate::storage::keys::KeyFilters;
 use crate::storage::pages::{
     AlertEvent, AlertRow, ApprovalRow, FeatureCount, FleetModel, RunRow, ServedValue, StepRow,
 };
@@ -274,6 +275,7 @@ impl Browser {
         let clock = Arc::new(ReplayClock::starting_at(at("2013-05-13T09:00:00Z")));
         let services = Services {
             bounds: Bounds::default(),
+            key_filters: KeyFilters::default(),
             intake: Intake::start(pool.clone(), pool.clone(), Limits::default()),
             pool,
             clock: clock.clone(),
