@@ -132,6 +132,15 @@ measures! {
     WeightedPrecision = "weighted_precision", Higher, "Mean of the classes' precisions, each as often as it is the label.";
     WeightedF1 = "weighted_f1", Higher, "Mean of the classes' F1, each as often as it is the label.";
     TopKAccuracy = "top_k_accuracy", Higher, "Share of labels among the k classes with the highest probabilities.";
+    Ndcg = "ndcg", Higher, "Discounted gain of the first places over that of the best order, from 0 to 1.";
+    MeanAveragePrecision = "mean_average_precision", Higher, "Mean of the precisions at the places of relevant items among the first ones.";
+    MeanReciprocalRank = "mean_reciprocal_rank", Higher, "Mean of one over the place of a query's first relevant item.";
+    HitRate = "hit_rate", Higher, "Share of queries with a relevant item among the first places.";
+    PinballLoss = "pinball_loss", Lower, "Mean pinball loss of the forecasts' quantiles.";
+    IntervalCoverage = "interval_coverage", Neither, "Share of what happened that lies in its forecast interval; it should be the interval's level.";
+    IntervalWidth = "interval_width", Lower, "Mean width of the forecast intervals.";
+    IntervalScore = "interval_score", Lower, "Mean width of the forecast intervals, and a penalty for what happened outside them.";
+    Mase = "mase", Lower, "Mean of the absolute error over the naive forecast's error on the history.";
     ClassPrecision = "class_precision", Higher, "Share of predictions of one class that are right.";
     ClassRecall = "class_recall", Higher, "Share of labels of one class that are predicted.";
     ClassF1 = "class_f1", Higher, "Harmonic mean of precision and recall of one class.";

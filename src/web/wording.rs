@@ -179,6 +179,8 @@ pub fn scale(measure: &str) -> Scale {
             | Measure::BalancedAccuracy
             | Measure::WeightedPrecision
             | Measure::TopKAccuracy
+            | Measure::HitRate
+            | Measure::IntervalCoverage
             | Measure::ClassPrecision
             | Measure::ClassRecall
             | Measure::Mape
@@ -287,6 +289,15 @@ pub fn measure_title(measure: &str) -> &str {
         "weighted_precision" => "Precision, weighted",
         "weighted_f1" => "F1, weighted",
         "top_k_accuracy" => "Top-k accuracy",
+        "ndcg" => "NDCG",
+        "mean_average_precision" => "Mean average precision",
+        "mean_reciprocal_rank" => "Mean reciprocal rank",
+        "hit_rate" => "Hit rate",
+        "pinball_loss" => "Pinball loss",
+        "interval_coverage" => "Coverage of intervals",
+        "interval_width" => "Width of intervals",
+        "interval_score" => "Interval score",
+        "mase" => "Mean absolute scaled error",
         "class_precision" => "Precision by class",
         "class_recall" => "Recall by class",
         "class_f1" => "F1 by class",
@@ -311,6 +322,9 @@ pub fn measure_short(measure: &str) -> &str {
     match measure {
         "mae" => "MAE",
         "rmse" => "RMSE",
+        "mase" => "MASE",
+        "mean_average_precision" => "MAP",
+        "mean_reciprocal_rank" => "MRR",
         "jensen_shannon" => "JS",
         "kolmogorov_smirnov" => "KS",
         other => measure_title(other),

@@ -222,6 +222,8 @@ pub(super) const TASKS: &[(&str, Task)] = &[
     ("regression", Task::Regression),
     ("binary", Task::Binary),
     ("multiclass", Task::Multiclass),
+    ("ranking", Task::Ranking),
+    ("forecast", Task::Forecast),
 ];
 pub(super) const KINDS: &[(&str, MonitorKind)] = &[
     ("schema", MonitorKind::Schema),
@@ -281,6 +283,8 @@ pub(super) const MONITOR_KEYS: &[&str] = &[
     "thresholds",
     "top_share",
     "top_k",
+    "places",
+    "interval",
     "values",
     "groups",
     "labels_within",
@@ -344,7 +348,7 @@ fn positive_class(f: &Fields, task: Option<Task>, sink: &mut Sink) -> Option<Str
             );
             None
         }
-        Some(Task::Regression | Task::Multiclass) => {
+        Some(Task::Regression | Task::Multiclass | Task::Ranking | Task::Forecast) => {
             f.refuse(&["positive_class"], "only binary models have one", sink);
             None
         }
