@@ -4,3 +4,11 @@
 ALTER TABLE models DROP CONSTRAINT models_task_known;
 ALTER TABLE models ADD CONSTRAINT models_task_known
     CHECK (task IN ('regression', 'binary', 'multiclass', 'ranking', 'forecast'));
+
+-- Whether rows are sent in the order of their times is a matter of the request that sent them. Small requests share
+-- a batch, so a batch remembers how many rows each of them sent, in their order; nothing where one sent them all.
+ALTER TABLE landed_batches ADD COLUMN request_rows jsonb;
+
+-- Rows that the same request sent another one right before: those that can be out of order.
+ALTER TABLE window_states ADD COLUMN followers bigint NOT NULL DEFAULT 0;
+UPDATE window_states SET followers = predictions;

@@ -78,7 +78,7 @@ measures! {
     Constant = "constant", Lower, "1 where a feature that varied has a single value, else 0.";
     Frozen = "frozen", Lower, "Share of values in the longest run of base windows with one unusual value.";
     Granularity = "granularity", Lower, "1 where numbers come in coarser steps than they did, else 0.";
-    OutOfOrder = "out_of_order", Lower, "Share of rows whose time is before that of the row received before them.";
+    OutOfOrder = "out_of_order", Lower, "Share of rows whose time is before that of the row sent right before them in the same request.";
     Psi = "psi", Lower, "Population stability index over the baseline's deciles, or over categories.";
     JensenShannon = "jensen_shannon", Lower, "Jensen–Shannon distance, base 2, from 0 to 1, over the same bins.";
     KolmogorovSmirnov = "kolmogorov_smirnov", Lower, "Largest distance between the two distribution functions.";

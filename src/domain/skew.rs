@@ -549,8 +549,7 @@ pub fn out_of_order(
     )
 }
 
-/// How rows stand that came one after the other, of which so many were earlier than the one before: a few are
-/// usual among senders side by side.
+/// How rows stand that were sent one after the other, of which so many were earlier than the one before.
 #[must_use]
 pub fn judge_order((late, rows): (u64, u64), tolerance: Tolerance) -> Judgement {
     let unordered = share(late, rows).is_some_and(|share| share > UNORDERED);
@@ -560,7 +559,7 @@ pub fn judge_order((late, rows): (u64, u64), tolerance: Tolerance) -> Judgement 
         (late, rows),
         threshold,
         tolerance.min_rows,
-        || "rows earlier than the one received before them".to_owned(),
+        || "rows earlier than the one sent before them in the same request".to_owned(),
     )
 }
 

@@ -162,7 +162,11 @@ fn unpack(due: &[Waiting], model_id: ModelId) -> Unpacked {
         let damaged = match waiting.kind {
             BatchKind::Predictions => match ingest::decode_body::<PredictionBatch>(&waiting.body) {
                 Ok(rows) => {
-                    unpacked.predictions.add(waiting.batch_id, rows);
+                    let requests = waiting.request_rows.as_ref();
+                    let requests: Vec<usize> = requests
+                        .and_then(|rows| serde_json::from_value(rows.clone()).ok())
+                        .unwrap_or_default();
+                    unpacked.predictions.add(waiting.batch_id, rows, &requests);
                     continue;
                 }
                 Err(damage) => damage,
@@ -485,7 +489,6 @@ type WindowAdditions = BTreeMap<(VersionId, DateTime<Utc>), WindowAddition>;
 fn window_additions(model: &Model, sorted: &Sorted, rows: &[usize]) -> WindowAdditions {
     let batch = sorted.pack.rows();
     let mut additions = WindowAdditions::new();
-    let mut before: Option<(VersionId, DateTime<Utc>)> = None;
     for &row in rows {
         let start = model.base_window.window_at(batch.predicted_at[row]).start;
         let version_id = sorted.versions[row].0;
@@ -495,9 +498,12 @@ fn window_additions(model: &Model, sorted: &Sorted, rows: &[usize]) -> WindowAdd
         addition.predictions += 1;
         addition.errors += u64::from(batch.errors.get(row).is_some());
         let at = batch.predicted_at[row];
-        let is_early = before.is_some_and(|(version, before)| version == version_id && at < before);
-        addition.out_of_order += u64::from(is_early);
-        before = Some((version_id, at));
+        // As it was sent: how requests were packed together since then is no matter of the sender's.
+        let before = sorted.pack.sent_before(row);
+        if let Some(before) = before.filter(|before| sorted.versions[*before].0 == version_id) {
+            addition.followers += 1;
+            addition.out_of_order += u64::from(at < batch.predicted_at[before]);
+        }
         addition.last_event_at = addition.last_event_at.max(at);
     }
     additions
@@ -510,6 +516,7 @@ fn empty_addition(version_id: VersionId, window_start: DateTime<Utc>) -> WindowA
         predictions: 0,
         errors: 0,
         labels: 0,
+        followers: 0,
         out_of_order: 0,
         last_event_at: window_start,
     }

@@ -15,7 +15,9 @@ pub struct WindowAddition {
     pub predictions: u64,
     pub errors: u64,
     pub labels: u64,
-    /// Rows earlier than the one received before them.
+    /// Rows that the same request sent another one of the version right before, and those of them that are earlier than
+    /// that one.
+    pub followers: u64,
     pub out_of_order: u64,
     pub last_event_at: DateTime<Utc>,
 }
@@ -31,13 +33,15 @@ pub async fn add(
     sqlx::query!(
         r#"
         INSERT INTO window_states (model_version_id, window_start, project_id, model_id, predictions, errors,
-                                   labels, out_of_order, revision, pending, last_event_at, last_changed_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, true, $9, $10)
+                                   labels, out_of_order, revision, pending, last_event_at, last_changed_at,
+                                   followers)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, true, $9, $10, $11)
         ON CONFLICT (model_version_id, window_start) DO UPDATE
         SET predictions = window_states.predictions + EXCLUDED.predictions,
             errors = window_states.errors + EXCLUDED.errors,
             labels = window_states.labels + EXCLUDED.labels,
             out_of_order = window_states.out_of_order + EXCLUDED.out_of_order,
+            followers = window_states.followers + EXCLUDED.followers,
             revision = window_states.revision + 1,
             pending = true,
             last_event_at = GREATEST(window_states.last_event_at, EXCLUDED.last_event_at),
@@ -52,7 +56,8 @@ pub async fn add(
         super::intake::count(addition.labels),
         super::intake::count(addition.out_of_order),
         addition.last_event_at,
-        now
+        now,
+        super::intake::count(addition.followers)
     )
     .execute(conn)
     .await?;
@@ -150,6 +155,7 @@ pub struct WindowTotals {
     pub predictions: i64,
     pub errors: i64,
     pub labels: i64,
+    pub followers: i64,
     pub out_of_order: i64,
     pub revision: i64,
 }
@@ -167,6 +173,7 @@ pub async fn totals(
         SELECT COALESCE(SUM(predictions), 0)::bigint AS "predictions!",
                COALESCE(SUM(errors), 0)::bigint AS "errors!",
                COALESCE(SUM(labels), 0)::bigint AS "labels!",
+               COALESCE(SUM(followers), 0)::bigint AS "followers!",
                COALESCE(SUM(out_of_order), 0)::bigint AS "out_of_order!",
                COALESCE(SUM(revision), 0)::bigint AS "revision!"
         FROM window_states
@@ -237,12 +244,13 @@ pub async fn standings(
     let rows = sqlx::query!(
         r#"
         SELECT t.predictions AS "predictions!", t.errors AS "errors!", t.labels AS "labels!",
-               t.out_of_order AS "out_of_order!", t.revision AS "revision!", m.revision AS "measured?"
+               t.followers AS "followers!", t.out_of_order AS "out_of_order!", t.revision AS "revision!", m.revision AS "measured?"
         FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::timestamptz[]) WITH ORDINALITY
             AS w (version_id, monitor, window_start, window_end, place)
         CROSS JOIN LATERAL (
             SELECT COALESCE(SUM(predictions), 0)::bigint AS predictions, COALESCE(SUM(errors), 0)::bigint AS errors,
                    COALESCE(SUM(labels), 0)::bigint AS labels,
+                   COALESCE(SUM(followers), 0)::bigint AS followers,
                    COALESCE(SUM(out_of_order), 0)::bigint AS out_of_order,
                    COALESCE(SUM(revision), 0)::bigint AS revision
             FROM window_states s
@@ -267,6 +275,7 @@ pub async fn standings(
                 predictions: r.predictions,
                 errors: r.errors,
                 labels: r.labels,
+                followers: r.followers,
                 out_of_order: r.out_of_order,
                 revision: r.revision,
             },

@@ -263,6 +263,18 @@ pub fn measure_title(measure: &str) -> &str {
         "g_test" => "G-test",
         "missing_share_change" => "Change of missing values",
         "shift" => "Shift over days, in deviations",
+        "domain_classifier_auc" => "Domain classifier, area under the curve",
+        "reconstruction_error_change" => "Change of the reconstruction error",
+        "correlation_change" => "Change of a correlation",
+        "mean_shift" => "Shift of the mean vector",
+        "maximum_mean_discrepancy" => "Maximum mean discrepancy",
+        "text_length_distance" => "Distance of the lengths of texts",
+        "unseen_words" => "Unseen words",
+        "future_share_change" => "Change of dates in the future",
+        "age_distance" => "Distance of the ages of dates",
+        "hour_profile" => "Hours of the day",
+        "weekday_profile" => "Days of the week",
+        "attribution_ndcg" => "Order of attributions, NDCG",
         "mae" => "Mean absolute error",
         "rmse" => "Root mean squared error",
         "bias" => "Bias",
@@ -327,6 +339,13 @@ pub fn measure_short(measure: &str) -> &str {
         "mean_reciprocal_rank" => "MRR",
         "jensen_shannon" => "JS",
         "kolmogorov_smirnov" => "KS",
+        "domain_classifier_auc" => "Classifier AUC",
+        "reconstruction_error_change" => "Reconstruction",
+        "correlation_change" => "Correlation",
+        "text_length_distance" => "Text length",
+        "future_share_change" => "Future dates",
+        "age_distance" => "Age of dates",
+        "attribution_ndcg" => "Attributions",
         other => measure_title(other),
     }
 }
@@ -337,6 +356,7 @@ pub fn feature(name: &str) -> &str {
     match name {
         "prediction()" => "the prediction itself",
         "latency()" => "latency",
+        "" => "all features together",
         other => other,
     }
 }

@@ -65,7 +65,7 @@ fn samples(comparison: &Comparison) -> String {
             shown(named(&m.feature)),
             m.measure.as_str().to_owned(),
             number(m.value),
-            number(m.p_value),
+            m.p_value.map_or("–".to_owned(), probability),
             match (place.is_empty(), told.is_empty()) {
                 (true, _) => shown(&told),
                 (false, true) => format!("in {place}"),
@@ -333,6 +333,17 @@ pub(super) fn short(number: f64) -> String {
         10.0..1_000.0 => format!("{number:.1}"),
         1_000.0..1e7 => format!("{number:.0}"),
         _ => format!("{number:.2e}"),
+    }
+}
+
+/// A p-value with three digits, and below what a number can hold as the bound that is known.
+pub(super) fn probability(p: f64) -> String {
+    if p <= f64::MIN_POSITIVE && p > 0.0 {
+        "< 1e-307".to_owned()
+    } else if p > 0.0 && p < 0.001 {
+        format!("{p:.1e}")
+    } else {
+        format!("{p:.3}")
     }
 }
 

@@ -67,10 +67,13 @@ pub(super) fn measure(
     let count = |rows: i64| u64::try_from(rows).unwrap_or(0);
     let order = (
         count(subject.totals.out_of_order),
-        count(subject.totals.predictions),
+        count(subject.totals.followers),
     );
-    let order = skew::judge_order(order, subject.tolerance());
-    values.extend(of_judgement(subject, &Segment::overall(), "", &order));
+    // Rows that come one in a request have no order to be out of.
+    if order.1 > 0 {
+        let order = skew::judge_order(order, subject.tolerance());
+        values.extend(of_judgement(subject, &Segment::overall(), "", &order));
+    }
     values
 }
 

@@ -14,6 +14,8 @@ pub(super) struct Pack {
     rows: PredictionBatch,
     /// Which rows each batch brought, in their order.
     batches: Vec<(BatchId, Range<usize>)>,
+    /// Whether a row is the first of the request that sent it.
+    starts: Vec<bool>,
     id_hashes: Vec<i64>,
     content_hashes: Vec<i32>,
     /// The rows in the order of their ids' hashes, and of their own among equal ones.
@@ -28,8 +30,18 @@ impl Pack {
         }
     }
 
-    pub(super) fn add(&mut self, batch_id: BatchId, rows: PredictionBatch) {
+    /// Adds the rows of a batch; `requests` says how many each of those sent that share it, and nothing where one sent
+    /// them all.
+    pub(super) fn add(&mut self, batch_id: BatchId, rows: PredictionBatch, requests: &[usize]) {
         let start = self.rows.len();
+        self.starts.resize(start + rows.len(), false);
+        let mut first = start;
+        for sent in std::iter::once(&0).chain(requests) {
+            first += sent;
+            if let Some(is_first) = self.starts.get_mut(first) {
+                *is_first = true;
+            }
+        }
         if start == 0 {
             self.rows = rows;
         } else {
@@ -57,6 +69,12 @@ impl Pack {
 
     pub(super) fn batches(&self) -> impl Iterator<Item = BatchId> + '_ {
         self.batches.iter().map(|(batch_id, _)| *batch_id)
+    }
+
+    /// The row that was sent right before this one, in the same request.
+    pub(super) fn sent_before(&self, row: usize) -> Option<usize> {
+        let is_first = self.starts.get(row).copied().unwrap_or(true);
+        row.checked_sub(1).filter(|_| !is_first)
     }
 
     /// Which rows each batch brought.
@@ -109,6 +127,8 @@ impl Pack {
         }
         self.batches = batches;
         self.rows.retain(&rows);
+        let mut keep = rows.into_iter();
+        self.starts.retain(|_| keep.next().unwrap_or(false));
         self.hash();
     }
 }
