@@ -12,3 +12,9 @@ ALTER TABLE landed_batches ADD COLUMN request_rows jsonb;
 -- Rows that the same request sent another one right before: those that can be out of order.
 ALTER TABLE window_states ADD COLUMN followers bigint NOT NULL DEFAULT 0;
 UPDATE window_states SET followers = predictions;
+
+-- A summary of a base window's rows by what they hold, as bytes that `stats::repeats` reads and writes, and what is
+-- usual: how many rows of a baseline repeat an earlier one, and of how many.
+ALTER TABLE window_states ADD COLUMN repeats bytea;
+ALTER TABLE baseline_samples ADD COLUMN repeated_rows bigint;
+ALTER TABLE baseline_samples ADD COLUMN counted_rows bigint;

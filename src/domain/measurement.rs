@@ -79,6 +79,7 @@ measures! {
     Frozen = "frozen", Lower, "Share of values in the longest run of base windows with one unusual value.";
     Granularity = "granularity", Lower, "1 where numbers come in coarser steps than they did, else 0.";
     OutOfOrder = "out_of_order", Lower, "Share of rows whose time is before that of the row sent right before them in the same request.";
+    DuplicateRows = "duplicate_rows", Lower, "Share of rows that repeat an earlier one in every feature and in the prediction.";
     Psi = "psi", Lower, "Population stability index over the baseline's deciles, or over categories.";
     JensenShannon = "jensen_shannon", Lower, "Jensen–Shannon distance, base 2, from 0 to 1, over the same bins.";
     KolmogorovSmirnov = "kolmogorov_smirnov", Lower, "Largest distance between the two distribution functions.";
@@ -178,6 +179,7 @@ impl Measure {
                     | Self::Frozen
                     | Self::Granularity
                     | Self::OutOfOrder
+                    | Self::DuplicateRows
             )
     }
 
@@ -194,7 +196,8 @@ impl Measure {
     /// them where there is not. Most windows have nothing of the kind.
     #[must_use]
     pub fn is_told_where_found(self) -> bool {
-        self.is_schema() && !Self::SHARES_OF_SCHEMA.contains(&self) && self != Self::OutOfOrder
+        let of_all_rows = matches!(self, Self::OutOfOrder | Self::DuplicateRows);
+        self.is_schema() && !Self::SHARES_OF_SCHEMA.contains(&self) && !of_all_rows
     }
 
     /// The measures of schema skew that each feature has in each window.
@@ -208,7 +211,7 @@ impl Measure {
     ];
 
     /// Every measure of schema skew.
-    pub const OF_SCHEMA: [Self; 16] = [
+    pub const OF_SCHEMA: [Self; 17] = [
         Self::MissingFeature,
         Self::UnexpectedFeature,
         Self::WrongType,
@@ -225,6 +228,7 @@ impl Measure {
         Self::Frozen,
         Self::Granularity,
         Self::OutOfOrder,
+        Self::DuplicateRows,
     ];
 
     /// The measures of drift that a monitor gives unless it chooses its own.

@@ -517,6 +517,31 @@ pub fn duplicate_rows(
     )
 }
 
+/// How rows stand of which so many repeat an earlier one; twice the reference's share is tolerated, as of files.
+#[must_use]
+pub fn judge_duplicates(
+    before: Option<(u64, u64)>,
+    (duplicates, rows): (u64, u64),
+    tolerance: Tolerance,
+) -> Judgement {
+    let before = before
+        .and_then(|(duplicates, rows)| share(duplicates, rows))
+        .unwrap_or(0.0);
+    let threshold = (2.0 * before).max(tolerance.share);
+    Judgement::share(
+        FindingKind::DuplicateRows,
+        (duplicates, rows),
+        threshold,
+        tolerance.min_rows,
+        || {
+            format!(
+                "rows that repeat an earlier one; the reference has {}",
+                percent(before)
+            )
+        },
+    )
+}
+
 /// Beyond this share, rows are in no order at all.
 const UNORDERED: f64 = 0.4;
 

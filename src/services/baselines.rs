@@ -16,10 +16,12 @@ use crate::domain::ids::{BaselineId, GridId, ProjectId, VersionId};
 use crate::domain::measurement::Measure;
 use crate::domain::proposal::Origin;
 use crate::domain::quality::QualityChoice;
+use crate::domain::row_hashes;
 use crate::domain::sample::RowSample;
 use crate::domain::schema::{self, FeatureExpectation};
 use crate::formats::{self, Format, ReferenceRows};
 use crate::stats::grid::Grid;
+use crate::stats::repeats::Repeats;
 use crate::storage::baselines::{
     self, Baseline, BaselineProfile, BaselineQuality, GridFeature, StoredGrid,
 };
@@ -354,6 +356,12 @@ async fn fit(
     let sample = sample.encode().map_err(Error::internal)?;
     let of = (model.project_id, model.model_id);
     samples::put(conn, of, baseline.baseline_id, &sample).await?;
+    let (repeated, rows) = repeated_rows(reference);
+    let counts = (
+        i64::try_from(repeated).unwrap_or(i64::MAX),
+        i64::try_from(rows).unwrap_or(i64::MAX),
+    );
+    samples::put_repeated(conn, baseline.baseline_id, counts).await?;
     crate::faults::crash_point("baseline.profiled");
     if schema_changed || grid_changed {
         recount::count_again(conn, model, bounds, now).await?;
@@ -361,6 +369,19 @@ async fn fit(
         windows::touch_all(conn, model.model_id, now).await?;
     }
     Ok(())
+}
+
+/// How many rows repeat an earlier one in every feature and in the prediction, and of how many.
+fn repeated_rows(reference: &Reference) -> (u64, u64) {
+    let mut hashes = vec![0; reference.rows()];
+    for column in &reference.columns {
+        row_hashes::add_column(&mut hashes, column);
+    }
+    let mut repeats = Repeats::default();
+    for hash in hashes {
+        repeats.observe(row_hashes::mix(12, hash));
+    }
+    repeats.repeated()
 }
 
 /// Infers the schema from the rows where this baseline is the one the model's file names, or where there is no

@@ -28,6 +28,7 @@ use crate::domain::columns::{Column, TextColumn};
 use crate::domain::ids::{BatchId, ModelId, VersionId};
 use crate::domain::window::Grain;
 use crate::stats::profile::FeatureProfile;
+use crate::stats::repeats::Repeats;
 use crate::storage::intake::{self, BatchKind, CountAddition, Settled, Waiting};
 use crate::storage::models::{self, Model};
 use crate::storage::overflow::OverflowKind;
@@ -395,6 +396,7 @@ async fn settle_predictions(
     crate::faults::crash_point("settle.rows_stored");
     let (counted, beyond) = counting.await.map_err(Error::internal)??;
     let mut additions = window_additions(model, &sorted, &rows);
+    let mut repeats = window_repeats(model, &sorted, &rows);
     for window in profiling::merge(conn, model, grid_id, counted).await? {
         let added = additions.get(&window).map_or(0, |of| of.predictions);
         recount::rebuild(conn, model, window, added, bounds, ("settle", now)).await?;
@@ -406,7 +408,10 @@ async fn settle_predictions(
         outcomes::note_label(&mut additions, model, &joined);
     }
     crate::faults::crash_point("settle.labels_joined");
-    for addition in additions.values() {
+    for addition in additions.values_mut() {
+        if let Some(added) = repeats.remove(&(addition.version_id, addition.window_start)) {
+            addition.repeats = Some(with_repeats(conn, addition, added).await?);
+        }
         windows::add(conn, model.project_id, model.model_id, addition, now).await?;
     }
     Ok(settled)
@@ -509,6 +514,40 @@ fn window_additions(model: &Model, sorted: &Sorted, rows: &[usize]) -> WindowAdd
     additions
 }
 
+/// Rows by what they hold, for each base window.
+fn window_repeats(
+    model: &Model,
+    sorted: &Sorted,
+    rows: &[usize],
+) -> BTreeMap<(VersionId, DateTime<Utc>), Repeats> {
+    let batch = sorted.pack.rows();
+    let mut repeats: BTreeMap<_, Repeats> = BTreeMap::new();
+    for &row in rows {
+        let start = model.base_window.window_at(batch.predicted_at[row]).start;
+        let of_window = repeats.entry((sorted.versions[row].0, start)).or_default();
+        of_window.observe(sorted.pack.held_hash(row));
+    }
+    repeats
+}
+
+/// The window's summary with what is added to it. One that is damaged begins anew: it says how many rows it knows.
+async fn with_repeats(
+    conn: &mut PgConnection,
+    addition: &WindowAddition,
+    mut added: Repeats,
+) -> Result<Vec<u8>, Error> {
+    let (version_id, start) = (addition.version_id, addition.window_start);
+    if let Some(stored) = windows::repeats(conn, version_id, start).await? {
+        match Repeats::decode(&stored) {
+            Ok(stored) => added.merge(&stored),
+            Err(error) => {
+                tracing::error!(%version_id, %start, %error, "a window's summary of repeated rows is damaged");
+            }
+        }
+    }
+    Ok(added.encode())
+}
+
 fn empty_addition(version_id: VersionId, window_start: DateTime<Utc>) -> WindowAddition {
     WindowAddition {
         version_id,
@@ -518,6 +557,7 @@ fn empty_addition(version_id: VersionId, window_start: DateTime<Utc>) -> WindowA
         labels: 0,
         followers: 0,
         out_of_order: 0,
+        repeats: None,
         last_event_at: window_start,
     }
 }

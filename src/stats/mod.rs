@@ -37,6 +37,7 @@ pub mod parity;
 pub mod profile;
 pub mod quality;
 pub mod reading;
+pub mod repeats;
 pub mod samples;
 pub mod sequential;
 pub mod tails;

@@ -19,7 +19,46 @@ pub struct WindowAddition {
     /// that one.
     pub followers: u64,
     pub out_of_order: u64,
+    /// Summary of all the window's rows by what they hold, these among them; nothing where none came.
+    pub repeats: Option<Vec<u8>>,
     pub last_event_at: DateTime<Utc>,
+}
+
+/// The summary of a base window's rows by what they hold.
+pub async fn repeats(
+    conn: &mut PgConnection,
+    version_id: VersionId,
+    window_start: DateTime<Utc>,
+) -> sqlx::Result<Option<Vec<u8>>> {
+    let found = sqlx::query_scalar!(
+        "SELECT repeats FROM window_states WHERE model_version_id = $1 AND window_start = $2",
+        version_id.0,
+        window_start
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(found.flatten())
+}
+
+/// The summaries of a version's base windows in `[from, to)`, and how many rows of them none accounts for.
+pub async fn repeats_between(
+    conn: &mut PgConnection,
+    version_id: VersionId,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+) -> sqlx::Result<Vec<Option<Vec<u8>>>> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT repeats
+        FROM window_states
+        WHERE model_version_id = $1 AND window_start >= $2 AND window_start < $3 AND predictions > 0
+        "#,
+        version_id.0,
+        from,
+        to
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// Adds to a base window, marks it changed and pending.
@@ -34,14 +73,15 @@ pub async fn add(
         r#"
         INSERT INTO window_states (model_version_id, window_start, project_id, model_id, predictions, errors,
                                    labels, out_of_order, revision, pending, last_event_at, last_changed_at,
-                                   followers)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, true, $9, $10, $11)
+                                   followers, repeats)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, true, $9, $10, $11, $12)
         ON CONFLICT (model_version_id, window_start) DO UPDATE
         SET predictions = window_states.predictions + EXCLUDED.predictions,
             errors = window_states.errors + EXCLUDED.errors,
             labels = window_states.labels + EXCLUDED.labels,
             out_of_order = window_states.out_of_order + EXCLUDED.out_of_order,
             followers = window_states.followers + EXCLUDED.followers,
+            repeats = COALESCE(EXCLUDED.repeats, window_states.repeats),
             revision = window_states.revision + 1,
             pending = true,
             last_event_at = GREATEST(window_states.last_event_at, EXCLUDED.last_event_at),
@@ -57,7 +97,8 @@ pub async fn add(
         super::intake::count(addition.out_of_order),
         addition.last_event_at,
         now,
-        super::intake::count(addition.followers)
+        super::intake::count(addition.followers),
+        addition.repeats
     )
     .execute(conn)
     .await?;

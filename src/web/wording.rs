@@ -172,6 +172,7 @@ pub fn scale(measure: &str) -> Scale {
             | Measure::EmptyShare
             | Measure::Frozen
             | Measure::OutOfOrder
+            | Measure::DuplicateRows
             | Measure::Accuracy
             | Measure::Precision
             | Measure::Recall
@@ -248,6 +249,7 @@ pub fn measure_title(measure: &str) -> &str {
         "frozen" => "frozen",
         "granularity" => "coarser steps",
         "out_of_order" => "out of order",
+        "duplicate_rows" => "repeated rows",
         "psi" => "PSI",
         "jensen_shannon" => "Jensen–Shannon distance",
         "kolmogorov_smirnov" => "Kolmogorov–Smirnov",

@@ -597,6 +597,7 @@ pub fn bounds(measure: Measure) -> (f64, f64) {
         | Measure::Frozen
         | Measure::Granularity
         | Measure::OutOfOrder
+        | Measure::DuplicateRows
         | Measure::JensenShannon
         | Measure::KolmogorovSmirnov
         | Measure::Hellinger

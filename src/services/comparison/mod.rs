@@ -31,6 +31,7 @@ pub use quality::QualityMeasurement;
 pub use shape::{CategoryShare, Shape};
 pub use tool::{ToolComparison, ToolMeasurement, compare_as};
 
+use crate::domain::attributions::Attributions;
 use crate::domain::definitions::{ModelDef, MonitorDef, MonitorKind, SchemaDef, did_you_mean};
 use crate::domain::measurement::{Measure, Recipe, Segment, Status};
 use crate::domain::model::Task;
@@ -183,6 +184,7 @@ struct Settings {
     closed: bool,
     segments: Vec<String>,
     quality: Option<quality::Settings>,
+    attributions: Attributions,
 }
 
 impl Settings {
@@ -234,6 +236,8 @@ impl Settings {
             closed: declared.is_some_and(|schema| schema.from.is_none()),
             segments,
             quality: quality::Settings::of(request),
+            attributions: model
+                .map_or_else(Attributions::default, |model| model.attributions.clone()),
         }
     }
 }
@@ -300,7 +304,7 @@ pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, Com
         &compared,
         (&reference, &current),
         vectors,
-        settings.multivariate,
+        (settings.multivariate, &settings.attributions),
     );
     let of_rows = if wanted.is_nothing() {
         None

@@ -113,7 +113,7 @@ fn judge(
 }
 
 /// A judgement as it is stored; nothing for what is told only where found, and is not.
-fn of_judgement(
+pub(super) fn of_judgement(
     subject: &Subject<'_>,
     segment: &Segment,
     feature: &str,
