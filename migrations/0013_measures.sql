@@ -18,3 +18,7 @@ UPDATE window_states SET followers = predictions;
 ALTER TABLE window_states ADD COLUMN repeats bytea;
 ALTER TABLE baseline_samples ADD COLUMN repeated_rows bigint;
 ALTER TABLE baseline_samples ADD COLUMN counted_rows bigint;
+
+-- A baseline may stand for what another tool kept of its data, where the data themselves are gone.
+ALTER TABLE baselines DROP CONSTRAINT baselines_source_known;
+ALTER TABLE baselines ADD CONSTRAINT baselines_source_known CHECK (source IN ('file', 'window', 'statistics'));

@@ -520,13 +520,11 @@ pub fn duplicate_rows(
 /// How rows stand of which so many repeat an earlier one; twice the reference's share is tolerated, as of files.
 #[must_use]
 pub fn judge_duplicates(
-    before: Option<(u64, u64)>,
+    (duplicates_before, rows_before): (u64, u64),
     (duplicates, rows): (u64, u64),
     tolerance: Tolerance,
 ) -> Judgement {
-    let before = before
-        .and_then(|(duplicates, rows)| share(duplicates, rows))
-        .unwrap_or(0.0);
+    let before = share(duplicates_before, rows_before).unwrap_or(0.0);
     let threshold = (2.0 * before).max(tolerance.share);
     Judgement::share(
         FindingKind::DuplicateRows,

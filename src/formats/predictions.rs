@@ -177,6 +177,7 @@ impl<'e> PredictionRows<'e> {
                 .map(|output| (output != Output::default()).then_some(output))
                 .collect(),
             labels,
+            of_statistics: None,
         })
     }
 

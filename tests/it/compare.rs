@@ -23,6 +23,7 @@ use serde_json::{Map, Value, json};
 
 mod quality;
 mod rows;
+mod values;
 
 /// Trusted values have ten significant digits.
 const RELATIVE: f64 = 1e-9;

@@ -304,3 +304,33 @@ async fn a_forecast_is_measured_by_points_quantiles_and_intervals(pool: PgPool) 
     assert!(cause.contains("both ends of the interval"), "{cause}");
     assert_profiles_equal_a_recount(&app, "demand").await;
 }
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn latencies_have_their_percentiles(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    app.apply(&declared("demand", "task: forecast")).await;
+    app.version("demand", "v1").await;
+    // 1 to 1000 ms, in no order; some senders report none.
+    let rows: Vec<Value> = (0..1_100)
+        .map(|i| {
+            let mut row = row(i, &json!({"prediction": 1}));
+            if i < 1_000 {
+                row["latency_ms"] = json!(1 + i * 7 % 1_000);
+            }
+            row
+        })
+        .collect();
+    app.predict("demand", &rows).await;
+    app.tick("2026-03-03").await;
+    for (measure, expected) in [
+        ("latency_p50", 500.0),
+        ("latency_p95", 950.0),
+        ("latency_p99", 990.0),
+    ] {
+        let found = app.value("demand", measure, "", "2026-03-02").await;
+        let (Some(value), Status::Ok, 1_000) = found.expect("measured") else {
+            panic!("{measure}: {found:?}")
+        };
+        assert!((value / expected - 1.0).abs() < 0.03, "{measure}: {value}");
+    }
+}

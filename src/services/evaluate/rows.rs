@@ -50,7 +50,8 @@ pub(super) async fn measure(
             return Ok(without_sample(subject, Status::Error, cause));
         }
         None => {
-            let cause = "the baseline was fitted without a sample of rows; fit it again";
+            let cause =
+                "the baseline has no sample of rows; fit it again, on rows and not on statistics";
             return Ok(without_sample(subject, Status::Insufficient, cause));
         }
     };

@@ -244,3 +244,44 @@ fn quality_that_was_asked_for_and_cannot_be_measured_is_a_fault() {
     ];
     assert_eq!(compare(&file, &file, &options).status.code(), Some(2));
 }
+
+#[test]
+fn single_classes_are_judged_by_name() {
+    let folder = Folder::new("quality-by-class");
+    let model = folder.write(
+        "model.yaml",
+        "
+models:
+  - name: pets
+    task: multiclass
+    monitors:
+      - {name: quality, kind: quality, window: day, min_labels: 20, measures: [class_precision, class_recall, class_f1]}
+",
+    );
+    // Of forty cats ten are taken for dogs, of sixty dogs twenty for cats.
+    let rows = [
+        ("cat", "cat", 30),
+        ("cat", "dog", 10),
+        ("dog", "dog", 40),
+        ("dog", "cat", 20),
+    ];
+    let rows: String = rows
+        .into_iter()
+        .flat_map(|(label, prediction, times)| {
+            (0..times).map(move |row| {
+                format!("{{\"label\": \"{label}\", \"prediction\": \"{prediction}\", \"weight\": {row}}}\n")
+            })
+        })
+        .collect();
+    let file = folder.write("pets.ndjson", rows);
+    let told = document(&file, &file, &["--model", model.to_str().expect("a path")]);
+    assert_near(&found(&told, "class_precision", None, "cat")["value"], 0.6);
+    assert_near(&found(&told, "class_recall", None, "cat")["value"], 0.75);
+    assert_near(&found(&told, "class_f1", None, "cat")["value"], 2.0 / 3.0);
+    assert_near(&found(&told, "class_precision", None, "dog")["value"], 0.8);
+    assert_near(
+        &found(&told, "class_recall", None, "dog")["value"],
+        2.0 / 3.0,
+    );
+    assert_near(&found(&told, "class_f1", None, "dog")["value"], 8.0 / 11.0);
+}
