@@ -21,6 +21,8 @@ use serde_json::{Value, json};
 
 use client::Server;
 
+use crate::domain::model::Task;
+
 /// Observability and model monitoring, from drift to gated retraining, in one process plus Postgres.
 #[derive(Debug, Parser)]
 #[command(name = "bellwether", version)]
@@ -203,6 +205,20 @@ pub enum TaskWord {
     Regression,
     Binary,
     Multiclass,
+    Ranking,
+    Forecast,
+}
+
+impl From<TaskWord> for Task {
+    fn from(word: TaskWord) -> Self {
+        match word {
+            TaskWord::Regression => Self::Regression,
+            TaskWord::Binary => Self::Binary,
+            TaskWord::Multiclass => Self::Multiclass,
+            TaskWord::Ranking => Self::Ranking,
+            TaskWord::Forecast => Self::Forecast,
+        }
+    }
 }
 
 /// A base window, as it is written.

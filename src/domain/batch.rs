@@ -8,13 +8,14 @@ use super::columns::{Column, TextColumn, Texts};
 /// What a model answered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 pub struct Output {
-    /// Regression: the predicted value.
+    /// Regression and forecast: the predicted value. Ranking: the place of the item, from 1.
     pub value: Option<f64>,
-    /// Binary and multiclass: the predicted class.
+    /// Binary and multiclass: the predicted class. Ranking: the query the item was ranked for.
     pub class: Option<String>,
-    /// Binary: the probability of the positive class.
+    /// Binary: the probability of the positive class. Ranking: the item's score, higher is nearer to the top.
+    /// Forecast: how wrong the naive forecast was over the history, above 0.
     pub score: Option<f64>,
-    /// Multiclass: class and probability.
+    /// Multiclass: class and probability. Forecast: the level of a quantile, as the shortest decimal, and its value.
     pub probabilities: Vec<(String, f64)>,
 }
 

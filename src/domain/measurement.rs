@@ -78,7 +78,8 @@ measures! {
     Constant = "constant", Lower, "1 where a feature that varied has a single value, else 0.";
     Frozen = "frozen", Lower, "Share of values in the longest run of base windows with one unusual value.";
     Granularity = "granularity", Lower, "1 where numbers come in coarser steps than they did, else 0.";
-    OutOfOrder = "out_of_order", Lower, "Share of rows whose time is before that of the row received before them.";
+    OutOfOrder = "out_of_order", Lower, "Share of rows whose time is before that of the row sent right before them in the same request.";
+    DuplicateRows = "duplicate_rows", Lower, "Share of rows that repeat an earlier one in every feature and in the prediction.";
     Psi = "psi", Lower, "Population stability index over the baseline's deciles, or over categories.";
     JensenShannon = "jensen_shannon", Lower, "Jensen–Shannon distance, base 2, from 0 to 1, over the same bins.";
     KolmogorovSmirnov = "kolmogorov_smirnov", Lower, "Largest distance between the two distribution functions.";
@@ -132,6 +133,15 @@ measures! {
     WeightedPrecision = "weighted_precision", Higher, "Mean of the classes' precisions, each as often as it is the label.";
     WeightedF1 = "weighted_f1", Higher, "Mean of the classes' F1, each as often as it is the label.";
     TopKAccuracy = "top_k_accuracy", Higher, "Share of labels among the k classes with the highest probabilities.";
+    Ndcg = "ndcg", Higher, "Discounted gain of the first places over that of the best order, from 0 to 1.";
+    MeanAveragePrecision = "mean_average_precision", Higher, "Mean of the precisions at the places of relevant items among the first ones.";
+    MeanReciprocalRank = "mean_reciprocal_rank", Higher, "Mean of one over the place of a query's first relevant item.";
+    HitRate = "hit_rate", Higher, "Share of queries with a relevant item among the first places.";
+    PinballLoss = "pinball_loss", Lower, "Mean pinball loss of the forecasts' quantiles.";
+    IntervalCoverage = "interval_coverage", Neither, "Share of what happened that lies in its forecast interval; it should be the interval's level.";
+    IntervalWidth = "interval_width", Lower, "Mean width of the forecast intervals.";
+    IntervalScore = "interval_score", Lower, "Mean width of the forecast intervals, and a penalty for what happened outside them.";
+    Mase = "mase", Lower, "Mean of the absolute error over the naive forecast's error on the history.";
     ClassPrecision = "class_precision", Higher, "Share of predictions of one class that are right.";
     ClassRecall = "class_recall", Higher, "Share of labels of one class that are predicted.";
     ClassF1 = "class_f1", Higher, "Harmonic mean of precision and recall of one class.";
@@ -169,6 +179,7 @@ impl Measure {
                     | Self::Frozen
                     | Self::Granularity
                     | Self::OutOfOrder
+                    | Self::DuplicateRows
             )
     }
 
@@ -185,7 +196,8 @@ impl Measure {
     /// them where there is not. Most windows have nothing of the kind.
     #[must_use]
     pub fn is_told_where_found(self) -> bool {
-        self.is_schema() && !Self::SHARES_OF_SCHEMA.contains(&self) && self != Self::OutOfOrder
+        let of_all_rows = matches!(self, Self::OutOfOrder | Self::DuplicateRows);
+        self.is_schema() && !Self::SHARES_OF_SCHEMA.contains(&self) && !of_all_rows
     }
 
     /// The measures of schema skew that each feature has in each window.
@@ -199,7 +211,7 @@ impl Measure {
     ];
 
     /// Every measure of schema skew.
-    pub const OF_SCHEMA: [Self; 16] = [
+    pub const OF_SCHEMA: [Self; 17] = [
         Self::MissingFeature,
         Self::UnexpectedFeature,
         Self::WrongType,
@@ -216,6 +228,7 @@ impl Measure {
         Self::Frozen,
         Self::Granularity,
         Self::OutOfOrder,
+        Self::DuplicateRows,
     ];
 
     /// The measures of drift that a monitor gives unless it chooses its own.

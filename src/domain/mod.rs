@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod alert;
+pub mod attributions;
 pub mod batch;
 pub mod clock;
 pub mod columns;
@@ -20,6 +21,7 @@ pub mod pipeline;
 pub mod proposal;
 pub mod quality;
 pub mod reference;
+pub mod row_hashes;
 pub mod row_measures;
 pub mod rule;
 pub mod runbook;

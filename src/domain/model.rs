@@ -15,6 +15,34 @@ pub enum Task {
     Binary,
     /// One of several classes: `prediction` is the class, `probabilities` its distribution.
     Multiclass,
+    /// Items in order: `score` or `rank` places an item among those of its `query`, the label is its relevance.
+    Ranking,
+    /// A number that will be known later: `prediction` is the value, `quantiles` its distribution, the label is what
+    /// happened.
+    Forecast,
+}
+
+impl Task {
+    /// Every task.
+    pub const ALL: [Self; 5] = [
+        Self::Regression,
+        Self::Binary,
+        Self::Multiclass,
+        Self::Ranking,
+        Self::Forecast,
+    ];
+
+    /// The word used in files, SQL and JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Regression => "regression",
+            Self::Binary => "binary",
+            Self::Multiclass => "multiclass",
+            Self::Ranking => "ranking",
+            Self::Forecast => "forecast",
+        }
+    }
 }
 
 /// What a deployed version is there for.

@@ -15,6 +15,10 @@ pub struct QualityChoice {
     pub top_share: f64,
     /// Top-k accuracy: among how many classes the label may be.
     pub top_k: usize,
+    /// Rankings: how many places are looked at.
+    pub places: usize,
+    /// Forecasts: the share of what happens that the interval between two quantiles should hold.
+    pub interval: f64,
     /// What a prediction is worth, for `value_per_prediction`.
     pub values: Option<PredictionValues>,
     /// Fairness: the segments whose values are groups that should be treated alike.
@@ -38,6 +42,8 @@ impl Default for QualityChoice {
             measures: Vec::new(),
             top_share: 0.1,
             top_k: 3,
+            places: 10,
+            interval: 0.8,
             values: None,
             groups: Vec::new(),
             labels_within_seconds: None,
@@ -63,6 +69,8 @@ impl QualityChoice {
         match measure {
             Measure::Lift => self.top_share == usual.top_share,
             Measure::TopKAccuracy => self.top_k == usual.top_k,
+            measure if measure.is_of_places() => self.places == usual.places,
+            measure if measure.is_of_interval() => self.interval == usual.interval,
             _ => true,
         }
     }
@@ -114,6 +122,27 @@ impl Measure {
                 Self::Ece,
                 Self::TopKAccuracy,
             ],
+            Task::Ranking => &[
+                Self::Ndcg,
+                Self::MeanAveragePrecision,
+                Self::MeanReciprocalRank,
+                Self::HitRate,
+            ],
+            Task::Forecast => &[
+                Self::Mae,
+                Self::Bias,
+                Self::PinballLoss,
+                Self::IntervalCoverage,
+                Self::IntervalWidth,
+                Self::Mase,
+                Self::IntervalScore,
+                Self::Rmse,
+                Self::MedianAbsoluteError,
+                Self::ErrorP90,
+                Self::Mape,
+                Self::Smape,
+                Self::R2,
+            ],
         }
     }
 
@@ -122,7 +151,8 @@ impl Measure {
     pub fn usual_quality(task: Task) -> &'static [Self] {
         let usual = match task {
             Task::Regression => 3,
-            Task::Binary | Task::Multiclass => 6,
+            Task::Ranking => 4,
+            Task::Binary | Task::Multiclass | Task::Forecast => 6,
         };
         &Self::of_quality(task)[..usual]
     }
@@ -132,7 +162,7 @@ impl Measure {
     #[must_use]
     pub fn detailed_quality(task: Task) -> &'static [Self] {
         match task {
-            Task::Regression => &[],
+            Task::Regression | Task::Ranking | Task::Forecast => &[],
             Task::Binary => &[
                 Self::ValuePerPrediction,
                 Self::DemographicParityDifference,
@@ -147,7 +177,7 @@ impl Measure {
     /// Whether the measure compares predictions with labels.
     #[must_use]
     pub fn is_quality(self) -> bool {
-        TASKS
+        Task::ALL
             .iter()
             .any(|task| Self::detailed_quality(*task).contains(&self))
             || self.is_of_whole_model()
@@ -156,7 +186,7 @@ impl Measure {
     /// Whether baselines have the measure of some task.
     #[must_use]
     pub fn is_of_whole_model(self) -> bool {
-        TASKS
+        Task::ALL
             .iter()
             .any(|task| Self::of_quality(*task).contains(&self))
     }
@@ -182,17 +212,40 @@ impl Measure {
         )
     }
 
+    /// Whether the measure is of the first places of rankings.
+    #[must_use]
+    pub fn is_of_places(self) -> bool {
+        matches!(
+            self,
+            Self::Ndcg | Self::MeanAveragePrecision | Self::MeanReciprocalRank | Self::HitRate
+        )
+    }
+
+    /// Whether the measure is of forecast intervals of one level.
+    #[must_use]
+    pub fn is_of_interval(self) -> bool {
+        matches!(
+            self,
+            Self::IntervalCoverage | Self::IntervalWidth | Self::IntervalScore
+        )
+    }
+
     /// Whether the measure has the unit of the label.
     #[must_use]
     pub fn has_unit(self) -> bool {
         matches!(
             self,
-            Self::Mae | Self::Rmse | Self::Bias | Self::MedianAbsoluteError | Self::ErrorP90
+            Self::Mae
+                | Self::Rmse
+                | Self::Bias
+                | Self::MedianAbsoluteError
+                | Self::ErrorP90
+                | Self::PinballLoss
+                | Self::IntervalWidth
+                | Self::IntervalScore
         )
     }
 }
-
-const TASKS: [Task; 3] = [Task::Regression, Task::Binary, Task::Multiclass];
 
 #[cfg(test)]
 mod tests {
@@ -200,7 +253,7 @@ mod tests {
 
     #[test]
     fn every_task_has_measures_of_quality_and_no_other_measure_is_one() {
-        for task in TASKS {
+        for task in Task::ALL {
             assert!(!Measure::of_quality(task).is_empty());
             let all = Measure::of_quality(task).iter();
             for measure in all.chain(Measure::detailed_quality(task)) {
@@ -232,5 +285,12 @@ mod tests {
             ..QualityChoice::default()
         };
         assert!(!own.is_usual(Measure::Lift) && own.is_usual(Measure::TopKAccuracy));
+        let own = QualityChoice {
+            places: 5,
+            interval: 0.9,
+            ..QualityChoice::default()
+        };
+        assert!(!own.is_usual(Measure::Ndcg) && !own.is_usual(Measure::IntervalWidth));
+        assert!(own.is_usual(Measure::PinballLoss) && own.is_usual(Measure::Mase));
     }
 }

@@ -8,6 +8,7 @@ mod together;
 
 use std::collections::BTreeMap;
 
+use super::attributions::Attributions;
 use super::columns::{Column, Value};
 use super::drift::Judged;
 use super::measurement::{ExplainedBy, Measure, Recipe, Status};
@@ -20,8 +21,6 @@ use crate::stats::multivariate::{self, DomainClassifier, NotComparable, Rows};
 use crate::stats::samples::{self, Sample};
 use crate::stats::{Reading, distance, kolmogorov, text, uncertainty};
 
-/// What the names of features begin with that say how much another feature contributed to a prediction.
-pub const ATTRIBUTION_PREFIX: &str = "attribution.";
 /// How many features an explanation names.
 const NAMED: usize = 5;
 /// An area under the ROC curve beyond 0.5 by so many standard errors comes about by chance once in a million times.
@@ -113,6 +112,8 @@ pub struct Sides<'a> {
     pub current: &'a RowSample,
     /// The features that are looked at together, and their types.
     pub features: &'a [(String, FeatureType)],
+    /// Which columns are attributions.
+    pub attributions: &'a Attributions,
     pub thresholds: &'a BTreeMap<Measure, f64>,
     pub min_rows: u64,
 }
@@ -268,7 +269,10 @@ impl Sides<'_> {
     }
 
     fn attributions(&self) -> Result<Read, NotRead> {
-        let (before, now) = (attributions(self.reference), attributions(self.current));
+        let (before, now) = (
+            attributions(self.reference, self.attributions),
+            attributions(self.current, self.attributions),
+        );
         let names: Vec<&str> = before
             .keys()
             .copied()
@@ -508,10 +512,13 @@ fn vectors(sample: &RowSample, feature: &str) -> Result<Vectors, NotRead> {
 }
 
 /// The mean absolute attribution of each feature that has any, and how many rows have it.
-fn attributions(sample: &RowSample) -> BTreeMap<&str, (f64, usize)> {
+fn attributions<'a>(
+    sample: &'a RowSample,
+    declared: &'a Attributions,
+) -> BTreeMap<&'a str, (f64, usize)> {
     let mut means = BTreeMap::new();
     for column in &sample.columns {
-        let Some(feature) = column.name.strip_prefix(ATTRIBUTION_PREFIX) else {
+        let Some(feature) = declared.feature_of(&column.name) else {
             continue;
         };
         let numbers: Vec<f64> = column

@@ -517,6 +517,29 @@ pub fn duplicate_rows(
     )
 }
 
+/// How rows stand of which so many repeat an earlier one; twice the reference's share is tolerated, as of files.
+#[must_use]
+pub fn judge_duplicates(
+    (duplicates_before, rows_before): (u64, u64),
+    (duplicates, rows): (u64, u64),
+    tolerance: Tolerance,
+) -> Judgement {
+    let before = share(duplicates_before, rows_before).unwrap_or(0.0);
+    let threshold = (2.0 * before).max(tolerance.share);
+    Judgement::share(
+        FindingKind::DuplicateRows,
+        (duplicates, rows),
+        threshold,
+        tolerance.min_rows,
+        || {
+            format!(
+                "rows that repeat an earlier one; the reference has {}",
+                percent(before)
+            )
+        },
+    )
+}
+
 /// Beyond this share, rows are in no order at all.
 const UNORDERED: f64 = 0.4;
 
@@ -549,8 +572,7 @@ pub fn out_of_order(
     )
 }
 
-/// How rows stand that came one after the other, of which so many were earlier than the one before: a few are
-/// usual among senders side by side.
+/// How rows stand that were sent one after the other, of which so many were earlier than the one before.
 #[must_use]
 pub fn judge_order((late, rows): (u64, u64), tolerance: Tolerance) -> Judgement {
     let unordered = share(late, rows).is_some_and(|share| share > UNORDERED);
@@ -560,7 +582,7 @@ pub fn judge_order((late, rows): (u64, u64), tolerance: Tolerance) -> Judgement 
         (late, rows),
         threshold,
         tolerance.min_rows,
-        || "rows earlier than the one received before them".to_owned(),
+        || "rows earlier than the one sent before them in the same request".to_owned(),
     )
 }
 

@@ -24,7 +24,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// Names or items of one object or list that are looked at; rows with more are refused.
 const MAX_ENTRIES: usize = 10_000;
 /// Fields that may hold an object.
-const OBJECTS: [&str; 3] = ["features", "probabilities", "segments"];
+const OBJECTS: [&str; 4] = ["features", "probabilities", "quantiles", "segments"];
 /// The field that may hold a list.
 const LIST: &str = "segments";
 

@@ -97,8 +97,20 @@ impl<'e> LabelRows<'e> {
 /// The truth about a prediction of a model with this task.
 pub(super) fn into_label(task: Task, raw: Raw<'_>) -> Result<LabelValue, Fault> {
     match task {
-        Task::Regression => raw.into_number().map(LabelValue::Number),
+        Task::Regression | Task::Forecast => raw.into_number().map(LabelValue::Number),
+        Task::Ranking => into_relevance(raw).map(LabelValue::Number),
         Task::Binary | Task::Multiclass => raw.into_class().map(LabelValue::Class),
+    }
+}
+
+fn into_relevance(raw: Raw<'_>) -> Result<f64, Fault> {
+    let relevance = raw.into_number()?;
+    if relevance >= 0.0 {
+        Ok(relevance)
+    } else {
+        Err(Fault::wrong(format!(
+            "is {relevance}, not a relevance of 0 or more"
+        )))
     }
 }
 

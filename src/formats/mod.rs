@@ -20,6 +20,7 @@ mod parquet;
 mod predictions;
 mod raw;
 pub mod schemas;
+mod statistics;
 pub mod table;
 
 use std::path::Path;
@@ -215,6 +216,8 @@ pub struct ReferenceRows {
     pub outputs: Vec<Option<Output>>,
     /// The truth, where the file has it.
     pub labels: Vec<Option<LabelValue>>,
+    /// Of rows that stand for statistics: which features these do not tell enough of, and why.
+    pub of_statistics: Option<Vec<String>>,
 }
 
 impl ReferenceRows {
@@ -233,7 +236,7 @@ impl ReferenceRows {
 
 /// Reads rows for a baseline, such as training data: the reserved names mean what they mean in predictions,
 /// `label` is the truth, every other column is a feature. Ids and versions are not needed and not
-/// kept; times are not needed, and kept where they can be read.
+/// kept; times are not needed, and kept where they can be read. SageMaker's statistics give rows that stand for them.
 ///
 /// # Errors
 /// When the body cannot be read, or any row of it.
@@ -250,6 +253,12 @@ pub fn decode_reference(
         received_at: DateTime::UNIX_EPOCH,
         limits: Limits::default(),
     };
+    if let Some(rows) = (format == Format::Json)
+        .then(|| statistics::rows(body))
+        .flatten()
+    {
+        return rows;
+    }
     let mut rows = predictions::PredictionRows::of_reference(&expect);
     read(format, body, "rows", &expect.limits, &mut rows)?;
     rows.finish_reference()

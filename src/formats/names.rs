@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::raw::{Fault, canonical_name, check_name};
+use crate::domain::model::Task;
 
 /// Fields with a name of their own. The order is that in which faults are looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -15,6 +16,10 @@ pub(super) enum Fixed {
     Prediction,
     Score,
     Probabilities,
+    Query,
+    Rank,
+    Quantiles,
+    NaiveError,
     Segments,
     LatencyMs,
     Deployment,
@@ -24,7 +29,7 @@ pub(super) enum Fixed {
 }
 
 impl Fixed {
-    pub const COUNT: usize = 13;
+    pub const COUNT: usize = 17;
 
     pub fn name(self) -> &'static str {
         match self {
@@ -35,6 +40,10 @@ impl Fixed {
             Self::Prediction => "prediction",
             Self::Score => "score",
             Self::Probabilities => "probabilities",
+            Self::Query => "query",
+            Self::Rank => "rank",
+            Self::Quantiles => "quantiles",
+            Self::NaiveError => "naive_error",
             Self::Segments => "segments",
             Self::LatencyMs => "latency_ms",
             Self::Deployment => "deployment",
@@ -44,7 +53,16 @@ impl Fixed {
         }
     }
 
-    fn of_prediction(name: &str) -> Option<Self> {
+    /// The field of a name in predictions of a task. Some fields only one task has; elsewhere their names are free for
+    /// features.
+    fn of_prediction(name: &str, task: Task) -> Option<Self> {
+        match (name, task) {
+            ("query", Task::Ranking) => return Some(Self::Query),
+            ("rank", Task::Ranking) => return Some(Self::Rank),
+            ("quantiles", Task::Forecast) => return Some(Self::Quantiles),
+            ("naive_error", Task::Forecast) => return Some(Self::NaiveError),
+            _ => {}
+        }
         match name {
             "prediction_id" => Some(Self::PredictionId),
             "timestamp" => Some(Self::Timestamp),
@@ -77,7 +95,7 @@ pub(super) enum Field {
     Fixed(Fixed),
     /// The feature at this position of the batch's features.
     Feature(usize),
-    /// The probability of the class at this position of the batch's classes.
+    /// The probability of the class, or the quantile of the level, at this position of the batch's classes.
     Probability(usize),
 }
 
@@ -87,21 +105,25 @@ pub(super) enum Meaning<'n> {
     Fixed(Fixed),
     /// A feature that says it is one.
     Feature(&'n str),
-    /// The probability of this class.
+    /// The probability of this class, of a forecast the quantile of this level.
     Probability(&'n str),
     /// A name of the sender's own: a feature, unless the row has an object of features.
     Other(&'n str),
 }
 
 impl<'n> Meaning<'n> {
-    pub fn of(name: &'n str) -> Self {
-        if let Some(fixed) = Fixed::of_prediction(name) {
+    pub fn of(name: &'n str, task: Task) -> Self {
+        if let Some(fixed) = Fixed::of_prediction(name, task) {
             return Self::Fixed(fixed);
         }
         if let Some(feature) = name.strip_prefix("feature.") {
             return Self::Feature(feature);
         }
-        ["probability.", "probabilities.", "proba_"]
+        let prefixes: &[&str] = match task {
+            Task::Forecast => &["quantile.", "quantiles."],
+            _ => &["probability.", "probabilities.", "proba_"],
+        };
+        prefixes
             .iter()
             .find_map(|prefix| name.strip_prefix(prefix))
             .map_or(Self::Other(name), Self::Probability)

@@ -177,6 +177,7 @@ impl<'e> PredictionRows<'e> {
                 .map(|output| (output != Output::default()).then_some(output))
                 .collect(),
             labels,
+            of_statistics: None,
         })
     }
 
@@ -241,7 +242,7 @@ impl<'e> PredictionRows<'e> {
         let nested = row.iter().any(|(name, _)| name == Fixed::Features.name());
         let mut gathered = Gathered::default();
         for (name, raw) in row {
-            let meaning = Meaning::of(&name);
+            let meaning = Meaning::of(&name, self.expect.task);
             let is_label =
                 matches!(self.purpose, Purpose::Reference { .. }) && name == Fixed::Label.name();
             if nested && matches!(meaning, Meaning::Other(_)) && !is_label {
@@ -390,8 +391,12 @@ impl<'e> PredictionRows<'e> {
             let field = Field::Feature(self.features.of(&name)?);
             self.put(row, field, raw)?;
         }
+        let distribution = match self.expect.task {
+            Task::Forecast => Fixed::Quantiles,
+            _ => Fixed::Probabilities,
+        };
         for (class, raw) in row
-            .optional(Fixed::Probabilities, into_entries)?
+            .optional(distribution, into_entries)?
             .unwrap_or_default()
         {
             let field = Field::Probability(self.classes.of(&class)?);
@@ -401,52 +406,102 @@ impl<'e> PredictionRows<'e> {
     }
 
     fn judge_output(&self, row: &mut Gathered<'_>, failed: bool) -> Result<Output, Fault> {
-        let mut output = Output {
-            probabilities: self.judge_probabilities(row)?,
-            score: row.optional(Fixed::Score, into_probability)?,
-            ..Output::default()
-        };
-        match self.expect.task {
+        let task = self.expect.task;
+        self.refuse_foreign_output(row)?;
+        let mut output = Output::default();
+        match task {
             Task::Regression => output.value = row.optional(Fixed::Prediction, Raw::into_number)?,
-            Task::Binary => output.class = row.optional(Fixed::Prediction, Raw::into_class)?,
+            Task::Binary => {
+                output.score = row.optional(Fixed::Score, into_probability)?;
+                output.class = row.optional(Fixed::Prediction, Raw::into_class)?;
+            }
             Task::Multiclass => {
+                output.probabilities = self.judge_probabilities(row)?;
                 output.class = row
                     .optional(Fixed::Prediction, Raw::into_class)?
                     .or_else(|| most_probable(&output.probabilities));
             }
-        }
-        self.refuse_foreign_output(&output)?;
-        let answered = output.value.is_some() || output.class.is_some() || output.score.is_some();
-        if answered || failed {
-            return Ok(output);
-        }
-        Err(match self.expect.task {
-            Task::Regression => Fault::missing("is missing, and the row has no `error`"),
-            Task::Binary => Fault::missing("is missing, and so are `score` and `error`"),
-            Task::Multiclass => {
-                Fault::missing("is missing, and so are `probabilities` and `error`")
+            Task::Ranking => {
+                output.score = row.optional(Fixed::Score, Raw::into_number)?;
+                output.class = row
+                    .optional(Fixed::Query, Raw::into_name)?
+                    .map(Cow::into_owned);
+                output.value = row.optional(Fixed::Rank, into_rank)?;
+            }
+            Task::Forecast => {
+                output.probabilities = self.judge_quantiles(row)?;
+                output.score = row.optional(Fixed::NaiveError, into_naive_error)?;
+                output.value = row
+                    .optional(Fixed::Prediction, Raw::into_number)?
+                    .or_else(|| median(&output.probabilities));
             }
         }
-        .in_field(Fixed::Prediction.name()))
+        match missing_answer(task, &output) {
+            Some((field, cause)) if !failed => Err(Fault::missing(cause).in_field(field.name())),
+            _ => Ok(output),
+        }
     }
 
     /// An output that the model's task does not have is refused rather than dropped unseen: it is often a
     /// feature with a reserved name.
-    fn refuse_foreign_output(&self, output: &Output) -> Result<(), Fault> {
+    fn refuse_foreign_output(&self, row: &Gathered<'_>) -> Result<(), Fault> {
         let task = self.expect.task;
-        if output.score.is_some() && task != Task::Binary {
-            return Err(Fault::wrong(
+        let given = |field: Fixed| {
+            let cell = row.fixed[field as usize].as_ref();
+            cell.is_some_and(|raw| !raw.is_null())
+        };
+        let refuse = |field: Fixed, cause: &str| Err(Fault::wrong(cause).in_field(field.name()));
+        if given(Fixed::Score) && !matches!(task, Task::Binary | Task::Ranking) {
+            return refuse(
+                Fixed::Score,
                 "belongs to binary models; a feature of this name is sent as feature.score",
-            )
-            .in_field(Fixed::Score.name()));
+            );
         }
-        if !output.probabilities.is_empty() && task != Task::Multiclass {
-            return Err(
-                Fault::wrong("belong to multiclass models; a binary model sends `score`")
-                    .in_field(Fixed::Probabilities.name()),
+        if given(Fixed::Prediction) && task == Task::Ranking {
+            return refuse(
+                Fixed::Prediction,
+                "is not what a ranking sends; it sends `score` or `rank`",
+            );
+        }
+        let has_distribution = row.probabilities.iter().any(|(_, raw)| !raw.is_null());
+        let foreign = match task {
+            Task::Multiclass => false,
+            Task::Forecast => given(Fixed::Probabilities),
+            Task::Regression | Task::Binary | Task::Ranking => has_distribution,
+        };
+        if foreign {
+            return refuse(
+                Fixed::Probabilities,
+                "belong to multiclass models; a binary model sends `score`",
             );
         }
         Ok(())
+    }
+
+    /// The quantiles of a forecast, by their levels written in one way.
+    fn judge_quantiles(&self, row: &mut Gathered<'_>) -> Result<Vec<(String, f64)>, Fault> {
+        let mut quantiles: Vec<(String, f64)> = Vec::with_capacity(row.probabilities.len());
+        for (position, raw) in row.probabilities.drain(..) {
+            if raw.is_null() {
+                continue;
+            }
+            let level = self.classes.name(position);
+            let field = format!("{}.{level}", Fixed::Quantiles.name());
+            let parsed = level.parse::<f64>().ok();
+            let Some(parsed) = parsed.filter(|level| *level > 0.0 && *level < 1.0) else {
+                return Err(Fault::wrong(
+                    "has a name that is no level: one above 0 and below 1 is expected, such as 0.9",
+                )
+                .in_field(&field));
+            };
+            let value = raw.into_number().map_err(|fault| fault.in_field(&field))?;
+            let level = parsed.to_string();
+            if quantiles.iter().any(|(known, _)| *known == level) {
+                return Err(Fault::duplicate(&field));
+            }
+            quantiles.push((level, value));
+        }
+        Ok(quantiles)
     }
 
     fn judge_probabilities(&self, row: &mut Gathered<'_>) -> Result<Vec<(String, f64)>, Fault> {
@@ -475,7 +530,7 @@ impl<'e> PredictionRows<'e> {
 
 impl Rows for PredictionRows<'_> {
     fn locate(&mut self, column: &str) -> Result<Option<Field>, Fault> {
-        self.field(Meaning::of(column)).map(Some)
+        self.field(Meaning::of(column, self.expect.task)).map(Some)
     }
 
     fn append<'a>(
@@ -638,6 +693,63 @@ fn into_latency(raw: Raw<'_>) -> Result<f64, Fault> {
         Ok(milliseconds)
     } else {
         Err(Fault::wrong(format!("is {milliseconds}, less than 0")))
+    }
+}
+
+/// What a row without an answer lacks, in the words for its sender.
+fn missing_answer(task: Task, output: &Output) -> Option<(Fixed, &'static str)> {
+    let answered = output.value.is_some() || output.class.is_some() || output.score.is_some();
+    match task {
+        Task::Regression if !answered => {
+            Some((Fixed::Prediction, "is missing, and the row has no `error`"))
+        }
+        Task::Binary if !answered => Some((
+            Fixed::Prediction,
+            "is missing, and so are `score` and `error`",
+        )),
+        Task::Multiclass if !answered => Some((
+            Fixed::Prediction,
+            "is missing, and so are `probabilities` and `error`",
+        )),
+        Task::Ranking if output.class.is_none() => {
+            Some((Fixed::Query, "is missing, and the row has no `error`"))
+        }
+        Task::Ranking if output.score.is_none() && output.value.is_none() => {
+            Some((Fixed::Score, "is missing, and so are `rank` and `error`"))
+        }
+        Task::Forecast if output.value.is_none() => Some((
+            Fixed::Prediction,
+            "is missing, and so are the quantile 0.5 and `error`",
+        )),
+        _ => None,
+    }
+}
+
+/// The quantile 0.5.
+fn median(quantiles: &[(String, f64)]) -> Option<f64> {
+    let mut quantiles = quantiles.iter();
+    quantiles.find_map(|(level, value)| (level == "0.5").then_some(*value))
+}
+
+fn into_rank(raw: Raw<'_>) -> Result<f64, Fault> {
+    let rank = raw.into_number()?;
+    if rank >= 1.0 && rank.fract() == 0.0 {
+        Ok(rank)
+    } else {
+        Err(Fault::wrong(format!(
+            "is {rank}, not a place counted from 1"
+        )))
+    }
+}
+
+fn into_naive_error(raw: Raw<'_>) -> Result<f64, Fault> {
+    let naive_error = raw.into_number()?;
+    if naive_error > 0.0 {
+        Ok(naive_error)
+    } else {
+        Err(Fault::wrong(format!(
+            "is {naive_error}, not above 0: errors cannot be measured in it"
+        )))
     }
 }
 

@@ -66,6 +66,7 @@ pub struct MeasurementView {
     /// The 95 % interval, where one is known.
     pub low: Option<f64>,
     pub high: Option<f64>,
+    /// The probability of such a value without drift, for tests; 2.2e-308 stands for everything below it.
     pub p_value: Option<f64>,
     /// The baseline's value of the same measure, where there is one.
     pub reference: Option<f64>,

@@ -16,10 +16,12 @@ use crate::domain::ids::{BaselineId, GridId, ProjectId, VersionId};
 use crate::domain::measurement::Measure;
 use crate::domain::proposal::Origin;
 use crate::domain::quality::QualityChoice;
+use crate::domain::row_hashes;
 use crate::domain::sample::RowSample;
 use crate::domain::schema::{self, FeatureExpectation};
 use crate::formats::{self, Format, ReferenceRows};
 use crate::stats::grid::Grid;
+use crate::stats::repeats::Repeats;
 use crate::storage::baselines::{
     self, Baseline, BaselineProfile, BaselineQuality, GridFeature, StoredGrid,
 };
@@ -31,6 +33,9 @@ use crate::storage::{labels, samples};
 const LABEL_WAIT: TimeDelta = TimeDelta::hours(24);
 /// How many cells numbers are counted in.
 const GRID_CELLS: usize = 256;
+
+/// The source of a baseline that stands for statistics, whose rows are those of no data.
+const STATISTICS: &str = "statistics";
 
 /// A file to fit a baseline on.
 #[derive(Debug, Clone)]
@@ -64,7 +69,7 @@ pub async fn fit_file(
     if let Some(same) =
         present.filter(|b| b.file_sha256.as_ref() == Some(&sha256) && b.state == "fitted")
         // One that an earlier release fitted, or that is damaged, is fitted again.
-        && shift_reference::is_whole(&mut conn, same.baseline_id).await?
+        && (same.source == STATISTICS || shift_reference::is_whole(&mut conn, same.baseline_id).await?)
     {
         return Ok(same);
     }
@@ -79,14 +84,21 @@ pub async fn fit_file(
         baseline_id: BaselineId::new(now),
         model_id: model.model_id,
         name: file.name.to_owned(),
-        source: "file".to_owned(),
+        source: match &rows.of_statistics {
+            None => "file".to_owned(),
+            Some(_) => STATISTICS.to_owned(),
+        },
         window_from: None,
         window_to: None,
         file_name: Some(file.file_name.to_owned()),
         file_sha256: Some(sha256),
         version_id: None,
         state: "fitted".to_owned(),
-        cause: None,
+        cause: (rows
+            .of_statistics
+            .as_ref()
+            .filter(|left_out| !left_out.is_empty()))
+        .map(|left_out| format!("without the features {}", left_out.join("; "))),
         rows: i64::try_from(rows.len()).unwrap_or(i64::MAX),
         created_at: now,
         created_by: actor.to_owned(),
@@ -344,16 +356,10 @@ async fn fit(
         &profiles_of(model, &yardstick, reference)?,
     )
     .await?;
-    let days = (reference.columns.as_slice(), reference.times.as_slice());
-    shift_reference::fit(conn, model, baseline, &yardstick, days, now).await?;
+    if baseline.source != STATISTICS {
+        keep_rows(conn, model, baseline, &yardstick, reference, now).await?;
+    }
     baselines::put_qualities(conn, baseline.baseline_id, &qualities_of(model, reference)).await?;
-    let times: Vec<Option<i64>> = (reference.times.iter())
-        .map(|at| Some(at.timestamp()))
-        .collect();
-    let sample = RowSample::of(&reference.columns, &times);
-    let sample = sample.encode().map_err(Error::internal)?;
-    let of = (model.project_id, model.model_id);
-    samples::put(conn, of, baseline.baseline_id, &sample).await?;
     crate::faults::crash_point("baseline.profiled");
     if schema_changed || grid_changed {
         recount::count_again(conn, model, bounds, now).await?;
@@ -361,6 +367,46 @@ async fn fit(
         windows::touch_all(conn, model.model_id, now).await?;
     }
     Ok(())
+}
+
+/// Keeps what is about whole rows: their days, a sample, how many repeat each other.
+async fn keep_rows(
+    conn: &mut PgConnection,
+    model: &Model,
+    baseline: &Baseline,
+    yardstick: &Yardstick,
+    reference: &Reference,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let days = (reference.columns.as_slice(), reference.times.as_slice());
+    shift_reference::fit(conn, model, baseline, yardstick, days, now).await?;
+    let times: Vec<Option<i64>> = (reference.times.iter())
+        .map(|at| Some(at.timestamp()))
+        .collect();
+    let sample = RowSample::of(&reference.columns, &times);
+    let sample = sample.encode().map_err(Error::internal)?;
+    let of = (model.project_id, model.model_id);
+    samples::put(conn, of, baseline.baseline_id, &sample).await?;
+    let (repeated, rows) = repeated_rows(reference);
+    let counts = (
+        i64::try_from(repeated).unwrap_or(i64::MAX),
+        i64::try_from(rows).unwrap_or(i64::MAX),
+    );
+    samples::put_repeated(conn, baseline.baseline_id, counts).await?;
+    Ok(())
+}
+
+/// How many rows repeat an earlier one in every feature and in the prediction, and of how many.
+fn repeated_rows(reference: &Reference) -> (u64, u64) {
+    let mut hashes = vec![0; reference.rows()];
+    for column in &reference.columns {
+        row_hashes::add_column(&mut hashes, column);
+    }
+    let mut repeats = Repeats::default();
+    for hash in hashes {
+        repeats.observe(row_hashes::mix(12, hash));
+    }
+    repeats.repeated()
 }
 
 /// Infers the schema from the rows where this baseline is the one the model's file names, or where there is no

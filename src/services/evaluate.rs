@@ -10,6 +10,7 @@ mod history;
 mod quality_monitor;
 mod quality_reference;
 mod renames;
+mod repeats;
 mod rows;
 mod scene;
 mod schema_skew;
@@ -299,7 +300,9 @@ async fn measure(
         MonitorKind::Schema => {
             let current = scene.current(conn, version_id, window).await?;
             let reference = scene.baseline(conn, subject.baseline_id()).await?;
-            schema_skew::measure(subject, &current, &reference)
+            let mut values = schema_skew::measure(subject, &current, &reference);
+            values.extend(repeats::measure(conn, subject).await?);
+            values
         }
         MonitorKind::Drift => {
             let mut values = drift::measure(conn, scene, subject).await?;

@@ -124,7 +124,12 @@ impl Yardstick {
 #[must_use]
 pub fn output_value(task: Task, output: &Output) -> Value<'_> {
     match task {
-        Task::Regression => output.value.map_or(Value::Null, Value::Number),
+        Task::Regression | Task::Forecast => output.value.map_or(Value::Null, Value::Number),
+        // The place says nothing where every list has all of them.
+        Task::Ranking => output
+            .score
+            .or(output.value)
+            .map_or(Value::Null, Value::Number),
         Task::Binary => match (output.score, &output.class) {
             (Some(score), _) => Value::Number(score),
             (None, Some(class)) => Value::Text(class.into()),

@@ -1,17 +1,18 @@
 //! Quality of predictions against their labels, overall and per segment: one path for windows, baselines,
 //! gates and watches, so that they cannot disagree.
 
+mod gathered;
+
 use std::collections::BTreeMap;
+
+pub use gathered::Gathered;
 
 use super::profiling;
 use crate::domain::batch::{LabelValue, Output};
 use crate::domain::measurement::{Measure, Segment};
 use crate::domain::model::Task;
-use crate::domain::quality::{PredictionValues, QualityChoice};
-use crate::stats::quality::{
-    Averaging, BinaryOutcomes, Bins, ClassMeasure, ConfusionMatrix, Disparity, FairnessRate,
-    GroupOutcomes, MulticlassOutcomes, OutcomeValues, Quality, RegressionOutcomes,
-};
+use crate::domain::quality::QualityChoice;
+use crate::stats::quality::{Disparity, FairnessRate, GroupOutcomes, Quality};
 use crate::storage::labels::Outcome;
 use crate::storage::models::Model;
 
@@ -114,10 +115,9 @@ pub struct Wanted<'a> {
     pub choice: &'a QualityChoice,
 }
 
-/// The score from which on a binary prediction without a class counts as positive.
-const POSITIVE_FROM: f64 = 0.5;
-/// Bins of the calibration error.
-const CALIBRATION_BINS: Bins = Bins::Width(10);
+/// A value carried by fewer outcomes than this says nothing, however many labels there are: a recall of three
+/// positives.
+const LEAST_CARRYING: u64 = 20;
 /// Groups with fewer people than this are too small for a rate that could be compared.
 pub const LEAST_GROUP: u64 = 20;
 
@@ -129,192 +129,28 @@ pub fn of<'o>(
     wanted: Wanted<'_>,
     outcomes: impl Iterator<Item = &'o QualityOutcome>,
 ) -> Vec<QualityValue> {
-    match model.task {
-        Task::Regression => regression(wanted, outcomes),
-        Task::Binary => binary(positive_class(model), wanted, outcomes),
-        Task::Multiclass => multiclass(wanted, outcomes),
-    }
+    let mut gathered = Gathered::new(model.task, positive_class(model), wanted.choice);
+    outcomes.for_each(|outcome| gathered.push(outcome));
+    gathered.measure(wanted)
 }
 
 fn positive_class(model: &Model) -> &str {
     model.positive_class.as_deref().unwrap_or("1")
 }
 
-fn regression<'o>(
-    wanted: Wanted<'_>,
-    outcomes: impl Iterator<Item = &'o QualityOutcome>,
-) -> Vec<QualityValue> {
-    let mut accumulated = RegressionOutcomes::default();
-    for outcome in outcomes {
-        if let (Some(prediction), Some(label)) = (outcome.predicted_value, outcome.label_value) {
-            accumulated.push(prediction, label);
-        }
+/// Why a value says too little to be gone by, if it does.
+#[must_use]
+pub fn why_insufficient(quality: &QualityValue, min_labels: u64) -> Option<String> {
+    let needed = LEAST_CARRYING.min(min_labels);
+    match quality.quality {
+        Err(undefined) => Some(format!("not defined for these labels: {undefined}")),
+        Ok(_) if quality.labels < min_labels => Some(format!("fewer than {min_labels} labels")),
+        Ok(estimate) if estimate.size < needed => Some(format!(
+            "only {} of the labels carry the value, fewer than {needed}",
+            estimate.size
+        )),
+        Ok(_) => None,
     }
-    let labels = accumulated.labels();
-    if labels == 0 {
-        return Vec::new();
-    }
-    let errors = accumulated.errors();
-    let value = |measure: &Measure| {
-        let quality = match measure {
-            Measure::Mae => errors.mae(),
-            Measure::Rmse => errors.rmse(),
-            Measure::Bias => errors.bias(),
-            Measure::MedianAbsoluteError => errors.median_absolute_error(),
-            Measure::ErrorP90 => errors.absolute_quantile(0.9),
-            Measure::Mape => errors.mape(),
-            Measure::Smape => errors.smape(),
-            Measure::R2 => errors.r2(),
-            _ => return None,
-        };
-        Some(QualityValue::overall(*measure, quality, labels))
-    };
-    wanted.measures.iter().filter_map(value).collect()
-}
-
-impl QualityOutcome {
-    /// Whether a binary model predicted yes, and whether the label is yes; nothing without both.
-    fn yes_or_no(&self, positive: &str) -> Option<(bool, bool)> {
-        let predicted = match (&self.predicted_class, self.score) {
-            (Some(class), _) => class == positive,
-            (None, Some(score)) => score >= POSITIVE_FROM,
-            (None, None) => return None,
-        };
-        Some((predicted, self.label_class.as_deref()? == positive))
-    }
-}
-
-fn binary<'o>(
-    positive: &str,
-    wanted: Wanted<'_>,
-    outcomes: impl Iterator<Item = &'o QualityOutcome>,
-) -> Vec<QualityValue> {
-    let mut accumulated = BinaryOutcomes::default();
-    for outcome in outcomes {
-        if let Some((predicted, label)) = outcome.yes_or_no(positive) {
-            accumulated.push(outcome.score, predicted, label);
-        }
-    }
-    let counts = accumulated.confusion();
-    if counts.labels() == 0 {
-        return Vec::new();
-    }
-    let scores = accumulated.scores();
-    let value = |measure: &Measure| {
-        let quality = match measure {
-            Measure::Accuracy => counts.accuracy(),
-            Measure::Precision => counts.precision(),
-            Measure::Recall => counts.recall(),
-            Measure::F1 => counts.f1(),
-            Measure::RocAuc => scores.roc_auc(),
-            Measure::LogLoss => scores.log_loss(),
-            Measure::Specificity => counts.specificity(),
-            Measure::BalancedAccuracy => counts.balanced_accuracy(),
-            Measure::Mcc => counts.mcc(),
-            Measure::PrAuc => scores.average_precision(),
-            Measure::ScoreSeparation => scores.kolmogorov_smirnov(),
-            Measure::Brier => scores.brier(),
-            Measure::Ece => scores.calibration_error(CALIBRATION_BINS),
-            Measure::Lift => scores.lift(wanted.choice.top_share),
-            Measure::ValuePerPrediction => {
-                counts.value_per_prediction(worth(wanted.choice.values?))
-            }
-            _ => return None,
-        };
-        let note = match measure {
-            Measure::Ece => scores
-                .calibration_noise(CALIBRATION_BINS)
-                .ok()
-                .map(|noise| {
-                    format!("perfectly calibrated scores would be expected to have {noise:.4}")
-                }),
-            Measure::Lift => Some(format!(
-                "of the {:.4} of predictions with the highest scores",
-                wanted.choice.top_share
-            )),
-            _ => None,
-        };
-        Some(QualityValue {
-            note,
-            ..QualityValue::overall(*measure, quality, counts.labels())
-        })
-    };
-    wanted.measures.iter().filter_map(value).collect()
-}
-
-fn worth(values: PredictionValues) -> OutcomeValues {
-    OutcomeValues {
-        true_positive: values.true_positive,
-        false_positive: values.false_positive,
-        true_negative: values.true_negative,
-        false_negative: values.false_negative,
-    }
-}
-
-fn multiclass<'o>(
-    wanted: Wanted<'_>,
-    outcomes: impl Iterator<Item = &'o QualityOutcome>,
-) -> Vec<QualityValue> {
-    let mut accumulated = MulticlassOutcomes::default();
-    for outcome in outcomes {
-        if let (Some(predicted), Some(label)) = (&outcome.predicted_class, &outcome.label_class) {
-            accumulated.push(predicted, &outcome.probabilities, label);
-        }
-    }
-    let counts = accumulated.confusion();
-    let labels = counts.labels();
-    if labels == 0 {
-        return Vec::new();
-    }
-    let probabilities = accumulated.probabilities();
-    let mut values = Vec::new();
-    for measure in wanted.measures {
-        let quality = match measure {
-            Measure::Accuracy => counts.accuracy(),
-            Measure::Precision => counts.average(ClassMeasure::Precision, Averaging::Macro),
-            Measure::Recall => counts.average(ClassMeasure::Recall, Averaging::Macro),
-            Measure::F1 => counts.average(ClassMeasure::F1, Averaging::Macro),
-            Measure::RocAuc => probabilities.roc_auc(false),
-            Measure::LogLoss => probabilities.log_loss(),
-            Measure::BalancedAccuracy => counts.balanced_accuracy(),
-            Measure::WeightedPrecision => {
-                counts.average(ClassMeasure::Precision, Averaging::Weighted)
-            }
-            Measure::WeightedF1 => counts.average(ClassMeasure::F1, Averaging::Weighted),
-            Measure::Brier => probabilities.brier(),
-            Measure::Ece => probabilities.calibration_error(CALIBRATION_BINS),
-            Measure::TopKAccuracy => probabilities.top_k_accuracy(wanted.choice.top_k),
-            measure if measure.is_of_classes() => {
-                values.extend(of_classes(*measure, &counts));
-                continue;
-            }
-            _ => continue,
-        };
-        let note = (*measure == Measure::TopKAccuracy)
-            .then(|| format!("among the {} most probable classes", wanted.choice.top_k));
-        values.push(QualityValue {
-            note,
-            ..QualityValue::overall(*measure, quality, labels)
-        });
-    }
-    values
-}
-
-/// A measure of each class against the rest.
-fn of_classes(measure: Measure, counts: &ConfusionMatrix) -> Vec<QualityValue> {
-    let of_class = |(place, class): (usize, &String)| {
-        let own = counts.one_vs_rest(place);
-        let quality = match measure {
-            Measure::ClassPrecision => own.precision(),
-            Measure::ClassRecall => own.recall(),
-            _ => own.f1(),
-        };
-        QualityValue {
-            feature: class.clone(),
-            ..QualityValue::overall(measure, quality, counts.labels())
-        }
-    };
-    counts.classes().iter().enumerate().map(of_class).collect()
 }
 
 /// Quality overall and per value of each declared segment; fairness, which compares the segments, overall only. The
@@ -347,13 +183,8 @@ fn fairness(
     wanted: Wanted<'_>,
     outcomes: &[(QualityOutcome, Vec<String>)],
 ) -> Vec<QualityValue> {
-    let of_groups: Vec<Measure> = wanted
-        .measures
-        .iter()
-        .copied()
-        .filter(|measure| measure.is_of_groups())
-        .collect();
-    if of_groups.is_empty() || model.task != Task::Binary {
+    let is_wanted = wanted.measures.iter().any(|measure| measure.is_of_groups());
+    if !is_wanted || model.task != Task::Binary {
         return Vec::new();
     }
     let mut values = Vec::new();
@@ -362,21 +193,27 @@ fn fairness(
             continue;
         };
         let mut groups = GroupOutcomes::default();
-        let mut labels = 0;
         for (outcome, segments) in outcomes {
             let decided = outcome.yes_or_no(positive_class(model));
             if let (Some((predicted, label)), Some(group)) = (decided, segments.get(place)) {
                 groups.push(group, predicted, label);
-                labels += 1;
             }
         }
-        values.extend(
-            of_groups
-                .iter()
-                .map(|measure| of_field(*measure, field, &groups, labels)),
-        );
+        values.extend(of_groups_of(field, wanted.measures, &groups));
     }
     values
+}
+
+/// The measures of fairness among these, for the groups of one field.
+pub fn of_groups_of(
+    field: &str,
+    measures: &[Measure],
+    groups: &GroupOutcomes,
+) -> Vec<QualityValue> {
+    let of_groups = measures.iter().filter(|measure| measure.is_of_groups());
+    of_groups
+        .map(|measure| of_field(*measure, field, groups, groups.labels()))
+        .collect()
 }
 
 fn of_field(measure: Measure, field: &str, groups: &GroupOutcomes, labels: u64) -> QualityValue {

@@ -28,6 +28,7 @@ use crate::domain::columns::{Column, TextColumn};
 use crate::domain::ids::{BatchId, ModelId, VersionId};
 use crate::domain::window::Grain;
 use crate::stats::profile::FeatureProfile;
+use crate::stats::repeats::Repeats;
 use crate::storage::intake::{self, BatchKind, CountAddition, Settled, Waiting};
 use crate::storage::models::{self, Model};
 use crate::storage::overflow::OverflowKind;
@@ -163,7 +164,11 @@ fn unpack(due: &[Waiting], model_id: ModelId) -> Unpacked {
         let damaged = match waiting.kind {
             BatchKind::Predictions => match ingest::decode_body::<PredictionBatch>(&waiting.body) {
                 Ok(rows) => {
-                    unpacked.predictions.add(waiting.batch_id, rows);
+                    let requests = waiting.request_rows.as_ref();
+                    let requests: Vec<usize> = requests
+                        .and_then(|rows| serde_json::from_value(rows.clone()).ok())
+                        .unwrap_or_default();
+                    unpacked.predictions.add(waiting.batch_id, rows, &requests);
                     continue;
                 }
                 Err(damage) => damage,
@@ -397,6 +402,7 @@ async fn settle_predictions(
     crate::faults::crash_point("settle.rows_stored");
     let (counted, beyond) = counting.await.map_err(Error::internal)??;
     let mut additions = window_additions(model, &sorted, &rows);
+    let mut repeats = window_repeats(model, &sorted, &rows);
     for window in profiling::merge(conn, model, grid_id, counted).await? {
         let added = additions.get(&window).map_or(0, |of| of.predictions);
         recount::rebuild(conn, model, window, added, bounds, ("settle", now)).await?;
@@ -408,7 +414,10 @@ async fn settle_predictions(
         outcomes::note_label(&mut additions, model, &joined);
     }
     crate::faults::crash_point("settle.labels_joined");
-    for addition in additions.values() {
+    for addition in additions.values_mut() {
+        if let Some(added) = repeats.remove(&(addition.version_id, addition.window_start)) {
+            addition.repeats = Some(with_repeats(conn, addition, added).await?);
+        }
         windows::add(conn, model.project_id, model.model_id, addition, now).await?;
     }
     Ok(settled)
@@ -491,7 +500,6 @@ type WindowAdditions = BTreeMap<(VersionId, DateTime<Utc>), WindowAddition>;
 fn window_additions(model: &Model, sorted: &Sorted, rows: &[usize]) -> WindowAdditions {
     let batch = sorted.pack.rows();
     let mut additions = WindowAdditions::new();
-    let mut before: Option<(VersionId, DateTime<Utc>)> = None;
     for &row in rows {
         let start = model.base_window.window_at(batch.predicted_at[row]).start;
         let version_id = sorted.versions[row].0;
@@ -501,12 +509,49 @@ fn window_additions(model: &Model, sorted: &Sorted, rows: &[usize]) -> WindowAdd
         addition.predictions += 1;
         addition.errors += u64::from(batch.errors.get(row).is_some());
         let at = batch.predicted_at[row];
-        let is_early = before.is_some_and(|(version, before)| version == version_id && at < before);
-        addition.out_of_order += u64::from(is_early);
-        before = Some((version_id, at));
+        // As it was sent: how requests were packed together since then is no matter of the sender's.
+        let before = sorted.pack.sent_before(row);
+        if let Some(before) = before.filter(|before| sorted.versions[*before].0 == version_id) {
+            addition.followers += 1;
+            addition.out_of_order += u64::from(at < batch.predicted_at[before]);
+        }
         addition.last_event_at = addition.last_event_at.max(at);
     }
     additions
+}
+
+/// Rows by what they hold, for each base window.
+fn window_repeats(
+    model: &Model,
+    sorted: &Sorted,
+    rows: &[usize],
+) -> BTreeMap<(VersionId, DateTime<Utc>), Repeats> {
+    let batch = sorted.pack.rows();
+    let mut repeats: BTreeMap<_, Repeats> = BTreeMap::new();
+    for &row in rows {
+        let start = model.base_window.window_at(batch.predicted_at[row]).start;
+        let of_window = repeats.entry((sorted.versions[row].0, start)).or_default();
+        of_window.observe(sorted.pack.held_hash(row));
+    }
+    repeats
+}
+
+/// The window's summary with what is added to it. One that is damaged begins anew: it says how many rows it knows.
+async fn with_repeats(
+    conn: &mut PgConnection,
+    addition: &WindowAddition,
+    mut added: Repeats,
+) -> Result<Vec<u8>, Error> {
+    let (version_id, start) = (addition.version_id, addition.window_start);
+    if let Some(stored) = windows::repeats(conn, version_id, start).await? {
+        match Repeats::decode(&stored) {
+            Ok(stored) => added.merge(&stored),
+            Err(error) => {
+                tracing::error!(%version_id, %start, %error, "a window's summary of repeated rows is damaged");
+            }
+        }
+    }
+    Ok(added.encode())
 }
 
 fn empty_addition(version_id: VersionId, window_start: DateTime<Utc>) -> WindowAddition {
@@ -516,7 +561,9 @@ fn empty_addition(version_id: VersionId, window_start: DateTime<Utc>) -> WindowA
         predictions: 0,
         errors: 0,
         labels: 0,
+        followers: 0,
         out_of_order: 0,
+        repeats: None,
         last_event_at: window_start,
     }
 }

@@ -39,6 +39,7 @@ pub mod quality;
 #[cfg(test)]
 mod random;
 pub mod reading;
+pub mod repeats;
 pub mod samples;
 pub mod sequential;
 pub mod tails;

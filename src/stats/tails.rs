@@ -47,10 +47,15 @@ impl PValue {
         self.ln / LN_10
     }
 
-    /// The probability itself; 0 below about 10⁻³²³.
+    /// The probability itself. Below the least number of full precision, 2.2·10⁻³⁰⁸, it is that number: what could
+    /// happen is never said to be impossible. 0 only for what is.
     #[must_use]
     pub fn value(self) -> f64 {
-        self.ln.exp()
+        if self.ln == f64::NEG_INFINITY {
+            0.0
+        } else {
+            self.ln.exp().max(f64::MIN_POSITIVE)
+        }
     }
 }
 

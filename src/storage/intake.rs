@@ -39,6 +39,8 @@ pub struct Landing {
     pub format: &'static str,
     /// Encoded batch; `None` when every row was refused and nothing is left to settle.
     pub body: Option<Vec<u8>>,
+    /// How many of the rows each request sent that shares the batch, in their order; nothing where one sent them all.
+    pub request_rows: Option<Vec<usize>>,
     pub received: u64,
     /// Every refused row; a sample is kept, all are counted.
     pub rejects: Vec<Reject>,
@@ -62,6 +64,10 @@ pub async fn land(conn: &mut PgConnection, landings: &[Landing]) -> sqlx::Result
         .map(|l| count(l.rejects.len() as u64))
         .collect();
     let received_at: Vec<DateTime<Utc>> = landings.iter().map(|l| l.received_at).collect();
+    // As JSON, because Postgres cannot unnest an array of arrays.
+    let requests: Vec<Option<serde_json::Value>> = (landings.iter())
+        .map(|l| l.request_rows.as_ref().map(|rows| serde_json::json!(rows)))
+        .collect();
     let sample = RejectSample::of(landings);
     let counts = Sums::of(&landing_counts(landings));
     sqlx::query!(
@@ -69,16 +75,17 @@ pub async fn land(conn: &mut PgConnection, landings: &[Landing]) -> sqlx::Result
         WITH landed AS (
             INSERT INTO landed_batches (batch_id, project_id, model_id, kind, format, state, body, received_rows,
                                         rejected_rows, accepted_rows, duplicate_rows, conflicting_rows,
-                                        received_at, settled_at, attempts, not_before)
+                                        received_at, settled_at, attempts, not_before, request_rows)
             SELECT batch_id, project_id, model_id, kind, format,
                    CASE WHEN body IS NULL THEN 'settled' ELSE 'landed' END, body, received, rejected,
                    -- Nothing is left of a batch without a body.
                    CASE WHEN body IS NULL THEN 0 END, CASE WHEN body IS NULL THEN 0 END,
                    CASE WHEN body IS NULL THEN 0 END,
-                   received_at, CASE WHEN body IS NULL THEN received_at END, 0, received_at
+                   received_at, CASE WHEN body IS NULL THEN received_at END, 0, received_at, request_rows
             FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::bytea[], $7::bigint[],
-                        $8::bigint[], $9::timestamptz[])
-                AS batch (batch_id, project_id, model_id, kind, format, body, received, rejected, received_at)
+                        $8::bigint[], $9::timestamptz[], $21::jsonb[])
+                AS batch (batch_id, project_id, model_id, kind, format, body, received, rejected, received_at,
+                          request_rows)
         ), sampled AS (
             INSERT INTO rejected_rows (batch_id, line, field, reason, cause)
             SELECT batch_id, line, field, reason, cause
@@ -112,7 +119,8 @@ pub async fn land(conn: &mut PgConnection, landings: &[Landing]) -> sqlx::Result
         &counts.kinds as &[&str],
         &counts.outcomes as &[&str],
         &counts.reasons as &[&str],
-        &counts.rows
+        &counts.rows,
+        &requests as &[Option<serde_json::Value>]
     )
     .execute(conn)
     .await?;
@@ -339,6 +347,8 @@ pub struct Waiting {
     pub batch_id: BatchId,
     pub kind: BatchKind,
     pub body: Vec<u8>,
+    /// How many of the rows each request sent that shares the batch, as JSON; nothing where one sent them all.
+    pub request_rows: Option<serde_json::Value>,
     pub attempts: i32,
     pub received_at: DateTime<Utc>,
 }
@@ -408,7 +418,7 @@ pub async fn due(
             FROM queue
         )
         SELECT b.batch_id AS "batch_id: BatchId", kind AS "kind: BatchKind", body AS "body!", attempts,
-               received_at
+               received_at, request_rows
         FROM due
         JOIN landed_batches b USING (batch_id)
         WHERE rows_before < $3::bigint

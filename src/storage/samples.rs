@@ -27,6 +27,42 @@ pub async fn put(
     Ok(())
 }
 
+/// Keeps how many rows of a baseline repeat an earlier one, and of how many; the sample is there.
+pub async fn put_repeated(
+    conn: &mut PgConnection,
+    baseline_id: BaselineId,
+    (repeated, rows): (i64, i64),
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        UPDATE baseline_samples
+        SET repeated_rows = $2, counted_rows = $3
+        WHERE baseline_id = $1
+        "#,
+        baseline_id.0,
+        repeated,
+        rows
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// How many rows of a baseline repeat an earlier one, and of how many; nothing of one that was fitted before this was
+/// counted.
+pub async fn repeated(
+    conn: &mut PgConnection,
+    baseline_id: BaselineId,
+) -> sqlx::Result<Option<(i64, i64)>> {
+    let counts = sqlx::query!(
+        "SELECT repeated_rows, counted_rows FROM baseline_samples WHERE baseline_id = $1",
+        baseline_id.0
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(counts.and_then(|counts| counts.repeated_rows.zip(counts.counted_rows)))
+}
+
 /// The sample of a baseline; nothing of one that was fitted before there were samples.
 pub async fn of_baseline(
     conn: &mut PgConnection,

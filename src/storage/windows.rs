@@ -15,9 +15,50 @@ pub struct WindowAddition {
     pub predictions: u64,
     pub errors: u64,
     pub labels: u64,
-    /// Rows earlier than the one received before them.
+    /// Rows that the same request sent another one of the version right before, and those of them that are earlier than
+    /// that one.
+    pub followers: u64,
     pub out_of_order: u64,
+    /// Summary of all the window's rows by what they hold, these among them; nothing where none came.
+    pub repeats: Option<Vec<u8>>,
     pub last_event_at: DateTime<Utc>,
+}
+
+/// The summary of a base window's rows by what they hold.
+pub async fn repeats(
+    conn: &mut PgConnection,
+    version_id: VersionId,
+    window_start: DateTime<Utc>,
+) -> sqlx::Result<Option<Vec<u8>>> {
+    let found = sqlx::query_scalar!(
+        "SELECT repeats FROM window_states WHERE model_version_id = $1 AND window_start = $2",
+        version_id.0,
+        window_start
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(found.flatten())
+}
+
+/// The summaries of a version's base windows in `[from, to)`, and how many rows of them none accounts for.
+pub async fn repeats_between(
+    conn: &mut PgConnection,
+    version_id: VersionId,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+) -> sqlx::Result<Vec<Option<Vec<u8>>>> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT repeats
+        FROM window_states
+        WHERE model_version_id = $1 AND window_start >= $2 AND window_start < $3 AND predictions > 0
+        "#,
+        version_id.0,
+        from,
+        to
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// Adds to a base window, marks it changed and pending.
@@ -31,13 +72,16 @@ pub async fn add(
     sqlx::query!(
         r#"
         INSERT INTO window_states (model_version_id, window_start, project_id, model_id, predictions, errors,
-                                   labels, out_of_order, revision, pending, last_event_at, last_changed_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, true, $9, $10)
+                                   labels, out_of_order, revision, pending, last_event_at, last_changed_at,
+                                   followers, repeats)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, true, $9, $10, $11, $12)
         ON CONFLICT (model_version_id, window_start) DO UPDATE
         SET predictions = window_states.predictions + EXCLUDED.predictions,
             errors = window_states.errors + EXCLUDED.errors,
             labels = window_states.labels + EXCLUDED.labels,
             out_of_order = window_states.out_of_order + EXCLUDED.out_of_order,
+            followers = window_states.followers + EXCLUDED.followers,
+            repeats = COALESCE(EXCLUDED.repeats, window_states.repeats),
             revision = window_states.revision + 1,
             pending = true,
             last_event_at = GREATEST(window_states.last_event_at, EXCLUDED.last_event_at),
@@ -52,7 +96,9 @@ pub async fn add(
         super::intake::count(addition.labels),
         super::intake::count(addition.out_of_order),
         addition.last_event_at,
-        now
+        now,
+        super::intake::count(addition.followers),
+        addition.repeats
     )
     .execute(conn)
     .await?;
@@ -150,6 +196,7 @@ pub struct WindowTotals {
     pub predictions: i64,
     pub errors: i64,
     pub labels: i64,
+    pub followers: i64,
     pub out_of_order: i64,
     pub revision: i64,
 }
@@ -167,6 +214,7 @@ pub async fn totals(
         SELECT COALESCE(SUM(predictions), 0)::bigint AS "predictions!",
                COALESCE(SUM(errors), 0)::bigint AS "errors!",
                COALESCE(SUM(labels), 0)::bigint AS "labels!",
+               COALESCE(SUM(followers), 0)::bigint AS "followers!",
                COALESCE(SUM(out_of_order), 0)::bigint AS "out_of_order!",
                COALESCE(SUM(revision), 0)::bigint AS "revision!"
         FROM window_states
@@ -237,12 +285,13 @@ pub async fn standings(
     let rows = sqlx::query!(
         r#"
         SELECT t.predictions AS "predictions!", t.errors AS "errors!", t.labels AS "labels!",
-               t.out_of_order AS "out_of_order!", t.revision AS "revision!", m.revision AS "measured?"
+               t.followers AS "followers!", t.out_of_order AS "out_of_order!", t.revision AS "revision!", m.revision AS "measured?"
         FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::timestamptz[]) WITH ORDINALITY
             AS w (version_id, monitor, window_start, window_end, place)
         CROSS JOIN LATERAL (
             SELECT COALESCE(SUM(predictions), 0)::bigint AS predictions, COALESCE(SUM(errors), 0)::bigint AS errors,
                    COALESCE(SUM(labels), 0)::bigint AS labels,
+                   COALESCE(SUM(followers), 0)::bigint AS followers,
                    COALESCE(SUM(out_of_order), 0)::bigint AS out_of_order,
                    COALESCE(SUM(revision), 0)::bigint AS revision
             FROM window_states s
@@ -267,6 +316,7 @@ pub async fn standings(
                 predictions: r.predictions,
                 errors: r.errors,
                 labels: r.labels,
+                followers: r.followers,
                 out_of_order: r.out_of_order,
                 revision: r.revision,
             },

@@ -48,6 +48,7 @@ pub enum PanelKind {
     Heatmap,
     Findings,
     Segments,
+    Parts,
     Versions,
     Alerts,
 }
@@ -115,6 +116,7 @@ mod tests {
             PanelKind::Heatmap,
             PanelKind::Findings,
             PanelKind::Segments,
+            PanelKind::Parts,
             PanelKind::Versions,
             PanelKind::Alerts,
         ] {

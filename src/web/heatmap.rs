@@ -8,6 +8,7 @@ use crate::storage::pages::HeatValue;
 
 use super::chart::Span;
 use super::wording;
+use crate::domain::measurement::{Better, Measure};
 
 /// More columns than this no eye follows; the newest are kept.
 const MOST_WINDOWS: usize = 120;
@@ -71,7 +72,7 @@ pub fn heatmap(measure: &str, values: &[HeatValue]) -> Option<HeatmapView> {
             .map(|(span, _)| *span)
             .collect();
         (
-            *name != "prediction()",
+            is_feature(name),
             std::cmp::Reverse(beyond.last().copied()),
             std::cmp::Reverse(beyond.len()),
             *name,
@@ -81,7 +82,7 @@ pub fn heatmap(measure: &str, values: &[HeatValue]) -> Option<HeatmapView> {
     let beyond_now = features
         .iter()
         .filter(|(name, cells)| {
-            *name != "prediction()"
+            is_feature(name)
                 && newest.is_some_and(|n| cells.get(&n).is_some_and(|v| v.status == "drift"))
         })
         .count();
@@ -96,15 +97,12 @@ pub fn heatmap(measure: &str, values: &[HeatValue]) -> Option<HeatmapView> {
                 shown: (spans.len() - 1 - position).is_multiple_of(label_every),
             })
             .collect(),
-        features: features
-            .iter()
-            .filter(|(n, _)| *n != "prediction()")
-            .count(),
+        features: features.iter().filter(|(n, _)| is_feature(n)).count(),
         rows: features
             .iter()
             .map(|(name, cells)| HeatRow {
                 feature: wording::feature(name).to_owned(),
-                is_prediction: *name == "prediction()",
+                is_prediction: !is_feature(name),
                 cells: spans
                     .iter()
                     .map(|span| cell(measure, cells.get(span).copied()))
@@ -114,6 +112,11 @@ pub fn heatmap(measure: &str, values: &[HeatValue]) -> Option<HeatmapView> {
         beyond_now,
         cut,
     })
+}
+
+/// Not the prediction itself, and not all features together.
+fn is_feature(name: &str) -> bool {
+    name != "prediction()" && !name.is_empty()
 }
 
 fn span(value: &HeatValue) -> Span {
@@ -132,11 +135,11 @@ fn cell(measure: &str, value: Option<&HeatValue>) -> HeatCell {
     };
     match (row.status.as_str(), row.value) {
         ("drift", Some(v)) => HeatCell {
-            class: shade_beyond(v.abs(), threshold(row)),
+            class: shade_beyond(share(measure, v, threshold(row))),
             text: beyond(row, &wording::value(measure, v)),
         },
         ("ok", Some(v)) => HeatCell {
-            class: shade_within(v.abs(), threshold(row)),
+            class: shade_within(share(measure, v, threshold(row))),
             text: wording::value(measure, v),
         },
         ("error", _) => HeatCell {
@@ -176,16 +179,34 @@ fn cause(row: &HeatValue, otherwise: &str) -> String {
         .to_owned()
 }
 
-fn shade_within(value: f64, threshold: Option<f64>) -> &'static str {
-    match threshold.map(|t| value / t) {
+/// How much of the way to the threshold a value has gone, from where nothing has changed: 1 is at it.
+fn share(measure: &str, value: f64, threshold: Option<f64>) -> Option<f64> {
+    let threshold = threshold?;
+    let measure = measure.parse::<Measure>().ok();
+    let unchanged = match measure {
+        // A classifier that tells nothing is right half of the time.
+        Some(Measure::DomainClassifierAuc) => 0.5,
+        Some(measure) if measure.better() == Better::Higher => 1.0,
+        _ => 0.0,
+    };
+    let way = threshold - unchanged;
+    let gone = match measure.map(Measure::better) {
+        Some(Better::Zero) => value.abs(),
+        _ => value - unchanged,
+    };
+    (way != 0.0).then(|| gone / way)
+}
+
+fn shade_within(share: Option<f64>) -> &'static str {
+    match share {
         Some(share) if share >= 0.75 => "h2",
         Some(share) if share >= 0.4 => "h1",
         _ => "h0",
     }
 }
 
-fn shade_beyond(value: f64, threshold: Option<f64>) -> &'static str {
-    match threshold.map(|t| value / t) {
+fn shade_beyond(share: Option<f64>) -> &'static str {
+    match share {
         Some(share) if share >= 4.0 => "h5",
         Some(share) if share >= 2.0 => "h4",
         _ => "h3",
@@ -209,6 +230,25 @@ mod tests {
             current_rows: 100,
             recipe: json!({"threshold": 0.1}),
         }
+    }
+
+    #[test]
+    fn shades_of_measures_of_rows_begin_where_nothing_has_changed() {
+        let shade = |measure: &str, v: f64, threshold: f64, status: &str| {
+            let mut row = value("", 0, Some(v), status);
+            row.recipe = json!({"threshold": threshold});
+            cell(measure, Some(&row)).class
+        };
+        assert_eq!(shade("domain_classifier_auc", 0.51, 0.55, "ok"), "h0");
+        assert_eq!(shade("domain_classifier_auc", 0.54, 0.55, "ok"), "h2");
+        assert_eq!(shade("domain_classifier_auc", 0.9, 0.55, "drift"), "h5");
+        assert_eq!(shade("attribution_ndcg", 0.99, 0.9, "ok"), "h0");
+        assert_eq!(shade("attribution_ndcg", 0.75, 0.9, "drift"), "h4");
+        assert_eq!(shade("correlation_change", -0.3, 0.1, "drift"), "h4");
+        let together = heatmap("domain_classifier_auc", &[value("", 0, Some(0.6), "drift")]);
+        let together = together.expect("a row");
+        assert_eq!((together.features, together.beyond_now), (0, 0));
+        assert_eq!(together.rows[0].feature, "all features together");
     }
 
     #[test]

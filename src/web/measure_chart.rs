@@ -57,6 +57,14 @@ pub fn choose(
     })
 }
 
+impl Choice {
+    /// Whether the measure is of samples of rows, some of which look at all features together.
+    #[must_use]
+    pub fn is_of_rows(&self) -> bool {
+        self.measure.parse().is_ok_and(Measure::is_of_rows)
+    }
+}
+
 /// What a model's charts are made from, besides the values.
 #[derive(Debug, Clone)]
 pub struct History {
@@ -116,6 +124,45 @@ impl History {
         Chart {
             id: id.to_owned(),
             title: wording::measure_title(&choice.measure).to_owned(),
+            measure: choice.measure.clone(),
+            unit: wording::unit(&choice.measure, &self.unit),
+            marks: self.marks(&windows),
+            windows,
+            lines,
+        }
+        .view()
+    }
+
+    /// The chart of a class or of the groups of a field: the champion's values and both ends of their intervals.
+    #[must_use]
+    pub fn part_chart(
+        &self,
+        id: &str,
+        part: &str,
+        choice: &Choice,
+        values: &[SeriesValue],
+    ) -> Option<ChartView> {
+        let windows: BTreeSet<Span> = values.iter().map(span).collect();
+        let windows: Vec<Span> = windows.into_iter().collect();
+        let by_version = by_version(values);
+        let end = |name: &str, end: fn(&SeriesValue) -> Option<f64>| Line {
+            name: name.to_owned(),
+            kind: LineKind::Reference,
+            colour: 0,
+            values: windows
+                .iter()
+                .map(|w| self.served_value(*w, &by_version).and_then(end))
+                .collect(),
+            served: Vec::new(),
+        };
+        let lines = vec![
+            self.served_line(&windows, &by_version),
+            end("95 % from", |value| value.low),
+            end("to", |value| value.high),
+        ];
+        Chart {
+            id: id.to_owned(),
+            title: part.to_owned(),
             measure: choice.measure.clone(),
             unit: wording::unit(&choice.measure, &self.unit),
             marks: self.marks(&windows),

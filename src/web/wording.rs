@@ -172,6 +172,7 @@ pub fn scale(measure: &str) -> Scale {
             | Measure::EmptyShare
             | Measure::Frozen
             | Measure::OutOfOrder
+            | Measure::DuplicateRows
             | Measure::Accuracy
             | Measure::Precision
             | Measure::Recall
@@ -179,6 +180,8 @@ pub fn scale(measure: &str) -> Scale {
             | Measure::BalancedAccuracy
             | Measure::WeightedPrecision
             | Measure::TopKAccuracy
+            | Measure::HitRate
+            | Measure::IntervalCoverage
             | Measure::ClassPrecision
             | Measure::ClassRecall
             | Measure::Mape
@@ -246,6 +249,7 @@ pub fn measure_title(measure: &str) -> &str {
         "frozen" => "frozen",
         "granularity" => "coarser steps",
         "out_of_order" => "out of order",
+        "duplicate_rows" => "repeated rows",
         "psi" => "PSI",
         "jensen_shannon" => "Jensen–Shannon distance",
         "kolmogorov_smirnov" => "Kolmogorov–Smirnov",
@@ -261,6 +265,18 @@ pub fn measure_title(measure: &str) -> &str {
         "g_test" => "G-test",
         "missing_share_change" => "Change of missing values",
         "shift" => "Shift over days, in deviations",
+        "domain_classifier_auc" => "Domain classifier, area under the curve",
+        "reconstruction_error_change" => "Change of the reconstruction error",
+        "correlation_change" => "Change of a correlation",
+        "mean_shift" => "Shift of the mean vector",
+        "maximum_mean_discrepancy" => "Maximum mean discrepancy",
+        "text_length_distance" => "Distance of the lengths of texts",
+        "unseen_words" => "Unseen words",
+        "future_share_change" => "Change of dates in the future",
+        "age_distance" => "Distance of the ages of dates",
+        "hour_profile" => "Hours of the day",
+        "weekday_profile" => "Days of the week",
+        "attribution_ndcg" => "Order of attributions, NDCG",
         "mae" => "Mean absolute error",
         "rmse" => "Root mean squared error",
         "bias" => "Bias",
@@ -287,6 +303,15 @@ pub fn measure_title(measure: &str) -> &str {
         "weighted_precision" => "Precision, weighted",
         "weighted_f1" => "F1, weighted",
         "top_k_accuracy" => "Top-k accuracy",
+        "ndcg" => "NDCG",
+        "mean_average_precision" => "Mean average precision",
+        "mean_reciprocal_rank" => "Mean reciprocal rank",
+        "hit_rate" => "Hit rate",
+        "pinball_loss" => "Pinball loss",
+        "interval_coverage" => "Coverage of intervals",
+        "interval_width" => "Width of intervals",
+        "interval_score" => "Interval score",
+        "mase" => "Mean absolute scaled error",
         "class_precision" => "Precision by class",
         "class_recall" => "Recall by class",
         "class_f1" => "F1 by class",
@@ -311,8 +336,18 @@ pub fn measure_short(measure: &str) -> &str {
     match measure {
         "mae" => "MAE",
         "rmse" => "RMSE",
+        "mase" => "MASE",
+        "mean_average_precision" => "MAP",
+        "mean_reciprocal_rank" => "MRR",
         "jensen_shannon" => "JS",
         "kolmogorov_smirnov" => "KS",
+        "domain_classifier_auc" => "Classifier AUC",
+        "reconstruction_error_change" => "Reconstruction",
+        "correlation_change" => "Correlation",
+        "text_length_distance" => "Text length",
+        "future_share_change" => "Future dates",
+        "age_distance" => "Age of dates",
+        "attribution_ndcg" => "Attributions",
         other => measure_title(other),
     }
 }
@@ -323,6 +358,7 @@ pub fn feature(name: &str) -> &str {
     match name {
         "prediction()" => "the prediction itself",
         "latency()" => "latency",
+        "" => "all features together",
         other => other,
     }
 }

@@ -189,13 +189,19 @@ impl TestApp {
 
     /// Fits a baseline on rows.
     pub async fn fit(&self, model: &str, name: &str, rows: &[Value]) -> Baseline {
+        self.fit_body(model, name, Format::Ndjson, &lines(rows))
+            .await
+    }
+
+    /// Fits a baseline on a file.
+    pub async fn fit_body(&self, model: &str, name: &str, format: Format, body: &[u8]) -> Baseline {
         let file = baselines::ReferenceFile {
             project_id: self.project,
             model,
             name,
-            file_name: "rows.ndjson",
-            format: Format::Ndjson,
-            body: lines(rows),
+            file_name: "rows",
+            format,
+            body: bytes::Bytes::copy_from_slice(body),
         };
         baselines::fit_file(&self.services, file, "tests")
             .await

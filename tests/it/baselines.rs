@@ -1,6 +1,7 @@
 //! What the present is compared with, and what happens when that changes.
 
 use bellwether::domain::measurement::Status;
+use bellwether::formats::Format;
 use bellwether::storage::baselines;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -314,4 +315,68 @@ async fn a_refused_row_refuses_the_whole_file_and_names_it(pool: PgPool) {
         "{message}"
     );
     assert_eq!(app.number("SELECT COUNT(*) FROM baselines").await, 0);
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn statistics_of_another_tool_stand_for_rows_that_are_gone(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    app.apply(
+        "models:
+  - name: fares
+    task: regression
+    baselines:
+      training: {file: statistics.json}
+    schema:
+      from: training
+    monitors:
+      - {name: schema, kind: schema, window: day, min_rows: 10}
+      - {name: drift, kind: drift, window: day, baseline: training, min_rows: 10, measures: [psi, domain_classifier_auc]}
+",
+    )
+    .await;
+    let body = include_bytes!("../data/schemas/sagemaker-statistics.json");
+    let fitted = app.fit_body("fares", "training", Format::Json, body).await;
+    assert_eq!((fitted.source.as_str(), fitted.rows), ("statistics", 1_000));
+    let cause = fitted.cause.as_deref().expect("something is left out");
+    assert_eq!(
+        cause,
+        "without the features flight: not all of its values are told"
+    );
+    // The same statistics again change nothing.
+    let again = app.fit_body("fares", "training", Format::Json, body).await;
+    assert_eq!(again.baseline_id, fitted.baseline_id);
+    app.version("fares", "v1").await;
+    let rows: Vec<Value> = (0..100)
+        .map(|i| {
+            let distance = [17.0, 944.0, 4983.0][usize::try_from(i % 3).expect("small")];
+            json!({
+                "prediction_id": i.to_string(),
+                "timestamp": at("2026-03-02") + chrono::TimeDelta::minutes(i),
+                "prediction": 1,
+                "distance": distance,
+                "carrier": if i % 2 == 0 { "AA" } else { "XX" },
+            })
+        })
+        .collect();
+    app.predict("fares", &rows).await;
+    app.tick("2026-03-03").await;
+    let psi = app.value("fares", "psi", "distance", "2026-03-02").await;
+    let (Some(near_zero), Status::Ok, 100) = psi.expect("measured") else {
+        panic!("{psi:?}")
+    };
+    assert!(near_zero < 0.05, "{near_zero}");
+    let psi = app.value("fares", "psi", "carrier", "2026-03-02").await;
+    assert!(psi.is_some_and(|(value, status, _)| value > Some(1.0) && status == Status::Drift));
+    let unseen = app
+        .value("fares", "unseen_category", "carrier", "2026-03-02")
+        .await;
+    assert_eq!(unseen, Some((Some(0.5), Status::Drift, 100)));
+    // Nothing is said of rows that were never there.
+    let all = app.measured("fares").await;
+    let together = all.iter().find(|m| m.measure == "domain_classifier_auc");
+    let together = together.expect("told");
+    assert_eq!(together.status, Status::Insufficient);
+    let against = all.iter().find(|m| m.measure == "psi").expect("measured");
+    let text = against.recipe["reference"]["text"].as_str().expect("words");
+    assert!(text.contains("stands for statistics"), "{text}");
 }

@@ -21,7 +21,9 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Map, Value, json};
 
+mod quality;
 mod rows;
+mod values;
 
 /// Trusted values have ten significant digits.
 const RELATIVE: f64 = 1e-9;

@@ -357,7 +357,8 @@ async fn rows_that_come_out_of_order_are_counted_and_keep_no_retraining(pool: Pg
     app.predict("fares", &rows).await;
     app.tick("2026-03-03").await;
     let found = app.value("fares", "out_of_order", "", "2026-03-02").await;
-    assert_eq!(found, Some((Some(0.1), Status::Drift, 40)));
+    // The first row of the request has none before it.
+    assert_eq!(found, Some((Some(4.0 / 39.0), Status::Drift, 39)));
     assert_eq!(app.open_rules().await, ["skew"]);
     let model = app.model("fares").await;
     let open = alerting::schema_skew_is_open(&mut *app.conn().await, &model).await;
@@ -369,5 +370,79 @@ async fn rows_that_come_out_of_order_are_counted_and_keep_no_retraining(pool: Pg
     app.predict("fares", &rows).await;
     app.tick("2026-03-04").await;
     let found = app.value("fares", "out_of_order", "", "2026-03-03").await;
-    assert_eq!(found, Some((Some(0.975), Status::Ok, 40)));
+    assert_eq!(found, Some((Some(1.0), Status::Ok, 39)));
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn rows_that_repeat_earlier_ones_under_other_ids_are_found(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    app.with_fares(&RULE.replace("MEASURES", "duplicate_rows"))
+        .await;
+    let first = fares::day(at("2026-03-02"), ROWS);
+    app.predict("fares", &first).await;
+    app.settle().await;
+    // Every tenth row comes again with another id and a minute later, in a delivery of its own.
+    let again: Vec<_> = first
+        .iter()
+        .step_by(10)
+        .map(|row| {
+            let mut row = row.clone();
+            let id = row["prediction_id"].as_str().expect("an id").to_owned();
+            row["prediction_id"] = json!(format!("{id}-again"));
+            row
+        })
+        .collect();
+    app.predict("fares", &again).await;
+    // The same rows with the same ids are no new rows at all.
+    app.predict("fares", &first).await;
+    app.tick("2026-03-03").await;
+    let found = app.value("fares", "duplicate_rows", "", "2026-03-02").await;
+    assert_eq!(found, Some((Some(4.0 / 44.0), Status::Drift, 44)));
+    assert_eq!(app.open_rules().await, ["skew"]);
+    app.predict("fares", &fares::day(at("2026-03-03"), ROWS))
+        .await;
+    app.tick("2026-03-04").await;
+    let found = app.value("fares", "duplicate_rows", "", "2026-03-03").await;
+    assert_eq!(found, Some((Some(0.0), Status::Ok, 40)));
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn the_order_of_rows_is_that_of_their_requests_however_these_are_packed(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    app.with_fares(&RULE.replace("MEASURES", "out_of_order"))
+        .await;
+    let requests = |day: &str| {
+        let mut rows = fares::day(at(day), ROWS);
+        // Of the first ten the second is earlier than the first; the requests themselves come in no order.
+        rows.swap(0, 1);
+        let mut requests: Vec<Vec<_>> = rows.chunks(10).map(<[_]>::to_vec).collect();
+        requests.reverse();
+        requests
+    };
+    // One after the other, each settled before the next comes.
+    for request in requests("2026-03-02") {
+        app.predict("fares", &request).await;
+        app.settle().await;
+    }
+    app.tick("2026-03-03").await;
+    // All at once, so that they share a batch and are settled together.
+    let together = requests("2026-03-03");
+    futures::future::join_all(together.iter().map(|rows| app.predict("fares", rows))).await;
+    let batches = app
+        .number("SELECT COUNT(*) FROM landed_batches WHERE state = 'landed'")
+        .await;
+    assert!(batches < 4, "{batches} batches of four requests");
+    app.tick("2026-03-04").await;
+    let expected = Some((Some(1.0 / 36.0), Status::Ok, 36));
+    for day in ["2026-03-02", "2026-03-03"] {
+        let found = app.value("fares", "out_of_order", "", day).await;
+        assert_eq!(found, expected, "{day}");
+    }
+    // Rows that come alone have no order to be out of.
+    for row in fares::day(at("2026-03-04"), 5) {
+        app.predict("fares", &[row]).await;
+    }
+    app.tick("2026-03-05").await;
+    let found = app.value("fares", "out_of_order", "", "2026-03-04").await;
+    assert_eq!(found, None);
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::domain::measurement::{Recipe, Segment, Status};
 use crate::domain::window::{Grain, Window};
-use crate::services::comparison::{Comparison, Measurement, SchemaFinding};
+use crate::services::comparison::{Comparison, Measurement, QualityMeasurement, SchemaFinding};
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -50,6 +50,9 @@ struct MeasurementView<'a> {
     value: Option<f64>,
     interval: Option<(f64, f64)>,
     p_value: Option<f64>,
+    /// The reference's value of the same measure, for quality.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<f64>,
     status: Status,
     reference_rows: u64,
     current_rows: u64,
@@ -73,7 +76,9 @@ pub(super) fn text(comparison: &Comparison) -> anyhow::Result<String> {
     let document = Document {
         reference: Side::of(&comparison.reference, comparison.reference_rows),
         current: Side::of(&comparison.current, comparison.current_rows),
-        measurements: comparison.measurements.iter().map(measurement).collect(),
+        measurements: (comparison.measurements.iter().map(measurement))
+            .chain(comparison.quality.iter().map(of_quality))
+            .collect(),
         schema: comparison.schema.iter().map(finding).collect(),
     };
     Ok(serde_json::to_string_pretty(&document)? + "\n")
@@ -96,9 +101,27 @@ fn measurement(of: &Measurement) -> MeasurementView<'_> {
         value: of.value,
         interval: of.interval,
         p_value: of.p_value,
+        reference: None,
         status: of.status,
         reference_rows: of.reference_rows,
         current_rows: of.current_rows,
+        recipe: &of.recipe,
+    }
+}
+
+fn of_quality(of: &QualityMeasurement) -> MeasurementView<'_> {
+    MeasurementView {
+        window: of.window.map(window),
+        segment: segment(&of.segment),
+        feature: &of.feature,
+        measure: of.measure.as_str(),
+        value: of.value,
+        interval: of.interval,
+        p_value: None,
+        reference: of.reference,
+        status: of.status,
+        reference_rows: of.reference_labels,
+        current_rows: of.current_labels,
         recipe: &of.recipe,
     }
 }

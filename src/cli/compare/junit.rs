@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::ranking::{named, place, severity, status_of};
-use crate::domain::measurement::{Segment, Status};
+use crate::domain::measurement::{Recipe, Segment, Status};
 use crate::domain::window::Window;
 use crate::services::comparison::{Comparison, Measurement, SchemaFinding};
 
@@ -18,12 +18,16 @@ pub(super) struct Case {
 
 /// The document.
 pub(super) fn text(comparison: &Comparison) -> String {
-    document(drift(comparison), schema(&comparison.schema))
+    let mut suites = vec![("drift", drift(comparison))];
+    if !comparison.quality.is_empty() {
+        suites.push(("quality", quality(comparison)));
+    }
+    suites.push(("schema", schema(&comparison.schema)));
+    document(&suites)
 }
 
-/// A document of a suite for drift and one for the schema.
-pub(super) fn document(drift: Vec<Case>, schema: Vec<Case>) -> String {
-    let suites = [("drift", drift), ("schema", schema)];
+/// A document of suites, each with its name.
+pub(super) fn document(suites: &[(&str, Vec<Case>)]) -> String {
     let mut text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned();
     let all = || suites.iter().flat_map(|(_, cases)| cases);
     let counts = |cases: &mut dyn Iterator<Item = &Case>| {
@@ -44,7 +48,7 @@ pub(super) fn document(drift: Vec<Case>, schema: Vec<Case>) -> String {
             counts(&mut all())
         ),
     );
-    for (name, cases) in &suites {
+    for (name, cases) in suites {
         line(
             &mut text,
             &format!(
@@ -113,9 +117,34 @@ fn drift(comparison: &Comparison) -> Vec<Case> {
     cases.collect()
 }
 
+fn quality(comparison: &Comparison) -> Vec<Case> {
+    let cases = comparison.quality.iter().map(|m| {
+        let place = place(m.window, &m.segment);
+        let measure = m.measure.as_str();
+        Case {
+            class: if place.is_empty() {
+                "quality".to_owned()
+            } else {
+                format!("quality.{place}")
+            },
+            name: if m.feature.is_empty() {
+                measure.to_owned()
+            } else {
+                format!("{}: {measure}", m.feature)
+            },
+            status: m.status,
+            message: told((measure, m.value), &m.recipe),
+        }
+    });
+    cases.collect()
+}
+
 fn message(of: &Measurement) -> String {
-    let measure = of.measure.as_str();
-    match (of.value, of.recipe.threshold, &of.recipe.cause) {
+    told((of.measure.as_str(), of.value), &of.recipe)
+}
+
+fn told((measure, value): (&str, Option<f64>), recipe: &Recipe) -> String {
+    match (value, recipe.threshold, &recipe.cause) {
         (_, _, Some(cause)) => cause.clone(),
         (Some(value), Some(threshold), None) => {
             format!("{measure} {value:.4} is beyond {threshold}")

@@ -19,9 +19,11 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
+use super::TaskWord;
 use super::schema::{self, SchemaFormatWord};
 use crate::domain::definitions::{self, ModelDef, SourceFile, check_report, did_you_mean};
 use crate::domain::measurement::Measure;
+use crate::domain::model::Task;
 use crate::domain::window::{Grain, Window};
 use crate::services::comparison::{self, Progress, Request, measures};
 use crate::stats::parity::Mode;
@@ -41,6 +43,12 @@ pub struct CompareOptions {
     /// A configuration file whose model sets types, limits, segments and thresholds; FILE#MODEL where there are several
     #[arg(long, value_name = "FILE")]
     pub model: Option<String>,
+    /// What the predictions are, where no --model says so: with it and a column `label` their quality is measured
+    #[arg(long, value_enum, value_name = "TASK", conflicts_with_all = ["model", "mode"])]
+    pub task: Option<TaskWord>,
+    /// The class that scores are the probability of; 1 unless named
+    #[arg(long, value_name = "CLASS", requires = "task")]
+    pub positive_class: Option<String>,
     /// What is expected of the features: training data, or what MLflow, TFDV, Great Expectations, SageMaker, Evidently or
     /// a data contract says
     #[arg(long, value_name = "FILE")]
@@ -142,6 +150,8 @@ pub enum OutputFormat {
 pub enum FailOn {
     Drift,
     Schema,
+    /// A measure of quality beyond its --threshold
+    Quality,
 }
 
 fn threshold(text: &str) -> Result<(Measure, f64), String> {
@@ -197,6 +207,7 @@ fn compare(options: &CompareOptions) -> anyhow::Result<bool> {
         options,
         comparison.has_drift(),
         comparison.has_skew(),
+        comparison.has_quality_loss(),
     ))
 }
 
@@ -217,13 +228,15 @@ fn compare_as(mode: Mode, options: &CompareOptions) -> anyhow::Result<bool> {
         options,
         comparison.has_drift(),
         comparison.has_skew(),
+        false,
     ))
 }
 
-fn found(options: &CompareOptions, drift: bool, skew: bool) -> bool {
+fn found(options: &CompareOptions, drift: bool, skew: bool, quality: bool) -> bool {
     options.fail_on.iter().any(|what| match what {
         FailOn::Drift => drift,
         FailOn::Schema => skew,
+        FailOn::Quality => quality,
     })
 }
 
@@ -238,6 +251,8 @@ fn request(options: &CompareOptions) -> anyhow::Result<Request> {
         reference: options.reference.clone(),
         current: options.current.clone(),
         model: options.model.as_deref().map(model).transpose()?,
+        task: options.task.map(Task::from),
+        positive_class: options.positive_class.clone(),
         schema: expected,
         by: options.by.map(Grain::from),
         timestamp: options.timestamp.clone(),

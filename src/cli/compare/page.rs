@@ -3,7 +3,7 @@
 
 use askama::Template;
 
-use super::ranking::{Ranked, explanation, named, of_rows, place, rank, together};
+use super::ranking::{Ranked, explanation, named, of_quality, of_rows, place, rank, together};
 use super::table::{short, summary, thousands};
 use super::window_name;
 use crate::domain::measurement::{Measure, Segment, Status};
@@ -38,6 +38,7 @@ struct Page {
     overview: Vec<OverviewRow>,
     more_rows: usize,
     samples: Vec<SampleView>,
+    quality: Vec<QualityView>,
     features: Vec<FeatureView>,
     more_features: usize,
     table: Vec<TableRow>,
@@ -77,6 +78,20 @@ struct SampleView {
     value: String,
     note: String,
     /// What it comes from, or why there is no value.
+    told: String,
+}
+
+struct QualityView {
+    measure: String,
+    of: String,
+    tone: &'static str,
+    status: &'static str,
+    place: String,
+    reference: String,
+    current: String,
+    interval: String,
+    labels: String,
+    /// How it was measured, or why it says too little.
     told: String,
 }
 
@@ -178,6 +193,10 @@ impl Page {
                 "critical",
                 "No feature drifted by itself, but all together did".to_owned(),
             ),
+            (0, _, _) if comparison.has_quality_loss() => (
+                "critical",
+                "No feature drifted, but quality is beyond a threshold".to_owned(),
+            ),
             (0, 0, 0) => ("good", "The two files look alike".to_owned()),
             (0, 0, _) => (
                 "quiet",
@@ -216,6 +235,7 @@ impl Page {
             },
             more_rows: if split { ranked.len() - drawn } else { 0 },
             samples: samples(comparison, &ranked[..drawn]),
+            quality: quality(comparison),
             features: ranked[..drawn]
                 .iter()
                 .enumerate()
@@ -352,6 +372,35 @@ fn samples(comparison: &Comparison, drawn: &[Ranked<'_>]) -> Vec<SampleView> {
             told: match (&m.recipe.cause, m.value) {
                 (Some(cause), None) => cause.clone(),
                 _ => explanation(m),
+            },
+        }
+    });
+    views.collect()
+}
+
+fn quality(comparison: &Comparison) -> Vec<QualityView> {
+    let views = of_quality(comparison).into_iter().map(|m| {
+        let (tone, status) = match m.status {
+            // Beyond a threshold somebody gave, which for quality is no drift.
+            Status::Drift => (tone(m.status).0, "beyond"),
+            other => tone(other),
+        };
+        let shown = |value: Option<f64>| value.map_or("–".to_owned(), digits);
+        QualityView {
+            measure: m.measure.as_str().replace('_', " "),
+            of: m.feature.clone(),
+            tone,
+            status,
+            place: place(m.window, &m.segment),
+            reference: shown(m.reference),
+            current: shown(m.value),
+            interval: m.interval.map_or("–".to_owned(), |(low, high)| {
+                format!("{} to {}", digits(low), digits(high))
+            }),
+            labels: thousands(m.current_labels),
+            told: match &m.recipe.cause {
+                Some(cause) => cause.clone(),
+                None => m.recipe.method.clone(),
             },
         }
     });

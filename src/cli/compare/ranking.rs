@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::window_name;
 use crate::domain::measurement::{Better, Measure, Segment, Status};
 use crate::domain::window::Window;
-use crate::services::comparison::{Comparison, FeatureSummary, Measurement};
+use crate::services::comparison::{Comparison, FeatureSummary, Measurement, QualityMeasurement};
 
 /// A feature's standing.
 #[derive(Debug)]
@@ -153,6 +153,35 @@ pub(super) fn of_rows(comparison: &Comparison) -> Vec<&Measurement> {
             Some(known) => {
                 let order = weight(m.status).cmp(&weight(known.status));
                 if order.then(size(m).total_cmp(&size(known))).is_gt() {
+                    *known = m;
+                }
+            }
+        }
+    }
+    worst
+}
+
+/// Each measure of quality where it is worst, in the order they were measured in.
+pub(super) fn of_quality(comparison: &Comparison) -> Vec<&QualityMeasurement> {
+    let mut worst: Vec<&QualityMeasurement> = Vec::new();
+    let badness = |m: &QualityMeasurement| {
+        let value = m.value.unwrap_or(0.0);
+        match m.measure.better() {
+            Better::Higher => -value,
+            Better::Zero => value.abs(),
+            Better::Lower => value,
+            Better::Neither => m.reference.map_or(0.0, |before| (value - before).abs()),
+        }
+    };
+    for m in &comparison.quality {
+        let known = worst
+            .iter_mut()
+            .find(|known| (&known.feature, known.measure) == (&m.feature, m.measure));
+        match known {
+            None => worst.push(m),
+            Some(known) => {
+                let order = weight(m.status).cmp(&weight(known.status));
+                if order.then(badness(m).total_cmp(&badness(known))).is_gt() {
                     *known = m;
                 }
             }

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use super::ranking::{Ranked, TOGETHER, explanation, named, of_rows, place, rank, together};
+use super::ranking::{
+    Ranked, TOGETHER, explanation, named, of_quality, of_rows, place, rank, together,
+};
 use super::window_name;
 use crate::domain::measurement::{Measure, Status};
 use crate::services::comparison::{Comparison, SchemaFinding};
@@ -20,6 +22,7 @@ pub(super) fn text(comparison: &Comparison) -> String {
     );
     text += &aligned(&rows(&ranked, comparison.windows.len() > 1));
     text += &samples(comparison);
+    text += &quality(comparison);
     text += &schema(&comparison.schema);
     line(
         &mut text,
@@ -62,7 +65,7 @@ fn samples(comparison: &Comparison) -> String {
             shown(named(&m.feature)),
             m.measure.as_str().to_owned(),
             number(m.value),
-            number(m.p_value),
+            m.p_value.map_or("–".to_owned(), probability),
             match (place.is_empty(), told.is_empty()) {
                 (true, _) => shown(&told),
                 (false, true) => format!("in {place}"),
@@ -71,6 +74,48 @@ fn samples(comparison: &Comparison) -> String {
         ]);
     }
     format!("\nSamples of rows\n{}", aligned(&rows))
+}
+
+/// Each measure of quality where it is worst, under its heading; nothing without any.
+fn quality(comparison: &Comparison) -> String {
+    let measured = of_quality(comparison);
+    if measured.is_empty() {
+        return String::new();
+    }
+    let header = [
+        "status",
+        "measure",
+        "of",
+        "reference",
+        "current",
+        "95 %",
+        "labels",
+        "in",
+    ];
+    let mut rows = vec![header.map(str::to_owned).to_vec()];
+    for m in measured {
+        let number = |value: Option<f64>| value.map_or("–".to_owned(), short);
+        let interval = m.interval.map_or("–".to_owned(), |(low, high)| {
+            format!("{} to {}", short(low), short(high))
+        });
+        let place = place(m.window, &m.segment);
+        let cause = m.recipe.cause.as_ref().map(|cause| format!("({cause})"));
+        rows.push(vec![
+            m.status.as_str().to_owned(),
+            m.measure.as_str().to_owned(),
+            shown(&m.feature),
+            number(m.reference),
+            number(m.value),
+            interval,
+            thousands(m.current_labels),
+            [Some(shown(&place)).filter(|place| !place.is_empty()), cause]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(" "),
+        ]);
+    }
+    format!("\nQuality\n{}", aligned(&rows))
 }
 
 /// The findings of the schema under their heading; nothing without any.
@@ -108,6 +153,13 @@ pub(super) fn summary(comparison: &Comparison, ranked: &[Ranked<'_>]) -> String 
             parts.push(format!("{TOGETHER}: too little to say"));
         }
         None => {}
+    }
+    let lost = of_quality(comparison);
+    let lost: Vec<&str> = (lost.iter().filter(|m| m.status == Status::Drift))
+        .map(|m| m.measure.as_str())
+        .collect();
+    if !lost.is_empty() {
+        parts.push(format!("beyond its threshold: {}", lost.join(", ")));
     }
     parts.push(certain_findings(&comparison.schema));
     parts.join("; ")
@@ -281,6 +333,17 @@ pub(super) fn short(number: f64) -> String {
         10.0..1_000.0 => format!("{number:.1}"),
         1_000.0..1e7 => format!("{number:.0}"),
         _ => format!("{number:.2e}"),
+    }
+}
+
+/// A p-value with three digits, and below what a number can hold as the bound that is known.
+pub(super) fn probability(p: f64) -> String {
+    if p <= f64::MIN_POSITIVE && p > 0.0 {
+        "< 1e-307".to_owned()
+    } else if p > 0.0 && p < 0.001 {
+        format!("{p:.1e}")
+    } else {
+        format!("{p:.3}")
     }
 }
 

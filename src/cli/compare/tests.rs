@@ -69,7 +69,11 @@ fn thresholds_are_read_or_refused_with_a_hint() {
     assert_eq!(threshold("l_infinity=0"), Ok((Measure::LInfinity, 0.0)));
     let hinted = threshold("psy=0.1").expect_err("no such measure");
     assert!(hinted.contains("did you mean `psi`?"), "{hinted}");
-    assert!(threshold("mae=1").is_err(), "a measure, but none of drift");
+    assert_eq!(threshold("mae=1"), Ok((Measure::Mae, 1.0)));
+    assert!(
+        threshold("traffic=1").is_err(),
+        "a measure, but not of files"
+    );
     for wrong in ["psi", "psi=", "psi=much", "psi=-1", "psi=NaN", "=1"] {
         assert!(threshold(wrong).is_err(), "{wrong}");
     }

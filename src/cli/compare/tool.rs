@@ -298,7 +298,10 @@ pub(super) fn junit(comparison: &ToolComparison) -> String {
             },
         }
     });
-    junit::document(cases.collect(), junit::schema(&comparison.schema))
+    junit::document(&[
+        ("drift", cases.collect()),
+        ("schema", junit::schema(&comparison.schema)),
+    ])
 }
 
 // ── page ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -6,6 +6,7 @@
 //! of something, every measure fits its model's task, and every threshold can be reached.
 
 mod against;
+mod attributions;
 mod fields;
 mod model;
 mod problem;

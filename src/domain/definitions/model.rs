@@ -6,10 +6,12 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::against;
+use super::attributions;
 use super::fields::{self, Fields, Located, listed, suggestion};
 use super::problem::{Sink, did_you_mean};
 use super::quality;
 use super::yaml::{Content, Node};
+use crate::domain::attributions::Attributions;
 use crate::domain::measurement::Measure;
 use crate::domain::model::Task;
 use crate::domain::names;
@@ -37,6 +39,9 @@ pub struct ModelDef {
     pub baselines: Vec<BaselineDef>,
     pub schema: Option<SchemaDef>,
     pub monitors: Vec<MonitorDef>,
+    /// Which columns say how much features contributed to a prediction.
+    #[serde(default)]
+    pub attributions: Attributions,
 }
 
 impl ModelDef {
@@ -222,6 +227,8 @@ pub(super) const TASKS: &[(&str, Task)] = &[
     ("regression", Task::Regression),
     ("binary", Task::Binary),
     ("multiclass", Task::Multiclass),
+    ("ranking", Task::Ranking),
+    ("forecast", Task::Forecast),
 ];
 pub(super) const KINDS: &[(&str, MonitorKind)] = &[
     ("schema", MonitorKind::Schema),
@@ -255,6 +262,7 @@ pub(super) const MODEL_KEYS: &[&str] = &[
     "baselines",
     "schema",
     "monitors",
+    "attributions",
 ];
 pub(super) const FILE_KEYS: &[&str] = &["file"];
 pub(super) const WINDOW_KEYS: &[&str] = &["from", "to", "version"];
@@ -281,6 +289,8 @@ pub(super) const MONITOR_KEYS: &[&str] = &[
     "thresholds",
     "top_share",
     "top_k",
+    "places",
+    "interval",
     "values",
     "groups",
     "labels_within",
@@ -314,6 +324,9 @@ pub(super) fn read(node: &Node, sink: &mut Sink) -> (Option<Located<String>>, Op
         baselines: &baseline_names,
     };
     let monitors = monitors(&f, of_model, sink);
+    let attributions = f
+        .get("attributions")
+        .map(|node| attributions::read(node, sink));
     let model = (|| {
         Some(ModelDef {
             name: name.as_ref()?.value.clone(),
@@ -330,6 +343,10 @@ pub(super) fn read(node: &Node, sink: &mut Sink) -> (Option<Located<String>>, Op
                 Some(read) => Some(read?),
             },
             monitors: monitors?,
+            attributions: match attributions {
+                None => Attributions::default(),
+                Some(read) => read?,
+            },
         })
     })();
     (name, model)
@@ -344,7 +361,7 @@ fn positive_class(f: &Fields, task: Option<Task>, sink: &mut Sink) -> Option<Str
             );
             None
         }
-        Some(Task::Regression | Task::Multiclass) => {
+        Some(Task::Regression | Task::Multiclass | Task::Ranking | Task::Forecast) => {
             f.refuse(&["positive_class"], "only binary models have one", sink);
             None
         }
@@ -414,7 +431,11 @@ fn baselines(f: &Fields, sink: &mut Sink) -> Baselines {
 }
 
 /// A mapping from names that people choose to values.
-fn entries<'a>(node: &'a Node, what: &str, sink: &mut Sink) -> Option<Vec<(String, &'a Node)>> {
+pub(super) fn entries<'a>(
+    node: &'a Node,
+    what: &str,
+    sink: &mut Sink,
+) -> Option<Vec<(String, &'a Node)>> {
     let Content::Map(map) = &node.content else {
         sink.note(
             node.place,

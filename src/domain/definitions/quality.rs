@@ -9,7 +9,15 @@ use crate::domain::model::Task;
 use crate::domain::quality::{PredictionValues, QualityChoice};
 
 /// The keys of a monitor that only a quality monitor has, besides `min_labels`.
-pub(super) const KEYS: &[&str] = &["top_share", "top_k", "values", "groups", "labels_within"];
+pub(super) const KEYS: &[&str] = &[
+    "top_share",
+    "top_k",
+    "places",
+    "interval",
+    "values",
+    "groups",
+    "labels_within",
+];
 pub(super) const VALUE_KEYS: &[&str] = &[
     "true_positive",
     "false_positive",
@@ -18,6 +26,8 @@ pub(super) const VALUE_KEYS: &[&str] = &[
 ];
 /// More classes than this are no short list to look at.
 const MOST_CLASSES: u32 = 100;
+/// Nobody looks at more places of a ranking.
+const MOST_PLACES: u32 = 10_000;
 
 /// The choice of a monitor of a model with that task and those segments.
 pub(super) fn read(
@@ -33,14 +43,25 @@ pub(super) fn read(
     });
     let top_share = f.optional("top_share", sink, top_share);
     let top_k = f.optional("top_k", sink, fields::whole(1, MOST_CLASSES));
+    let places = f.optional("places", sink, fields::whole(1, MOST_PLACES));
+    let interval = f.optional("interval", sink, interval);
     let values = f.get("values").map(|node| values(node, sink));
     let groups = f.items("groups", sink, |node, sink| group(node, segments, sink));
     let labels_within_seconds = f.optional("labels_within", sink, fields::seconds);
     if let Some(task) = task {
         let keys: &[&str] = match task {
-            Task::Regression => &["top_share", "top_k", "values", "groups"],
-            Task::Binary => &["top_k"],
-            Task::Multiclass => &["top_share", "values", "groups"],
+            Task::Regression => &[
+                "top_share",
+                "top_k",
+                "places",
+                "interval",
+                "values",
+                "groups",
+            ],
+            Task::Binary => &["top_k", "places", "interval"],
+            Task::Multiclass => &["top_share", "places", "interval", "values", "groups"],
+            Task::Ranking => &["top_share", "top_k", "interval", "values", "groups"],
+            Task::Forecast => &["top_share", "top_k", "places", "values", "groups"],
         };
         f.refuse(keys, "no measure of this task uses it", sink);
     }
@@ -48,6 +69,8 @@ pub(super) fn read(
         measures: measures?,
         top_share: top_share.unwrap_or(usual.top_share),
         top_k: top_k.map_or(usual.top_k, |k| k as usize),
+        places: places.map_or(usual.places, |places| places as usize),
+        interval: interval.unwrap_or(usual.interval),
         values: match values {
             None => None,
             Some(read) => Some(read?),
@@ -92,6 +115,18 @@ fn top_share(node: &Node, sink: &mut Sink) -> Option<f64> {
         return None;
     }
     Some(share)
+}
+
+fn interval(node: &Node, sink: &mut Sink) -> Option<f64> {
+    let level = fields::share(node, sink)?;
+    if level == 0.0 || level == 1.0 {
+        sink.note(
+            node.place,
+            "a share above 0 and below 1 is expected: the interval lies between two quantiles",
+        );
+        return None;
+    }
+    Some(level)
 }
 
 fn values(node: &Node, sink: &mut Sink) -> Option<PredictionValues> {

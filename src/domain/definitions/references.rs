@@ -9,7 +9,6 @@ use super::runbook::RunbookDraft;
 use super::shipped;
 use super::{Contents, Defined, Entry};
 use crate::domain::measurement::Measure;
-use crate::domain::model::Task;
 use crate::domain::rule::{Condition, MeasuredCondition, Rule, Threshold};
 use crate::domain::runbook::{Action, Runbook};
 
@@ -258,7 +257,7 @@ fn check_rule_runbook(
                      measure out of its steps and they take the rule's",
                     named.value,
                     measure.as_str(),
-                    task_word(model.task),
+                    model.task.as_str(),
                 ),
             );
         }
@@ -299,14 +298,6 @@ fn step_measures(runbook: &Runbook) -> Vec<Measure> {
         .iter()
         .filter_map(|step| of_step(&step.action))
         .collect()
-}
-
-fn task_word(task: Task) -> &'static str {
-    match task {
-        Task::Regression => "regression",
-        Task::Binary => "binary",
-        Task::Multiclass => "multiclass",
-    }
 }
 
 /// The check of one rule's condition against its model.
@@ -384,7 +375,7 @@ impl MeasuredCheck<'_> {
         } else if monitor.kind == MonitorKind::Quality && measure.value.is_quality() {
             format!(
                 "`{name}` does not fit the {} model `{}`, whose quality is measured by {known}",
-                task_word(task),
+                task.as_str(),
                 self.model.name
             )
         } else {
@@ -582,6 +573,10 @@ pub fn bounds(measure: Measure) -> (f64, f64) {
         | Measure::ErrorP90
         | Measure::Mape
         | Measure::Lift
+        | Measure::PinballLoss
+        | Measure::IntervalWidth
+        | Measure::IntervalScore
+        | Measure::Mase
         | Measure::Traffic
         | Measure::LatencyP50
         | Measure::LatencyP95
@@ -602,6 +597,7 @@ pub fn bounds(measure: Measure) -> (f64, f64) {
         | Measure::Frozen
         | Measure::Granularity
         | Measure::OutOfOrder
+        | Measure::DuplicateRows
         | Measure::JensenShannon
         | Measure::KolmogorovSmirnov
         | Measure::Hellinger
@@ -626,6 +622,11 @@ pub fn bounds(measure: Measure) -> (f64, f64) {
         | Measure::WeightedPrecision
         | Measure::WeightedF1
         | Measure::TopKAccuracy
+        | Measure::Ndcg
+        | Measure::MeanAveragePrecision
+        | Measure::MeanReciprocalRank
+        | Measure::HitRate
+        | Measure::IntervalCoverage
         | Measure::ClassPrecision
         | Measure::ClassRecall
         | Measure::ClassF1

@@ -561,7 +561,7 @@ fn a_broken_runbook_is_told_the_line_in_the_markdown() {
             "measure: mae",
             "measure: psi",
             &[
-                "34:10: versions cannot be ranked by `psi`; use one of `mae`, `rmse`, `accuracy`, `precision`, `recall`, `f1`, `roc_auc`, `log_loss`, `median_absolute_error`, `error_p90`, `mape`, `smape`, `r2`, `specificity`, `balanced_accuracy`, `mcc`, `pr_auc`, `score_separation`, `brier`, `ece`, `lift`, `weighted_precision`, `weighted_f1` and `top_k_accuracy`",
+                "34:10: versions cannot be ranked by `psi`; use one of `mae`, `rmse`, `accuracy`, `precision`, `recall`, `f1`, `roc_auc`, `log_loss`, `median_absolute_error`, `error_p90`, `mape`, `smape`, `r2`, `specificity`, `balanced_accuracy`, `mcc`, `pr_auc`, `score_separation`, `brier`, `ece`, `lift`, `weighted_precision`, `weighted_f1`, `top_k_accuracy`, `ndcg`, `mean_average_precision`, `mean_reciprocal_rank`, `hit_rate`, `pinball_loss`, `interval_width`, `interval_score` and `mase`",
             ],
         ),
         (

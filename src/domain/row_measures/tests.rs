@@ -96,7 +96,9 @@ fn judged(
         (Measure::TextLengthDistance, 0.2),
         (Measure::MeanShift, 0.1),
     ]);
+    let attributions = Attributions::default();
     let sides = Sides {
+        attributions: &attributions,
         reference,
         current,
         features: &features(),

@@ -1,15 +1,14 @@
 //! What SageMaker's Model Monitor writes of a baseline: `constraints.json` and `statistics.json`.
 //!
-//! The statistics hold summaries of the columns, but no baseline of ours can be made of them: their buckets are ten of
-//! equal width and their sketch is approximate, while a baseline counts its rows exactly in cells that every
-//! window is counted in as well. So they give a schema, and a note for each distribution.
+//! The statistics hold summaries of the columns. Here they give a schema, and a note for each distribution: those
+//! become a baseline where the file is named as one (`formats::statistics`).
 
 use super::document::{Document, Item};
 use super::{Draft, SchemaFileError, complement, named, shown};
 use crate::domain::schema::{FeatureType, Limit, usual_null_share};
 
-const NO_BASELINE: &str = "a distribution in buckets or a sketch is no baseline: it is not counted in the cells that \
-                           windows are counted in; fit one on the training data";
+const NO_BASELINE: &str = "a distribution is not part of a schema; name the file as a baseline, or better the \
+                           training data";
 
 pub(super) fn is_one(document: &Document) -> bool {
     let root = document.root();

@@ -11,7 +11,7 @@ use super::files::parquet_file;
 use super::*;
 
 const FORMATS: [Format; 4] = [Format::Json, Format::Ndjson, Format::Csv, Format::Parquet];
-const TASKS: [Task; 3] = [Task::Regression, Task::Binary, Task::Multiclass];
+const TASKS: [Task; 5] = Task::ALL;
 
 /// A row that every format can express: a cell that is empty cannot be told from null in CSV, and one that
 /// looks like a number cannot be text.

@@ -9,6 +9,8 @@ fn row(task: Task, fields: &str) -> Decoded<PredictionBatch> {
         Task::Regression => r#""prediction": 1.5,"#,
         Task::Binary => r#""score": 0.5,"#,
         Task::Multiclass => r#""prediction": "cat","#,
+        Task::Ranking => r#""query": "q", "score": 0.5,"#,
+        Task::Forecast => r#""prediction": 12.5,"#,
     };
     let mut defaults = vec![
         (r#""prediction_id""#, r#""prediction_id": "a","#),
@@ -20,6 +22,9 @@ fn row(task: Task, fields: &str) -> Decoded<PredictionBatch> {
         "\"prediction\"",
         "\"probabilities\"",
         "\"error\"",
+        "\"query\"",
+        "\"rank\"",
+        "\"quantile",
     ];
     defaults.retain(|(name, _)| {
         !fields.contains(name)
@@ -335,6 +340,69 @@ fn rows_at_fault_are_refused_with_field_reason_and_cause() {
             DuplicateField,
             "occurs twice in the row",
         ),
+        (
+            Task::Ranking,
+            r#""score": 0.5"#,
+            "query",
+            MissingField,
+            "is missing, and the row has no `error`",
+        ),
+        (
+            Task::Ranking,
+            r#""query": "q""#,
+            "score",
+            MissingField,
+            "is missing, and so are `rank` and `error`",
+        ),
+        (
+            Task::Ranking,
+            r#""query": "q", "rank": 0"#,
+            "rank",
+            WrongType,
+            "is 0, not a place counted from 1",
+        ),
+        (
+            Task::Ranking,
+            r#""query": "q", "rank": 1, "prediction": 3"#,
+            "prediction",
+            WrongType,
+            "is not what a ranking sends; it sends `score` or `rank`",
+        ),
+        (
+            Task::Forecast,
+            r#""quantiles": {"0.1": 3}"#,
+            "prediction",
+            MissingField,
+            "is missing, and so are the quantile 0.5 and `error`",
+        ),
+        (
+            Task::Forecast,
+            r#""prediction": 1, "quantile.10": 3"#,
+            "quantiles.10",
+            WrongType,
+            "has a name that is no level: one above 0 and below 1 is expected, such as 0.9",
+        ),
+        (
+            Task::Forecast,
+            r#""prediction": 1, "quantiles": {"0.1": 3, "0.10": 4}"#,
+            "quantiles.0.10",
+            DuplicateField,
+            "occurs twice in the row",
+        ),
+        (
+            Task::Forecast,
+            r#""prediction": 1, "naive_error": 0"#,
+            "naive_error",
+            WrongType,
+            "is 0, not above 0: errors cannot be measured in it",
+        ),
+        (
+            Task::Forecast,
+            r#""prediction": 1, "score": 0.5"#,
+            "score",
+            WrongType,
+            "belongs to binary models; a feature of this name is sent as feature.score",
+        ),
     ];
     for (task, fields, field, reason, cause) in cases {
         let decoded = row(*task, fields);
@@ -398,6 +466,34 @@ fn outputs_follow_the_task() {
             Output {
                 probabilities: vec![("x".to_owned(), 1.0)],
                 ..class("x")
+            },
+        ),
+        (
+            Task::Ranking,
+            r#""query": 7, "score": -3.5, "rank": 2"#,
+            Output {
+                value: Some(2.0),
+                score: Some(-3.5),
+                ..class("7")
+            },
+        ),
+        (
+            Task::Forecast,
+            r#""quantiles": {".50": 12, "0.90": 15.5, "0.1": null}, "naive_error": 3"#,
+            Output {
+                score: Some(3.0),
+                probabilities: [("0.5", 12.0), ("0.9", 15.5)]
+                    .map(|(level, value)| (level.to_owned(), value))
+                    .to_vec(),
+                ..value(12.0)
+            },
+        ),
+        (
+            Task::Forecast,
+            r#""prediction": 11, "quantile.0.1": 8"#,
+            Output {
+                probabilities: vec![("0.1".to_owned(), 8.0)],
+                ..value(11.0)
             },
         ),
     ];
@@ -473,6 +569,8 @@ fn a_row_without_version_needs_a_default() {
 fn labels_follow_the_task_and_may_leave_out_their_time() {
     let cases = [
         (Task::Regression, "2", LabelValue::Number(2.0)),
+        (Task::Forecast, "-2.5", LabelValue::Number(-2.5)),
+        (Task::Ranking, "3", LabelValue::Number(3.0)),
         (Task::Binary, "true", LabelValue::Class("true".to_owned())),
         (Task::Binary, "1", LabelValue::Class("1".to_owned())),
         (
@@ -543,5 +641,37 @@ fn names_of_refused_rows_do_not_use_up_the_room_for_features() {
     assert_eq!(
         decoded.rejects[0],
         reject(1, "r", TooLarge, "one body names at most 2 features")
+    );
+}
+
+#[test]
+fn names_of_fields_that_only_another_task_has_are_free_for_features() {
+    let decoded = row(
+        Task::Regression,
+        r#""prediction": 1, "query": "shoes", "rank": 2, "naive_error": 0.5, "quantile.0.9": 4"#,
+    );
+    assert_eq!(decoded.rejects, []);
+    for (name, value) in [
+        ("query", Value::Text("shoes".into())),
+        ("rank", Value::Integer(2)),
+        ("naive_error", Value::Number(0.5)),
+        ("quantile.0.9", Value::Integer(4)),
+    ] {
+        assert_eq!(feature(&decoded.batch, name), [value], "{name}");
+    }
+}
+
+#[test]
+fn a_relevance_is_not_negative() {
+    let body = br#"[{"prediction_id": "a", "label": -1}]"#;
+    let decoded = labels(Format::Json, body, Task::Ranking);
+    assert_eq!(
+        decoded.rejects,
+        [reject(
+            1,
+            "label",
+            WrongType,
+            "is -1, not a relevance of 0 or more"
+        )]
     );
 }

@@ -20,9 +20,15 @@ const MEASURES: [Measure; 8] = [
     Measure::LInfinity,
 ];
 
-/// The measures there are, those of samples of rows among them.
+/// The measures there are, those of samples of rows and of quality among them.
 pub fn all() -> impl Iterator<Item = Measure> {
-    MEASURES.into_iter().chain(super::rows::measures())
+    let of_quality = Measure::ALL.iter().copied();
+    let of_quality =
+        of_quality.filter(|measure| measure.is_quality() || *measure == Measure::LabelCoverage);
+    MEASURES
+        .into_iter()
+        .chain(super::rows::measures())
+        .chain(of_quality)
 }
 
 /// By what values are judged.

@@ -16,6 +16,7 @@ mod grouping;
 pub mod measures;
 mod measuring;
 mod progress;
+mod quality;
 mod renames;
 mod rows;
 mod shape;
@@ -26,11 +27,14 @@ use std::path::PathBuf;
 
 pub use error::ComparisonError;
 pub use progress::Progress;
+pub use quality::QualityMeasurement;
 pub use shape::{CategoryShare, Shape};
 pub use tool::{ToolComparison, ToolMeasurement, compare_as};
 
+use crate::domain::attributions::Attributions;
 use crate::domain::definitions::{ModelDef, MonitorDef, MonitorKind, SchemaDef, did_you_mean};
 use crate::domain::measurement::{Measure, Recipe, Segment, Status};
+use crate::domain::model::Task;
 use crate::domain::names::{is_about_row, is_answer};
 use crate::domain::row_measures::About;
 use crate::domain::schema::{FeatureOverride, FeatureType};
@@ -51,6 +55,10 @@ pub struct Request {
     pub current: PathBuf,
     /// Types, limits, segments and thresholds that a model's definition sets over what the reference says.
     pub model: Option<ModelDef>,
+    /// What the predictions are, where no model says so: with it their quality is measured.
+    pub task: Option<Task>,
+    /// The class that scores are the probability of; `1` where neither this nor the model names one.
+    pub positive_class: Option<String>,
     /// What another tool expects of the features, over what the model's definition and the reference say.
     pub schema: Vec<FeatureOverride>,
     /// Windows that the current file is split into.
@@ -134,6 +142,9 @@ pub struct Comparison {
     pub windows: Vec<Window>,
     /// In the order of features, windows and segments; those of samples of rows come last.
     pub measurements: Vec<Measurement>,
+    /// Where the task is known and the current file has labels: label coverage by window, then the measures in the
+    /// order of segments and windows.
+    pub quality: Vec<QualityMeasurement>,
     pub schema: Vec<SchemaFinding>,
     pub features: Vec<FeatureSummary>,
 }
@@ -143,6 +154,12 @@ impl Comparison {
     #[must_use]
     pub fn has_drift(&self) -> bool {
         self.measurements.iter().any(|m| m.status == Status::Drift)
+    }
+
+    /// Whether any measure of quality is beyond the threshold it was given.
+    #[must_use]
+    pub fn has_quality_loss(&self) -> bool {
+        self.quality.iter().any(|m| m.status == Status::Drift)
     }
 
     /// Whether there is any certain finding of the schema.
@@ -166,6 +183,8 @@ struct Settings {
     /// Whether the model's features are the whole schema.
     closed: bool,
     segments: Vec<String>,
+    quality: Option<quality::Settings>,
+    attributions: Attributions,
 }
 
 impl Settings {
@@ -216,6 +235,9 @@ impl Settings {
             overrides: overrides(declared, &request.schema),
             closed: declared.is_some_and(|schema| schema.from.is_none()),
             segments,
+            quality: quality::Settings::of(request),
+            attributions: model
+                .map_or_else(Attributions::default, |model| model.attributions.clone()),
         }
     }
 }
@@ -282,7 +304,7 @@ pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, Com
         &compared,
         (&reference, &current),
         vectors,
-        settings.multivariate,
+        (settings.multivariate, &settings.attributions),
     );
     let of_rows = if wanted.is_nothing() {
         None
@@ -327,6 +349,11 @@ pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, Com
         reference: request.reference.clone(),
         current: request.current.clone(),
         windows: in_current.windows.clone(),
+        quality: quality::compare(
+            settings.quality.as_ref(),
+            (&reference, &in_reference),
+            (&current, &in_current),
+        )?,
         // Features only count the rows of windows.
         current_rows: in_current.untimed.map_or(0, |(_, rows)| rows),
         schema: schema
@@ -438,11 +465,16 @@ fn plan(
     timestamp: Option<&str>,
 ) -> Vec<Plan> {
     let declared = settings.overrides.keys().map(String::as_str);
+    let ranks = settings
+        .quality
+        .as_ref()
+        .is_some_and(quality::Settings::ranks);
+    let is_query = |name: &str| ranks && name == "query";
     let sides = [reference, current].into_iter().flat_map(Table::columns);
     let mut seen = BTreeSet::new();
     let names = sides.map(|column| column.name.as_str()).chain(declared);
     names
-        .filter(|name| !is_about_row(name) && timestamp != Some(name))
+        .filter(|name| !is_about_row(name) && !is_query(name) && timestamp != Some(name))
         .filter(|name| !request.ignored.iter().any(|ignored| ignored == name))
         .filter(|name| seen.insert(*name))
         .map(|name| Plan {

@@ -17,9 +17,10 @@ use super::error::ComparisonError;
 use super::grouping::{Grouping, parse, seconds};
 use super::shape::Shape;
 use super::{FeatureSummary, Measurement, Settings, SideSummary, is_answer};
+use crate::domain::attributions::Attributions;
 use crate::domain::columns::{Column, Value};
 use crate::domain::measurement::{Measure, Segment, Status};
-use crate::domain::row_measures::{ATTRIBUTION_PREFIX, About, Sides, not_measured};
+use crate::domain::row_measures::{About, Sides, not_measured};
 use crate::domain::sample::{
     Draw, DrawnBy, RowSample, SAMPLE_NUMBERS, SAMPLE_ROWS, VectorColumn, hash_of, tell_apart,
 };
@@ -59,7 +60,7 @@ impl Wanted {
         compared: &[Compared],
         (reference, current): (&Table, &Table),
         vectors: Vec<super::columns::Plan>,
-        multivariate: bool,
+        (multivariate, declared): (bool, &Attributions),
     ) -> Self {
         let mut wanted = Self {
             scalars: Vec::new(),
@@ -82,7 +83,7 @@ impl Wanted {
             } else {
                 About::feature_of(feature_type)
             };
-            let attributes = name.starts_with(ATTRIBUTION_PREFIX) && feature_type.is_numeric();
+            let attributes = declared.feature_of(name).is_some() && feature_type.is_numeric();
             let joins = multivariate && about.is_none() && !attributes && !is_answer(name);
             attributions += usize::from(attributes);
             wanted
@@ -213,6 +214,7 @@ fn in_window(
         reference: before,
         current: now,
         features: &wanted.together,
+        attributions: &settings.attributions,
         thresholds: &settings.thresholds,
         min_rows: settings.min_rows,
     };

@@ -12,13 +12,9 @@ use crate::domain::measurement::{Measure, Measurement, Projected, Recipe, Segmen
 use crate::services::Error;
 use crate::services::maturity::{self, LabelReference, Outlook};
 use crate::services::profiling::PREDICTION;
-use crate::services::quality::{self, QualityOutcome, QualityValue, Wanted};
+use crate::services::quality::{self, QualityOutcome, QualityValue, Wanted, why_insufficient};
 use crate::stats::quality::Maturity;
 use crate::storage::{labels, profiles};
-
-/// A value carried by fewer outcomes than this says nothing, however many labels the window has: a recall of three
-/// positives.
-const LEAST_CARRYING: u64 = 20;
 
 /// The monitor's measures of quality, overall and per segment.
 pub(super) async fn measure(
@@ -117,19 +113,6 @@ fn of_value(
             ..Recipe::default()
         },
         ..subject.blank(segment, &quality.feature, quality.measure)
-    }
-}
-
-fn why_insufficient(quality: &QualityValue, min_labels: u64) -> Option<String> {
-    let needed = LEAST_CARRYING.min(min_labels);
-    match quality.quality {
-        Err(undefined) => Some(format!("not defined for these labels: {undefined}")),
-        Ok(_) if quality.labels < min_labels => Some(format!("fewer than {min_labels} labels")),
-        Ok(estimate) if estimate.size < needed => Some(format!(
-            "only {} of the labels carry the value, fewer than {needed}",
-            estimate.size
-        )),
-        Ok(_) => None,
     }
 }
 

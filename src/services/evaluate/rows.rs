@@ -9,13 +9,15 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::Subject;
+use crate::domain::attributions::Attributions;
 use crate::domain::columns::{Column, Value};
 use crate::domain::ids::VersionId;
 use crate::domain::measurement::{Measure, Measurement, Segment, Status};
-use crate::domain::row_measures::{ATTRIBUTION_PREFIX, About, Sides, not_measured};
+use crate::domain::row_measures::{About, Sides, not_measured};
 use crate::domain::sample::{Draw, DrawnBy, RowSample, SAMPLE_ROWS, hash_of};
 use crate::domain::schema::{self, FeatureType};
 use crate::services::Error;
+use crate::services::configuration;
 use crate::services::profiling::PREDICTION;
 use crate::stats::thinning::mixed;
 use crate::storage::predictions::{self, ColumnKind, Read, row_column};
@@ -48,16 +50,20 @@ pub(super) async fn measure(
             return Ok(without_sample(subject, Status::Error, cause));
         }
         None => {
-            let cause = "the baseline was fitted without a sample of rows; fit it again";
+            let cause =
+                "the baseline has no sample of rows; fit it again, on rows and not on statistics";
             return Ok(without_sample(subject, Status::Insufficient, cause));
         }
     };
-    let wanted = Wanted::of(subject, &reference);
+    let definition = configuration::model_definition(conn, subject.model).await?;
+    let attributions = definition.map_or_else(Attributions::default, |model| model.attributions);
+    let wanted = Wanted::of(subject, &reference, &attributions);
     let current = window_sample(conn, subject, &wanted.columns()).await?;
     let sides = Sides {
         reference: &reference,
         current: &current,
         features: &wanted.together,
+        attributions: &attributions,
         thresholds: &subject.monitor.thresholds,
         min_rows: subject.monitor.min_rows,
     };
@@ -109,7 +115,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn of(subject: &Subject<'_>, reference: &RowSample) -> Self {
+    fn of(subject: &Subject<'_>, reference: &RowSample, attributions: &Attributions) -> Self {
         let mut wanted = Self {
             together: Vec::new(),
             measured: Vec::new(),
@@ -130,7 +136,7 @@ impl Wanted {
             let Some(feature_type) = expected.or_else(inferred) else {
                 continue;
             };
-            if name.starts_with(ATTRIBUTION_PREFIX) && feature_type.is_numeric() {
+            if attributions.feature_of(name).is_some() && feature_type.is_numeric() {
                 wanted.attributions.push(name.clone());
                 continue;
             }

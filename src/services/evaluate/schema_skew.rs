@@ -67,10 +67,13 @@ pub(super) fn measure(
     let count = |rows: i64| u64::try_from(rows).unwrap_or(0);
     let order = (
         count(subject.totals.out_of_order),
-        count(subject.totals.predictions),
+        count(subject.totals.followers),
     );
-    let order = skew::judge_order(order, subject.tolerance());
-    values.extend(of_judgement(subject, &Segment::overall(), "", &order));
+    // Rows that come one in a request have no order to be out of.
+    if order.1 > 0 {
+        let order = skew::judge_order(order, subject.tolerance());
+        values.extend(of_judgement(subject, &Segment::overall(), "", &order));
+    }
     values
 }
 
@@ -110,7 +113,7 @@ fn judge(
 }
 
 /// A judgement as it is stored; nothing for what is told only where found, and is not.
-fn of_judgement(
+pub(super) fn of_judgement(
     subject: &Subject<'_>,
     segment: &Segment,
     feature: &str,

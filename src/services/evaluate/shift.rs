@@ -301,7 +301,7 @@ fn without_reference(subject: &Subject<'_>, feature: &str, lack: NoReference) ->
     let (status, cause) = match lack {
         NoReference::NotFitted => (
             Status::Insufficient,
-            "the baseline was fitted without its days; fit it again",
+            "the baseline has no days; fit it again, on rows and not on statistics",
         ),
         NoReference::Damaged => (
             Status::Error,

@@ -155,6 +155,9 @@ fn fitted(baseline: &Baseline) -> ReferenceUsed {
                 from.format("%Y-%m-%d %H:%M"),
                 to.format("%Y-%m-%d %H:%M")
             ),
+            None if baseline.source == "statistics" => {
+                format!("the baseline {name}, which stands for statistics of each feature")
+            }
             None => format!("the baseline {name}"),
         },
     }

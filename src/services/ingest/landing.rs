@@ -100,6 +100,15 @@ impl Rows {
         matches!(self, Self::Encoded(_))
     }
 
+    fn len(&self) -> usize {
+        match self {
+            Self::Predictions(rows) => rows.len(),
+            Self::Labels(rows) => rows.len(),
+            // It shares its batch with nobody.
+            Self::Encoded(_) => 0,
+        }
+    }
+
     fn append(&mut self, other: Self) {
         match (self, other) {
             (Self::Predictions(mine), Self::Predictions(theirs)) => mine.append(&theirs),
@@ -328,26 +337,30 @@ fn group(first: Waiter, waiting: &mut mpsc::Receiver<Waiter>) -> Vec<(Arrival, S
 
 /// Makes batches of arrivals, each with those who wait for it.
 fn gather(arrived: Vec<(Arrival, Sender)>) -> Vec<(Landing, Vec<Sender>)> {
-    let mut gathered: Vec<(Arrival, Vec<Sender>)> = Vec::with_capacity(arrived.len());
+    let mut gathered: Vec<(Arrival, Vec<Sender>, Vec<usize>)> = Vec::with_capacity(arrived.len());
     let mut shared: HashMap<(ModelId, BatchKind, &'static str), usize> = HashMap::new();
     for (arrival, done) in arrived {
         if arrival.rows.is_encoded() {
-            gathered.push((arrival, vec![done]));
+            gathered.push((arrival, vec![done], Vec::new()));
             continue;
         }
         let key = (arrival.model_id, arrival.kind, arrival.format);
         let place = *shared.entry(key).or_insert(gathered.len());
         match gathered.get_mut(place) {
-            Some((batch, senders)) => {
+            Some((batch, senders, requests)) => {
+                requests.push(arrival.rows.len());
                 batch.received += arrival.received;
                 batch.rows.append(arrival.rows);
                 senders.push(done);
             }
-            None => gathered.push((arrival, vec![done])),
+            None => {
+                let rows = arrival.rows.len();
+                gathered.push((arrival, vec![done], vec![rows]));
+            }
         }
     }
     let mut batches = Vec::with_capacity(gathered.len());
-    for (arrival, senders) in gathered {
+    for (arrival, senders, requests) in gathered {
         let Ok(body) = arrival.rows.into_body() else {
             // The senders are dropped and hear that they may send again.
             tracing::error!(model = %arrival.model_id, "could not encode a batch");
@@ -360,6 +373,7 @@ fn gather(arrived: Vec<(Arrival, Sender)>) -> Vec<(Landing, Vec<Sender>)> {
             kind: arrival.kind,
             format: arrival.format,
             body,
+            request_rows: (requests.len() > 1).then_some(requests),
             received: arrival.received,
             rejects: arrival.rejects,
             received_at: arrival.received_at,

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use crate::domain::batch::PredictionBatch;
-use crate::domain::columns::{Column, Kind, TextColumn, Value};
+use crate::domain::columns::{Column, TextColumn, Value};
 use crate::domain::ids::{BatchId, ModelId};
+use crate::domain::row_hashes::{add_column, hash_text, mix};
 use crate::storage::keys::IdHasher;
 
 #[derive(Default)]
@@ -14,8 +15,11 @@ pub(super) struct Pack {
     rows: PredictionBatch,
     /// Which rows each batch brought, in their order.
     batches: Vec<(BatchId, Range<usize>)>,
+    /// Whether a row is the first of the request that sent it.
+    starts: Vec<bool>,
     id_hashes: Vec<i64>,
     content_hashes: Vec<i32>,
+    held_hashes: Vec<u64>,
     /// The rows in the order of their ids' hashes, and of their own among equal ones.
     by_hash: Vec<usize>,
 }
@@ -28,8 +32,18 @@ impl Pack {
         }
     }
 
-    pub(super) fn add(&mut self, batch_id: BatchId, rows: PredictionBatch) {
+    /// Adds the rows of a batch; `requests` says how many each of those sent that share it, and nothing where one sent
+    /// them all.
+    pub(super) fn add(&mut self, batch_id: BatchId, rows: PredictionBatch, requests: &[usize]) {
         let start = self.rows.len();
+        self.starts.resize(start + rows.len(), false);
+        let mut first = start;
+        for sent in std::iter::once(&0).chain(requests) {
+            first += sent;
+            if let Some(is_first) = self.starts.get_mut(first) {
+                *is_first = true;
+            }
+        }
         if start == 0 {
             self.rows = rows;
         } else {
@@ -45,7 +59,8 @@ impl Pack {
             let ids = self.rows.prediction_ids.iter();
             self.id_hashes = ids.map(|id| hasher.hash(id)).collect();
         }
-        self.content_hashes = content_hashes(&self.rows);
+        self.held_hashes = held_hashes(&self.rows);
+        self.content_hashes = content_hashes(&self.rows, &self.held_hashes);
         self.by_hash = (0..self.id_hashes.len()).collect();
         self.by_hash
             .sort_unstable_by_key(|row| (self.id_hashes[*row], *row));
@@ -57,6 +72,12 @@ impl Pack {
 
     pub(super) fn batches(&self) -> impl Iterator<Item = BatchId> + '_ {
         self.batches.iter().map(|(batch_id, _)| *batch_id)
+    }
+
+    /// The row that was sent right before this one, in the same request.
+    pub(super) fn sent_before(&self, row: usize) -> Option<usize> {
+        let is_first = self.starts.get(row).copied().unwrap_or(true);
+        row.checked_sub(1).filter(|_| !is_first)
     }
 
     /// Which rows each batch brought.
@@ -88,6 +109,11 @@ impl Pack {
         &self.content_hashes
     }
 
+    /// A hash of each row's features and answer: those of rows that repeat each other are the same.
+    pub(super) fn held_hash(&self, row: usize) -> u64 {
+        mix(12, self.held_hashes[row])
+    }
+
     /// Forgets features. The rows are still known by what they were sent with.
     pub(super) fn drop_features(&mut self, names: &HashSet<String>) {
         self.rows
@@ -109,6 +135,8 @@ impl Pack {
         }
         self.batches = batches;
         self.rows.retain(&rows);
+        let mut keep = rows.into_iter();
+        self.starts.retain(|_| keep.next().unwrap_or(false));
         self.hash();
     }
 }
@@ -135,29 +163,11 @@ pub(super) fn sent_segments(rows: &PredictionBatch) -> Vec<Column> {
     columns
 }
 
-/// A hash of everything in each row but its id and version, to tell a repeated delivery from a conflicting one.
-/// Absent features count like features the batch does not have, and the order in which features, classes and
-/// segments are named does not count: it depends on the rows that happened to come in the same body.
-///
-/// It is stored with the prediction: a change makes what was sent before a change and again after it look like a
-/// conflict.
-fn content_hashes(rows: &PredictionBatch) -> Vec<i32> {
-    let mut hashes: Vec<u64> = (rows.predicted_at.iter())
-        .map(|at| mix(1, at.timestamp_micros().cast_unsigned()))
-        .collect();
-    // A sum does not depend on the order of its parts.
+/// A hash of what each row holds, its features and its answer, without its id, version and time.
+fn held_hashes(rows: &PredictionBatch) -> Vec<u64> {
+    let mut hashes = vec![0; rows.len()];
     for column in &rows.features {
-        let name = mix(2, hash_text(&column.name));
-        let texts: Vec<u64> = column.texts().iter().map(|text| hash_text(text)).collect();
-        let values = column.kinds().iter().zip(column.bits());
-        for (hash, (kind, bits)) in hashes.iter_mut().zip(values) {
-            let value = match kind {
-                Kind::Absent => continue,
-                Kind::Text => usize::try_from(*bits).map_or(0, |place| texts[place]),
-                _ => *bits,
-            };
-            *hash = hash.wrapping_add(mix(name.wrapping_add(*kind as u64), value));
-        }
+        add_column(&mut hashes, column);
     }
     for (hash, output) in hashes.iter_mut().zip(&rows.outputs) {
         let mut add = |part| *hash = hash.wrapping_add(part);
@@ -171,6 +181,23 @@ fn content_hashes(rows: &PredictionBatch) -> Vec<i32> {
         for (class, probability) in &output.probabilities {
             add(mix(mix(6, hash_text(class)), probability.to_bits()));
         }
+    }
+    hashes
+}
+
+/// A hash of everything in each row but its id and version, to tell a repeated delivery from a conflicting one.
+/// Absent features count like features the batch does not have, and the order in which features, classes and
+/// segments are named does not count: it depends on the rows that happened to come in the same body.
+///
+/// It is stored with the prediction: a change makes what was sent before a change and again after it look like a
+/// conflict.
+fn content_hashes(rows: &PredictionBatch, held: &[u64]) -> Vec<i32> {
+    let mut hashes: Vec<u64> = (rows.predicted_at.iter())
+        .map(|at| mix(1, at.timestamp_micros().cast_unsigned()))
+        .collect();
+    // A sum does not depend on the order of its parts.
+    for (hash, held) in hashes.iter_mut().zip(held) {
+        *hash = hash.wrapping_add(*held);
     }
     for (hash, segments) in hashes.iter_mut().zip(&rows.segments) {
         for (name, value) in segments {
@@ -200,28 +227,6 @@ fn add_texts(hashes: &mut [u64], salt: u64, column: &TextColumn) {
     }
 }
 
-fn hash_text(text: &str) -> u64 {
-    let (words, rest) = text.as_bytes().as_chunks::<8>();
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    let hash = mix(text.len() as u64, u64::from_le_bytes(last));
-    words
-        .iter()
-        .fold(hash, |hash, word| mix(hash, u64::from_le_bytes(*word)))
-}
-
-/// Both halves of the product of two numbers with odd constants between them: every bit of either input moves
-/// about half of the output's.
-#[expect(clippy::cast_possible_truncation, reason = "the halves of the product")]
-fn mix(a: u64, b: u64) -> u64 {
-    let a = a ^ 0x9e37_79b9_7f4a_7c15;
-    let b = b ^ 0xd1b5_4a32_d192_ed03;
-    let product = u128::from(a) * u128::from(b);
-    let folded = (product >> 64) as u64 ^ product as u64;
-    // A factor of zero must not swallow the other.
-    folded ^ a.rotate_left(32) ^ b
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,7 +249,7 @@ mod tests {
     }
 
     fn hash(rows: &PredictionBatch) -> i32 {
-        content_hashes(rows)[0]
+        content_hashes(rows, &held_hashes(rows))[0]
     }
 
     #[test]

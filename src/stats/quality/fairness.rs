@@ -50,6 +50,12 @@ impl FairnessRate {
 }
 
 impl GroupOutcomes {
+    /// Outcomes of all groups.
+    #[must_use]
+    pub fn labels(&self) -> u64 {
+        self.groups.values().map(Confusion::labels).sum()
+    }
+
     /// Counts an outcome of a group.
     pub fn push(&mut self, group: &str, predicted: bool, label: bool) {
         match self.groups.get_mut(group) {

@@ -1,87 +1,50 @@
-//! Outcomes of forecasts: quantiles, intervals, and points against a naive forecast of the past.
+//! Outcomes of forecasts: quantiles, intervals, and points against the naive forecast of a history.
 
-use super::errors::Errors;
-use super::intervals::{mean, share};
-use super::{Estimate, Quality, Undefined};
+use super::intervals::{mean, share, sum};
+use super::{Quality, Undefined};
 
-/// Forecasts of one quantile with what happened.
-#[derive(Debug, Clone, PartialEq)]
+/// Forecasts of quantiles with what happened.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct QuantileForecasts {
-    level: f64,
-    pairs: Vec<(f64, f64)>,
+    /// The mean loss of each forecast's quantiles.
+    losses: Vec<f64>,
     left_out: u64,
 }
 
 impl QuantileForecasts {
-    /// No forecasts yet of the quantile `level`, above 0 and below 1.
-    ///
-    /// # Errors
-    /// For any other level.
-    pub fn new(level: f64) -> Result<Self, Undefined> {
-        if !(level > 0.0 && level < 1.0) {
-            return Err(Undefined::BadParameter);
-        }
-        Ok(Self {
-            level,
-            pairs: Vec::new(),
-            left_out: 0,
-        })
-    }
-
-    /// Adds a forecast and what happened; pairs with NaN or an infinity are counted and left out.
-    pub fn push(&mut self, forecast: f64, actual: f64) {
-        if forecast.is_finite() && actual.is_finite() {
-            self.pairs.push((forecast, actual));
-        } else {
+    /// Adds a forecast as its quantiles, each with its level above 0 and below 1, and what happened. A forecast with
+    /// NaN or an infinity, with another level or without any quantile is counted and left out.
+    pub fn push(&mut self, quantiles: &[(f64, f64)], actual: f64) {
+        let usable =
+            |(level, forecast): &(f64, f64)| *level > 0.0 && *level < 1.0 && forecast.is_finite();
+        if quantiles.is_empty() || !actual.is_finite() || !quantiles.iter().all(usable) {
             self.left_out += 1;
+            return;
         }
+        let loss = |(level, forecast): &(f64, f64)| {
+            let above = actual - forecast;
+            (level * above).max((level - 1.0) * above)
+        };
+        self.losses
+            .push(sum(quantiles.iter().map(loss)) / quantiles.len() as f64);
     }
 
     /// Adds the forecasts of another accumulator.
-    ///
-    /// # Errors
-    /// If they are of another quantile.
-    pub fn merge(&mut self, other: &Self) -> Result<(), Undefined> {
-        if self.level != other.level {
-            return Err(Undefined::BadParameter);
-        }
-        self.pairs.extend_from_slice(&other.pairs);
+    pub fn merge(&mut self, other: &Self) {
+        self.losses.extend_from_slice(&other.losses);
         self.left_out += other.left_out;
-        Ok(())
     }
 
-    /// Mean pinball loss, `level·(actual − forecast)` above the forecast and `(1 − level)·(forecast − actual)`
-    /// below it, in the unit of what is forecast: 0 is perfect, more is worse. At level 0.5 it is half the mean
-    /// absolute error. Normal interval. Koenker and Bassett (1978).
+    /// Mean pinball loss, `level·(actual − forecast)` above a quantile and `(1 − level)·(forecast − actual)` below it,
+    /// over the quantiles of each forecast and then over the forecasts, in the unit of what is forecast: 0 is
+    /// perfect, more is worse. At level 0.5 alone it is half the mean absolute error. Normal interval over the
+    /// forecasts, because the quantiles of one forecast err together. Koenker and Bassett (1978).
     ///
     /// # Errors
     /// Without forecasts, or when a difference leaves the range of numbers.
     pub fn pinball_loss(&self) -> Quality {
-        let loss = |(forecast, actual): &(f64, f64)| {
-            let above = actual - forecast;
-            (self.level * above).max((self.level - 1.0) * above)
-        };
-        let mut losses: Vec<f64> = self.pairs.iter().map(loss).collect();
-        some(losses.len(), self.left_out)?;
-        mean(&mut losses, (0.0, f64::INFINITY))
-    }
-
-    /// Share of what happened that is not above the forecast: it should be the level, and is not right on either
-    /// side of it. Wilson's interval.
-    ///
-    /// # Errors
-    /// Without forecasts.
-    pub fn coverage(&self) -> Quality {
-        some(self.pairs.len(), self.left_out)?;
-        let below = self
-            .pairs
-            .iter()
-            .filter(|(forecast, actual)| actual <= forecast);
-        share(
-            below.count() as u64,
-            self.pairs.len() as u64,
-            Undefined::NoOutcomes,
-        )
+        some(self.losses.len(), self.left_out)?;
+        mean(&mut self.losses.clone(), (0.0, f64::INFINITY))
     }
 }
 
@@ -188,56 +151,41 @@ impl IntervalForecasts {
     }
 }
 
-/// How wrong a naive forecast of the past was: the value of one season before, for each value of a history.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct NaiveScale(f64);
+/// Errors of forecasts, each over that of the naive forecast on the history it was made from.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ScaledErrors {
+    scaled: Vec<f64>,
+    left_out: u64,
+}
 
-impl NaiveScale {
-    /// The mean absolute error of the naive forecast over a history, oldest first; `season` is 1 for a history
-    /// without one. Pairs with NaN or an infinity are left out.
-    ///
-    /// # Errors
-    /// For a season of 0, when no pair is left, when the history repeats itself exactly, so that every other
-    /// forecast would be endlessly worse, or when a difference leaves the range of numbers.
-    pub fn of(history: &[f64], season: usize) -> Result<Self, Undefined> {
-        if season == 0 {
-            return Err(Undefined::BadParameter);
+impl ScaledErrors {
+    /// Adds a forecast, what happened, and how wrong the naive forecast (the value one season before) was on
+    /// average over the history of the series, in the same unit. A forecast with NaN or an infinity, or with a
+    /// naive error that is not above 0, is counted and left out: over nothing every error would be endless.
+    pub fn push(&mut self, forecast: f64, actual: f64, naive_error: f64) {
+        let usable = forecast.is_finite() && actual.is_finite() && naive_error.is_finite();
+        if usable && naive_error > 0.0 {
+            self.scaled.push(((actual - forecast) / naive_error).abs());
+        } else {
+            self.left_out += 1;
         }
-        let pairs = history.iter().zip(history.iter().skip(season));
-        let mut steps: Vec<f64> = pairs
-            .filter(|(before, now)| before.is_finite() && now.is_finite())
-            .map(|(before, now)| (now - before).abs())
-            .collect();
-        if steps.is_empty() {
-            return Err(Undefined::ShortHistory);
-        }
-        let scale = mean(&mut steps, (0.0, f64::INFINITY))?.value;
-        if scale == 0.0 {
-            return Err(Undefined::ConstantHistory);
-        }
-        Ok(Self(scale))
     }
 
-    /// Mean absolute scaled error: the mean absolute error of the forecasts over the naive one's of the past. 0
-    /// is perfect, 1 as good as the naive forecast was, more is worse. The interval is that of the mean absolute
-    /// error, the scale taken as it is. Hyndman and Koehler (2006).
+    /// Adds the forecasts of another accumulator.
+    pub fn merge(&mut self, other: &Self) {
+        self.scaled.extend_from_slice(&other.scaled);
+        self.left_out += other.left_out;
+    }
+
+    /// Mean absolute scaled error: 0 is perfect, 1 as good as the naive forecast was on the history, more is worse.
+    /// Series of any size count alike. Normal interval, the naive errors taken as they are. Hyndman and Koehler
+    /// (2006).
     ///
     /// # Errors
-    /// As for [`Errors::mae`].
-    pub fn mase(self, errors: &Errors) -> Quality {
-        let mae = errors.mae()?;
-        let value = mae.value / self.0;
-        if !value.is_finite() {
-            return Err(Undefined::Overflow);
-        }
-        let interval = mae
-            .interval
-            .map(|(low, high)| (low / self.0, high / self.0));
-        Ok(Estimate {
-            value,
-            interval: interval.filter(|(_, high)| high.is_finite()),
-            size: mae.size,
-        })
+    /// Without forecasts, or when a quotient leaves the range of numbers.
+    pub fn mase(&self) -> Quality {
+        some(self.scaled.len(), self.left_out)?;
+        mean(&mut self.scaled.clone(), (0.0, f64::INFINITY))
     }
 }
 
@@ -251,7 +199,6 @@ fn some(rows: usize, left_out: u64) -> Result<(), Undefined> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::RegressionOutcomes;
     use super::*;
 
     #[test]
@@ -276,43 +223,42 @@ mod tests {
     }
 
     #[test]
-    fn pinball_loss_weighs_both_sides() {
-        let mut forecasts = QuantileForecasts::new(0.9).expect("a level");
-        forecasts.push(10.0, 12.0);
-        forecasts.push(10.0, 8.0);
+    fn pinball_loss_weighs_both_sides_and_the_quantiles_of_a_forecast_alike() {
+        let mut forecasts = QuantileForecasts::default();
+        forecasts.push(&[(0.9, 10.0)], 12.0);
+        forecasts.push(&[(0.9, 10.0)], 8.0);
         let loss = forecasts.pinball_loss().expect("forecasts").value;
         assert!((loss - (0.9 * 2.0 + 0.1 * 2.0) / 2.0).abs() < 1e-12);
-        assert_eq!(forecasts.coverage().expect("forecasts").value, 0.5);
-        let other = QuantileForecasts::new(0.5).expect("a level");
-        assert_eq!(forecasts.merge(&other), Err(Undefined::BadParameter));
-        assert_eq!(
-            QuantileForecasts::new(f64::NAN),
-            Err(Undefined::BadParameter)
-        );
+        let mut several = QuantileForecasts::default();
+        several.push(&[(0.1, 8.0), (0.5, 10.0), (0.9, 14.0)], 11.0);
+        let loss = several.pinball_loss().expect("forecasts").value;
+        assert!((loss - (0.1 * 3.0 + 0.5 * 1.0 + 0.1 * 3.0) / 3.0).abs() < 1e-12);
+        let mut unusable = QuantileForecasts::default();
+        assert_eq!(unusable.pinball_loss(), Err(Undefined::NoOutcomes));
+        unusable.push(&[(1.0, 8.0)], 11.0);
+        unusable.push(&[], 11.0);
+        unusable.push(&[(0.5, f64::NAN)], 11.0);
+        assert_eq!(unusable.pinball_loss(), Err(Undefined::NoFiniteOutcomes));
     }
 
     #[test]
-    fn scaled_error_needs_a_history_that_moves() {
-        let mut outcomes = RegressionOutcomes::default();
-        outcomes.push(3.0, 5.0);
-        let errors = outcomes.errors();
-        // Steps of one season of two: |3−1|, |6−2|, |5−3|.
-        let scale = NaiveScale::of(&[1.0, 2.0, 3.0, 6.0, 5.0], 2).expect("a history");
-        assert!((scale.mase(&errors).expect("an outcome").value - 2.0 / (8.0 / 3.0)).abs() < 1e-12);
-        assert_eq!(
-            NaiveScale::of(&[1.0, 2.0, 1.0, 2.0], 2),
-            Err(Undefined::ConstantHistory)
-        );
-        assert_eq!(NaiveScale::of(&[1.0, 2.0], 2), Err(Undefined::ShortHistory));
-        assert_eq!(
-            NaiveScale::of(&[1.0, f64::NAN, 2.0], 1),
-            Err(Undefined::ShortHistory)
-        );
-        assert_eq!(NaiveScale::of(&[1.0, 2.0], 0), Err(Undefined::BadParameter));
-        assert_eq!(
-            NaiveScale::of(&[1e308, -1e308], 1),
-            Err(Undefined::Overflow)
-        );
+    fn scaled_errors_need_a_naive_forecast_that_errs() {
+        let mut forecasts = ScaledErrors::default();
+        assert_eq!(forecasts.mase(), Err(Undefined::NoOutcomes));
+        for (forecast, actual, naive_error) in [
+            (3.0, 5.0, 0.0),
+            (3.0, 5.0, -1.0),
+            (3.0, f64::NAN, 1.0),
+            (3.0, 5.0, f64::INFINITY),
+        ] {
+            forecasts.push(forecast, actual, naive_error);
+        }
+        assert_eq!(forecasts.mase(), Err(Undefined::NoFiniteOutcomes));
+        forecasts.push(3.0, 5.0, 4.0);
+        forecasts.push(300.0, 200.0, 100.0);
+        assert_eq!(forecasts.mase().expect("forecasts").value, 0.75);
+        forecasts.push(1e308, -1e308, 1e-10);
+        assert_eq!(forecasts.mase(), Err(Undefined::Overflow));
     }
 
     #[test]
@@ -321,16 +267,20 @@ mod tests {
             .map(|i| (f64::from(i % 7) / 3.0, f64::from(i % 11) / 7.0))
             .collect();
         let of = |rows: &[(f64, f64)]| {
-            let mut quantiles = QuantileForecasts::new(0.3).expect("a level");
+            let mut quantiles = QuantileForecasts::default();
             let mut intervals = IntervalForecasts::new(0.9).expect("a level");
+            let mut scaled = ScaledErrors::default();
             for (forecast, actual) in rows {
-                quantiles.push(*forecast, *actual);
+                quantiles.push(&[(0.3, *forecast), (0.6, forecast + 0.1)], *actual);
+                scaled.push(*forecast, *actual, 0.3 + forecast);
                 intervals.push((forecast - 0.4, forecast + 0.5), *actual);
             }
-            (quantiles, intervals)
+            (quantiles, intervals, scaled)
         };
         let (whole, mut merged, part) = (of(&rows), of(&rows[20..]), of(&rows[..20]));
-        merged.0.merge(&part.0).expect("the same level");
+        merged.0.merge(&part.0);
+        merged.2.merge(&part.2);
+        assert_eq!(merged.2.mase(), whole.2.mase());
         merged.1.merge(&part.1).expect("the same level");
         assert_eq!(merged.0.pinball_loss(), whole.0.pinball_loss());
         assert_eq!(merged.1.interval_score(), whole.1.interval_score());

@@ -39,7 +39,7 @@ pub use bins::{Bins, ReliabilityBin};
 pub use confusion::{Confusion, OutcomeValues};
 pub use errors::Errors;
 pub use fairness::{Disparity, FairnessRate, GroupOutcomes};
-pub use forecast::{IntervalForecasts, NaiveScale, QuantileForecasts};
+pub use forecast::{IntervalForecasts, QuantileForecasts, ScaledErrors};
 pub use intervals::{Z_95, newcombe_difference, wilson_interval};
 pub use matrix::{Averaging, ClassMeasure, ConfusionMatrix};
 pub use maturity::{AgeSlice, CompletenessCurve, Maturity, Projection, ReferenceValues, project};
@@ -93,10 +93,14 @@ pub enum Undefined {
     Overflow,
     #[error("no query has a relevant item")]
     NoRelevantItems,
-    #[error("the history is shorter than its season")]
-    ShortHistory,
-    #[error("the naive forecast of the history makes no error")]
-    ConstantHistory,
+    #[error("no item of the outcomes names its query and has a score or a rank")]
+    NoQueries,
+    #[error("no forecast has quantiles")]
+    NoQuantiles,
+    #[error("no forecast has both ends of the interval among its quantiles")]
+    NoIntervals,
+    #[error("no forecast says how wrong the naive forecast was")]
+    NoNaiveErrors,
     #[error("fewer than two groups are large enough to be compared")]
     TooFewGroups,
     #[error("the larger of the two rates is zero")]

@@ -183,6 +183,57 @@ pub async fn series(
     .await
 }
 
+/// A value of one class, or of the groups of one field.
+#[derive(Debug, Clone)]
+pub struct PartValue {
+    pub part: String,
+    pub value: SeriesValue,
+}
+
+/// Overall values of the parts of a measure, of every version of a model, by part, oldest first.
+pub async fn part_series(
+    conn: &mut PgConnection,
+    model: ModelId,
+    (monitor, measure, grain): (&str, &str, &str),
+    from: DateTime<Utc>,
+) -> sqlx::Result<Vec<PartValue>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT m.feature AS part, m.model_version_id AS "version_id: VersionId", m.measure, m.window_start,
+               m.window_end, m.value, m.low, m.high, m.reference, m.status, m.current_rows
+          FROM model_versions v
+          JOIN measurements m ON m.model_version_id = v.model_version_id
+         WHERE v.model_id = $1 AND m.monitor = $2 AND m.measure = $3 AND m.grain = $4
+           AND m.window_start >= $5
+           AND m.segment_name = '' AND m.feature <> '' AND m.superseded_at IS NULL
+         ORDER BY m.feature, m.window_start
+        "#,
+        model.0,
+        monitor,
+        measure,
+        grain,
+        from
+    )
+    .fetch_all(conn)
+    .await?;
+    let values = rows.into_iter().map(|row| PartValue {
+        part: row.part,
+        value: SeriesValue {
+            version_id: row.version_id,
+            measure: row.measure,
+            window_start: row.window_start,
+            window_end: row.window_end,
+            value: row.value,
+            low: row.low,
+            high: row.high,
+            reference: row.reference,
+            status: row.status,
+            current_rows: row.current_rows,
+        },
+    });
+    Ok(values.collect())
+}
+
 /// One cell of the drift heat map.
 #[derive(Debug, Clone)]
 pub struct HeatValue {
@@ -195,14 +246,14 @@ pub struct HeatValue {
     pub recipe: Value,
 }
 
-/// A measure of every feature, overall, oldest window first, of the version that was champion when the
-/// window ended.
+/// A measure of every feature, and of all of them together where `together`, over all rows, oldest window first, of the
+/// version that was champion when the window ended.
 pub async fn heat_values(
     conn: &mut PgConnection,
     model: ModelId,
     monitor: &str,
     measure: &str,
-    grain: &str,
+    (grain, together): (&str, bool),
     from: DateTime<Utc>,
 ) -> sqlx::Result<Vec<HeatValue>> {
     sqlx::query_as!(
@@ -221,7 +272,7 @@ pub async fn heat_values(
           JOIN measurements m ON m.model_version_id = s.model_version_id
          WHERE m.monitor = $2 AND m.measure = $3 AND m.grain = $4
            AND m.window_start >= $5
-           AND m.segment_name = '' AND m.feature <> '' AND m.superseded_at IS NULL
+           AND m.segment_name = '' AND (m.feature <> '' OR $6) AND m.superseded_at IS NULL
            AND s.from_at < m.window_end
            AND (s.ended_at IS NULL OR s.ended_at >= m.window_end)
          ORDER BY m.window_start, m.feature, s.from_at DESC
@@ -230,7 +281,8 @@ pub async fn heat_values(
         monitor,
         measure,
         grain,
-        from
+        from,
+        together
     )
     .fetch_all(conn)
     .await

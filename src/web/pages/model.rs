@@ -1,6 +1,8 @@
 //! One model: is it well, since when not, which features and segments, and what happened to it. Which panels
 //! there are, and in which order, is read from `dashboards/model.yaml`.
 
+mod parts;
+
 use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
@@ -79,6 +81,11 @@ pub enum Body {
     Heatmap(Option<HeatmapView>),
     Findings(Vec<FindingLine>),
     Segments(Vec<SegmentLine>),
+    /// Classes, or fields of groups, each with its chart; and how many more there are.
+    Parts {
+        charts: Vec<ChartView>,
+        more: usize,
+    },
     Versions {
         versions: Vec<VersionLine>,
         deployments: Vec<DeploymentLine>,
@@ -155,6 +162,7 @@ pub struct Wanted {
     range: Option<String>,
     measure: Option<String>,
     drift: Option<String>,
+    part: Option<String>,
 }
 
 impl Wanted {
@@ -169,6 +177,7 @@ impl Wanted {
             ("range", &self.range),
             ("measure", &self.measure),
             ("drift", &self.drift),
+            ("part", &self.part),
         ];
         let mut pairs: Vec<String> = kept
             .into_iter()
@@ -305,6 +314,7 @@ impl Reader {
             PanelKind::Heatmap => self.heatmap(conn, panel, &mut view).await?,
             PanelKind::Findings => self.findings(conn, panel, &mut view).await?,
             PanelKind::Segments => self.segments(conn, panel, &mut view).await?,
+            PanelKind::Parts => self.parts(conn, panel, &mut view).await?,
             PanelKind::Versions => {
                 view.body = Body::Versions {
                     versions: self.versions(),
@@ -374,7 +384,7 @@ impl Reader {
                 self.model.model_id,
                 &choice.monitor,
                 &choice.measure,
-                &choice.grain,
+                (&choice.grain, choice.is_of_rows()),
                 self.from,
             )
             .await?;

@@ -117,7 +117,8 @@ fn regression(rows: &[(f64, f64)]) -> Measured {
     let mut outcomes = RegressionOutcomes::default();
     rows.iter().for_each(|(p, label)| outcomes.push(*p, *label));
     let errors = outcomes.errors();
-    let scale = NaiveScale::of(&[1.0, 2.0, 4.0], 1).expect("a history");
+    let mut scaled = ScaledErrors::default();
+    (rows.iter()).for_each(|(prediction, label)| scaled.push(*prediction, *label, 1.5));
     vec![
         ("mae", errors.mae()),
         ("bias", errors.bias()),
@@ -130,7 +131,7 @@ fn regression(rows: &[(f64, f64)]) -> Measured {
         ("absolute_quantile", errors.absolute_quantile(0.9)),
         ("error_quantile", errors.error_quantile(0.1)),
         ("max_error", errors.max_error()),
-        ("mase", scale.mase(&errors)),
+        ("mase", scaled.mase()),
     ]
 }
 
@@ -151,15 +152,14 @@ fn ranking(rows: &[(f64, f64)]) -> Measured {
 }
 
 fn forecasts(rows: &[(f64, f64)]) -> Measured {
-    let mut quantiles = QuantileForecasts::new(0.9).expect("a level");
+    let mut quantiles = QuantileForecasts::default();
     let mut intervals = IntervalForecasts::new(0.8).expect("a level");
     for (forecast, actual) in rows {
-        quantiles.push(*forecast, *actual);
+        quantiles.push(&[(0.9, *forecast)], *actual);
         intervals.push((forecast - 0.1, forecast + 0.1), *actual);
     }
     vec![
         ("pinball_loss", quantiles.pinball_loss()),
-        ("quantile coverage", quantiles.coverage()),
         ("interval coverage", intervals.coverage()),
         ("interval width", intervals.width()),
         ("interval_score", intervals.interval_score()),

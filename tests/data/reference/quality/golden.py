@@ -306,7 +306,6 @@ def forecasts():
         "values": {
             "pinball_10": [sk.mean_pinball_loss(actual, low, alpha=0.1), mean_of(loss, 0)],
             "pinball_90": [sk.mean_pinball_loss(actual, high, alpha=0.9), None],
-            "quantile_coverage_10": [float((actual <= low).mean()), wilson(int((actual <= low).sum()), n)],
             "interval_coverage": [float(held.mean()), wilson(int(held.sum()), n)],
             "interval_width": [float((high - low).mean()), None],
             "interval_score": [float(score.mean()), mean_of(score, 0)],

@@ -1,0 +1,287 @@
+//! Quality of predictions in files whose rows have labels.
+
+use serde_json::Value;
+
+use super::{Folder, compare, document, text};
+
+/// The value of a measure in a document, of all rows and the whole model unless said otherwise.
+fn found<'d>(document: &'d Value, measure: &str, segment: Option<&str>, of: &str) -> &'d Value {
+    let measured = document["measurements"].as_array().expect("a list");
+    let found = measured.iter().find(|m| {
+        m["measure"] == measure && m["segment"].as_str() == segment && m["feature"] == of
+    });
+    found.unwrap_or_else(|| panic!("{measure} of {segment:?} is not measured: {measured:#?}"))
+}
+
+#[track_caller]
+fn assert_near(value: &Value, expected: f64) {
+    let value = value.as_f64().expect("a number");
+    assert!((value - expected).abs() < 1e-9, "{value} is not {expected}");
+}
+
+/// Predictions of 10 that err by one amount and then by another, day by day; every fifth label is not there yet.
+fn numbers(errors: [f64; 2]) -> String {
+    let mut rows = "timestamp,prediction,label,origin,load\n".to_owned();
+    for row in 0..200_u32 {
+        let error = errors[usize::from(row >= 100)];
+        let label = match row % 5 {
+            0 => String::new(),
+            _ => (10.0 - error).to_string(),
+        };
+        let origin = ["JFK", "EWR"][(row % 2) as usize];
+        rows += &format!(
+            "2026-03-0{}T0{}:00:00Z,10,{label},{origin},{}\n",
+            1 + row / 100,
+            row % 8,
+            row % 7
+        );
+    }
+    rows
+}
+
+#[test]
+fn numbers_are_judged_by_window_and_segment_beside_the_reference() {
+    let folder = Folder::new("quality-numbers");
+    let reference = folder.write("reference.csv", numbers([1.0, 1.0]));
+    let current = folder.write("current.csv", numbers([2.0, -4.0]));
+    let options = ["--task", "regression", "--segment", "origin"];
+    let told = document(&reference, &current, &options);
+    let mae = found(&told, "mae", None, "");
+    assert_near(&mae["value"], 3.0);
+    assert_near(&mae["reference"], 1.0);
+    assert_eq!(
+        (&mae["current_rows"], &mae["status"]),
+        (&160.into(), &"ok".into())
+    );
+    assert_near(&found(&told, "bias", None, "")["value"], -1.0);
+    assert_near(&found(&told, "label_coverage", None, "")["value"], 0.8);
+    assert_near(&found(&told, "mae", Some("origin=EWR"), "")["value"], 3.0);
+
+    let by_day = document(
+        &reference,
+        &current,
+        &["--task", "regression", "--by", "day"],
+    );
+    let measured = by_day["measurements"].as_array().expect("a list");
+    let of_days: Vec<(&str, f64)> = measured
+        .iter()
+        .filter(|m| m["measure"] == "mae")
+        .map(|m| {
+            let start = m["window"]["start"].as_str().expect("a time");
+            (&start[..10], m["value"].as_f64().expect("a number"))
+        })
+        .collect();
+    assert_eq!(of_days, [("2026-03-01", 2.0), ("2026-03-02", 4.0)]);
+
+    // Two of five labels of the second day are of too few rows to say anything, once 100 are asked for.
+    let strict = document(
+        &reference,
+        &current,
+        &["--task", "regression", "--min-rows", "161"],
+    );
+    let mae = found(&strict, "mae", None, "");
+    assert_eq!(mae["status"], "insufficient");
+    assert_eq!(mae["recipe"]["cause"], "fewer than 161 labels");
+}
+
+#[test]
+fn a_pipeline_stops_at_quality_beyond_its_threshold() {
+    let folder = Folder::new("quality-stops");
+    let reference = folder.write("reference.csv", numbers([1.0, 1.0]));
+    let current = folder.write("current.csv", numbers([2.0, -4.0]));
+    let asked = [
+        "--task",
+        "regression",
+        "--fail-on",
+        "quality",
+        "--threshold",
+    ];
+    let with = |limit: &'static str| {
+        let options: Vec<&str> = asked.into_iter().chain([limit]).collect();
+        compare(&reference, &current, &options)
+    };
+    text(&with("mae=3.5"), 0);
+    let stopped = text(&with("mae=2.5"), 1);
+    assert!(stopped.contains("beyond its threshold: mae"), "{stopped}");
+    text(&with("label_coverage=0.9"), 1);
+    let options = ["--task", "regression", "--threshold", "mae=2.5", "--format"];
+    let as_format = |format: &'static str| {
+        let options: Vec<&str> = options.into_iter().chain([format]).collect();
+        text(&compare(&reference, &current, &options), 0)
+    };
+    let junit = as_format("junit");
+    assert!(
+        junit.contains("<testcase classname=\"quality\" name=\"rmse\"/>"),
+        "{junit}"
+    );
+    assert!(
+        junit.contains("<failure message=\"mae 3.0000 is beyond 2.5\"/>"),
+        "{junit}"
+    );
+    let page = as_format("html");
+    assert!(page.contains("<h2>Quality of the predictions</h2>"));
+    assert!(
+        page.contains("<span class=\"chip critical\">beyond</span>"),
+        "{page}"
+    );
+}
+
+#[test]
+fn classes_are_judged_by_a_models_cost_matrix_lift_and_groups() {
+    let folder = Folder::new("quality-classes");
+    let model = folder.write(
+        "model.yaml",
+        "
+models:
+  - name: loans
+    task: binary
+    positive_class: good
+    segments: [region]
+    monitors:
+      - name: quality
+        kind: quality
+        window: day
+        min_labels: 50
+        measures: [accuracy, lift, value_per_prediction, demographic_parity_difference]
+        values: {true_positive: 10, false_positive: -50, true_negative: 0, false_negative: -5}
+        groups: [region]
+",
+    );
+    // In the north three in four are taken, in the south one in four; half of those taken are good, and no other is.
+    let rows: String = (0..400)
+        .map(|row| {
+            let north = row % 2 == 0;
+            let taken = (row / 2 % 4 < 3) == north;
+            let good = taken && row / 8 % 2 == 0;
+            let class = |is: bool| if is { "good" } else { "bad" };
+            let (region, score) = (if north { "north" } else { "south" }, if taken { 0.9 } else { 0.1 });
+            format!(
+                "{{\"region\": \"{region}\", \"prediction\": \"{}\", \"score\": {score}, \"label\": \"{}\"}}\n",
+                class(taken),
+                class(good)
+            )
+        })
+        .collect();
+    let reference = folder.write("reference.ndjson", &rows);
+    let current = folder.write("current.ndjson", &rows);
+    let told = document(
+        &reference,
+        &current,
+        &["--model", model.to_str().expect("a path")],
+    );
+    assert_near(&found(&told, "accuracy", None, "")["value"], 0.75);
+    // A quarter of all is good, and half of those with the higher score.
+    assert_near(&found(&told, "lift", None, "")["value"], 2.0);
+    assert_near(
+        &found(&told, "value_per_prediction", None, "")["value"],
+        0.25 * 10.0 - 0.25 * 50.0,
+    );
+    let parity = found(&told, "demographic_parity_difference", None, "region");
+    assert_near(&parity["value"], 0.5);
+    assert_near(&parity["reference"], 0.5);
+    assert!(parity["interval"][0].as_f64().expect("an end") > 0.3);
+}
+
+#[test]
+fn rankings_and_forecasts_are_judged_from_flat_columns() {
+    let folder = Folder::new("quality-lists");
+    let lists = |order: [u32; 2]| {
+        let mut rows = "query,rank,label,price\n".to_owned();
+        for query in 0..40 {
+            for (place, relevance) in (1..).zip(order) {
+                rows += &format!("q{query},{place},{relevance},{}\n", query * place % 13);
+            }
+        }
+        rows
+    };
+    let reference = folder.write("best.csv", lists([1, 0]));
+    let current = folder.write("worst.csv", lists([0, 1]));
+    let told = document(&reference, &current, &["--task", "ranking"]);
+    assert_near(
+        &found(&told, "mean_reciprocal_rank", None, "")["value"],
+        0.5,
+    );
+    assert_near(
+        &found(&told, "ndcg", None, "")["value"],
+        1.0 / 3.0_f64.log2(),
+    );
+    assert_near(&found(&told, "ndcg", None, "")["reference"], 1.0);
+    assert_near(&found(&told, "hit_rate", None, "")["value"], 1.0);
+    let features = told["measurements"].as_array().expect("a list");
+    assert!(
+        features.iter().all(|m| m["feature"] != "query"),
+        "a query is no feature"
+    );
+
+    let forecasts: String = (0..100).fold(
+        "prediction,quantile.0.1,quantile.0.9,naive_error,label,day\n".to_owned(),
+        |rows, row| rows + &format!("10,8,12,4,{},{row}\n", if row % 2 == 0 { 11 } else { 15 }),
+    );
+    let file = folder.write("forecasts.csv", forecasts);
+    let told = document(&file, &file, &["--task", "forecast"]);
+    assert_near(&found(&told, "mae", None, "")["value"], 3.0);
+    assert_near(&found(&told, "interval_coverage", None, "")["value"], 0.5);
+    assert_near(&found(&told, "interval_width", None, "")["value"], 4.0);
+    assert_near(&found(&told, "pinball_loss", None, "")["value"], 0.95);
+    assert_near(&found(&told, "mase", None, "")["value"], 0.75);
+}
+
+#[test]
+fn quality_that_was_asked_for_and_cannot_be_measured_is_a_fault() {
+    let folder = Folder::new("quality-lacks");
+    let file = folder.write("rows.csv", "prediction,amount\n1,2\n2,3\n");
+    let asked = compare(&file, &file, &["--task", "regression"]);
+    let told = String::from_utf8_lossy(&asked.stderr).into_owned();
+    assert_eq!(asked.status.code(), Some(2), "{told}");
+    assert!(told.contains("it has no column \"label\""), "{told}");
+    let options = [
+        "--task",
+        "regression",
+        "--threshold",
+        "mae=1",
+        "--mode",
+        "tfdv",
+    ];
+    assert_eq!(compare(&file, &file, &options).status.code(), Some(2));
+}
+
+#[test]
+fn single_classes_are_judged_by_name() {
+    let folder = Folder::new("quality-by-class");
+    let model = folder.write(
+        "model.yaml",
+        "
+models:
+  - name: pets
+    task: multiclass
+    monitors:
+      - {name: quality, kind: quality, window: day, min_labels: 20, measures: [class_precision, class_recall, class_f1]}
+",
+    );
+    // Of forty cats ten are taken for dogs, of sixty dogs twenty for cats.
+    let rows = [
+        ("cat", "cat", 30),
+        ("cat", "dog", 10),
+        ("dog", "dog", 40),
+        ("dog", "cat", 20),
+    ];
+    let rows: String = rows
+        .into_iter()
+        .flat_map(|(label, prediction, times)| {
+            (0..times).map(move |row| {
+                format!("{{\"label\": \"{label}\", \"prediction\": \"{prediction}\", \"weight\": {row}}}\n")
+            })
+        })
+        .collect();
+    let file = folder.write("pets.ndjson", rows);
+    let told = document(&file, &file, &["--model", model.to_str().expect("a path")]);
+    assert_near(&found(&told, "class_precision", None, "cat")["value"], 0.6);
+    assert_near(&found(&told, "class_recall", None, "cat")["value"], 0.75);
+    assert_near(&found(&told, "class_f1", None, "cat")["value"], 2.0 / 3.0);
+    assert_near(&found(&told, "class_precision", None, "dog")["value"], 0.8);
+    assert_near(
+        &found(&told, "class_recall", None, "dog")["value"],
+        2.0 / 3.0,
+    );
+    assert_near(&found(&told, "class_f1", None, "dog")["value"], 8.0 / 11.0);
+}
