@@ -15,8 +15,8 @@ use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::services::{
-    Error, Services, alerting, baselines, delivery, evaluate, orphans, overflow, retraining,
-    runbooks, settle,
+    Error, Services, alerting, baselines, delivery, evaluate, orphans, overflow, retention,
+    retraining, runbooks, settle,
 };
 
 /// The background tasks, in the order of the data's way.
@@ -30,11 +30,12 @@ pub enum Task {
     Retrain,
     Deliver,
     GiveUpLabels,
+    Forget,
 }
 
 impl Task {
     /// All tasks, in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Settle,
         Self::FitBaselines,
         Self::Evaluate,
@@ -43,6 +44,7 @@ impl Task {
         Self::Retrain,
         Self::Deliver,
         Self::GiveUpLabels,
+        Self::Forget,
     ];
 
     /// The word used in metrics and logs.
@@ -57,6 +59,7 @@ impl Task {
             Self::Retrain => "retrain",
             Self::Deliver => "deliver",
             Self::GiveUpLabels => "give_up_labels",
+            Self::Forget => "forget",
         }
     }
 
@@ -66,6 +69,7 @@ impl Task {
             Self::Settle | Self::Respond | Self::Retrain | Self::Deliver => Duration::from_secs(1),
             Self::FitBaselines | Self::Evaluate | Self::Alert => Duration::from_secs(5),
             Self::GiveUpLabels => Duration::from_secs(300),
+            Self::Forget => Duration::from_secs(600),
         }
     }
 
@@ -82,7 +86,12 @@ impl Task {
     fn follows_event_time(self) -> bool {
         matches!(
             self,
-            Self::Settle | Self::FitBaselines | Self::Evaluate | Self::Alert | Self::GiveUpLabels
+            Self::Settle
+                | Self::FitBaselines
+                | Self::Evaluate
+                | Self::Alert
+                | Self::GiveUpLabels
+                | Self::Forget
         )
     }
 
@@ -94,7 +103,7 @@ impl Task {
             Self::Deliver => services.nudges.deliver.clone(),
             Self::FitBaselines | Self::Evaluate | Self::Alert => services.nudges.evaluate.clone(),
             // Nothing hurries it.
-            Self::GiveUpLabels => Arc::new(Notify::new()),
+            Self::GiveUpLabels | Self::Forget => Arc::new(Notify::new()),
         }
     }
 
@@ -114,6 +123,7 @@ impl Task {
             Self::Retrain => retraining::activate(services, now).await,
             Self::Deliver => delivery::activate(services, now).await,
             Self::GiveUpLabels => orphans::activate(services, now).await,
+            Self::Forget => retention::activate(services, now).await,
         }
     }
 }

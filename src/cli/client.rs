@@ -78,6 +78,22 @@ impl Server {
         Ok(url)
     }
 
+    /// Asks for a document.
+    ///
+    /// # Errors
+    /// With what the server says, and what to do.
+    pub async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> anyhow::Result<Value> {
+        let asked = self
+            .http
+            .get(self.url(path, query)?)
+            .bearer_auth(&self.token);
+        let response = asked
+            .send()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        self.answer(response).await
+    }
+
     /// Sends a JSON body.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ mod apply;
 mod check;
 mod client;
 pub mod compare;
+mod custody;
 pub mod directory;
 mod import;
 mod parts;
@@ -132,6 +133,14 @@ pub enum ClientCommand {
     /// Runs of runbooks
     #[command(subcommand)]
     Run(RunCommand),
+    /// How long what is kept, and what is past that
+    #[command(subcommand)]
+    Retention(custody::RetentionCommand),
+    /// Raw rows in the archive
+    #[command(subcommand)]
+    Archive(custody::ArchiveCommand),
+    /// Erase predictions by their ids, everywhere
+    Erase(custody::EraseOptions),
     /// Ask an address of the service whether it is well; for the health check of a container
     Health {
         /// Such as http://127.0.0.1:8420/readyz
@@ -312,6 +321,9 @@ pub async fn run(command: ClientCommand) -> anyhow::Result<ExitCode> {
             println!("run {} is started", text(&started, "run_id"));
             Ok(ExitCode::SUCCESS)
         }
+        ClientCommand::Retention(command) => custody::retention(command).await,
+        ClientCommand::Archive(command) => custody::archive(command).await,
+        ClientCommand::Erase(options) => custody::erase(&options).await,
         ClientCommand::Health { url } => Ok(client::health(url).await),
     }
 }

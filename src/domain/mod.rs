@@ -4,11 +4,13 @@
 
 pub mod access;
 pub mod alert;
+pub mod archive;
 pub mod batch;
 pub mod clock;
 pub mod columns;
 pub mod definitions;
 pub mod drift;
+pub mod erasure;
 pub mod gate;
 pub mod ids;
 pub mod measurement;
@@ -20,6 +22,7 @@ pub mod pipeline;
 pub mod proposal;
 pub mod quality;
 pub mod reference;
+pub mod retention;
 pub mod row_measures;
 pub mod rule;
 pub mod runbook;

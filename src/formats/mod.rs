@@ -11,6 +11,7 @@
 //! size, which need no rules about predictions, are read by [`table`]; what other tools say of features by
 //! [`schemas`].
 
+pub mod archived;
 mod arrow;
 mod csv;
 mod json;

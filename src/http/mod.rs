@@ -11,6 +11,7 @@ pub mod auth;
 mod baselines;
 pub mod bodies;
 mod candidates;
+mod custody;
 mod definitions;
 mod description;
 pub mod headers;
@@ -178,6 +179,11 @@ fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(tokens::audit))
+        .routes(routes!(custody::plan))
+        .routes(routes!(custody::run))
+        .routes(routes!(custody::archived))
+        .routes(routes!(custody::restore))
+        .routes(routes!(custody::erase))
         .routes(routes!(health::clock))
         .routes(routes!(description::serve))
 }

@@ -23,7 +23,7 @@ use crate::services::access::{
 };
 use crate::services::delivery::Outward;
 use crate::services::ingest::Intake;
-use crate::services::{Bounds, Nudges, settle};
+use crate::services::{Bounds, Custody, Nudges, settle};
 
 fn start() -> DateTime<Utc> {
     "2026-03-02T12:00:00Z".parse().expect("an instant")
@@ -42,6 +42,7 @@ impl TestApi {
         let clock = ReplayClock::starting_at(start());
         let services = Services {
             bounds: Bounds::default(),
+            custody: Custody::default(),
             intake: Intake::start(pool.clone(), pool.clone(), Limits::default()),
             clock: Arc::new(clock.clone()),
             wall: Arc::new(clock.clone()),

@@ -16,6 +16,7 @@ use crate::domain::ids::{BaselineId, GridId, ProjectId, VersionId};
 use crate::domain::measurement::Measure;
 use crate::domain::proposal::Origin;
 use crate::domain::quality::QualityChoice;
+use crate::domain::retention::Kept;
 use crate::domain::sample::RowSample;
 use crate::domain::schema::{self, FeatureExpectation};
 use crate::formats::{self, Format, ReferenceRows};
@@ -25,7 +26,7 @@ use crate::storage::baselines::{
 };
 use crate::storage::models::{self, Model};
 use crate::storage::windows;
-use crate::storage::{labels, samples};
+use crate::storage::{labels, retention, samples};
 
 /// How long after a window's end its labels are waited for, before a baseline is fitted on it.
 const LABEL_WAIT: TimeDelta = TimeDelta::hours(24);
@@ -227,6 +228,12 @@ async fn fit_window(
             .await?
             .map(|champion| champion.version_id),
     };
+    let marks = retention::marks(conn, model.project_id).await?;
+    if marks.reaches_gone(Kept::Raw, from) {
+        let cause = "raw rows of the window are gone; choose a later one, or a file";
+        baselines::mark_fitted(conn, baseline.baseline_id, 0, Some(cause), now).await?;
+        return Ok(());
+    }
     let reference = match version_id {
         Some(version_id) => reference_of_window(conn, &model, version_id, from, to).await?,
         None => Reference::default(),

@@ -4,12 +4,15 @@
 
 pub mod access;
 pub mod alerting;
+pub mod archiving;
 pub mod baselines;
 pub mod bounds;
 mod coalescing;
 pub mod comparison;
 pub mod configuration;
+pub mod custody;
 pub mod delivery;
+pub mod erasure;
 pub mod error;
 pub mod evaluate;
 pub mod explain;
@@ -25,6 +28,7 @@ pub mod quality;
 pub mod recount;
 pub mod registry;
 pub mod request_id;
+pub mod retention;
 pub mod retraining;
 pub mod runbooks;
 pub mod schema_watch;
@@ -40,6 +44,7 @@ use sqlx::PgPool;
 use tokio::sync::Notify;
 
 pub use bounds::Bounds;
+pub use custody::Custody;
 pub use error::Error;
 
 use crate::domain::clock::{Clock, ReplayClock};
@@ -60,6 +65,7 @@ pub struct Services {
     pub replay: Option<ReplayClock>,
     pub intake: ingest::Intake,
     pub bounds: bounds::Bounds,
+    pub custody: custody::Custody,
     pub outward: delivery::Outward,
     pub nudges: Nudges,
 }

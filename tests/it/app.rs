@@ -22,8 +22,8 @@ use bellwether::services::delivery::Outward;
 use bellwether::services::ingest::{self, Intake, Receipt, Upload};
 use bellwether::services::runbooks::Answer;
 use bellwether::services::{
-    Bounds, Error, Nudges, Services, alerting, baselines, configuration, delivery, evaluate,
-    orphans, registry, retraining, runbooks, settle,
+    Bounds, Custody, Error, Nudges, Services, alerting, baselines, configuration, delivery,
+    evaluate, orphans, registry, retraining, runbooks, settle,
 };
 use bellwether::storage::access::{self, PersonToAdd};
 use bellwether::storage::alerts::Alert;
@@ -91,6 +91,7 @@ impl TestApp {
             public_url: "http://bellwether.example".to_owned(),
             replay: Some(clock.clone()),
             bounds: Bounds::default(),
+            custody: Custody::default(),
             intake: Intake::start(pool.clone(), pool, Limits::default()),
             outward: Outward {
                 mailer: Some(Arc::new(mailer.expect("a sender"))),

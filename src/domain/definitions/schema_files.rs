@@ -49,6 +49,7 @@ fn the_schema_of_configuration_has_the_keys_that_are_read() {
     assert_eq!(keys(&root), set(TOP_KEYS.iter().copied()));
     let cases = [
         ("project", receiver::PROJECT_KEYS),
+        ("retention", receiver::RETENTION_KEYS),
         ("model", model::MODEL_KEYS),
         ("file_baseline", model::FILE_KEYS),
         ("window_baseline", model::WINDOW_KEYS),

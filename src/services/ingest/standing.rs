@@ -20,6 +20,7 @@ use crate::services::coalescing::Coalescing;
 use crate::services::patience::answered;
 use crate::services::{Error, registry};
 use crate::storage::models::{self, Model};
+use crate::storage::retention;
 
 /// How many tokens and how many models are kept; beyond, all are forgotten and looked up again.
 const KEPT: usize = 10_000;
@@ -31,6 +32,8 @@ pub(super) struct Target {
     pub champion: Option<String>,
     pub versions: Vec<String>,
     pub auto_registers: bool,
+    /// No prediction of before is taken in any more.
+    pub closed_before: Option<DateTime<Utc>>,
     /// The project's when it was looked up, or earlier.
     generation: i64,
 }
@@ -48,7 +51,9 @@ impl Target {
         let model = registry::model_for_intake(&mut conn, project_id, name, now).await?;
         let champion = registry::champion(&mut conn, &model).await?;
         let versions = models::versions(&mut conn, model.model_id).await?;
+        let marks = retention::marks(&mut conn, project_id).await?;
         Ok(Self {
+            closed_before: marks.raw_closed_before,
             champion: champion.map(|champion| champion.version),
             versions: versions.into_iter().map(|version| version.name).collect(),
             auto_registers: models::auto_registers(&mut conn, project_id).await?,

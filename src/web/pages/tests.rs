@@ -20,7 +20,7 @@ use crate::outbound::Outbound;
 use crate::services::access::{self, FirstAdmin, Site};
 use crate::services::delivery::Outward;
 use crate::services::ingest::Intake;
-use crate::services::{Bounds, Error, Nudges, Services};
+use crate::services::{Bounds, Custody, Error, Nudges, Services};
 use crate::storage::pages::{
     AlertEvent, AlertRow, ApprovalRow, FeatureCount, FleetModel, RunRow, ServedValue, StepRow,
 };
@@ -274,6 +274,7 @@ impl Browser {
         let clock = Arc::new(ReplayClock::starting_at(at("2013-05-13T09:00:00Z")));
         let services = Services {
             bounds: Bounds::default(),
+            custody: Custody::default(),
             intake: Intake::start(pool.clone(), pool.clone(), Limits::default()),
             pool,
             clock: clock.clone(),
