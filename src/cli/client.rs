@@ -103,6 +103,23 @@ impl Server {
         self.send(path, &[], "application/json", body).await
     }
 
+    /// Puts a JSON body in the place of what is there; again where the server asks for it.
+    ///
+    /// # Errors
+    /// As for [`Server::post`].
+    pub async fn put(&self, path: &[&str], body: &Value) -> anyhow::Result<Value> {
+        let body = serde_json::to_vec(body).context("write the request as JSON")?;
+        let url = self.url(path, &[])?;
+        self.repeatedly(|| {
+            let request = self
+                .http
+                .put(url.clone())
+                .header(CONTENT_TYPE, "application/json");
+            request.body(body.clone())
+        })
+        .await
+    }
+
     /// Sends a body of any type; again where the server asks for it, because everything that is sent may be sent
     /// twice.
     ///
@@ -116,17 +133,24 @@ impl Server {
         body: impl Into<bytes::Bytes>,
     ) -> anyhow::Result<Value> {
         let (url, body) = (self.url(path, query)?, body.into());
-        let mut attempt = 1;
-        loop {
-            let response = self
+        self.repeatedly(|| {
+            let request = self
                 .http
                 .post(url.clone())
-                .bearer_auth(&self.token)
-                .header(CONTENT_TYPE, content_type)
-                .body(body.clone())
-                .send()
-                .await
-                .map_err(|error| self.unreachable(&error))?;
+                .header(CONTENT_TYPE, content_type);
+            request.body(body.clone())
+        })
+        .await
+    }
+
+    async fn repeatedly(
+        &self,
+        request: impl Fn() -> reqwest::RequestBuilder,
+    ) -> anyhow::Result<Value> {
+        let mut attempt = 1;
+        loop {
+            let sent = request().bearer_auth(&self.token).send().await;
+            let response = sent.map_err(|error| self.unreachable(&error))?;
             let may_pass = matches!(
                 response.status(),
                 StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS

@@ -12,7 +12,9 @@ mod custody;
 pub mod directory;
 mod import;
 mod parts;
+mod progress;
 pub mod schema;
+mod sources;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -153,9 +155,13 @@ pub enum ClientCommand {
 pub struct ImportOptions {
     /// The model
     pub model: String,
-    /// Files: .parquet, .csv, .ndjson, .jsonl or .json
+    /// Files, folders, or patterns such as 'exports/*.parquet': .parquet, .csv, .ndjson, .jsonl, .json, .arrow; what
+    /// SageMaker captures and Azure ML collects is known by its content
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
+    /// What the files are, where their names and contents do not tell
+    #[arg(long)]
+    pub format: Option<FileFormat>,
     /// What the rows are
     #[arg(long)]
     pub kind: RowKind,
@@ -164,6 +170,20 @@ pub struct ImportOptions {
     pub version: Option<String>,
     #[command(flatten)]
     pub server: ServerOptions,
+}
+
+/// What files are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FileFormat {
+    Json,
+    Ndjson,
+    Csv,
+    Parquet,
+    Arrow,
+    #[value(name = "sagemaker")]
+    SageMaker,
+    #[value(name = "azureml")]
+    AzureMl,
 }
 
 /// What rows are.

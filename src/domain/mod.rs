@@ -13,6 +13,7 @@ pub mod drift;
 pub mod erasure;
 pub mod gate;
 pub mod ids;
+pub mod mapping;
 pub mod measurement;
 pub mod message;
 pub mod model;

@@ -14,6 +14,7 @@ mod candidates;
 mod custody;
 mod definitions;
 mod description;
+mod files;
 pub mod headers;
 mod health;
 mod intake;
@@ -153,6 +154,8 @@ fn api() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(intake::batch))
         .routes(routes!(intake::counts))
+        .routes(routes!(files::list, files::begin))
+        .routes(routes!(files::advance))
         .routes(routes!(models::list, models::register))
         .routes(routes!(models::show))
         .routes(routes!(models::register_version))

@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 
 use super::profiling::{self, PREDICTION, Yardstick};
 use super::quality::{self, QualityOutcome, Wanted};
-use super::{Bounds, Error, Services, recount, registry, schemas, shift_reference};
+use super::{Bounds, Error, Services, configuration, recount, registry, schemas, shift_reference};
 use crate::domain::columns::{Column, TextColumn, Value};
 use crate::domain::definitions::{BaselineSource, ModelDef};
 use crate::domain::ids::{BaselineId, GridId, ProjectId, VersionId};
@@ -69,9 +69,14 @@ pub async fn fit_file(
     {
         return Ok(same);
     }
+    let definition = configuration::model_definition(&mut conn, &model).await?;
     drop(conn);
     let (format, body, task) = (file.format, file.body.clone(), model.task);
-    let rows = tokio::task::spawn_blocking(move || formats::decode_reference(format, &body, task))
+    let columns = definition
+        .map(|definition| definition.columns)
+        .unwrap_or_default();
+    let decoding = move || formats::decode_reference(format, &body, task, &columns);
+    let rows = tokio::task::spawn_blocking(decoding)
         .await
         .map_err(Error::internal)?
         .map_err(|error| Error::invalid(format!("{}: {error}", file.file_name)))?;

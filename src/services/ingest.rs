@@ -23,6 +23,7 @@ use super::patience::answered;
 use super::{Error, Services, overflow, registry};
 use crate::domain::batch::{Decoded, LabelBatch, PredictionBatch, Reject, RejectReason};
 use crate::domain::ids::{BatchId, ProjectId};
+use crate::domain::mapping::ColumnMap;
 use crate::domain::model::Task;
 use crate::formats::{self, Expectations, Format, FormatError, Limits};
 use crate::storage::intake::BatchKind;
@@ -158,8 +159,10 @@ pub async fn predictions(services: &Services, upload: Upload<'_>) -> Result<Rece
     let (format, body, task) = (upload.format, upload.body, target.task());
     let limits = services.intake.limits;
     let turn = services.intake.turn_to_decode(body.len()).await?;
+    let of = target.clone();
     let mut decoded = decode(body.len(), move || {
-        let expect = expectations(task, version.as_deref(), now, limits);
+        let version = version.as_deref();
+        let expect = expectations(task, version, (&of.columns, limits), now);
         formats::decode_predictions(format, &body, &expect)
     })
     .await?;
@@ -189,8 +192,10 @@ pub async fn labels(services: &Services, upload: Upload<'_>) -> Result<Receipt, 
     let (format, body, task) = (upload.format, upload.body, target.task());
     let limits = services.intake.limits;
     let turn = services.intake.turn_to_decode(body.len()).await?;
+    let of = target.clone();
     let decoded: Decoded<LabelBatch> = decode(body.len(), move || {
-        formats::decode_labels(format, &body, &expectations(task, None, now, limits))
+        let expect = expectations(task, None, (&of.columns, limits), now);
+        formats::decode_labels(format, &body, &expect)
     })
     .await?;
     land(
@@ -204,18 +209,19 @@ pub async fn labels(services: &Services, upload: Upload<'_>) -> Result<Receipt, 
     .await
 }
 
-fn expectations(
+fn expectations<'e>(
     task: Task,
-    version: Option<&str>,
+    version: Option<&'e str>,
+    (columns, limits): (&'e ColumnMap, Limits),
     now: DateTime<Utc>,
-    limits: Limits,
-) -> Expectations<'_> {
+) -> Expectations<'e> {
     Expectations {
         task,
         default_version: version,
         earliest: now - OLDEST_EVENT,
         latest: now + NEWEST_EVENT,
         received_at: now,
+        columns,
         limits,
     }
 }

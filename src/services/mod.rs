@@ -16,6 +16,7 @@ pub mod erasure;
 pub mod error;
 pub mod evaluate;
 pub mod explain;
+pub mod files;
 pub mod gate;
 pub mod ingest;
 pub mod maturity;

@@ -561,7 +561,7 @@ pub async fn find(
         of_project,
     } = told;
     let text = match form {
-        Form::Text => format!("{column}"),
+        Form::Text => column.to_owned(),
         Form::Document => format!("{column}::text"),
         Form::Texts => format!("to_jsonb({column})::text"),
     };

@@ -12,6 +12,7 @@ mod copy;
 pub mod definitions;
 pub mod deliveries;
 pub mod erasures;
+pub mod files;
 pub mod intake;
 pub mod labels;
 pub mod measurements;

@@ -610,14 +610,23 @@ pub async fn forget_restored(
     (from, to): (DateTime<Utc>, DateTime<Utc>),
 ) -> sqlx::Result<()> {
     let ids: Vec<Uuid> = projects.iter().map(|project| project.0).collect();
-    sqlx::query!(
+    let forgotten = sqlx::query!(
         "DELETE FROM restored_days WHERE project_id = ANY($1) AND day >= $2 AND day < $3",
         &ids,
         from,
         to
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
+    if forgotten.rows_affected() > 0 {
+        // What lies outside of partitions came back with them, and has to be swept once more.
+        sqlx::query!(
+            "UPDATE project_retention SET keys_swept_before = NULL WHERE project_id = ANY($1)",
+            &ids
+        )
+        .execute(conn)
+        .await?;
+    }
     Ok(())
 }
 
