@@ -2,7 +2,7 @@
 # ARGS passes arguments on: make demo ARGS=--hands-on, make test ARGS=alerting.
 
 .DEFAULT_GOAL := help
-.PHONY: demo test test-crash lint bench bench-ingest bench-stats bench-detection assets sqlx help
+.PHONY: demo test test-crash test-archive test-full-disk lint bench bench-ingest bench-stats bench-detection assets sqlx help
 
 demo: ## Live through a year of a real model in about a minute, then stay up to look around
 	@scripts/setup demo
@@ -14,6 +14,14 @@ test: ## Run every test, the browser's included, beside a throw-away Postgres
 test-crash: ## Kill the service a thousand times (ROUNDS=8, half an hour) and check what is stored
 	@scripts/setup test
 	BELLWETHER_CRASH_ROUNDS=$(or $(ROUNDS),8) cargo test --test crash killed -- --nocapture
+
+test-archive: ## Try the archive against a server that speaks S3 (moto, from PyPI)
+	@scripts/setup test
+	@scripts/test-archive-s3
+
+test-full-disk: ## Fill a small file system in memory and have retention free it; needs root
+	@scripts/setup test
+	scripts/with-postgres cargo test --test it full_disk -- --ignored --nocapture
 
 lint: ## Check the format and run clippy, with warnings as errors
 	cargo fmt --check

@@ -4,6 +4,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use bellwether::domain::mapping::NO_COLUMNS;
 use bellwether::domain::model::Task;
 use bellwether::formats::{Expectations, Format, Limits, decode_predictions};
 use chrono::DateTime;
@@ -22,6 +23,7 @@ fn main() {
         earliest: DateTime::UNIX_EPOCH,
         latest: DateTime::from_timestamp(2_000_000_000, 0).expect("a valid instant"),
         received_at: DateTime::UNIX_EPOCH,
+        columns: &NO_COLUMNS,
         limits: Limits::default(),
     };
     let decoded = decode_predictions(Format::Ndjson, body.as_bytes(), &expect).expect("decodes");

@@ -8,6 +8,7 @@
 use bellwether::domain::batch::{Decoded, LabelBatch, PredictionBatch, Reject};
 use bellwether::domain::columns::{Column, Value};
 use bellwether::domain::definitions::{self, SourceFile};
+use bellwether::domain::mapping::ColumnMap;
 use bellwether::domain::model::Task;
 use bellwether::domain::names;
 use bellwether::domain::schema::Limit;
@@ -22,12 +23,14 @@ use chrono::{DateTime, Utc};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 11] = [
     ("json", json),
     ("ndjson", ndjson),
     ("csv", csv),
     ("parquet", parquet),
     ("arrow", arrow),
+    ("sagemaker", sagemaker),
+    ("azureml", azureml),
     ("landed", landed),
     ("profile", profile),
     ("definitions", definitions),
@@ -35,12 +38,14 @@ pub const TARGETS: [Target; 9] = [
 ];
 
 /// Every format of rows.
-pub const FORMATS: [Format; 5] = [
+pub const FORMATS: [Format; 7] = [
     Format::Json,
     Format::Ndjson,
     Format::Csv,
     Format::Parquet,
     Format::Arrow,
+    Format::SageMaker,
+    Format::AzureMl,
 ];
 
 /// The target of a format. A new format does not compile before it has one.
@@ -51,6 +56,8 @@ pub fn target_of(format: Format) -> &'static str {
         Format::Csv => "csv",
         Format::Parquet => "parquet",
         Format::Arrow => "arrow",
+        Format::SageMaker => "sagemaker",
+        Format::AzureMl => "azureml",
     }
 }
 
@@ -91,8 +98,26 @@ pub fn arrow(data: &[u8]) {
     rows(Format::Arrow, data);
 }
 
+/// What SageMaker captures.
+pub fn sagemaker(data: &[u8]) {
+    rows(Format::SageMaker, data);
+}
+
+/// What Azure ML's collector writes.
+pub fn azureml(data: &[u8]) {
+    let _ = Format::correlation(data);
+    rows(Format::AzureMl, data);
+}
+
 /// As predictions, labels and the rows of a baseline, of every task.
 fn rows(format: Format, data: &[u8]) {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let columns = ColumnMap {
+        fields: [("label".to_owned(), "truth".to_owned())].into(),
+        inputs: names(&["a", "b", "c"]),
+        ..ColumnMap::default()
+    };
+    let _ = Format::of_line(data);
     let instant = |seconds| DateTime::<Utc>::from_timestamp(seconds, 0).expect("in the calendar");
     for task in TASKS {
         let expect = Expectations {
@@ -101,6 +126,7 @@ fn rows(format: Format, data: &[u8]) {
             earliest: instant(1_300_000_000),
             latest: instant(1_800_000_000),
             received_at: instant(1_700_000_000),
+            columns: &columns,
             limits: LIMITS,
         };
         if let Ok(decoded) = decode_predictions(format, data, &expect) {
@@ -109,7 +135,7 @@ fn rows(format: Format, data: &[u8]) {
         if let Ok(decoded) = decode_labels(format, data, &expect) {
             check_labels(&decoded, &expect);
         }
-        if let Ok(rows) = decode_reference(format, data, task) {
+        if let Ok(rows) = decode_reference(format, data, task, &columns) {
             assert_eq!(rows.labels.len(), rows.len());
             check_columns(&rows.features, rows.len());
         }

@@ -6,11 +6,13 @@
 CREATE SEQUENCE prediction_key_run;
 
 CREATE TABLE prediction_key_runs (
-    model_id uuid   NOT NULL,
-    run      bigint NOT NULL,
-    keys     bigint NOT NULL,
+    model_id  uuid     NOT NULL,
+    run       bigint   NOT NULL,
+    keys      bigint   NOT NULL,
+    -- The earliest day of its predictions (days since 2000-01-01).
+    first_day smallint NOT NULL,
     -- Which hashes may be in the run (storage/keys/filter.rs); computed from the pages where there is none.
-    filter   bytea,
+    filter    bytea,
     PRIMARY KEY (model_id, run)
 );
 -- Compressing it would be in vain.
@@ -27,10 +29,10 @@ CREATE TABLE prediction_key_pages (
 
 -- ── what is there already ────────────────────────────────────────────────────────────────────────────
 
-INSERT INTO prediction_key_runs (model_id, run, keys)
-SELECT model_id, nextval('prediction_key_run'), keys
+INSERT INTO prediction_key_runs (model_id, run, keys, first_day)
+SELECT model_id, nextval('prediction_key_run'), keys, first_day
 FROM (
-    SELECT v.model_id, COUNT(*) AS keys
+    SELECT v.model_id, COUNT(*) AS keys, MIN(k.day) AS first_day
     FROM prediction_keys k JOIN model_versions v USING (version_number)
     GROUP BY v.model_id
 ) AS models;

@@ -4,6 +4,7 @@
 //! What is watched (models, rules, runbooks) is not here: that is declared in files of its own and applied to the database.
 //! This module knows nothing of the others; it says what was configured, they decide what it means.
 
+mod keeping;
 mod secret;
 mod source;
 
@@ -16,6 +17,7 @@ use lettre::message::Mailbox;
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
+pub use keeping::{ArchiveConfig, BucketConfig, RetentionConfig};
 pub use secret::Secret;
 pub use source::{Environment, Origin, Problem};
 use source::{Given, Source};
@@ -69,6 +71,10 @@ pub struct Config {
     pub intake: IntakeConfig,
     /// When people are told of alerts.
     pub alerting: AlertingConfig,
+    /// How long what is kept, unless projects say otherwise.
+    pub retention: RetentionConfig,
+    /// Where raw rows go before they are dropped; `None` when they are not archived.
+    pub archive: Option<ArchiveConfig>,
     /// Environment variables that begin like a setting but are none: worth a warning once logging runs.
     pub unknown_variables: Vec<String>,
 }
@@ -298,6 +304,8 @@ impl Config {
         let telemetry = telemetry(&mut source);
         let intake = intake(&mut source);
         let alerting = alerting(&mut source);
+        let retention = keeping::retention(&mut source);
+        let archive = keeping::archive(&mut source);
         let (problems, unknown_variables) = source.finish();
         if !problems.is_empty() {
             return Err(ConfigError { problems });
@@ -310,6 +318,8 @@ impl Config {
             telemetry,
             intake,
             alerting,
+            retention,
+            archive,
             unknown_variables,
         })
     }

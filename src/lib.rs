@@ -7,6 +7,7 @@
 //! holds all SQL. `tests/it/architecture.rs` checks which module may use which.
 
 pub mod app;
+pub mod archive;
 pub mod cli;
 pub mod config;
 pub mod domain;

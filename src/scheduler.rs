@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::services::{
-    Error, Services, alerting, baselines, delivery, evaluate, key_runs, orphans, overflow,
+    Error, Services, alerting, baselines, delivery, evaluate, key_runs, orphans, overflow, retention,
     retraining, runbooks, settle,
 };
 
@@ -31,6 +31,7 @@ pub enum Task {
     Retrain,
     Deliver,
     GiveUpLabels,
+    Forget,
 }
 
 impl Task {
@@ -45,6 +46,7 @@ impl Task {
         Self::Retrain,
         Self::Deliver,
         Self::GiveUpLabels,
+        Self::Forget,
     ];
 
     /// The word used in metrics and logs.
@@ -60,6 +62,7 @@ impl Task {
             Self::Retrain => "retrain",
             Self::Deliver => "deliver",
             Self::GiveUpLabels => "give_up_labels",
+            Self::Forget => "forget",
         }
     }
 
@@ -71,6 +74,7 @@ impl Task {
             }
             Self::FitBaselines | Self::Evaluate | Self::Alert => Duration::from_secs(5),
             Self::GiveUpLabels => Duration::from_secs(300),
+            Self::Forget => Duration::from_secs(600),
         }
     }
 
@@ -87,7 +91,12 @@ impl Task {
     fn follows_event_time(self) -> bool {
         matches!(
             self,
-            Self::Settle | Self::FitBaselines | Self::Evaluate | Self::Alert | Self::GiveUpLabels
+            Self::Settle
+                | Self::FitBaselines
+                | Self::Evaluate
+                | Self::Alert
+                | Self::GiveUpLabels
+                | Self::Forget
         )
     }
 
@@ -99,7 +108,7 @@ impl Task {
             Self::Deliver => services.nudges.deliver.clone(),
             Self::FitBaselines | Self::Evaluate | Self::Alert => services.nudges.evaluate.clone(),
             // Nothing hurries it.
-            Self::MergeKeys | Self::GiveUpLabels => Arc::new(Notify::new()),
+            Self::MergeKeys | Self::GiveUpLabels | Self::Forget => Arc::new(Notify::new()),
         }
     }
 
@@ -120,6 +129,7 @@ impl Task {
             Self::Retrain => retraining::activate(services, now).await,
             Self::Deliver => delivery::activate(services, now).await,
             Self::GiveUpLabels => orphans::activate(services, now).await,
+            Self::Forget => retention::activate(services, now).await,
         }
     }
 }

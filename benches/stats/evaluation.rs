@@ -17,7 +17,9 @@ use bellwether::outbound::Outbound;
 use bellwether::services::baselines::{self, ReferenceFile};
 use bellwether::services::delivery::Outward;
 use bellwether::services::ingest::{self, Intake, Upload};
-use bellwether::services::{Bounds, Nudges, Services, configuration, evaluate, registry, settle};
+use bellwether::services::{
+    Bounds, Custody, Nudges, Services, configuration, evaluate, registry, settle,
+};
 use bellwether::storage::keys::KeyFilters;
 use bellwether::storage::{MIGRATOR, access};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -119,6 +121,7 @@ fn services(pool: PgPool, now: DateTime<Utc>) -> anyhow::Result<Services> {
         replay: Some(clock),
         bounds: Bounds::default(),
         key_filters: KeyFilters::default(),
+        custody: Custody::default(),
         intake: Intake::start(pool.clone(), pool, Limits::default()),
         outward: Outward {
             mailer: None,

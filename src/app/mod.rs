@@ -22,10 +22,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use self::pools::Pools;
+use crate::archive::{Archive, BucketSettings};
 use crate::cli::{self, Cli, Command, ServeOptions};
-use crate::config::{Config, Environment, MailConfig, MailTransport, SmtpSecurity};
+use crate::config::{ArchiveConfig, Config, Environment, MailConfig, MailTransport, SmtpSecurity};
 use crate::domain::clock::{Clock, ReplayClock, SystemClock};
 use crate::domain::pipeline::SecretName;
+use crate::domain::retention::Policy;
 use crate::formats::Limits;
 use crate::http::headers::{self, AllowedHosts};
 use crate::http::{self, ApiState};
@@ -35,7 +37,7 @@ use crate::scheduler::Scheduler;
 use crate::services::access::{FirstAdmin, OneTimePassword, Site, ensure_first_admin};
 use crate::services::delivery::Outward;
 use crate::services::ingest::Intake;
-use crate::services::{Bounds, Nudges, Services};
+use crate::services::{Bounds, Custody, Nudges, Services};
 use crate::storage::cluster::{ClusterSettings, Durability, PrivateCluster};
 use crate::storage::keys::KeyFilters;
 use crate::storage::{MIGRATOR, replay};
@@ -170,6 +172,7 @@ impl Service {
         let services = Services {
             bounds: bounds(config),
             key_filters: KeyFilters::default(),
+            custody: custody(config)?,
             intake: Intake::start(pools.intake.clone(), pools.landing.clone(), limits(config)),
             pool,
             clock,
@@ -317,6 +320,36 @@ fn bounds(config: &Config) -> Bounds {
         features: most(config.intake.max_features),
         segment_values: most(config.intake.max_segment_values),
     }
+}
+
+fn custody(config: &Config) -> anyhow::Result<Custody> {
+    let days = |days: u64| u32::try_from(days).unwrap_or(u32::MAX);
+    let kept = &config.retention;
+    Ok(Custody {
+        policy: Policy {
+            raw_days: days(kept.raw_days),
+            profile_days: days(kept.profile_days),
+            measurement_days: days(kept.measurement_days),
+        },
+        days_ahead: days(kept.partitions_ahead_days),
+        archive: config.archive.as_ref().map(archive).transpose()?,
+    })
+}
+
+fn archive(config: &ArchiveConfig) -> anyhow::Result<Archive> {
+    let archive = match config {
+        ArchiveConfig::Folder(folder) => Archive::folder(folder.clone()),
+        ArchiveConfig::Bucket(bucket) => Archive::bucket(&BucketSettings {
+            bucket: bucket.bucket.clone(),
+            prefix: bucket.prefix.clone(),
+            endpoint: bucket.endpoint.as_ref().map(ToString::to_string),
+            region: bucket.region.clone(),
+            access_key_id: bucket.access_key_id.clone(),
+            secret_access_key: (bucket.secret_access_key.as_ref())
+                .map(|secret| secret.expose().to_owned()),
+        }),
+    };
+    archive.context("set up [archive]")
 }
 
 /// How many connections of clients there may be, and how many requests.

@@ -78,6 +78,22 @@ impl Server {
         Ok(url)
     }
 
+    /// Asks for a document.
+    ///
+    /// # Errors
+    /// With what the server says, and what to do.
+    pub async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> anyhow::Result<Value> {
+        let asked = self
+            .http
+            .get(self.url(path, query)?)
+            .bearer_auth(&self.token);
+        let response = asked
+            .send()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        self.answer(response).await
+    }
+
     /// Sends a JSON body.
     ///
     /// # Errors
@@ -85,6 +101,23 @@ impl Server {
     pub async fn post(&self, path: &[&str], body: &Value) -> anyhow::Result<Value> {
         let body = serde_json::to_vec(body).context("write the request as JSON")?;
         self.send(path, &[], "application/json", body).await
+    }
+
+    /// Puts a JSON body in the place of what is there; again where the server asks for it.
+    ///
+    /// # Errors
+    /// As for [`Server::post`].
+    pub async fn put(&self, path: &[&str], body: &Value) -> anyhow::Result<Value> {
+        let body = serde_json::to_vec(body).context("write the request as JSON")?;
+        let url = self.url(path, &[])?;
+        self.repeatedly(|| {
+            let request = self
+                .http
+                .put(url.clone())
+                .header(CONTENT_TYPE, "application/json");
+            request.body(body.clone())
+        })
+        .await
     }
 
     /// Sends a body of any type; again where the server asks for it, because everything that is sent may be sent
@@ -100,17 +133,24 @@ impl Server {
         body: impl Into<bytes::Bytes>,
     ) -> anyhow::Result<Value> {
         let (url, body) = (self.url(path, query)?, body.into());
-        let mut attempt = 1;
-        loop {
-            let response = self
+        self.repeatedly(|| {
+            let request = self
                 .http
                 .post(url.clone())
-                .bearer_auth(&self.token)
-                .header(CONTENT_TYPE, content_type)
-                .body(body.clone())
-                .send()
-                .await
-                .map_err(|error| self.unreachable(&error))?;
+                .header(CONTENT_TYPE, content_type);
+            request.body(body.clone())
+        })
+        .await
+    }
+
+    async fn repeatedly(
+        &self,
+        request: impl Fn() -> reqwest::RequestBuilder,
+    ) -> anyhow::Result<Value> {
+        let mut attempt = 1;
+        loop {
+            let sent = request().bearer_auth(&self.token).send().await;
+            let response = sent.map_err(|error| self.unreachable(&error))?;
             let may_pass = matches!(
                 response.status(),
                 StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS

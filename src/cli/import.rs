@@ -1,15 +1,21 @@
 //! `bellwether import`: files of rows, sent in parts that the server takes, with an account of every row.
+//!
+//! The server knows each file by the SHA-256 of what it holds, and how far it has been taken. So an import that was
+//! interrupted goes on where it was, and one that is run again sends nothing that was taken. Should the last note have
+//! been lost, its rows are sent twice, and counted as duplicates.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::json;
 
 use super::client::Server;
-use super::{ImportOptions, RowKind, parts};
+use super::progress::Bar;
+use super::sources::{self, Source};
+use super::{FileFormat, ImportOptions, RowKind};
 use crate::domain::batch::Reject;
 use crate::formats::Format;
 
@@ -17,7 +23,7 @@ use crate::formats::Format;
 const LISTED_REJECTS: usize = 20;
 
 /// The server's answer to a part.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 struct Receipt {
     received: u64,
     kept: u64,
@@ -35,10 +41,13 @@ struct Account {
     rejected_by_reason: BTreeMap<String, u64>,
     /// The first refused rows, as `file:line: field: cause`.
     rejects: Vec<String>,
+    /// Files that had been imported before.
+    known: usize,
 }
 
 impl Account {
-    fn add(&mut self, file: &Path, line_offset: u64, receipt: Receipt) {
+    /// Adds what became of a part; `place` says which file, and which line of it, a line of the part is.
+    fn add<'p>(&mut self, receipt: Receipt, place: impl Fn(u64) -> (&'p Path, u64)) {
         self.received += receipt.received;
         self.kept += receipt.kept;
         self.rejected += receipt.rejected;
@@ -47,7 +56,7 @@ impl Account {
         }
         let room = LISTED_REJECTS.saturating_sub(self.rejects.len());
         let rejects = receipt.rejects.into_iter().take(room).map(|reject| {
-            let line = reject.line + line_offset;
+            let (file, line) = place(reject.line);
             let field = if reject.field.is_empty() {
                 String::new()
             } else {
@@ -81,6 +90,11 @@ impl Account {
         if !reasons.is_empty() {
             text += &format!(" ({})", reasons.join(", "));
         }
+        match self.known {
+            0 => {}
+            1 => text += "; 1 file had been imported before",
+            known => text += &format!("; {known} files had been imported before"),
+        }
         text + "\n"
     }
 }
@@ -88,16 +102,28 @@ impl Account {
 /// Sends the files; exit code 1 when any row was refused.
 ///
 /// # Errors
-/// When a file cannot be read or the server refuses a whole part. What was sent before stays, and sending it
-/// again is harmless.
+/// When a file cannot be read or the server refuses a whole part. What was sent before stays, and the same command
+/// again goes on from there.
 pub async fn run(options: &ImportOptions) -> anyhow::Result<ExitCode> {
     let server = Server::new(&options.server)?;
+    let sources = sources::find(&options.files, options.format.map(format_of))?;
     let mut account = Account::default();
-    for file in &options.files {
-        let sent = send_file(&server, options, file, &mut account).await;
-        sent.with_context(|| format!("import {}", file.display()))
-            .inspect_err(|_| print!("{}", account.text()))?;
+    let mut bar = Bar::of(sources.len());
+    for source in &sources {
+        let sending = Sending {
+            server: &server,
+            options,
+            source,
+        };
+        let sent = sending.send(&mut account, &mut bar).await;
+        sent.with_context(|| format!("import {}", source.path().display()))
+            .inspect_err(|_| {
+                bar.end();
+                print!("{}", account.text());
+            })?;
+        bar.file();
     }
+    bar.end();
     print!("{}", account.text());
     Ok(if account.rejected == 0 {
         ExitCode::SUCCESS
@@ -106,35 +132,129 @@ pub async fn run(options: &ImportOptions) -> anyhow::Result<ExitCode> {
     })
 }
 
-async fn send_file(
-    server: &Server,
-    options: &ImportOptions,
-    file: &Path,
-    account: &mut Account,
-) -> anyhow::Result<()> {
-    let format = Format::from_path(file).with_context(|| unknown_format(file))?;
-    let body = Bytes::from(std::fs::read(file).context("read it")?);
-    let kind = match options.kind {
-        RowKind::Predictions => "predictions",
-        RowKind::Labels => "labels",
-    };
-    let version = options
-        .version
-        .as_deref()
-        .map(|version| ("version", version));
-    let query: Vec<(&str, &str)> = version
-        .filter(|_| options.kind == RowKind::Predictions)
-        .into_iter()
-        .collect();
-    for part in parts::of(format, &body) {
-        let path = ["models", &options.model, kind];
-        let answer = server
-            .send(&path, &query, content_type(format), part.body)
-            .await?;
-        let receipt = serde_json::from_value(answer).context("understand the answer")?;
-        account.add(file, part.line_offset, receipt);
+fn format_of(format: FileFormat) -> Format {
+    match format {
+        FileFormat::Json => Format::Json,
+        FileFormat::Ndjson => Format::Ndjson,
+        FileFormat::Csv => Format::Csv,
+        FileFormat::Parquet => Format::Parquet,
+        FileFormat::Arrow => Format::Arrow,
+        FileFormat::SageMaker => Format::SageMaker,
+        FileFormat::AzureMl => Format::AzureMl,
     }
-    Ok(())
+}
+
+/// How far the server has taken a file.
+#[derive(Debug, Deserialize)]
+struct Standing {
+    records: u64,
+    state: String,
+}
+
+impl Standing {
+    fn is_complete(&self) -> bool {
+        self.state == "complete"
+    }
+}
+
+/// One file on its way.
+struct Sending<'a> {
+    server: &'a Server,
+    options: &'a ImportOptions,
+    source: &'a Source,
+}
+
+impl Sending<'_> {
+    fn kind(&self) -> &'static str {
+        match self.options.kind {
+            RowKind::Predictions => "predictions",
+            RowKind::Labels => "labels",
+        }
+    }
+
+    /// The version that rows are sent with: labels have none.
+    fn version(&self) -> Option<&str> {
+        let version = self.options.version.as_deref();
+        version.filter(|_| self.options.kind == RowKind::Predictions)
+    }
+
+    async fn send(&self, account: &mut Account, bar: &mut Bar) -> anyhow::Result<()> {
+        let (sha256, bytes) = self.source.digest()?;
+        let sha256: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut standing = self.begin(&sha256, bytes).await?;
+        if standing.is_complete() {
+            account.known += 1;
+            return Ok(());
+        }
+        let mut parts = self.source.parts()?.peekable();
+        let mut record = 0;
+        while let Some(part) = parts.next() {
+            let part = part?;
+            let (first, behind) = (record, record + part.records);
+            record = behind;
+            let is_last = parts.peek().is_none();
+            let receipt = if behind <= standing.records && part.records > 0 {
+                // Taken by an earlier run.
+                Receipt::default()
+            } else {
+                let receipt = self.send_part(part.format, part.body.clone()).await?;
+                bar.rows(receipt.received);
+                receipt
+            };
+            let counts = (receipt.received, receipt.kept, receipt.rejected);
+            account.add(receipt, |line| {
+                self.source.place(first, line, part.line_offset)
+            });
+            if behind > standing.records || is_last {
+                let to = behind.max(standing.records);
+                standing = self
+                    .advance(&sha256, (standing.records, to), counts, is_last)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn begin(&self, sha256: &str, bytes: u64) -> anyhow::Result<Standing> {
+        let file = json!({
+            "kind": self.kind(), "version": self.version().unwrap_or_default(), "sha256": sha256,
+            "name": self.source.path().display().to_string(), "format": self.source.format().as_str(),
+            "bytes": bytes,
+        });
+        let path = ["models", &self.options.model, "files"];
+        let answer = self.server.post(&path, &file).await?;
+        serde_json::from_value(answer).context("understand the answer")
+    }
+
+    async fn advance(
+        &self,
+        sha256: &str,
+        (from, to): (u64, u64),
+        (received, kept, rejected): (u64, u64, u64),
+        complete: bool,
+    ) -> anyhow::Result<Standing> {
+        let stretch = json!({
+            "kind": self.kind(), "version": self.version().unwrap_or_default(), "from": from, "to": to,
+            "received": received, "kept": kept, "rejected": rejected, "complete": complete,
+        });
+        let path = ["models", &self.options.model, "files", sha256];
+        let answer = self.server.put(&path, &stretch).await?;
+        serde_json::from_value(answer).context("understand the answer")
+    }
+
+    async fn send_part(&self, format: Format, body: bytes::Bytes) -> anyhow::Result<Receipt> {
+        let query: Vec<(&str, &str)> = self
+            .version()
+            .map(|version| ("version", version))
+            .into_iter()
+            .collect();
+        let path = ["models", &self.options.model, self.kind()];
+        let answer = self
+            .server
+            .send(&path, &query, content_type(format), body)
+            .await?;
+        serde_json::from_value(answer).context("understand the answer")
+    }
 }
 
 /// How the server is told the format.
@@ -145,13 +265,15 @@ pub fn content_type(format: Format) -> &'static str {
         Format::Csv => "text/csv",
         Format::Parquet => "application/vnd.apache.parquet",
         Format::Arrow => "application/vnd.apache.arrow.stream",
+        Format::SageMaker => "application/x-sagemaker-capture",
+        Format::AzureMl => "application/x-azureml-collector",
     }
 }
 
 /// What is said of a file whose name does not tell its format.
 pub fn unknown_format(file: &Path) -> String {
     format!(
-        "tell the format of {} by its name: it must end in .parquet, .csv, .ndjson, .jsonl or .json",
+        "tell the format of {} by its name: it must end in .parquet, .csv, .ndjson, .jsonl, .json or .arrow, or be said with --format",
         file.display()
     )
 }
@@ -178,8 +300,9 @@ mod tests {
                 .collect(),
         };
         let mut account = Account::default();
-        account.add(Path::new("a.csv"), 0, receipt(2));
-        account.add(Path::new("a.csv"), 100, receipt(2));
+        let file = Path::new("a.csv");
+        account.add(receipt(2), |line| (file, line));
+        account.add(receipt(2), |line| (file, line + 100));
         let text = account.text();
         assert!(
             text.starts_with("a.csv:2: prediction: not a number\n"),
@@ -189,6 +312,12 @@ mod tests {
         assert!(text.contains("and 4 more\n"), "{text}");
         assert!(
             text.ends_with("200 rows received, 176 kept, 24 rejected (24 wrong_type)\n"),
+            "{text}"
+        );
+        account.known = 3;
+        let text = account.text();
+        assert!(
+            text.ends_with("; 3 files had been imported before\n"),
             "{text}"
         );
     }

@@ -8,10 +8,13 @@ mod apply;
 mod check;
 mod client;
 pub mod compare;
+mod custody;
 pub mod directory;
 mod import;
 mod parts;
+mod progress;
 pub mod schema;
+mod sources;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -134,6 +137,14 @@ pub enum ClientCommand {
     /// Runs of runbooks
     #[command(subcommand)]
     Run(RunCommand),
+    /// How long what is kept, and what is past that
+    #[command(subcommand)]
+    Retention(custody::RetentionCommand),
+    /// Raw rows in the archive
+    #[command(subcommand)]
+    Archive(custody::ArchiveCommand),
+    /// Erase predictions by their ids, everywhere
+    Erase(custody::EraseOptions),
     /// Ask an address of the service whether it is well; for the health check of a container
     Health {
         /// Such as http://127.0.0.1:8420/readyz
@@ -146,9 +157,13 @@ pub enum ClientCommand {
 pub struct ImportOptions {
     /// The model
     pub model: String,
-    /// Files: .parquet, .csv, .ndjson, .jsonl or .json
+    /// Files, folders, or patterns such as 'exports/*.parquet': .parquet, .csv, .ndjson, .jsonl, .json, .arrow; what
+    /// SageMaker captures and Azure ML collects is known by its content
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
+    /// What the files are, where their names and contents do not tell
+    #[arg(long)]
+    pub format: Option<FileFormat>,
     /// What the rows are
     #[arg(long)]
     pub kind: RowKind,
@@ -157,6 +172,20 @@ pub struct ImportOptions {
     pub version: Option<String>,
     #[command(flatten)]
     pub server: ServerOptions,
+}
+
+/// What files are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FileFormat {
+    Json,
+    Ndjson,
+    Csv,
+    Parquet,
+    Arrow,
+    #[value(name = "sagemaker")]
+    SageMaker,
+    #[value(name = "azureml")]
+    AzureMl,
 }
 
 /// What rows are.
@@ -328,6 +357,9 @@ pub async fn run(command: ClientCommand) -> anyhow::Result<ExitCode> {
             println!("run {} is started", text(&started, "run_id"));
             Ok(ExitCode::SUCCESS)
         }
+        ClientCommand::Retention(command) => custody::retention(command).await,
+        ClientCommand::Archive(command) => custody::archive(command).await,
+        ClientCommand::Erase(options) => custody::erase(&options).await,
         ClientCommand::Health { url } => Ok(client::health(url).await),
     }
 }

@@ -175,6 +175,18 @@ impl LabelBatch {
         self.prediction_ids.is_empty()
     }
 
+    /// Keeps the rows whose prediction id is one that `keep` is true for.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        let kept: Vec<bool> = self.prediction_ids.iter().map(|id| keep(id)).collect();
+        let mut of_labels = kept.iter();
+        self.labels
+            .retain(|_| of_labels.next().copied().unwrap_or(false));
+        let mut of_times = kept.iter();
+        self.observed_at
+            .retain(|_| of_times.next().copied().unwrap_or(false));
+        self.prediction_ids.retain(|id| keep(id));
+    }
+
     /// Adds the rows of another batch of the same model behind one's own.
     pub fn append(&mut self, other: Self) {
         self.prediction_ids.extend(other.prediction_ids);
@@ -217,6 +229,10 @@ pub enum RejectReason {
     DuplicateField,
     /// The version is not registered and the project does not register on sight.
     UnknownVersion,
+    /// The raw rows of that day are gone.
+    PastRetention,
+    /// The prediction was erased.
+    Erased,
 }
 
 impl RejectReason {
@@ -232,6 +248,8 @@ impl RejectReason {
             Self::TimeOutOfBounds => "time_out_of_bounds",
             Self::DuplicateField => "duplicate_field",
             Self::UnknownVersion => "unknown_version",
+            Self::PastRetention => "past_retention",
+            Self::Erased => "erased",
         }
     }
 }

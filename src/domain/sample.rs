@@ -234,6 +234,23 @@ impl RowSample {
         }
     }
 
+    /// Keeps the rows for which `keep`, of one element per row, is true, and nothing of the others.
+    pub fn retain(&mut self, keep: &[bool]) {
+        let is_kept = |row: &usize| keep.get(*row).copied().unwrap_or(false);
+        let rows: Vec<usize> = (0..self.rows()).filter(is_kept).collect();
+        for column in &mut self.columns {
+            let values = rows.iter().map(|row| column.get(*row));
+            *column = Column::of(column.name.clone(), values.collect::<Vec<_>>());
+        }
+        for column in &mut self.vectors {
+            let sampled = rows
+                .iter()
+                .filter_map(|row| column.vectors.get(*row).cloned());
+            column.vectors = sampled.collect();
+        }
+        self.times = rows.iter().map(|row| self.times[*row]).collect();
+    }
+
     /// Number of rows.
     #[must_use]
     pub fn rows(&self) -> usize {

@@ -35,6 +35,15 @@ impl<'e> LabelRows<'e> {
         }
     }
 
+    /// The field that a name stands for; the model's file has the first word.
+    fn field(&self, name: &str) -> Option<Fixed> {
+        let columns = self.expect.columns;
+        if columns.is_ignored(name) {
+            return None;
+        }
+        Fixed::of_label(columns.field_of(name).unwrap_or(name))
+    }
+
     fn take<'a>(
         &mut self,
         line: u64,
@@ -116,7 +125,7 @@ fn into_relevance(raw: Raw<'_>) -> Result<f64, Fault> {
 
 impl Rows for LabelRows<'_> {
     fn locate(&mut self, column: &str) -> Result<Option<Field>, Fault> {
-        Ok(Fixed::of_label(column).map(Field::Fixed))
+        Ok(self.field(column).map(Field::Fixed))
     }
 
     fn append<'a>(
@@ -134,11 +143,10 @@ impl Rows for LabelRows<'_> {
     }
 
     fn append_named<'a>(&mut self, line: u64, row: Entries<'a>) -> Result<(), FormatError> {
-        self.take(
-            line,
-            row.into_iter()
-                .filter_map(|(name, raw)| Some((Fixed::of_label(&name)?, raw))),
-        )
+        let fields: Vec<_> = (row.into_iter())
+            .filter_map(|(name, raw)| Some((self.field(&name)?, raw)))
+            .collect();
+        self.take(line, fields.into_iter())
     }
 
     fn refuse(&mut self, line: u64, fault: Fault) -> Result<(), FormatError> {

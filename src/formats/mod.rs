@@ -11,7 +11,9 @@
 //! size, which need no rules about predictions, are read by [`table`]; what other tools say of features by
 //! [`schemas`].
 
+pub mod archived;
 mod arrow;
+mod captures;
 mod csv;
 mod json;
 mod labels;
@@ -29,6 +31,7 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::batch::{Decoded, LabelBatch, LabelValue, Output, PredictionBatch, Reject};
 use crate::domain::columns::Column;
+use crate::domain::mapping::ColumnMap;
 use crate::domain::model::Task;
 use arrow::Cells;
 use names::Field;
@@ -47,6 +50,10 @@ pub enum Format {
     Parquet,
     /// Apache Arrow IPC, stream or file, with flat columns.
     Arrow,
+    /// What `SageMaker` captures of an endpoint, or its ground truth: one JSON object a line.
+    SageMaker,
+    /// What Azure ML's data collector writes: one event of inputs or outputs a line.
+    AzureMl,
 }
 
 impl Format {
@@ -64,6 +71,8 @@ impl Format {
             "application/vnd.apache.arrow.stream" | "application/vnd.apache.arrow.file" => {
                 Some(Self::Arrow)
             }
+            "application/x-sagemaker-capture" => Some(Self::SageMaker),
+            "application/x-azureml-collector" => Some(Self::AzureMl),
             _ => None,
         }
     }
@@ -82,6 +91,39 @@ impl Format {
         }
     }
 
+    /// The format of a file of lines, by the first of them: platforms name theirs like any NDJSON.
+    #[must_use]
+    pub fn of_line(line: &[u8]) -> Self {
+        #[derive(serde::Deserialize)]
+        struct Known<'l> {
+            #[serde(rename = "eventMetadata")]
+            event_metadata: Option<serde::de::IgnoredAny>,
+            #[serde(rename = "eventVersion")]
+            event_version: Option<serde::de::IgnoredAny>,
+            specversion: Option<serde::de::IgnoredAny>,
+            #[serde(rename = "type", borrow)]
+            kind: Option<std::borrow::Cow<'l, str>>,
+        }
+        let Ok(known) = serde_json::from_slice::<Known<'_>>(line) else {
+            return Self::Ndjson;
+        };
+        let is_azure = |kind: &str| kind.starts_with("azureml.inference.");
+        if known.event_metadata.is_some() && known.event_version.is_some() {
+            Self::SageMaker
+        } else if known.specversion.is_some() && known.kind.as_deref().is_some_and(is_azure) {
+            Self::AzureMl
+        } else {
+            Self::Ndjson
+        }
+    }
+
+    /// Which request a line of Azure ML's collector belongs to, and whether it is of its outputs; `None` for other
+    /// lines. Inputs and outputs come in files of their own and have to be brought together.
+    #[must_use]
+    pub fn correlation(line: &[u8]) -> Option<(String, bool)> {
+        captures::azure::correlation(line)
+    }
+
     /// The word used in messages, and the usual file extension.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -91,6 +133,8 @@ impl Format {
             Self::Csv => "csv",
             Self::Parquet => "parquet",
             Self::Arrow => "arrow",
+            Self::SageMaker => "sagemaker",
+            Self::AzureMl => "azureml",
         }
     }
 }
@@ -134,6 +178,8 @@ pub struct Expectations<'a> {
     pub latest: DateTime<Utc>,
     /// When the body arrived: the time of labels that name none.
     pub received_at: DateTime<Utc>,
+    /// What the model's own columns are called.
+    pub columns: &'a ColumnMap,
     pub limits: Limits,
 }
 
@@ -165,6 +211,12 @@ pub enum FormatError {
         field: String,
         cause: String,
     },
+    /// A format that never holds such rows.
+    #[error("read {wanted} from a body of {format}, which has none")]
+    NotHere {
+        format: &'static str,
+        wanted: String,
+    },
     /// See [`Limits::max_rows`].
     #[error("read more than {limit} rows from one body; send it in smaller parts")]
     TooManyRows { limit: u64 },
@@ -188,7 +240,11 @@ pub fn decode_predictions(
     expect: &Expectations,
 ) -> Result<Decoded<PredictionBatch>, FormatError> {
     let mut rows = predictions::PredictionRows::new(expect);
-    read(format, body, "predictions", &expect.limits, &mut rows)?;
+    match format {
+        Format::SageMaker => captures::sagemaker::read_predictions(body, expect, &mut rows)?,
+        Format::AzureMl => captures::azure::read_predictions(body, expect, &mut rows)?,
+        _ => read(format, body, "predictions", &expect.limits, &mut rows)?,
+    }
     Ok(rows.finish())
 }
 
@@ -202,7 +258,10 @@ pub fn decode_labels(
     expect: &Expectations,
 ) -> Result<Decoded<LabelBatch>, FormatError> {
     let mut rows = labels::LabelRows::new(expect);
-    read(format, body, "labels", &expect.limits, &mut rows)?;
+    match format {
+        Format::SageMaker => captures::sagemaker::read_labels(body, &mut rows)?,
+        _ => read(format, body, "labels", &expect.limits, &mut rows)?,
+    }
     Ok(rows.finish())
 }
 
@@ -244,6 +303,7 @@ pub fn decode_reference(
     format: Format,
     body: &[u8],
     task: Task,
+    columns: &ColumnMap,
 ) -> Result<ReferenceRows, FormatError> {
     let expect = Expectations {
         task,
@@ -251,6 +311,7 @@ pub fn decode_reference(
         earliest: DateTime::<Utc>::MIN_UTC,
         latest: DateTime::<Utc>::MAX_UTC,
         received_at: DateTime::UNIX_EPOCH,
+        columns,
         limits: Limits::default(),
     };
     if let Some(rows) = (format == Format::Json)
@@ -278,6 +339,10 @@ fn read(
         Format::Csv => csv::read(body, rows),
         Format::Parquet => parquet::read(body, limits, rows),
         Format::Arrow => arrow::read(body, limits, rows),
+        Format::SageMaker | Format::AzureMl => Err(FormatError::NotHere {
+            format: format.as_str(),
+            wanted: wrapper.to_owned(),
+        }),
     }
 }
 

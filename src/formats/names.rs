@@ -79,6 +79,15 @@ impl Fixed {
         }
     }
 
+    /// A field that a column of predictions can be said to be.
+    pub fn of_said(field: &str) -> Option<Self> {
+        match field {
+            "label" => Some(Self::Label),
+            "observed_at" => Some(Self::ObservedAt),
+            field => Self::of_prediction(field),
+        }
+    }
+
     pub fn of_label(name: &str) -> Option<Self> {
         match name {
             "prediction_id" => Some(Self::PredictionId),

@@ -242,7 +242,9 @@ impl<'e> PredictionRows<'e> {
         let nested = row.iter().any(|(name, _)| name == Fixed::Features.name());
         let mut gathered = Gathered::default();
         for (name, raw) in row {
-            let meaning = Meaning::of(&name, self.expect.task);
+            let Some(meaning) = self.meaning(&name) else {
+                continue;
+            };
             let is_label =
                 matches!(self.purpose, Purpose::Reference { .. }) && name == Fixed::Label.name();
             if nested && matches!(meaning, Meaning::Other(_)) && !is_label {
@@ -252,6 +254,26 @@ impl<'e> PredictionRows<'e> {
             self.put(&mut gathered, field, raw)?;
         }
         Ok(gathered)
+    }
+
+    /// What a name stands for; `None` when it is not read. The model's file has the first word.
+    fn meaning<'n>(&self, name: &'n str) -> Option<Meaning<'n>> {
+        let columns = self.expect.columns;
+        if columns.is_ignored(name) {
+            return None;
+        }
+        let Some(field) = columns.field_of(name) else {
+            return Some(Meaning::of(name, self.expect.task));
+        };
+        // The truth is no feature, whether it is read here or not.
+        let is_reference = matches!(self.purpose, Purpose::Reference { .. });
+        Fixed::of_said(field)
+            .filter(|field| match field {
+                Fixed::Label => is_reference,
+                Fixed::ObservedAt => false,
+                _ => true,
+            })
+            .map(Meaning::Fixed)
     }
 
     fn field(&mut self, meaning: Meaning<'_>) -> Result<Field, Fault> {
@@ -530,7 +552,10 @@ impl<'e> PredictionRows<'e> {
 
 impl Rows for PredictionRows<'_> {
     fn locate(&mut self, column: &str) -> Result<Option<Field>, Fault> {
-        self.field(Meaning::of(column, self.expect.task)).map(Some)
+        match self.meaning(column) {
+            Some(meaning) => self.field(meaning).map(Some),
+            None => Ok(None),
+        }
     }
 
     fn append<'a>(

@@ -20,7 +20,7 @@ use crate::services::maturity::{LabelReference, Outlook};
 use crate::services::quality::{self, QualityOutcome, QualityValue, Wanted};
 use crate::services::{Error, Services, configuration, registry};
 use crate::storage::measurements::{self as stored, Selection, StoredMeasurement};
-use crate::storage::{labels, windows};
+use crate::storage::{labels, retention, windows};
 
 const USUAL_MEASUREMENTS: i64 = 1_000;
 const MOST_MEASUREMENTS: i64 = 10_000;
@@ -343,6 +343,16 @@ pub async fn quality(
     let mut choice = configuration::quality_choice(&mut conn, &model).await?;
     if let Some(given) = &query.measures {
         choice.measures = wanted_measures(given, model.task)?;
+    }
+    let marks = retention::marks(&mut conn, model.project_id).await?;
+    if let Some(gone) = marks.raw_gone_before.filter(|gone| from < *gone) {
+        return Err(Error::Conflict(format!(
+            "the raw rows of before {} are gone, so quality cannot be computed from {} on; what was measured then is \
+             kept among the measurements",
+            gone.format("%Y-%m-%d"),
+            from.format("%Y-%m-%d")
+        ))
+        .into());
     }
     let outcomes = labels::outcomes(&mut conn, id, from, to).await?;
     let totals = windows::totals(&mut conn, id, from, to).await?;

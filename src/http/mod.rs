@@ -11,8 +11,10 @@ pub mod auth;
 mod baselines;
 pub mod bodies;
 mod candidates;
+mod custody;
 mod definitions;
 mod description;
+mod files;
 pub mod headers;
 mod health;
 mod intake;
@@ -152,6 +154,8 @@ fn api() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(intake::batch))
         .routes(routes!(intake::counts))
+        .routes(routes!(files::list, files::begin))
+        .routes(routes!(files::advance))
         .routes(routes!(models::list, models::register))
         .routes(routes!(models::show))
         .routes(routes!(models::register_version))
@@ -178,6 +182,11 @@ fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(tokens::audit))
+        .routes(routes!(custody::plan))
+        .routes(routes!(custody::run))
+        .routes(routes!(custody::archived))
+        .routes(routes!(custody::restore))
+        .routes(routes!(custody::erase))
         .routes(routes!(health::clock))
         .routes(routes!(description::serve))
 }

@@ -18,7 +18,7 @@ use crate::services::promotion::{self, Order};
 use crate::services::registry::{self, NewModel};
 use crate::services::{Error, Services};
 use crate::storage::models::{self, Deployment, Model, Version};
-use crate::storage::{alerts, baselines, windows};
+use crate::storage::{alerts, baselines, retention, windows};
 
 /// A model to be registered.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -179,6 +179,13 @@ pub struct ModelDetail {
     pub open_alerts: Vec<OpenAlert>,
     /// How many windows its monitors have measured.
     pub windows_measured: i64,
+    /// Predictions, features, labels and outcomes of before are gone, but for days that were given back from the
+    /// archive; what was measured of them then is kept.
+    pub raw_gone_before: Option<DateTime<Utc>>,
+    /// Counts by feature of before are gone.
+    pub profiles_gone_before: Option<DateTime<Utc>>,
+    /// Measurements of before are gone.
+    pub measurements_gone_before: Option<DateTime<Utc>>,
 }
 
 /// The models of the project, by name.
@@ -235,8 +242,12 @@ pub async fn show(
     let open_alerts = alerts::open_rules(&mut conn, model_id).await?;
     let baselines = baselines::in_force(&mut conn, model_id).await?;
     let windows_measured = windows::measured_count(&mut conn, model_id).await?;
+    let marks = retention::marks(&mut conn, model.project_id).await?;
     Ok(Json(ModelDetail {
         windows_measured,
+        raw_gone_before: marks.raw_gone_before,
+        profiles_gone_before: marks.profiles_gone_before,
+        measurements_gone_before: marks.measurements_gone_before,
         baselines: BaselineView::all(baselines, &versions),
         model: model.into(),
         versions: version_views(versions),

@@ -23,7 +23,7 @@ use crate::services::access::{
 };
 use crate::services::delivery::Outward;
 use crate::services::ingest::Intake;
-use crate::services::{Bounds, Nudges, settle};
+use crate::services::{Bounds, Custody, Nudges, settle};
 use crate::storage::keys::KeyFilters;
 
 fn start() -> DateTime<Utc> {
@@ -44,6 +44,7 @@ impl TestApi {
         let services = Services {
             bounds: Bounds::default(),
             key_filters: KeyFilters::default(),
+            custody: Custody::default(),
             intake: Intake::start(pool.clone(), pool.clone(), Limits::default()),
             clock: Arc::new(clock.clone()),
             wall: Arc::new(clock.clone()),

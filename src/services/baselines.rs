@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 
 use super::profiling::{self, PREDICTION, Yardstick};
 use super::quality::{self, QualityOutcome, Wanted};
-use super::{Bounds, Error, Services, recount, registry, schemas, shift_reference};
+use super::{Bounds, Error, Services, configuration, recount, registry, schemas, shift_reference};
 use crate::domain::columns::{Column, TextColumn, Value};
 use crate::domain::definitions::{BaselineSource, ModelDef};
 use crate::domain::ids::{BaselineId, GridId, ProjectId, VersionId};
@@ -17,6 +17,7 @@ use crate::domain::measurement::Measure;
 use crate::domain::proposal::Origin;
 use crate::domain::quality::QualityChoice;
 use crate::domain::row_hashes;
+use crate::domain::retention::Kept;
 use crate::domain::sample::RowSample;
 use crate::domain::schema::{self, FeatureExpectation};
 use crate::formats::{self, Format, ReferenceRows};
@@ -27,7 +28,7 @@ use crate::storage::baselines::{
 };
 use crate::storage::models::{self, Model};
 use crate::storage::windows;
-use crate::storage::{labels, samples};
+use crate::storage::{labels, retention, samples};
 
 /// How long after a window's end its labels are waited for, before a baseline is fitted on it.
 const LABEL_WAIT: TimeDelta = TimeDelta::hours(24);
@@ -73,9 +74,14 @@ pub async fn fit_file(
     {
         return Ok(same);
     }
+    let definition = configuration::model_definition(&mut conn, &model).await?;
     drop(conn);
     let (format, body, task) = (file.format, file.body.clone(), model.task);
-    let rows = tokio::task::spawn_blocking(move || formats::decode_reference(format, &body, task))
+    let columns = definition
+        .map(|definition| definition.columns)
+        .unwrap_or_default();
+    let decoding = move || formats::decode_reference(format, &body, task, &columns);
+    let rows = tokio::task::spawn_blocking(decoding)
         .await
         .map_err(Error::internal)?
         .map_err(|error| Error::invalid(format!("{}: {error}", file.file_name)))?;
@@ -239,6 +245,12 @@ async fn fit_window(
             .await?
             .map(|champion| champion.version_id),
     };
+    let marks = retention::marks(conn, model.project_id).await?;
+    if marks.reaches_gone(Kept::Raw, from) {
+        let cause = "raw rows of the window are gone; choose a later one, or a file";
+        baselines::mark_fitted(conn, baseline.baseline_id, 0, Some(cause), now).await?;
+        return Ok(());
+    }
     let reference = match version_id {
         Some(version_id) => reference_of_window(conn, &model, version_id, from, to).await?,
         None => Reference::default(),

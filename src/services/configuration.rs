@@ -22,7 +22,7 @@ use crate::domain::rule::Rule;
 use crate::domain::runbook::Runbook;
 use crate::storage::definitions::{self as stored, StoredDefinition};
 use crate::storage::models::{self, Model};
-use crate::storage::{baselines, windows};
+use crate::storage::{baselines, retention, windows};
 
 /// What an apply changed.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
@@ -79,6 +79,7 @@ pub async fn apply(
             project.value.auto_register,
         )
         .await?;
+        retention::wish(&mut tx, project_id, project.value.retention).await?;
     }
     let mut applied = Applied {
         changed: Vec::new(),

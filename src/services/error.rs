@@ -123,6 +123,19 @@ impl Error {
         }
     }
 
+    /// It may work later, with what happened underneath.
+    pub fn unavailable_because(
+        retry_after: Duration,
+        message: impl Into<String>,
+        cause: impl std::error::Error + Send + Sync + 'static,
+    ) -> Self {
+        Self::Unavailable {
+            retry_after,
+            message: message.into(),
+            source: Some(Arc::new(cause)),
+        }
+    }
+
     /// A fault of ours, with its cause.
     pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Internal(Arc::from(cause.into()))
@@ -143,6 +156,19 @@ impl From<sqlx::Error> for Error {
             Self::Internal(Arc::new(error))
         }
     }
+}
+
+/// An error with all that it was caused by, on one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }
 
 /// Whether what failed may succeed when it is tried again.

@@ -29,10 +29,11 @@ use crate::domain::definitions::{MonitorDef, MonitorKind};
 use crate::domain::ids::{ModelId, VersionId};
 use crate::domain::measurement::Measurement;
 use crate::domain::model::Role;
+use crate::domain::retention::{Kept, Marks};
 use crate::domain::window::{Grain, Window};
 use crate::storage::models::{self, Deployment, Model};
 use crate::storage::windows::{self, BaseWindow, MeasuredWindow};
-use crate::storage::{measurements, partitions};
+use crate::storage::{measurements, partitions, retention};
 use history::History;
 use scene::Scene;
 use subject::Subject;
@@ -230,6 +231,7 @@ async fn measure_windows(
         .map(|(version_id, window, index)| (*version_id, monitors[*index].name.as_str(), *window))
         .collect();
     let standings = windows::standings(conn, &asked).await?;
+    let marks = retention::marks(conn, model.project_id).await?;
     let mut scene = None;
     let mut values = Vec::new();
     let mut measured = Vec::new();
@@ -237,6 +239,9 @@ async fn measure_windows(
     let mut changed = Vec::new();
     for ((version_id, window, index), standing) in due.iter().zip(standings) {
         let (version_id, window, monitor) = (*version_id, *window, &monitors[*index]);
+        if is_gone(&marks, monitor, window) {
+            continue;
+        }
         let history = match monitor.against {
             Some(past) => {
                 let of = (model, deployments, monitor.kind);
@@ -288,6 +293,16 @@ async fn measure_windows(
         windows::mark_measured(conn, model.project_id, model.model_id, &measured, now).await?;
     }
     Ok(changed)
+}
+
+/// Whether something that the monitor would measure the window from is gone. What was measured before stands: a value
+/// of what is left would be another one under the same name.
+fn is_gone(marks: &Marks, monitor: &MonitorDef, window: Window) -> bool {
+    let needs_rows = monitor.kind == MonitorKind::Quality
+        || (monitor.kind == MonitorKind::Drift && monitor.measures.iter().any(|m| m.is_of_rows()));
+    marks.reaches_gone(Kept::Profiles, window.start)
+        || marks.reaches_gone(Kept::Measurements, window.start)
+        || (needs_rows && marks.reaches_gone(Kept::Raw, window.start))
 }
 
 async fn measure(

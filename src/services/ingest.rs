@@ -23,12 +23,14 @@ use super::patience::answered;
 use super::{Error, Services, overflow, registry};
 use crate::domain::batch::{Decoded, LabelBatch, PredictionBatch, Reject, RejectReason};
 use crate::domain::ids::{BatchId, ProjectId};
+use crate::domain::mapping::ColumnMap;
 use crate::domain::model::Task;
 use crate::formats::{self, Expectations, Format, FormatError, Limits};
 use crate::storage::intake::BatchKind;
 use crate::storage::models::Model;
 use crate::storage::overflow::OverflowKind;
 
+pub(super) use body::encode as encode_body;
 pub use body::{BodyError, decode as decode_body};
 use landing::{Arrival, Lander, Rows, SMALL};
 use pressure::Pressure;
@@ -36,6 +38,8 @@ use standing::{Standing, Target};
 
 /// How far back event times may lie.
 const OLDEST_EVENT: TimeDelta = TimeDelta::days(2 * 366);
+/// The format of batches that come back from the archive.
+pub(super) const ARCHIVED: &str = "archive";
 /// How far ahead event times may lie: senders' clocks differ, and a replay sends a step ahead.
 const NEWEST_EVENT: TimeDelta = TimeDelta::days(1);
 /// Bodies up to this size are decoded where they arrive: handing them to another thread costs more.
@@ -155,18 +159,21 @@ pub async fn predictions(services: &Services, upload: Upload<'_>) -> Result<Rece
     let (format, body, task) = (upload.format, upload.body, target.task());
     let limits = services.intake.limits;
     let turn = services.intake.turn_to_decode(body.len()).await?;
+    let of = target.clone();
     let mut decoded = decode(body.len(), move || {
-        let expect = expectations(task, version.as_deref(), now, limits);
+        let version = version.as_deref();
+        let expect = expectations(task, version, (&of.columns, limits), now);
         formats::decode_predictions(format, &body, &expect)
     })
     .await?;
     crate::faults::crash_point("intake.decoded");
+    refuse_gone(&target, &mut decoded);
     let refusing = refuse_unknown_versions(services, &target, &mut decoded, now);
     answered(&services.intake.pool, refusing).await??;
     land(
         services,
         &target.model,
-        (BatchKind::Predictions, format),
+        (BatchKind::Predictions, format.as_str()),
         (decoded, turn),
         Rows::of_predictions,
         now,
@@ -185,14 +192,16 @@ pub async fn labels(services: &Services, upload: Upload<'_>) -> Result<Receipt, 
     let (format, body, task) = (upload.format, upload.body, target.task());
     let limits = services.intake.limits;
     let turn = services.intake.turn_to_decode(body.len()).await?;
+    let of = target.clone();
     let decoded: Decoded<LabelBatch> = decode(body.len(), move || {
-        formats::decode_labels(format, &body, &expectations(task, None, now, limits))
+        let expect = expectations(task, None, (&of.columns, limits), now);
+        formats::decode_labels(format, &body, &expect)
     })
     .await?;
     land(
         services,
         &target.model,
-        (BatchKind::Labels, format),
+        (BatchKind::Labels, format.as_str()),
         (decoded, turn),
         Rows::of_labels,
         now,
@@ -200,18 +209,19 @@ pub async fn labels(services: &Services, upload: Upload<'_>) -> Result<Receipt, 
     .await
 }
 
-fn expectations(
+fn expectations<'e>(
     task: Task,
-    version: Option<&str>,
+    version: Option<&'e str>,
+    (columns, limits): (&'e ColumnMap, Limits),
     now: DateTime<Utc>,
-    limits: Limits,
-) -> Expectations<'_> {
+) -> Expectations<'e> {
     Expectations {
         task,
         default_version: version,
         earliest: now - OLDEST_EVENT,
         latest: now + NEWEST_EVENT,
         received_at: now,
+        columns,
         limits,
     }
 }
@@ -228,6 +238,100 @@ async fn decode<T: Send + 'static>(
             .map_err(Error::internal)?
     };
     decoded.map_err(|error| Error::invalid(error.to_string()))
+}
+
+/// Refuses rows of days whose raw rows are gone: nothing could be told of them any more, and whether they were there
+/// before neither.
+fn refuse_gone(target: &Target, decoded: &mut Decoded<PredictionBatch>) {
+    let Some(closed) = target.closed_before else {
+        return;
+    };
+    let keep: Vec<bool> = decoded
+        .batch
+        .predicted_at
+        .iter()
+        .map(|at| *at >= closed)
+        .collect();
+    if keep.iter().all(|keep| *keep) {
+        return;
+    }
+    for (row, line) in decoded
+        .lines
+        .iter()
+        .enumerate()
+        .filter(|(row, _)| !keep[*row])
+    {
+        decoded.rejects.push(Reject {
+            line: *line,
+            field: "timestamp".to_owned(),
+            reason: RejectReason::PastRetention,
+            cause: format!(
+                "is {}; the raw rows of before {} are gone from this project, and nothing is added to them",
+                decoded.batch.predicted_at[row].format("%Y-%m-%dT%H:%M:%SZ"),
+                closed.format("%Y-%m-%d"),
+            ),
+        });
+    }
+    decoded.batch.retain(&keep);
+    let mut kept = keep.iter();
+    decoded
+        .lines
+        .retain(|_| kept.next().copied().unwrap_or(false));
+}
+
+/// Lands predictions that come back from the archive.
+///
+/// # Errors
+/// As for [`predictions`].
+pub(super) async fn give_back_predictions(
+    services: &Services,
+    model: &Model,
+    batch: PredictionBatch,
+    now: DateTime<Utc>,
+) -> Result<Receipt, Error> {
+    let of = (BatchKind::Predictions, ARCHIVED);
+    let received = batch.len() as u64;
+    land(
+        services,
+        model,
+        of,
+        (returned(batch, received), None),
+        Rows::of_predictions,
+        now,
+    )
+    .await
+}
+
+/// Lands labels that come back from the archive.
+///
+/// # Errors
+/// As for [`labels`].
+pub(super) async fn give_back_labels(
+    services: &Services,
+    model: &Model,
+    batch: LabelBatch,
+    now: DateTime<Utc>,
+) -> Result<Receipt, Error> {
+    let of = (BatchKind::Labels, ARCHIVED);
+    let received = batch.len() as u64;
+    land(
+        services,
+        model,
+        of,
+        (returned(batch, received), None),
+        Rows::of_labels,
+        now,
+    )
+    .await
+}
+
+fn returned<B>(batch: B, received: u64) -> Decoded<B> {
+    Decoded {
+        batch,
+        rejects: Vec::new(),
+        received,
+        lines: Vec::new(),
+    }
 }
 
 /// Registers versions seen for the first time where the project allows it, else refuses their rows.
@@ -298,7 +402,7 @@ async fn refuse_unknown_versions(
 async fn land<B: Send + 'static>(
     services: &Services,
     model: &Model,
-    (kind, format): (BatchKind, Format),
+    (kind, format): (BatchKind, &'static str),
     (decoded, turn): (Decoded<B>, Option<OwnedSemaphorePermit>),
     rows: fn(B, bool) -> Result<Rows, Error>,
     now: DateTime<Utc>,
@@ -331,7 +435,7 @@ async fn land<B: Send + 'static>(
         project_id: model.project_id,
         model_id: model.model_id,
         kind,
-        format: format.as_str(),
+        format,
         rows,
         received,
         rejects,

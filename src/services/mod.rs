@@ -4,15 +4,19 @@
 
 pub mod access;
 pub mod alerting;
+pub mod archiving;
 pub mod baselines;
 pub mod bounds;
 mod coalescing;
 pub mod comparison;
 pub mod configuration;
+pub mod custody;
 pub mod delivery;
+pub mod erasure;
 pub mod error;
 pub mod evaluate;
 pub mod explain;
+pub mod files;
 pub mod gate;
 pub mod ingest;
 pub mod key_runs;
@@ -27,6 +31,7 @@ mod reason;
 pub mod recount;
 pub mod registry;
 pub mod request_id;
+pub mod retention;
 pub mod retraining;
 pub mod runbooks;
 pub mod schema_watch;
@@ -42,6 +47,7 @@ use sqlx::PgPool;
 use tokio::sync::Notify;
 
 pub use bounds::Bounds;
+pub use custody::Custody;
 pub use error::Error;
 
 use crate::domain::clock::{Clock, ReplayClock};
@@ -65,6 +71,7 @@ pub struct Services {
     pub bounds: bounds::Bounds,
     /// What is known of the keys of predictions without reading them.
     pub key_filters: KeyFilters,
+    pub custody: custody::Custody,
     pub outward: delivery::Outward,
     pub nudges: Nudges,
 }

@@ -13,15 +13,16 @@ use super::{Bounds, Error};
 use crate::domain::batch::Output;
 use crate::domain::columns::{Column, TextColumn, Value};
 use crate::domain::ids::VersionId;
+use crate::domain::retention::Kept;
 use crate::domain::window::Window;
 use crate::stats::profile::FeatureProfile;
 use crate::storage::audit::{self, AuditEvent};
 use crate::storage::models::{self, Model};
 use crate::storage::predictions::{self, Chunk, ColumnKind, Read, row_column};
 use crate::storage::profiles::{self, ProfileKey};
-use crate::storage::{labels, windows};
+use crate::storage::{labels, retention, windows};
 
-/// Counts all of a model's windows again.
+/// Counts all of a model's windows again whose rows are there; what was counted of others stays as it is.
 ///
 /// # Errors
 /// When the database fails or a stored value cannot be counted.
@@ -33,8 +34,12 @@ pub async fn count_again(
 ) -> Result<(), Error> {
     models::lock(conn, model.model_id).await?;
     let yardstick = Yardstick::load(conn, model.model_id).await?;
+    let marks = retention::marks(conn, model.project_id).await?;
     for window in windows::all(conn, model.model_id).await? {
         let span = model.base_window.window_at(window.window_start);
+        if marks.reaches_gone(Kept::Raw, span.start) {
+            continue;
+        }
         let mut values = SegmentValues::none(bounds.segment_values);
         values.load(conn, window.version_id, span.start).await?;
         values.close();
@@ -97,6 +102,26 @@ pub async fn rebuild(
     };
     audit::record(conn, &event).await?;
     Ok(rebuilt)
+}
+
+/// Counts one base window again, whose rows are all there: some have been taken out. The caller holds the model's lock.
+///
+/// # Errors
+/// When the database fails or a stored value cannot be counted.
+pub(super) async fn count_window_again(
+    conn: &mut PgConnection,
+    model: &Model,
+    (version_id, window_start): (VersionId, DateTime<Utc>),
+    bounds: Bounds,
+) -> Result<(), Error> {
+    let yardstick = Yardstick::load(conn, model.model_id).await?;
+    let span = model.base_window.window_at(window_start);
+    let mut values = SegmentValues::none(bounds.segment_values);
+    values.load(conn, version_id, span.start).await?;
+    values.close();
+    let counted = count_window(conn, model, &yardstick, version_id, span, values).await?;
+    profiles::clear(conn, version_id, span.start).await?;
+    profiling::store(conn, model, yardstick.grid_id, counted).await
 }
 
 async fn count_window(

@@ -13,6 +13,7 @@ mod features;
 mod labels;
 mod outcomes;
 mod pack;
+mod refusal;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -20,10 +21,11 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
+use super::error::chain;
 use super::profiling::{self, PREDICTION, Yardstick};
 use super::segment_values::SegmentValues;
 use super::{Error, Services, ingest, overflow, recount};
-use crate::domain::batch::{LabelBatch, PredictionBatch};
+use crate::domain::batch::{LabelBatch, PredictionBatch, RejectReason};
 use crate::domain::columns::{Column, TextColumn};
 use crate::domain::ids::{BatchId, ModelId, VersionId};
 use crate::domain::window::Grain;
@@ -37,6 +39,9 @@ use crate::storage::profiles::ProfileKey;
 use crate::storage::windows::{self, WindowAddition};
 use admission::{Foreseen, Stored, Versions};
 use pack::Pack;
+use refusal::Refusals;
+
+pub(super) use chunks::of_batch;
 
 /// How many rows one transaction settles, give or take a batch.
 const ROWS: i64 = 20_000;
@@ -147,10 +152,14 @@ struct Unpacked {
     foreseen: Foreseen,
     labels: Vec<LandedLabels>,
     damaged: Vec<(BatchId, ingest::BodyError)>,
+    /// Which body of each batch was read.
+    revisions: Vec<(BatchId, i32)>,
 }
 
 struct LandedLabels {
     batch_id: BatchId,
+    /// Whether they come from the archive.
+    restored: bool,
     received_at: DateTime<Utc>,
     rows: LabelBatch,
 }
@@ -158,6 +167,10 @@ struct LandedLabels {
 fn unpack(due: &[Waiting], model_id: ModelId) -> Unpacked {
     let mut unpacked = Unpacked {
         predictions: Pack::of(model_id),
+        revisions: due
+            .iter()
+            .map(|waiting| (waiting.batch_id, waiting.revision))
+            .collect(),
         ..Unpacked::default()
     };
     for waiting in due {
@@ -169,6 +182,9 @@ fn unpack(due: &[Waiting], model_id: ModelId) -> Unpacked {
                         .and_then(|rows| serde_json::from_value(rows.clone()).ok())
                         .unwrap_or_default();
                     unpacked.predictions.add(waiting.batch_id, rows, &requests);
+                    if waiting.format == ingest::ARCHIVED {
+                        unpacked.predictions.note_restored(waiting.batch_id);
+                    }
                     continue;
                 }
                 Err(damage) => damage,
@@ -177,6 +193,7 @@ fn unpack(due: &[Waiting], model_id: ModelId) -> Unpacked {
                 Ok(rows) => {
                     unpacked.labels.push(LandedLabels {
                         batch_id: waiting.batch_id,
+                        restored: waiting.format == ingest::ARCHIVED,
                         received_at: waiting.received_at,
                         rows,
                     });
@@ -207,15 +224,9 @@ async fn set_back(
     Ok(())
 }
 
+/// An error's chain as Postgres keeps it.
 fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text.replace('\0', "\u{2400}")
+    chain(error).replace('\0', "\u{2400}")
 }
 
 async fn settle(
@@ -225,6 +236,11 @@ async fn settle(
     before: &Stored,
     now: DateTime<Utc>,
 ) -> Result<Stored, Error> {
+    let mut refusals = Refusals::default();
+    let mut conn = services.pool.acquire().await?;
+    // So that no partition is made for rows that are refused.
+    refusals.judge(&mut conn, model, &mut unpacked).await?;
+    drop(conn);
     make_partitions(services, unpacked.predictions.rows()).await?;
     crate::faults::crash_point("settle.partitions_made");
     let mut tx = services.pool.begin().await?;
@@ -235,6 +251,8 @@ async fn settle(
         .await?
         .ok_or_else(|| Error::not_found(format!("model {}", model.model_id)))?;
     leave_settled_out(&mut tx, &mut unpacked).await?;
+    // What was closed or erased before the lock was had counts.
+    refusals.judge(&mut tx, model, &mut unpacked).await?;
     let mut settled: Vec<(BatchId, BatchKind, Settled)> = Vec::new();
 
     let pack = (unpacked.predictions, unpacked.foreseen);
@@ -255,6 +273,7 @@ async fn settle(
         intake::mark_attempt(&mut tx, &[*batch_id], &error_chain(damage), None).await?;
     }
 
+    refusals.tell(&mut settled);
     let batches: Vec<(BatchId, Settled)> = settled.iter().map(|(id, _, of)| (*id, *of)).collect();
     intake::mark_settled(&mut tx, &batches, now).await?;
     let counts: Vec<CountAddition> = (settled.iter())
@@ -267,14 +286,10 @@ async fn settle(
     Ok(stored)
 }
 
-/// Leaves out what another worker settled between the claim and the lock.
+/// Leaves out what another worker settled, or somebody wrote anew, between the claim and the lock.
 async fn leave_settled_out(conn: &mut PgConnection, unpacked: &mut Unpacked) -> Result<(), Error> {
-    let predictions = unpacked.predictions.batches();
-    let labels = unpacked.labels.iter().map(|batch| batch.batch_id);
-    let damaged = unpacked.damaged.iter().map(|(batch_id, _)| *batch_id);
-    let all: Vec<BatchId> = predictions.chain(labels).chain(damaged).collect();
-    let landed = intake::still_landed(conn, &all).await?;
-    if landed.len() < all.len() {
+    let landed = intake::still_landed(conn, &unpacked.revisions).await?;
+    if landed.len() < unpacked.revisions.len() {
         unpacked
             .predictions
             .keep_batches(|batch_id| landed.contains(&batch_id));
@@ -288,19 +303,22 @@ async fn leave_settled_out(conn: &mut PgConnection, unpacked: &mut Unpacked) -> 
     Ok(())
 }
 
-fn additions(model: &Model, kind: BatchKind, settled: Settled) -> [CountAddition; 3] {
-    let addition = |outcome, rows| CountAddition {
+fn additions(model: &Model, kind: BatchKind, settled: Settled) -> [CountAddition; 5] {
+    let addition = |outcome, reason, rows| CountAddition {
         project_id: model.project_id,
         model_id: model.model_id,
         kind,
         outcome,
-        reason: "",
+        reason,
         rows,
     };
+    let refused = |reason: RejectReason, rows| addition("rejected", reason.as_str(), rows);
     [
-        addition("accepted", settled.accepted),
-        addition("duplicate", settled.duplicate),
-        addition("conflicting", settled.conflicting),
+        addition("accepted", "", settled.accepted),
+        addition("duplicate", "", settled.duplicate),
+        addition("conflicting", "", settled.conflicting),
+        refused(RejectReason::PastRetention, settled.late),
+        refused(RejectReason::Erased, settled.erased),
     ]
 }
 
@@ -381,12 +399,16 @@ async fn settle_predictions(
     if rows.is_empty() {
         return Ok(settled);
     }
+    // Rows that come back from the archive were counted when they came first.
+    let restored = pack.restored();
+    let counted: Arc<Vec<usize>> =
+        Arc::new(rows.iter().copied().filter(|row| !restored[*row]).collect());
     let yardstick = Yardstick::load(conn, model.model_id).await?;
     let grid_id = yardstick.grid_id;
     features::keep_known(conn, model, &mut pack, &rows, (&yardstick, bounds), now).await?;
     let mut segment_values = SegmentValues::none(bounds.segment_values);
     if !model.segments.is_empty() {
-        for (version_id, start) in windows_of(model, &pack, &versions, &rows) {
+        for (version_id, start) in windows_of(model, &pack, &versions, &counted) {
             segment_values.load(conn, version_id, start).await?;
         }
     }
@@ -395,22 +417,26 @@ async fn settle_predictions(
 
     // Profiles are counted while the rows travel to the database.
     let counting = tokio::spawn({
-        let (model, sorted, rows) = (model.clone(), sorted.clone(), rows.clone());
+        let (model, sorted, rows) = (model.clone(), sorted.clone(), counted.clone());
         compute(move || count(&model, &yardstick, &sorted, &rows, segment_values))
     });
     chunks::store(conn, model, &sorted, &rows).await?;
     crate::faults::crash_point("settle.rows_stored");
-    let (counted, beyond) = counting.await.map_err(Error::internal)??;
-    let mut additions = window_additions(model, &sorted, &rows);
-    let mut repeats = window_repeats(model, &sorted, &rows);
-    for window in profiling::merge(conn, model, grid_id, counted).await? {
+    let (profiles, beyond) = counting.await.map_err(Error::internal)??;
+    let mut additions = window_additions(model, &sorted, &counted);
+    let mut repeats = window_repeats(model, &sorted, &counted);
+    for window in profiling::merge(conn, model, grid_id, profiles).await? {
         let added = additions.get(&window).map_or(0, |of| of.predictions);
         recount::rebuild(conn, model, window, added, bounds, ("settle", now)).await?;
     }
     overflow::note(conn, model, OverflowKind::SegmentValues, beyond, now).await?;
     crate::faults::crash_point("settle.profiles_merged");
 
-    for joined in outcomes::of_new_predictions(conn, model, &sorted, &rows).await? {
+    if counted.len() < rows.len() {
+        let returned: Vec<usize> = rows.iter().copied().filter(|row| restored[*row]).collect();
+        outcomes::of_new_predictions(conn, model, &sorted, &returned).await?;
+    }
+    for joined in outcomes::of_new_predictions(conn, model, &sorted, &counted).await? {
         outcomes::note_label(&mut additions, model, &joined);
     }
     crate::faults::crash_point("settle.labels_joined");

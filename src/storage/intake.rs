@@ -346,9 +346,12 @@ pub async fn rejects(conn: &mut PgConnection, batch_id: BatchId) -> sqlx::Result
 pub struct Waiting {
     pub batch_id: BatchId,
     pub kind: BatchKind,
+    pub format: String,
     pub body: Vec<u8>,
     /// How many of the rows each request sent that shares the batch, as JSON; nothing where one sent them all.
     pub request_rows: Option<serde_json::Value>,
+    /// How often the body was written anew.
+    pub revision: i32,
     pub attempts: i32,
     pub received_at: DateTime<Utc>,
 }
@@ -417,8 +420,8 @@ pub async fn due(
             SELECT batch_id, SUM(rows) OVER (ORDER BY batch_id) - rows AS rows_before
             FROM queue
         )
-        SELECT b.batch_id AS "batch_id: BatchId", kind AS "kind: BatchKind", body AS "body!", attempts,
-               received_at, request_rows
+        SELECT b.batch_id AS "batch_id: BatchId", kind AS "kind: BatchKind", format, body AS "body!", revision,
+               attempts, received_at, request_rows
         FROM due
         JOIN landed_batches b USING (batch_id)
         WHERE rows_before < $3::bigint
@@ -434,19 +437,23 @@ pub async fn due(
     .await
 }
 
-/// Which of the batches are still to be settled.
+/// Which of the batches are still to be settled, and have the bodies that were read.
 pub async fn still_landed(
     conn: &mut PgConnection,
-    batch_ids: &[BatchId],
+    batches: &[(BatchId, i32)],
 ) -> sqlx::Result<HashSet<BatchId>> {
-    let ids: Vec<Uuid> = batch_ids.iter().map(|id| id.0).collect();
+    let ids: Vec<Uuid> = batches.iter().map(|(id, _)| id.0).collect();
+    let revisions: Vec<i32> = batches.iter().map(|(_, revision)| *revision).collect();
     let landed = sqlx::query_scalar!(
         r#"
-        SELECT batch_id AS "batch_id: BatchId"
-        FROM landed_batches
-        WHERE batch_id = ANY($1) AND state = 'landed'
+        SELECT b.batch_id AS "batch_id: BatchId"
+        FROM landed_batches b
+        JOIN unnest($1::uuid[], $2::integer[]) AS known (batch_id, revision)
+            ON known.batch_id = b.batch_id AND known.revision = b.revision
+        WHERE b.batch_id = ANY($1) AND state = 'landed'
         "#,
-        &ids
+        &ids,
+        &revisions
     )
     .fetch_all(conn)
     .await?;
@@ -459,6 +466,18 @@ pub struct Settled {
     pub accepted: u64,
     pub duplicate: u64,
     pub conflicting: u64,
+    /// Of days that are gone.
+    pub late: u64,
+    /// Of predictions that were erased.
+    pub erased: u64,
+}
+
+impl Settled {
+    /// Rows that were refused after all.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.late + self.erased
+    }
 }
 
 /// Marks batches settled and drops their bodies.
@@ -473,20 +492,23 @@ pub async fn mark_settled(
     let conflicting: Vec<i64> = (settled.iter())
         .map(|(_, of)| count(of.conflicting))
         .collect();
+    let refused: Vec<i64> = settled.iter().map(|(_, of)| count(of.refused())).collect();
     sqlx::query!(
         r#"
         UPDATE landed_batches b
         SET state = 'settled', body = NULL, settled_at = $2, accepted_rows = s.accepted,
-            duplicate_rows = s.duplicate, conflicting_rows = s.conflicting
-        FROM unnest($1::uuid[], $3::bigint[], $4::bigint[], $5::bigint[])
-            AS s (batch_id, accepted, duplicate, conflicting)
+            duplicate_rows = s.duplicate, conflicting_rows = s.conflicting,
+            rejected_rows = rejected_rows + s.refused
+        FROM unnest($1::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
+            AS s (batch_id, accepted, duplicate, conflicting, refused)
         WHERE b.batch_id = s.batch_id AND b.state = 'landed'
         "#,
         &ids,
         now,
         &accepted,
         &duplicate,
-        &conflicting
+        &conflicting,
+        &refused
     )
     .execute(conn)
     .await?;

@@ -8,6 +8,7 @@
 mod filter;
 mod merge;
 mod page;
+mod removal;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,9 +21,12 @@ use super::predictions::ChunkKey;
 use crate::domain::ids::ModelId;
 pub use filter::Filter;
 pub use merge::{Merged, merge, mergeable};
+pub use removal::{hold, remove, sweep};
 
 /// How much memory filters take at most. Runs whose filters do not fit are looked into for every hash.
 const FILTER_BYTES: usize = 256 << 20;
+/// Pages that are read at once where a run is read alone.
+const PAGES: i64 = 512;
 /// Bytes of pages that one `COPY` carries.
 const COPY_BYTES: usize = 4 << 20;
 
@@ -76,6 +80,8 @@ impl Damaged {
 struct Run {
     run: i64,
     keys: u64,
+    /// The earliest day of its predictions, as keys have it.
+    first_day: i16,
 }
 
 /// The keys with any of these hashes: of predictions with these ids, of all versions, and very rarely of others. To be called
@@ -86,11 +92,32 @@ pub async fn find(
     model_id: ModelId,
     mut hashes: Vec<i64>,
 ) -> sqlx::Result<Vec<PredictionKey>> {
+    hashes.sort_unstable();
+    let mut found = Vec::new();
+    for page in found_pages(conn, filters, model_id, &hashes).await? {
+        let is_wanted = |key: &PredictionKey| hashes.binary_search(&key.id_hash).is_ok();
+        found.extend(page.keys.into_iter().filter(is_wanted));
+    }
+    Ok(found)
+}
+
+/// A page that may have a hash that is looked for.
+struct FoundPage {
+    run: i64,
+    first_hash: i64,
+    keys: Vec<PredictionKey>,
+}
+
+/// The pages that may have any of these hashes, which are in their order.
+async fn found_pages(
+    conn: &mut PgConnection,
+    filters: &KeyFilters,
+    model_id: ModelId,
+    hashes: &[i64],
+) -> sqlx::Result<Vec<FoundPage>> {
     if hashes.is_empty() {
         return Ok(Vec::new());
     }
-    hashes.sort_unstable();
-    hashes.dedup();
     let listed = listed(conn, model_id).await?;
     filters.keep_listed(model_id, &listed);
     let (mut runs, mut wanted) = (Vec::new(), Vec::new());
@@ -109,7 +136,7 @@ pub async fn find(
         .await?;
     let pages = sqlx::query!(
         r#"
-        SELECT p.run, p.keys
+        SELECT p.run, p.first_hash, p.keys
         FROM (
             SELECT DISTINCT w.run, (
                 SELECT o.first_hash
@@ -131,13 +158,17 @@ pub async fn find(
     sqlx::query!("SET LOCAL enable_seqscan = on")
         .execute(conn)
         .await?;
-    let mut found = Vec::new();
-    for of in pages {
-        let keys = page::decode(&of.keys).ok_or_else(|| Damaged::error(model_id, of.run))?;
-        let is_wanted = |key: &PredictionKey| hashes.binary_search(&key.id_hash).is_ok();
-        found.extend(keys.into_iter().filter(is_wanted));
-    }
-    Ok(found)
+    pages
+        .into_iter()
+        .map(|of| {
+            let keys = page::decode(&of.keys).ok_or_else(|| Damaged::error(model_id, of.run))?;
+            Ok(FoundPage {
+                run: of.run,
+                first_hash: of.first_hash,
+                keys,
+            })
+        })
+        .collect()
 }
 
 /// Stores the keys of a pack, in the order of their hashes, as a run.
@@ -156,26 +187,29 @@ pub async fn insert(
 
 async fn listed(conn: &mut PgConnection, model_id: ModelId) -> sqlx::Result<Vec<Run>> {
     let runs = sqlx::query!(
-        "SELECT run, keys FROM prediction_key_runs WHERE model_id = $1 ORDER BY run",
+        "SELECT run, keys, first_day FROM prediction_key_runs WHERE model_id = $1 ORDER BY run",
         model_id.0
     )
     .fetch_all(conn)
     .await?;
-    let run = |run: i64, keys: i64| Run {
+    let run = |run: i64, keys: i64, first_day| Run {
         run,
         keys: keys.cast_unsigned(),
+        first_day,
     };
-    Ok(runs.into_iter().map(|of| run(of.run, of.keys)).collect())
+    Ok((runs.into_iter())
+        .map(|of| run(of.run, of.keys, of.first_day))
+        .collect())
 }
 
-/// The keys of a run behind the page that begins with `after`, of so many pages, and what to ask for next.
-async fn read(
+/// Pages of a run in their order, behind the one that begins with `after`: so many, each with the hash it begins with.
+async fn pages_after(
     conn: &mut PgConnection,
     model_id: ModelId,
     run: i64,
     after: Option<i64>,
-    pages: i64,
-) -> sqlx::Result<(Vec<PredictionKey>, Option<i64>)> {
+    most: i64,
+) -> sqlx::Result<Vec<(i64, Vec<PredictionKey>)>> {
     let pages = sqlx::query!(
         r#"
         SELECT first_hash, keys
@@ -187,16 +221,17 @@ async fn read(
         model_id.0,
         run,
         after,
-        pages
+        most
     )
     .fetch_all(conn)
     .await?;
-    let last = pages.last().map(|page| page.first_hash);
-    let mut keys = Vec::new();
-    for page in pages {
-        keys.extend(page::decode(&page.keys).ok_or_else(|| Damaged::error(model_id, run))?);
-    }
-    Ok((keys, last))
+    pages
+        .into_iter()
+        .map(|of| {
+            let keys = page::decode(&of.keys).ok_or_else(|| Damaged::error(model_id, run))?;
+            Ok((of.first_hash, keys))
+        })
+        .collect()
 }
 
 /// A run that is being written.
@@ -204,6 +239,7 @@ struct NewRun {
     model_id: ModelId,
     run: i64,
     keys: u64,
+    first_day: i16,
     filter: Filter,
 }
 
@@ -218,6 +254,7 @@ impl NewRun {
             model_id,
             run,
             keys,
+            first_day: i16::MAX,
             filter: Filter::new(keys),
         })
     }
@@ -227,7 +264,10 @@ impl NewRun {
         let statement = "COPY prediction_key_pages (model_id, run, first_hash, keys) FROM STDIN (FORMAT binary)";
         let mut rows = CopyRows::new();
         for keys in page::split(keys) {
-            keys.iter().for_each(|key| self.filter.insert(key.id_hash));
+            for key in keys {
+                self.filter.insert(key.id_hash);
+                self.first_day = self.first_day.min(key.chunk.day);
+            }
             rows.row(4);
             rows.uuid(self.model_id.0);
             rows.bigint(self.run);
@@ -244,10 +284,11 @@ impl NewRun {
 
     async fn finish(self, conn: &mut PgConnection) -> sqlx::Result<()> {
         sqlx::query!(
-            "INSERT INTO prediction_key_runs (model_id, run, keys, filter) VALUES ($1, $2, $3, $4)",
+            "INSERT INTO prediction_key_runs (model_id, run, keys, first_day, filter) VALUES ($1, $2, $3, $4, $5)",
             self.model_id.0,
             self.run,
             super::intake::count(self.keys),
+            self.first_day,
             self.filter.encode()
         )
         .execute(conn)
@@ -383,7 +424,6 @@ impl KeyFilters {
 
 /// The filter of a run as stored; computed again where there is none or it is damaged.
 async fn load(conn: &mut PgConnection, model_id: ModelId, run: Run) -> sqlx::Result<Filter> {
-    const PAGES: i64 = 512;
     let stored = sqlx::query_scalar!(
         "SELECT filter FROM prediction_key_runs WHERE model_id = $1 AND run = $2",
         model_id.0,
@@ -392,17 +432,18 @@ async fn load(conn: &mut PgConnection, model_id: ModelId, run: Run) -> sqlx::Res
     .fetch_optional(&mut *conn)
     .await?
     .flatten();
-    if let Some(filter) = stored.and_then(|bytes| Filter::decode(&bytes, run.keys)) {
+    if let Some(filter) = stored.and_then(|bytes| Filter::decode(&bytes)) {
         return Ok(filter);
     }
     let mut filter = Filter::new(run.keys);
     let mut after = None;
     loop {
-        let (keys, last) = read(conn, model_id, run.run, after, PAGES).await?;
-        if last.is_none() {
+        let pages = pages_after(conn, model_id, run.run, after, PAGES).await?;
+        let Some((last, _)) = pages.last() else {
             return Ok(filter);
-        }
-        keys.iter().for_each(|key| filter.insert(key.id_hash));
-        after = last;
+        };
+        after = Some(*last);
+        let keys = pages.iter().flat_map(|(_, keys)| keys);
+        keys.for_each(|key| filter.insert(key.id_hash));
     }
 }

@@ -3,13 +3,35 @@
 //! A partition is created as a table of its own and then attached, which locks the parent only against other
 //! changes of its partitions, not against readers and writers as `CREATE TABLE … PARTITION OF` would.
 
-use chrono::{DateTime, Utc};
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
+use crate::domain::retention::Kept;
 use crate::domain::window::{Grain, Window};
 
 const BY_DAY: [&str; 4] = ["prediction_chunks", "chunk_columns", "outcomes", "profiles"];
 const BY_MONTH: [&str; 1] = ["measurements"];
+
+/// The partitioned tables in which what is kept for a time is.
+#[must_use]
+pub fn tables(kept: Kept) -> &'static [&'static str] {
+    match kept {
+        Kept::Raw => &["prediction_chunks", "chunk_columns", "outcomes"],
+        Kept::Profiles => &["profiles"],
+        Kept::Measurements => &BY_MONTH,
+    }
+}
+
+/// How long the partitions are in which it is.
+#[must_use]
+pub fn grain(kept: Kept) -> Grain {
+    match kept {
+        Kept::Raw | Kept::Profiles => Grain::Day,
+        Kept::Measurements => Grain::Month,
+    }
+}
 
 /// Makes the partitions that rows of the given instants need. To be called before the transaction that
 /// writes them; several callers may do so at once.
@@ -85,4 +107,97 @@ fn partition_name(table: &str, window: Window) -> String {
         "%Y%m%d"
     };
     format!("{table}_{}", window.start.format(pattern))
+}
+
+/// The partitions there are of what is kept for a time, oldest first. A window is named once, however many of its
+/// tables have a partition of it.
+pub async fn existing(conn: &mut PgConnection, kept: Kept) -> sqlx::Result<Vec<Window>> {
+    let parents: Vec<String> = tables(kept).iter().map(|name| (*name).to_owned()).collect();
+    let names = sqlx::query_scalar!(
+        r#"
+        SELECT child.relname::text AS "name!"
+        FROM pg_inherits
+        JOIN pg_class child ON child.oid = inhrelid
+        JOIN pg_class parent ON parent.oid = inhparent
+        JOIN pg_namespace n ON n.oid = parent.relnamespace
+        WHERE parent.relname = ANY($1) AND n.nspname = current_schema()
+        "#,
+        &parents as &[String]
+    )
+    .fetch_all(conn)
+    .await?;
+    let windows = names.iter().filter_map(|name| window_of(name, grain(kept)));
+    let distinct: BTreeSet<Window> = windows.collect();
+    Ok(distinct.into_iter().collect())
+}
+
+/// Drops the partitions of a window, which gives their space back with the commit. Waits for those who read or write
+/// the tables no longer than a moment (error 55P03): whoever comes after it would have to wait as well.
+pub async fn drop(conn: &mut PgConnection, kept: Kept, window: Window) -> sqlx::Result<()> {
+    // The names are ours: a table from the list above and digits of a date.
+    let names: Vec<String> = tables(kept)
+        .iter()
+        .map(|table| partition_name(table, window))
+        .collect();
+    let statements = format!(
+        "SET LOCAL lock_timeout = '2s'; DROP TABLE IF EXISTS {};",
+        names.join(", ")
+    );
+    sqlx::raw_sql(AssertSqlSafe(statements))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// How many bytes the partitions of a window take, indexes and all.
+pub async fn bytes(conn: &mut PgConnection, kept: Kept, window: Window) -> sqlx::Result<i64> {
+    let names: Vec<String> = tables(kept)
+        .iter()
+        .map(|table| partition_name(table, window))
+        .collect();
+    sqlx::query_scalar!(
+        r#"
+        SELECT COALESCE(SUM(pg_total_relation_size(to_regclass(name))), 0)::bigint AS "bytes!"
+        FROM unnest($1::text[]) AS name
+        "#,
+        &names
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// The window of a partition, by its name.
+fn window_of(name: &str, grain: Grain) -> Option<Window> {
+    let (_, digits) = name.rsplit_once('_')?;
+    let date = if grain == Grain::Month {
+        format!("{digits}01")
+    } else {
+        digits.to_owned()
+    };
+    let day = NaiveDate::parse_from_str(&date, "%Y%m%d").ok()?;
+    Some(grain.window_at(day.and_time(chrono::NaiveTime::MIN).and_utc()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_is_known_by_its_name() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().expect("an instant");
+        let day = Grain::Day.window_at(at("2026-03-09T10:00:00Z"));
+        let month = Grain::Month.window_at(at("2026-03-09T10:00:00Z"));
+        for (table, window) in [("chunk_columns", day), ("measurements", month)] {
+            let name = partition_name(table, window);
+            assert_eq!(window_of(&name, window.grain), Some(window), "{name}");
+        }
+        for name in [
+            "profiles",
+            "profiles_2026",
+            "profiles_20261301",
+            "profiles_copy",
+        ] {
+            assert_eq!(window_of(name, Grain::Day), None, "{name}");
+        }
+    }
 }

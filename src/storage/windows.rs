@@ -105,7 +105,7 @@ pub async fn add(
     Ok(())
 }
 
-/// Marks every window of a model changed: its grid, schema or baseline did.
+/// Marks every window of a model changed whose rows are there: its grid, schema or baseline did.
 pub async fn touch_all(
     conn: &mut PgConnection,
     model_id: ModelId,
@@ -116,6 +116,9 @@ pub async fn touch_all(
         UPDATE window_states
         SET revision = revision + 1, pending = true, last_changed_at = $2
         WHERE model_id = $1
+          AND window_start >= COALESCE(
+              (SELECT raw_gone_before FROM project_retention r WHERE r.project_id = window_states.project_id),
+              '-infinity')
         "#,
         model_id.0,
         now

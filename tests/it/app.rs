@@ -22,8 +22,8 @@ use bellwether::services::delivery::Outward;
 use bellwether::services::ingest::{self, Intake, Receipt, Upload};
 use bellwether::services::runbooks::Answer;
 use bellwether::services::{
-    Bounds, Error, Nudges, Services, alerting, baselines, configuration, delivery, evaluate,
-    key_runs, orphans, registry, retraining, runbooks, settle,
+    Bounds, Custody, Error, Nudges, Services, alerting, baselines, configuration, delivery,
+    evaluate, key_runs, orphans, registry, retraining, runbooks, settle,
 };
 use bellwether::storage::access::{self, PersonToAdd};
 use bellwether::storage::alerts::Alert;
@@ -93,6 +93,7 @@ impl TestApp {
             replay: Some(clock.clone()),
             bounds: Bounds::default(),
             key_filters: KeyFilters::default(),
+            custody: Custody::default(),
             intake: Intake::start(pool.clone(), pool, Limits::default()),
             outward: Outward {
                 mailer: Some(Arc::new(mailer.expect("a sender"))),

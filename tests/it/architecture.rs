@@ -18,6 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("domain", &["stats"]),
     ("formats", &["domain"]),
     ("storage", &["config", "telemetry", "stats", "domain"]),
+    ("archive", &[]),
     ("outbound", &["domain"]),
     ("notify", &["config", "telemetry", "domain", "outbound"]),
     ("pipelines", &["config", "telemetry", "domain", "outbound"]),
@@ -33,26 +34,28 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// What every module may use, wherever it stands: a crash can happen anywhere.
 const OPEN_TO_ALL: &[&str] = &["faults"];
 
-const BELOW_SERVICES: [&str; 9] = [
+const BELOW_SERVICES: [&str; 10] = [
     "config",
     "telemetry",
     "stats",
     "domain",
     "formats",
     "storage",
+    "archive",
     "outbound",
     "notify",
     "pipelines",
 ];
-const BELOW_SCHEDULER: [&str; 10] = with_last(BELOW_SERVICES, "services");
-const BELOW_EDGES: [&str; 10] = BELOW_SCHEDULER;
-const EVERYTHING: [&str; 15] = [
+const BELOW_SCHEDULER: [&str; 11] = with_last(BELOW_SERVICES, "services");
+const BELOW_EDGES: [&str; 11] = BELOW_SCHEDULER;
+const EVERYTHING: [&str; 16] = [
     "config",
     "telemetry",
     "stats",
     "domain",
     "formats",
     "storage",
+    "archive",
     "outbound",
     "notify",
     "pipelines",

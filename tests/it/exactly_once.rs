@@ -126,6 +126,7 @@ fn written(format: Format, kind: BatchKind, rows: &[Value]) -> Bytes {
         Format::Ndjson => lines(rows),
         Format::Json => json!(rows).to_string().into(),
         Format::Csv => csv(rows),
+        Format::SageMaker | Format::AzureMl => unreachable!("not among the formats tried"),
         Format::Parquet => {
             let batch = columns(kind, rows);
             let mut file = Vec::new();

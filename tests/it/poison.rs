@@ -175,6 +175,7 @@ impl Rows {
                 writer.write(&batch).expect("written");
                 writer.into_inner().expect("finished")
             }
+            Format::SageMaker | Format::AzureMl => unreachable!("not among the formats tried"),
         }
     }
 }

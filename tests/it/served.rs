@@ -63,6 +63,17 @@ impl Answer {
 impl Served {
     /// Starts the program on a database, with further settings; there is a model called "fares".
     pub async fn start(pool: PgPool, database_url: &str, settings: &[(&str, &str)]) -> Self {
+        let served = Self::again(pool, database_url, settings).await;
+        let model = json!({"name": "fares", "task": "regression"}).to_string();
+        let made = served
+            .post("/api/v1/models", "application/json", model.as_bytes())
+            .await;
+        assert_eq!(made.status, 200, "{made:?}");
+        served
+    }
+
+    /// Starts the program on a database that it knows.
+    pub async fn again(pool: PgPool, database_url: &str, settings: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_bellwether"))
             .args(["serve", "--listen", "127.0.0.1:0"])
             .env("DATABASE_URL", database_url)
@@ -76,18 +87,12 @@ impl Served {
         let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
         let address = ready(lines).await.expect("the program is ready");
         let token = token(&pool).await;
-        let served = Self {
+        Self {
             child,
             address,
             token,
             pool,
-        };
-        let model = json!({"name": "fares", "task": "regression"}).to_string();
-        let made = served
-            .post("/api/v1/models", "application/json", model.as_bytes())
-            .await;
-        assert_eq!(made.status, 200, "{made:?}");
-        served
+        }
     }
 
     /// The head of a request with a token.
@@ -290,7 +295,7 @@ async fn exchange(address: SocketAddr, parts: &[&[u8]]) -> String {
     String::from_utf8_lossy(&read).into_owned()
 }
 
-async fn token(pool: &PgPool) -> String {
+pub async fn token(pool: &PgPool) -> String {
     let project: uuid::Uuid = sqlx::query_scalar("SELECT project_id FROM projects")
         .fetch_one(pool)
         .await
@@ -300,7 +305,7 @@ async fn token(pool: &PgPool) -> String {
         .await
         .expect("versions need not be registered");
     let request = TokenRequest {
-        name: "tests",
+        name: &format!("tests {}", uuid::Uuid::new_v4()),
         scopes: &[Scope::Admin],
         expires_at: None,
     };

@@ -9,6 +9,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::domain::batch::{LabelValue, PredictionBatch};
 use crate::domain::columns::Value;
+use crate::domain::mapping::NO_COLUMNS;
 use crate::domain::model::Task;
 use crate::formats::{self, Expectations, Format, Limits};
 
@@ -193,6 +194,7 @@ fn expectations(version: &str) -> Expectations<'_> {
         earliest: day(2013, 1, 1),
         latest: day(2014, 1, 3),
         received_at: day(2013, 1, 1),
+        columns: &NO_COLUMNS,
         limits: Limits::default(),
     }
 }

@@ -12,6 +12,7 @@ use super::problem::{Sink, did_you_mean};
 use super::quality;
 use super::yaml::{Content, Node};
 use crate::domain::attributions::Attributions;
+use crate::domain::mapping::{ColumnMap, FIELDS};
 use crate::domain::measurement::Measure;
 use crate::domain::model::Task;
 use crate::domain::names;
@@ -42,6 +43,9 @@ pub struct ModelDef {
     /// Which columns say how much features contributed to a prediction.
     #[serde(default)]
     pub attributions: Attributions,
+    /// What its own columns are called.
+    #[serde(default, skip_serializing_if = "ColumnMap::is_empty")]
+    pub columns: ColumnMap,
 }
 
 impl ModelDef {
@@ -263,7 +267,9 @@ pub(super) const MODEL_KEYS: &[&str] = &[
     "schema",
     "monitors",
     "attributions",
+    "columns",
 ];
+pub(super) const COLUMN_LISTS: &[&str] = &["ignore", "inputs", "outputs"];
 pub(super) const FILE_KEYS: &[&str] = &["file"];
 pub(super) const WINDOW_KEYS: &[&str] = &["from", "to", "version"];
 pub(super) const SCHEMA_KEYS: &[&str] = &["from", "features"];
@@ -327,6 +333,7 @@ pub(super) fn read(node: &Node, sink: &mut Sink) -> (Option<Located<String>>, Op
     let attributions = f
         .get("attributions")
         .map(|node| attributions::read(node, sink));
+    let columns = f.optional("columns", sink, read_columns);
     let model = (|| {
         Some(ModelDef {
             name: name.as_ref()?.value.clone(),
@@ -347,9 +354,38 @@ pub(super) fn read(node: &Node, sink: &mut Sink) -> (Option<Located<String>>, Op
                 None => Attributions::default(),
                 Some(read) => read?,
             },
+            columns: columns.unwrap_or_default(),
         })
     })();
     (name, model)
+}
+
+/// The keys of `columns`.
+pub(super) fn column_keys() -> Vec<&'static str> {
+    FIELDS.iter().chain(COLUMN_LISTS).copied().collect()
+}
+
+fn read_columns(node: &Node, sink: &mut Sink) -> Option<ColumnMap> {
+    let f = Fields::read(node, "columns", &column_keys(), sink)?;
+    let mut map = ColumnMap::default();
+    for field in FIELDS {
+        let Some(node) = f.get(field) else {
+            continue;
+        };
+        let column = fields::name_in_rows(node, sink)?.value;
+        if let Some(other) = map.field_of(&column) {
+            let cause = format!("`{column}` is `{other}` already; a column is one field");
+            sink.note(node.place, cause);
+            return None;
+        }
+        map.fields.insert(field.to_owned(), column);
+    }
+    map.ignore = unique_items(&f, "ignore", "column", sink, fields::name_in_rows)?
+        .into_iter()
+        .collect();
+    map.inputs = unique_items(&f, "inputs", "input", sink, fields::name_in_rows)?;
+    map.outputs = unique_items(&f, "outputs", "output", sink, fields::name_in_rows)?;
+    Some(map)
 }
 
 fn positive_class(f: &Fields, task: Option<Task>, sink: &mut Sink) -> Option<String> {

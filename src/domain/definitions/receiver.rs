@@ -6,6 +6,7 @@ use super::fields::{self, Fields, Located};
 use super::problem::Sink;
 use super::yaml::Node;
 use crate::domain::pipeline::{PipelineDef, SecretName};
+use crate::domain::retention::Wishes;
 
 /// Settings of the project itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +14,9 @@ pub struct ProjectDef {
     pub name: String,
     /// Whether data of an unknown model or version registers it, rather than being refused.
     pub auto_register: bool,
+    /// How long what is kept, where that is not up to the service.
+    #[serde(default)]
+    pub retention: Wishes,
 }
 
 /// Somebody, or something, that is told about alerts.
@@ -37,7 +41,9 @@ pub enum Channel {
     },
 }
 
-pub(super) const PROJECT_KEYS: &[&str] = &["name", "auto_register"];
+pub(super) const PROJECT_KEYS: &[&str] = &["name", "auto_register", "retention"];
+pub(super) const RETENTION_KEYS: &[&str] =
+    &["raw_days", "profile_days", "measurement_days", "archive"];
 pub(super) const RECEIVER_KEYS: &[&str] = &["name", "email", "webhook"];
 pub(super) const EMAIL_KEYS: &[&str] = &["to"];
 pub(super) const WEBHOOK_KEYS: &[&str] = &["url", "secret"];
@@ -51,6 +57,8 @@ pub(super) const PIPELINE_KEYS: &[&str] = &[
     "poll",
 ];
 
+/// A century.
+const MOST_DAYS: u32 = 36_500;
 const DEFAULT_TIMEOUT_SECONDS: u64 = 86_400;
 const DEFAULT_POLL_SECONDS: u64 = 30;
 
@@ -64,11 +72,38 @@ pub(super) fn read_project(
     };
     let name = f.required("name", sink, fields::name);
     let auto_register = f.optional("auto_register", sink, fields::flag);
+    let retention = f.optional("retention", sink, read_retention);
     let project = name.as_ref().map(|name| ProjectDef {
         name: name.value.clone(),
         auto_register: auto_register.unwrap_or(false),
+        retention: retention.unwrap_or_default(),
     });
     (name, project)
+}
+
+fn read_retention(node: &Node, sink: &mut Sink) -> Option<Wishes> {
+    let f = Fields::read(node, "retention", RETENTION_KEYS, sink)?;
+    let mut days = |key| f.optional(key, sink, fields::whole(1, MOST_DAYS));
+    let wishes = Wishes {
+        raw_days: days("raw_days"),
+        profile_days: days("profile_days"),
+        measurement_days: days("measurement_days"),
+        archive: f.optional("archive", sink, fields::flag),
+    };
+    let raw = wishes.raw_days.unwrap_or(0);
+    let shorter = [
+        ("profile_days", wishes.profile_days),
+        ("measurement_days", wishes.measurement_days),
+    ];
+    for (key, days) in shorter {
+        if let (Some(days), Some(node)) = (days.filter(|days| *days < raw), f.get(key)) {
+            sink.note(
+                node.place,
+                format!("{days} is less than `raw_days` ({raw}): what is made of raw rows is kept at least as long"),
+            );
+        }
+    }
+    Some(wishes)
 }
 
 /// Reads one item of `receivers`.

@@ -47,8 +47,11 @@ fn first<'a, T>(known: &'a [(&'a str, T)]) -> BTreeSet<&'a str> {
 fn the_schema_of_configuration_has_the_keys_that_are_read() {
     let root = configuration();
     assert_eq!(keys(&root), set(TOP_KEYS.iter().copied()));
+    let columns = model::column_keys();
     let cases = [
+        ("columns", columns.as_slice()),
         ("project", receiver::PROJECT_KEYS),
+        ("retention", receiver::RETENTION_KEYS),
         ("model", model::MODEL_KEYS),
         ("file_baseline", model::FILE_KEYS),
         ("window_baseline", model::WINDOW_KEYS),

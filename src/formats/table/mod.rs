@@ -153,7 +153,7 @@ impl Table {
                 let (source, columns) = ndjson::Source::open(file)?;
                 (Source::Ndjson(source), columns, size(file)?)
             }
-            Format::Json => {
+            Format::Json | Format::SageMaker | Format::AzureMl => {
                 return Err(TableError::Document {
                     file: file.to_owned(),
                 });

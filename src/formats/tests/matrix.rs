@@ -719,6 +719,7 @@ fn body(format: Format, place: Place, poison: &Sent, position: usize) -> Option<
         Format::Csv => csv_body(place, &column)?,
         Format::Parquet => parquet_file(columns(place, &column)?),
         Format::Arrow => arrow_stream(columns(place, &column)?, Default::default()),
+        Format::SageMaker | Format::AzureMl => unreachable!("not among the formats tried"),
         Format::Json | Format::Ndjson => {
             let rows: Option<Vec<Vec<u8>>> = (column.iter().enumerate())
                 .map(|(row, sent)| json_row(place, row, sent))

@@ -1,6 +1,7 @@
 //! Tests of the decoders, from bytes to batch.
 
 mod bodies;
+mod captures;
 mod files;
 mod matrix;
 mod poison;
@@ -12,6 +13,7 @@ use chrono::{DateTime, Utc};
 use super::*;
 use crate::domain::batch::{LabelValue, Output, RejectReason};
 use crate::domain::columns::Value;
+use crate::domain::mapping::NO_COLUMNS;
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().expect("a time in a test")
@@ -24,6 +26,7 @@ fn expect(task: Task) -> Expectations<'static> {
         earliest: at("2013-01-01T00:00:00Z"),
         latest: at("2014-01-01T00:00:00Z"),
         received_at: at("2013-06-01T00:00:00Z"),
+        columns: &NO_COLUMNS,
         limits: Limits::default(),
     }
 }

@@ -12,10 +12,11 @@ use super::history::History;
 use super::subject::Subject;
 use crate::domain::measurement::Segment;
 use crate::domain::reference::ReferenceUsed;
+use crate::domain::retention::Kept;
 use crate::services::Error;
 use crate::services::quality::{self, QualityOutcome, QualityValue, Wanted};
 use crate::storage::baselines::{self, BaselineQuality};
-use crate::storage::labels;
+use crate::storage::{labels, retention};
 
 /// No older part of the past is read once so many outcomes are: some 200 MB.
 const MOST_OUTCOMES: usize = 1_000_000;
@@ -68,9 +69,13 @@ impl QualityReference {
     ) -> Result<Self, Error> {
         let mut outcomes: Vec<(QualityOutcome, Vec<String>)> = Vec::new();
         let mut with_labels = 0;
+        let marks = retention::marks(conn, subject.model.project_id).await?;
         for part in history.past.parts(subject.window) {
             if outcomes.len() >= MOST_OUTCOMES {
                 break;
+            }
+            if marks.reaches_gone(Kept::Raw, part.from) {
+                continue;
             }
             let of_part = labels::outcomes(conn, subject.version_id, part.from, part.to).await?;
             with_labels += usize::from(!of_part.is_empty());

@@ -14,12 +14,14 @@ use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 
 use crate::domain::ids::ProjectId;
+use crate::domain::mapping::ColumnMap;
 use crate::domain::model::Task;
 use crate::services::access::{Admission, Principal, admit_token};
 use crate::services::coalescing::Coalescing;
 use crate::services::patience::answered;
-use crate::services::{Error, registry};
+use crate::services::{Error, configuration, registry};
 use crate::storage::models::{self, Model};
+use crate::storage::retention;
 
 /// How many tokens and how many models are kept; beyond, all are forgotten and looked up again.
 const KEPT: usize = 10_000;
@@ -31,6 +33,9 @@ pub(super) struct Target {
     pub champion: Option<String>,
     pub versions: Vec<String>,
     pub auto_registers: bool,
+    pub columns: ColumnMap,
+    /// No prediction of before is taken in any more.
+    pub closed_before: Option<DateTime<Utc>>,
     /// The project's when it was looked up, or earlier.
     generation: i64,
 }
@@ -48,7 +53,13 @@ impl Target {
         let model = registry::model_for_intake(&mut conn, project_id, name, now).await?;
         let champion = registry::champion(&mut conn, &model).await?;
         let versions = models::versions(&mut conn, model.model_id).await?;
+        let marks = retention::marks(&mut conn, project_id).await?;
+        let definition = configuration::model_definition(&mut conn, &model).await?;
         Ok(Self {
+            closed_before: marks.raw_closed_before,
+            columns: definition
+                .map(|definition| definition.columns)
+                .unwrap_or_default(),
             champion: champion.map(|champion| champion.version),
             versions: versions.into_iter().map(|version| version.name).collect(),
             auto_registers: models::auto_registers(&mut conn, project_id).await?,

@@ -141,6 +141,7 @@ pub(super) async fn admit(
         accepted: count(verdicts, Verdict::New),
         duplicate: count(verdicts, Verdict::Duplicate),
         conflicting: count(verdicts, Verdict::Conflicting),
+        ..Settled::default()
     };
     Ok(Admission {
         rows,

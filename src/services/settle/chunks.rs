@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
+use super::pack::sent_segments;
 use super::{Sorted, compute};
 use crate::domain::batch::{Output, PredictionBatch};
 use crate::domain::columns::{Column, Kind, TextColumn, Value};
@@ -189,6 +190,37 @@ fn pack(sorted: &Sorted, place: &Place) -> NewChunk {
             }
         }
     }
+    chunk
+}
+
+/// A chunk of the rows of a batch, all of one version and day.
+pub(in crate::services) fn of_batch(
+    batch: &PredictionBatch,
+    (version_id, day, chunk): (VersionId, DateTime<Utc>, i32),
+) -> NewChunk {
+    let rows: Vec<usize> = (0..batch.len()).collect();
+    let mut chunk = NewChunk {
+        version_id,
+        day,
+        chunk,
+        rows: rows.len(),
+        first_at: batch.predicted_at.iter().min().copied().unwrap_or(day),
+        last_at: batch.predicted_at.iter().max().copied().unwrap_or(day),
+        columns: Vec::new(),
+    };
+    let ids = pack_ids(batch.prediction_ids.iter());
+    let name = row_column::PREDICTION_ID.to_owned();
+    chunk.columns.push((ColumnKind::Row, name, ids));
+    let own = row_columns(batch, &rows);
+    push_all(&mut chunk, ColumnKind::Row, own.iter(), &rows);
+    let segments = sent_segments(batch);
+    push_all(&mut chunk, ColumnKind::Segment, segments.iter(), &rows);
+    push_all(
+        &mut chunk,
+        ColumnKind::Feature,
+        batch.features.iter(),
+        &rows,
+    );
     chunk
 }
 

@@ -99,8 +99,10 @@ pub(super) async fn settle(
     crate::faults::crash_point("labels.put");
 
     let mut additions = WindowAdditions::new();
-    for joined in outcomes::of_labels(conn, filters, model, &changed).await? {
-        outcomes::note_label(&mut additions, model, &joined);
+    let joined = outcomes::of_labels(conn, filters, model, &changed).await?;
+    // Labels that come back from the archive were counted when they came first.
+    for joined in joined.iter().filter(|_| !landed.restored) {
+        outcomes::note_label(&mut additions, model, joined);
     }
     crate::faults::crash_point("labels.joined");
     for addition in additions.values() {

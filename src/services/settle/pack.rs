@@ -17,6 +17,8 @@ pub(super) struct Pack {
     batches: Vec<(BatchId, Range<usize>)>,
     /// Whether a row is the first of the request that sent it.
     starts: Vec<bool>,
+    /// The batches that come from the archive.
+    restored: HashSet<BatchId>,
     id_hashes: Vec<i64>,
     content_hashes: Vec<i32>,
     held_hashes: Vec<u64>,
@@ -50,6 +52,22 @@ impl Pack {
             self.rows.append(&rows);
         }
         self.batches.push((batch_id, start..self.rows.len()));
+    }
+
+    /// Notes that a batch comes from the archive.
+    pub(super) fn note_restored(&mut self, batch_id: BatchId) {
+        self.restored.insert(batch_id);
+    }
+
+    /// Whether each row comes from the archive.
+    pub(super) fn restored(&self) -> Vec<bool> {
+        let mut restored = vec![false; self.rows.len()];
+        for (batch_id, range) in &self.batches {
+            if self.restored.contains(batch_id) {
+                restored[range.clone()].fill(true);
+            }
+        }
+        restored
     }
 
     /// Computes the hashes once everything is added.
@@ -119,6 +137,21 @@ impl Pack {
         self.rows
             .features
             .retain(|column| !names.contains(&column.name));
+    }
+
+    /// Forgets the rows that are not to be kept; their batches stay. Returns how many each batch has lost.
+    pub(super) fn keep_rows(&mut self, keep: &[bool]) -> Vec<(BatchId, u64)> {
+        let mut lost = Vec::new();
+        let mut start = 0;
+        for (batch_id, range) in &mut self.batches {
+            let kept = keep[range.clone()].iter().filter(|keep| **keep).count();
+            lost.push((*batch_id, (range.len() - kept) as u64));
+            *range = start..start + kept;
+            start += kept;
+        }
+        self.rows.retain(keep);
+        self.hash();
+        lost
     }
 
     /// Forgets the batches that are not to be kept, with their rows.

@@ -88,6 +88,21 @@ impl Categories {
         self.limit(self.rest());
     }
 
+    /// Counts the rows of a category under another name; returns whether it was kept by name.
+    pub(super) fn rename(&mut self, category: &str, name: &str) -> bool {
+        let cut = (category.len() > MAX_BYTES).then(|| shortened(category));
+        let Some(rows) = self.counts.remove(cut.as_deref().unwrap_or(category)) else {
+            return false;
+        };
+        if let Some(overflow) = &mut self.overflow {
+            // It may have been the last one kept, whose name says what was dropped.
+            let rest = overflow.rest;
+            self.overflow = Overflow::beside(&self.counts, rest);
+        }
+        self.observe_short(name, rows);
+        true
+    }
+
     pub(super) fn merge(&mut self, other: &Self) {
         for (category, count) in &other.counts {
             match self.counts.get_mut(category) {

@@ -327,6 +327,15 @@ impl FeatureProfile {
             .and_then(|categories| categories.count(category))
     }
 
+    /// Counts the rows of a category under another name, because nobody may know the category any more. Returns whether
+    /// there were any.
+    pub fn rename_category(&mut self, category: &str, name: &str) -> bool {
+        match &mut self.values {
+            Values::Categorical(categories) => categories.rename(category, name),
+            Values::Numeric(_) => false,
+        }
+    }
+
     /// The number of values in each cell of the grid; `None` for categories and for profiles made without
     /// a grid.
     #[must_use]

@@ -2,7 +2,7 @@
 
 use sqlx::{Connection, PgConnection};
 
-use super::{Damaged, KeyFilters, NewRun, PredictionKey, Run, read};
+use super::{Damaged, KeyFilters, NewRun, PredictionKey, Run, pages_after};
 use crate::domain::ids::ModelId;
 use crate::storage::models;
 
@@ -87,21 +87,26 @@ pub async fn merge(
 
 /// Whether the runs of a model are ours to change until the transaction ends.
 async fn claim(conn: &mut PgConnection, model_id: ModelId) -> sqlx::Result<bool> {
-    let (first, _) = model_id.0.as_bytes().split_first_chunk().expect("16 bytes");
     sqlx::query_scalar!(
         r#"SELECT pg_try_advisory_xact_lock($1) AS "claimed!""#,
-        i64::from_be_bytes(*first)
+        advisory_lock(model_id)
     )
     .fetch_one(conn)
     .await
 }
 
+/// The number of the lock that whoever changes the runs of a model holds.
+pub(super) fn advisory_lock(model_id: ModelId) -> i64 {
+    let (_, last) = model_id.0.as_bytes().split_last_chunk().expect("16 bytes");
+    i64::from_be_bytes(*last)
+}
+
 async fn of_one_length(conn: &mut PgConnection, model_id: ModelId) -> sqlx::Result<Vec<Run>> {
     let runs = sqlx::query!(
         r#"
-        SELECT run, keys
+        SELECT run, keys, first_day
         FROM (
-            SELECT run, keys, COUNT(*) OVER length AS runs, ROW_NUMBER() OVER (length ORDER BY run) AS place
+            SELECT run, keys, first_day, COUNT(*) OVER length AS runs, ROW_NUMBER() OVER (length ORDER BY run) AS place
             FROM prediction_key_runs
             WHERE model_id = $1 AND keys < $3
             WINDOW length AS (PARTITION BY floor(log(16, keys)))
@@ -116,11 +121,14 @@ async fn of_one_length(conn: &mut PgConnection, model_id: ModelId) -> sqlx::Resu
     )
     .fetch_all(conn)
     .await?;
-    let run = |run: i64, keys: i64| Run {
+    let run = |run: i64, keys: i64, first_day| Run {
         run,
         keys: keys.cast_unsigned(),
+        first_day,
     };
-    Ok(runs.into_iter().map(|of| run(of.run, of.keys)).collect())
+    Ok((runs.into_iter())
+        .map(|of| run(of.run, of.keys, of.first_day))
+        .collect())
 }
 
 async fn remove(conn: &mut PgConnection, model_id: ModelId, runs: &[i64]) -> sqlx::Result<()> {
@@ -166,7 +174,9 @@ impl Source {
         if self.is_over || self.taken < self.keys.len() {
             return Ok(());
         }
-        (self.keys, self.after) = read(conn, model_id, self.run, self.after, PAGES).await?;
+        let pages = pages_after(conn, model_id, self.run, self.after, PAGES).await?;
+        self.after = pages.last().map(|(first_hash, _)| *first_hash);
+        self.keys = pages.into_iter().flat_map(|(_, keys)| keys).collect();
         self.taken = 0;
         self.is_over = self.keys.is_empty();
         Ok(())

@@ -12,9 +12,10 @@ use sqlx::PgConnection;
 
 use crate::domain::ids::{ModelId, ProjectId};
 use crate::domain::measurement::{Better, Measure};
+use crate::domain::retention::{Kept, Marks};
 use crate::services::{Error, Services};
 use crate::storage::pages::{self, AlertRow, Finding, Measured, ModelRow, RunRow, SegmentValue};
-use crate::storage::proposals;
+use crate::storage::{proposals, retention};
 use crate::web::answer::{Failure, page};
 use crate::web::chart::ChartView;
 use crate::web::dashboard::{self, Panel, PanelKind, Show};
@@ -44,6 +45,8 @@ pub struct ModelPage {
     pub ranges: Vec<Choosable>,
     pub panels: Vec<PanelView>,
     pub measured: bool,
+    /// What is gone of it, in sentences.
+    pub gone: Vec<String>,
     pub intake: IntakeView,
     pub schema_href: String,
     /// How many changes of the schema wait for a decision.
@@ -211,8 +214,10 @@ pub async fn show(
     let runbooks = pages::runbooks(&mut conn, session.project_id).await?;
     let schema_proposals = proposals::open_count(&mut conn, reader.model.model_id).await?;
     let intake = IntakeView::load(&mut conn, session.project_id, reader.model.model_id).await?;
+    let marks = retention::marks(&mut conn, session.project_id).await?;
     page(&ModelPage {
         shell,
+        gone: gone(&marks),
         health: reader.health(),
         facts: reader.facts(),
         grains: reader.grains(),
@@ -228,6 +233,24 @@ pub async fn show(
         name: reader.model.name,
         description: reader.model.description,
     })
+}
+
+/// What the charts no longer reach.
+fn gone(marks: &Marks) -> Vec<String> {
+    let of = [
+        (
+            Kept::Raw,
+            "Raw rows of before {} are gone; what was measured then is kept.",
+        ),
+        (Kept::Profiles, "Counts by feature of before {} are gone."),
+        (Kept::Measurements, "Measurements of before {} are gone."),
+    ];
+    of.into_iter()
+        .filter_map(|(kept, sentence)| {
+            let day = marks.gone_before(kept)?.format("%Y-%m-%d").to_string();
+            Some(sentence.replace("{}", &day))
+        })
+        .collect()
 }
 
 /// Reads what charts of a model need besides their values: `(id, name, unit)` name the model.

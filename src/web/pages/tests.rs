@@ -20,7 +20,7 @@ use crate::outbound::Outbound;
 use crate::services::access::{self, FirstAdmin, Site};
 use crate::services::delivery::Outward;
 use crate::services::ingest::Intake;
-use crate::services::{Bounds, Error, Nudges, Services};
+use crate::services::{Bounds, Custody, Error, Nudges, Services};
 use crate::storage::keys::KeyFilters;
 use crate::storage::pages::{
     AlertEvent, AlertRow, ApprovalRow, FeatureCount, FleetModel, RunRow, ServedValue, StepRow,
@@ -276,6 +276,7 @@ impl Browser {
         let services = Services {
             bounds: Bounds::default(),
             key_filters: KeyFilters::default(),
+            custody: Custody::default(),
             intake: Intake::start(pool.clone(), pool.clone(), Limits::default()),
             pool,
             clock: clock.clone(),
