@@ -15,6 +15,7 @@ pub mod evaluate;
 pub mod explain;
 pub mod gate;
 pub mod ingest;
+mod labelled;
 pub mod maturity;
 pub mod orphans;
 pub mod overflow;

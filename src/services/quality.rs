@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use super::profiling;
 use crate::domain::batch::{LabelValue, Output};
+use crate::domain::estimate::POSITIVE_FROM;
+use crate::domain::labelled::Truth;
 use crate::domain::measurement::{Measure, Segment};
 use crate::domain::model::Task;
 use crate::domain::quality::{PredictionValues, QualityChoice};
@@ -114,8 +116,6 @@ pub struct Wanted<'a> {
     pub choice: &'a QualityChoice,
 }
 
-/// The score from which on a binary prediction without a class counts as positive.
-const POSITIVE_FROM: f64 = 0.5;
 /// Bins of the calibration error.
 const CALIBRATION_BINS: Bins = Bins::Width(10);
 /// Groups with fewer people than this are too small for a rate that could be compared.
@@ -136,7 +136,9 @@ pub fn of<'o>(
     }
 }
 
-fn positive_class(model: &Model) -> &str {
+/// The label whose probability the score of a binary model is.
+#[must_use]
+pub fn positive_class(model: &Model) -> &str {
     model.positive_class.as_deref().unwrap_or("1")
 }
 
@@ -173,6 +175,30 @@ fn regression<'o>(
 }
 
 impl QualityOutcome {
+    /// What the prediction and the label say together; nothing where either is of another kind than the model's task.
+    #[must_use]
+    pub fn truth(&self, model: &Model) -> Option<Truth> {
+        Some(match model.task {
+            Task::Regression => Truth::Number {
+                predicted: self.predicted_value?,
+                label: self.label_value?,
+            },
+            Task::Binary => {
+                let (predicted, label) = self.yes_or_no(positive_class(model))?;
+                Truth::Binary {
+                    score: self.score,
+                    predicted,
+                    label,
+                }
+            }
+            Task::Multiclass => Truth::Class {
+                predicted: self.predicted_class.clone()?,
+                label: self.label_class.clone()?,
+                probabilities: self.probabilities.clone(),
+            },
+        })
+    }
+
     /// Whether a binary model predicted yes, and whether the label is yes; nothing without both.
     fn yes_or_no(&self, positive: &str) -> Option<(bool, bool)> {
         let predicted = match (&self.predicted_class, self.score) {

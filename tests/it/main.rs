@@ -15,6 +15,7 @@ mod exactly_once;
 mod fares;
 mod floods;
 mod fuzz;
+mod labelled;
 mod late_data;
 mod messages;
 mod migrations;

@@ -8,6 +8,7 @@
 mod against;
 mod fields;
 mod model;
+mod outlook;
 mod problem;
 mod quality;
 mod receiver;
