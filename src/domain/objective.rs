@@ -455,9 +455,9 @@ impl Scene<'_> {
         while above - below > 1 {
             let middle = below.midpoint(above);
             if telling(middle) {
-                above = middle
+                above = middle;
             } else {
-                below = middle
+                below = middle;
             }
         }
         Some((above as f64 / labels as f64).max(rule.burn * allowed)).filter(|share| *share <= 1.0)

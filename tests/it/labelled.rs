@@ -560,12 +560,133 @@ async fn what_is_damaged_is_made_again_from_the_labels(pool: PgPool) {
             .is_some()
     );
 
-    // Another choice is another detector: it begins anew.
+    // Another choice is another detector: it begins anew, with the windows there are.
     app.apply(&CONFIGURATION.replace(
         "right_within: 10}\n      - {name: promise",
         "right_within: 10, tolerance: 0.01}\n      - {name: promise",
     ))
     .await;
-    live(&app, 1, USUAL).await;
-    assert_eq!(taken(&app, RATE).await.len(), 1);
+    app.work().await;
+    let anew = taken(&app, RATE).await;
+    assert_eq!(anew.len(), 4);
+    for (old, new) in rates.iter().zip(&anew) {
+        assert_eq!((old.0, old.1, old.2), (new.0, new.1, new.2));
+        assert_ne!(old.3, new.3, "the evidence against another bound");
+    }
+}
+
+const LOANS: &str = "models:
+  - name: loans
+    task: binary
+    positive_class: good
+    window: day
+    baselines:
+      training: {file: training.ndjson}
+    monitors:
+      - name: quality
+        kind: quality
+        window: day
+        baseline: training
+        min_labels: 50
+        labels_within: 3d
+        measures: [accuracy, error_rate_sequential]
+      - {name: outlook, kind: estimate, window: day, baseline: training}
+rules:
+  - name: worse
+    model: loans
+    title: More decisions are wrong than in training
+    severity: critical
+    when: {monitor: quality, measure: error_rate_sequential, status: drift}
+";
+
+/// Scores that come true as often as they say, but for those that are `against`: their label is the other one.
+fn loan(day: DateTime<Utc>, i: i64, against: i64) -> (Value, Value) {
+    let score = (mixed(number(day), i, 3) as f64 + 0.5) / 1_000.0;
+    let good =
+        (mixed(number(day), i, 4) as f64 / 1_000.0 < score) != (mixed(number(day), i, 5) < against);
+    let id = format!("{}-{i}", number(day));
+    let word = |good: bool| if good { "good" } else { "bad" };
+    let prediction = json!({
+        "prediction_id": id,
+        "timestamp": made_at(day, i),
+        "income": mixed(number(day), i, 6),
+        "prediction": word(score >= 0.5),
+        "score": score,
+    });
+    let label = json!({
+        "prediction_id": id,
+        "label": word(good),
+        "observed_at": made_at(day, i) + TimeDelta::hours(2),
+    });
+    (prediction, label)
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn scores_are_estimated_at_once_and_their_labels_watched_days_later_against_a_file(
+    pool: PgPool,
+) {
+    let app = TestApp::start(pool, "2026-03-01").await;
+    app.apply(LOANS).await;
+    app.version("loans", "v1").await;
+    let training: Vec<Value> = (0..28)
+        .flat_map(|day| (0..ROWS).map(move |i| (at("2026-01-01") + TimeDelta::days(day), i)))
+        .map(|(day, i)| {
+            let (mut row, label) = loan(day, i, 0);
+            row["label"] = label["label"].clone();
+            row
+        })
+        .collect();
+    app.fit("loans", "training", &training).await;
+    for day in 0..9 {
+        let today = at("2026-03-01") + TimeDelta::days(day);
+        app.clock.advance_to(today + TimeDelta::hours(3));
+        // From 5 March on three of ten labels are the other one, and no score shows it.
+        let against = if day < 4 { 0 } else { 300 };
+        let (predictions, labels): (Vec<Value>, Vec<Value>) =
+            (0..ROWS).map(|i| loan(today, i, against)).unzip();
+        app.predict("loans", &predictions).await;
+        app.tick_at(today + TimeDelta::hours(25)).await;
+        app.clock.advance_to(today + TimeDelta::hours(26));
+        app.label("loans", &labels).await;
+        app.work().await;
+    }
+    let of = async |measure: &str, day: &str| {
+        let found = app.measured("loans").await;
+        let found = found
+            .into_iter()
+            .find(|m| m.measure == measure && m.window.start == at(day));
+        found.unwrap_or_else(|| panic!("nothing is said by {measure} on {day}"))
+    };
+    let estimate = of("estimated_accuracy", "2026-03-03").await;
+    assert_eq!(estimate.status, Status::Ok, "{estimate:?}");
+    let (low, high) = estimate.interval.expect("an interval");
+    let realised = of("accuracy", "2026-03-03").await.value.expect("labels");
+    assert!(
+        (low..=high).contains(&realised),
+        "{realised} in {estimate:?}"
+    );
+    assert!(
+        estimate.recipe["estimate"]["corrected"].is_object(),
+        "{estimate:?}"
+    );
+    let blind = of("estimate_error", "2026-03-09").await;
+    assert_eq!(blind.status, Status::Drift, "{blind:?}");
+
+    // The labels of the last three days are not old enough, and rules look beyond them.
+    let young = of(RATE, "2026-03-09").await;
+    assert_eq!(young.status, Status::Insufficient);
+    let cause = young.recipe["cause"].as_str().expect("a cause");
+    assert!(
+        cause.contains("too young to be compared before 2026-03-13 00:00"),
+        "{cause}"
+    );
+    let found = of(RATE, "2026-03-06").await;
+    assert_eq!(found.status, Status::Drift, "{found:?}");
+    assert!(
+        found.recipe["detail"]
+            .as_str()
+            .expect("words")
+            .starts_with("since 5 March 2026 (")
+    );
+    assert_eq!(app.open_rules().await, ["worse"]);
 }
