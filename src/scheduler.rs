@@ -15,8 +15,8 @@ use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::services::{
-    Error, Services, alerting, baselines, delivery, evaluate, key_runs, orphans, overflow, retention,
-    retraining, runbooks, settle,
+    Error, Services, alerting, baselines, delivery, evaluate, key_runs, orphans, overflow,
+    retention, retraining, runbooks, settle,
 };
 
 /// The background tasks, in the order of the data's way.

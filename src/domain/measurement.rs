@@ -3,8 +3,11 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::estimate::EstimateRecipe;
 use super::ids::{BaselineId, VersionId};
+use super::objective::ObjectiveRecipe;
 use super::reference::ReferenceUsed;
+use super::sequential::SequentialRecipe;
 use super::shift::ShiftRecipe;
 use super::window::Window;
 use crate::stats::DriftMeasure;
@@ -149,6 +152,19 @@ measures! {
     DemographicParityRatio = "demographic_parity_ratio", Higher, "Lowest over highest share predicted positive among the groups.";
     EqualOpportunityDifference = "equal_opportunity_difference", Lower, "Largest difference between two groups of the recall.";
     EqualOpportunityRatio = "equal_opportunity_ratio", Higher, "Lowest over highest recall among the groups.";
+    ErrorRateSequential = "error_rate_sequential", Lower, "Share of wrong predictions among the labels that speak most for a rise above the baseline's.";
+    LossSequential = "loss_sequential", Lower, "Mean loss (absolute error, Brier score) of the labels that speak most for a rise above the baseline's.";
+    FastBurn = "fast_burn", Lower, "How many times faster than the objective allows errors come, by the rules that page.";
+    SlowBurn = "slow_burn", Lower, "How many times faster than the objective allows errors come, by the rule that opens a ticket.";
+    ErrorBudgetLeft = "error_budget_left", Higher, "Share of the errors the objective allows that have not been made; below 0 when more have.";
+    EstimatedMae = "estimated_mae", Lower, "Mean absolute error that is to be expected, before labels.";
+    EstimatedRmse = "estimated_rmse", Lower, "Root of the mean squared error that is to be expected, before labels.";
+    EstimatedAccuracy = "estimated_accuracy", Higher, "Share of predictions that are to be expected right, before labels.";
+    EstimatedPrecision = "estimated_precision", Higher, "Precision that is to be expected, before labels (macro mean over classes for multiclass).";
+    EstimatedRecall = "estimated_recall", Higher, "Recall that is to be expected, before labels (macro mean over classes for multiclass).";
+    EstimatedF1 = "estimated_f1", Higher, "F1 that is to be expected, before labels (macro mean over classes for multiclass).";
+    EstimatedRocAuc = "estimated_roc_auc", Higher, "Area under the ROC curve that is to be expected, before labels.";
+    EstimateError = "estimate_error", Lower, "How far estimates were off once their labels were in.";
     LabelCompleteness = "label_completeness", Higher, "Share of the labels that will ever come that should be there by now.";
     LabelCoverage = "label_coverage", Higher, "Share of the window's predictions whose label has arrived.";
     Traffic = "traffic", Neither, "Number of predictions.";
@@ -266,7 +282,11 @@ impl Measure {
     /// Whether what was found says more in words than its value does.
     #[must_use]
     pub fn is_told_in_words(self) -> bool {
-        self.is_told_where_found() || self == Self::Shift
+        self.is_told_where_found()
+            || matches!(self, Self::Shift | Self::ErrorBudgetLeft)
+            || self.is_sequential()
+            || self.is_burn()
+            || self.is_estimate()
     }
 
     /// Every measure that a drift monitor can measure.
@@ -369,6 +389,15 @@ pub struct Recipe {
     /// What the default detector went by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shift: Option<ShiftRecipe>,
+    /// What a detector of labels went by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sequential: Option<SequentialRecipe>,
+    /// What an objective went by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objective: Option<ObjectiveRecipe>,
+    /// What an estimate before labels was judged by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<EstimateRecipe>,
 }
 
 /// One of the features that a value about several of them comes from.

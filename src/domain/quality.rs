@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::measurement::Measure;
 use super::model::Task;
+use super::sequential::SequentialChoice;
 
 /// What a quality monitor measures, and the parameters of measures that have some.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +26,8 @@ pub struct QualityChoice {
     pub groups: Vec<String>,
     /// After this time as good as all labels that will come have come. Without it nothing is said of maturity.
     pub labels_within_seconds: Option<i64>,
+    /// How the detectors among the measures are set.
+    pub sequential: SequentialChoice,
 }
 
 /// What a prediction is worth, by what was predicted and what is true.
@@ -47,6 +50,7 @@ impl Default for QualityChoice {
             values: None,
             groups: Vec::new(),
             labels_within_seconds: None,
+            sequential: SequentialChoice::default(),
         }
     }
 }
@@ -174,6 +178,67 @@ impl Measure {
         }
     }
 
+    /// The detectors of labels that a quality monitor can measure by.
+    pub const OF_SEQUENTIAL: [Self; 2] = [Self::ErrorRateSequential, Self::LossSequential];
+
+    /// What an objective monitor measures.
+    pub const OF_OBJECTIVE: [Self; 3] = [Self::FastBurn, Self::SlowBurn, Self::ErrorBudgetLeft];
+
+    /// What an estimate monitor measures of a task; the first is what it is checked by.
+    #[must_use]
+    pub fn of_estimate(task: Task) -> &'static [Self] {
+        match task {
+            Task::Regression => &[Self::EstimatedMae, Self::EstimatedRmse, Self::EstimateError],
+            Task::Binary | Task::Multiclass => &[
+                Self::EstimatedAccuracy,
+                Self::EstimatedPrecision,
+                Self::EstimatedRecall,
+                Self::EstimatedF1,
+                Self::EstimatedRocAuc,
+                Self::EstimateError,
+            ],
+        }
+    }
+
+    /// What an estimate is an estimate of.
+    #[must_use]
+    pub fn estimated(self) -> Option<Self> {
+        Some(match self {
+            Self::EstimatedMae => Self::Mae,
+            Self::EstimatedRmse => Self::Rmse,
+            Self::EstimatedAccuracy => Self::Accuracy,
+            Self::EstimatedPrecision => Self::Precision,
+            Self::EstimatedRecall => Self::Recall,
+            Self::EstimatedF1 => Self::F1,
+            Self::EstimatedRocAuc => Self::RocAuc,
+            _ => return None,
+        })
+    }
+
+    /// Whether a detector watches labels as they come.
+    #[must_use]
+    pub fn is_sequential(self) -> bool {
+        Self::OF_SEQUENTIAL.contains(&self)
+    }
+
+    /// Whether it is how fast an objective's budget is used up.
+    #[must_use]
+    pub fn is_burn(self) -> bool {
+        matches!(self, Self::FastBurn | Self::SlowBurn)
+    }
+
+    /// Whether it is said without labels, or about what was.
+    #[must_use]
+    pub fn is_estimate(self) -> bool {
+        self.estimated().is_some() || self == Self::EstimateError
+    }
+
+    /// Whether it is said of predictions whose label is known.
+    #[must_use]
+    pub fn needs_labels(self) -> bool {
+        self.is_quality() || self.is_sequential()
+    }
+
     /// Whether the measure compares predictions with labels.
     #[must_use]
     pub fn is_quality(self) -> bool {
@@ -243,6 +308,9 @@ impl Measure {
                 | Self::PinballLoss
                 | Self::IntervalWidth
                 | Self::IntervalScore
+                | Self::EstimatedMae
+                | Self::EstimatedRmse
+                | Self::LossSequential
         )
     }
 }

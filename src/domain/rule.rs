@@ -73,6 +73,9 @@ pub struct MeasuredCondition {
     /// The name of the model's monitor whose measurements are read.
     pub monitor: String,
     pub grain: Grain,
+    /// For how many windows back labels may still be awaited; so many more are looked at.
+    #[serde(default)]
+    pub label_windows: usize,
     pub measures: Vec<Measure>,
     /// Only this feature; all of them when absent.
     pub feature: Option<String>,

@@ -345,7 +345,8 @@ fn told_finding(rule: &Rule, evidence: &[serde_json::Value]) -> Option<String> {
             1 => "; and one more finding".to_owned(),
             more => format!("; and {more} more findings"),
         };
-        format!("{feature} {}: {detail}{others}", measure.replace('_', " "))
+        let subject = format!("{feature} {}", measure.replace('_', " "));
+        format!("{}: {detail}{others}", subject.trim_start())
     })
 }
 
@@ -529,7 +530,7 @@ async fn read_measured(
 /// The windows that are over and recent enough to tell of the present, oldest first.
 fn recent_windows(condition: &MeasuredCondition, now: DateTime<Utc>) -> Vec<Window> {
     let needed = condition.windows.max(condition.resolve_windows);
-    let count = i32::try_from(needed)
+    let count = i32::try_from(needed.saturating_add(condition.label_windows))
         .unwrap_or(i32::MAX)
         .saturating_add(SPARE_WINDOWS);
     let mut window = condition.grain.window_at(now).previous();
@@ -552,7 +553,7 @@ fn judge(
         .iter()
         .find(|v| v.measure == Measure::LabelCoverage.as_str())
         .and_then(|v| v.value);
-    let needs_labels = condition.measures.iter().any(|m| m.is_quality());
+    let needs_labels = condition.measures.iter().any(|m| m.needs_labels());
     if needs_labels && coverage.is_none_or(|coverage| coverage < condition.min_coverage) {
         return (Verdict::Insufficient, Vec::new());
     }

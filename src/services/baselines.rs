@@ -9,15 +9,18 @@ use sqlx::PgConnection;
 
 use super::profiling::{self, PREDICTION, Yardstick};
 use super::quality::{self, QualityOutcome, Wanted};
-use super::{Bounds, Error, Services, configuration, recount, registry, schemas, shift_reference};
+use super::{
+    Bounds, Error, Services, configuration, labelled, recount, registry, schemas, shift_reference,
+};
 use crate::domain::columns::{Column, TextColumn, Value};
 use crate::domain::definitions::{BaselineSource, ModelDef};
 use crate::domain::ids::{BaselineId, GridId, ProjectId, VersionId};
+use crate::domain::labelled::LabelledSample;
 use crate::domain::measurement::Measure;
 use crate::domain::proposal::Origin;
 use crate::domain::quality::QualityChoice;
-use crate::domain::row_hashes;
 use crate::domain::retention::Kept;
+use crate::domain::row_hashes;
 use crate::domain::sample::RowSample;
 use crate::domain::schema::{self, FeatureExpectation};
 use crate::formats::{self, Format, ReferenceRows};
@@ -216,15 +219,37 @@ pub async fn declare_window(
 pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, Error> {
     let mut conn = services.pool.acquire().await?;
     let waiting = baselines::waiting(&mut conn, now - LABEL_WAIT).await?;
+    let mut ready = Vec::new();
+    for baseline in waiting {
+        let wait = label_wait(&mut conn, &baseline).await?;
+        if baseline.window_to.is_none_or(|to| to + wait <= now) {
+            ready.push(baseline);
+        }
+    }
     drop(conn);
-    for baseline in &waiting {
+    for baseline in &ready {
         let mut tx = services.pool.begin().await?;
         models::lock(&mut tx, baseline.model_id).await?;
         fit_window(&mut tx, baseline, services.bounds, now).await?;
         crate::faults::crash_point("baseline.window_fitted");
         tx.commit().await?;
     }
-    Ok(!waiting.is_empty())
+    Ok(!ready.is_empty())
+}
+
+/// How long the labels of a baseline's window are waited for: as long as a monitor that is held against it says that
+/// they take, and a day at least.
+async fn label_wait(conn: &mut PgConnection, baseline: &Baseline) -> Result<TimeDelta, Error> {
+    let Some(model) = models::get(conn, baseline.model_id).await? else {
+        return Ok(LABEL_WAIT);
+    };
+    let monitors = super::configuration::monitors(conn, &model).await?;
+    let within = (monitors.iter())
+        .filter(|monitor| monitor.watches_labels())
+        .filter(|monitor| monitor.baseline.as_ref() == Some(&baseline.name))
+        .filter_map(|monitor| monitor.quality.labels_within_seconds)
+        .map(TimeDelta::seconds);
+    Ok(within.fold(LABEL_WAIT, TimeDelta::max))
 }
 
 async fn fit_window(
@@ -278,6 +303,8 @@ struct Reference {
     segments: Vec<TextColumn>,
     /// Predictions with labels, with their segment values.
     outcomes: Vec<(QualityOutcome, Vec<String>)>,
+    /// Some of them, with their features.
+    labelled: LabelledSample,
 }
 
 impl Reference {
@@ -302,6 +329,7 @@ fn reference_of_file(model: &Model, rows: ReferenceRows) -> Reference {
             Some((outcome, profiling::segment_values(&segments, row)))
         })
         .collect();
+    let labelled = labelled::of_file(model, &rows);
     let times: Option<Vec<DateTime<Utc>>> = rows.times.into_iter().collect();
     let mut columns = rows.features;
     if rows.outputs.iter().any(Option::is_some) {
@@ -316,6 +344,7 @@ fn reference_of_file(model: &Model, rows: ReferenceRows) -> Reference {
         times: times.unwrap_or_default(),
         segments,
         outcomes,
+        labelled,
     }
 }
 
@@ -335,6 +364,7 @@ async fn reference_of_window(
             (QualityOutcome::of_stored(outcome), segments)
         })
         .collect();
+    let labelled = labelled::of_window(conn, model, version_id, (from, to)).await?;
     let mut columns = rows.columns;
     columns.retain(|column| column.name != profiling::LATENCY);
     Ok(Reference {
@@ -342,6 +372,7 @@ async fn reference_of_window(
         times: rows.predicted_at,
         segments: rows.segments,
         outcomes,
+        labelled,
     })
 }
 
@@ -372,6 +403,7 @@ async fn fit(
         keep_rows(conn, model, baseline, &yardstick, reference, now).await?;
     }
     baselines::put_qualities(conn, baseline.baseline_id, &qualities_of(model, reference)).await?;
+    labelled::put(conn, model, baseline.baseline_id, &reference.labelled, now).await?;
     crate::faults::crash_point("baseline.profiled");
     if schema_changed || grid_changed {
         recount::count_again(conn, model, bounds, now).await?;

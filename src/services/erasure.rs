@@ -30,8 +30,8 @@ use crate::stats::profile::FeatureProfile;
 use crate::storage::audit::{self, AuditEvent};
 use crate::storage::erasures::{self, Form, OfBaseline, TOLD, Told};
 use crate::storage::intake::{self, BatchKind, CountAddition};
-use crate::storage::models::{self, Model};
 use crate::storage::keys::{self, IdHasher, KeyFilters, PredictionKey};
+use crate::storage::models::{self, Model};
 use crate::storage::predictions::{self, ChunkKey, Read};
 use crate::storage::{retention, runs};
 

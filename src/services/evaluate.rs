@@ -6,7 +6,9 @@
 //! be done, so a crash loses nothing and a lost nudge only costs time.
 
 mod drift;
+mod estimate;
 mod history;
+mod objective;
 mod quality_monitor;
 mod quality_reference;
 mod renames;
@@ -14,13 +16,14 @@ mod repeats;
 mod rows;
 mod scene;
 mod schema_skew;
+mod sequential;
 mod shift;
 mod subject;
 mod traffic;
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 use tokio::task::JoinSet;
 
@@ -96,6 +99,7 @@ async fn evaluate_model(
     let pending = windows::pending(&mut conn, model_id).await?;
     let mut due = due_windows(&monitors, &deployments, &pending, now);
     due.extend(windows_referring(&mut conn, model_id, &monitors, &pending).await?);
+    let lags = sequential::lags(&mut conn, model_id, &monitors).await?;
     let starts: Vec<DateTime<Utc>> = due.iter().map(|(_, window, _)| window.start).collect();
     partitions::ensure(&mut conn, Grain::Month, &starts).await?;
     drop(conn);
@@ -108,6 +112,7 @@ async fn evaluate_model(
         let mut tx = services.pool.begin().await?;
         models::lock(&mut tx, model_id).await?;
         let of = (&model, monitors.as_slice(), deployments.as_slice());
+        let of = (of, lags.as_slice());
         let windows = measure_windows(&mut tx, of, due, services.bounds, now).await?;
         measured += windows.len();
         schema_measured.extend(
@@ -127,9 +132,8 @@ async fn evaluate_model(
     let mut conn = services.pool.acquire().await?;
     crate::faults::crash_point("evaluate.before_clear");
     let over = pending.into_iter().filter(|base| {
-        let mut ends = monitors
-            .iter()
-            .map(|monitor| monitor.grain.window_at(base.window_start).end);
+        let mut ends = (monitors.iter().zip(&lags))
+            .map(|(monitor, lag)| monitor.grain.window_at(base.window_start).end + *lag);
         ends.all(|end| end <= now)
     });
     windows::clear_pending(&mut conn, &over.collect::<Vec<_>>()).await?;
@@ -146,7 +150,11 @@ fn due_windows(
     let mut due = BTreeSet::new();
     for base in pending {
         for (index, monitor) in monitors.iter().enumerate() {
-            let window = monitor.grain.window_at(base.window_start);
+            let window = match monitor.kind {
+                // An objective speaks of the labels that are known by now, whatever window they belong to.
+                MonitorKind::Objective => monitor.grain.window_at(now).previous(),
+                _ => monitor.grain.window_at(base.window_start),
+            };
             if window.end <= now && is_monitored(monitor.kind, base.version_id, deployments, window)
             {
                 due.insert((base.version_id, window, index));
@@ -205,7 +213,10 @@ fn is_monitored(
     window: Window,
 ) -> bool {
     match kind {
-        MonitorKind::Quality | MonitorKind::Traffic => true,
+        MonitorKind::Quality
+        | MonitorKind::Objective
+        | MonitorKind::Estimate
+        | MonitorKind::Traffic => true,
         MonitorKind::Schema | MonitorKind::Drift => deployments.iter().any(|d| {
             d.version_id == version_id
                 && answers_users(d.role)
@@ -218,10 +229,13 @@ fn answers_users(role: Role) -> bool {
     matches!(role, Role::Champion | Role::Canary)
 }
 
+/// A model, its monitors, and where its versions are deployed.
+type Watched<'a> = (&'a Model, &'a [MonitorDef], &'a [Deployment]);
+
 /// Measures what has changed of some windows; the caller holds the model's lock. Returns those that had.
 async fn measure_windows(
     conn: &mut PgConnection,
-    (model, monitors, deployments): (&Model, &[MonitorDef], &[Deployment]),
+    ((model, monitors, deployments), lags): (Watched<'_>, &[TimeDelta]),
     due: &[Due],
     bounds: Bounds,
     now: DateTime<Utc>,
@@ -258,7 +272,12 @@ async fn measure_windows(
                 // the revision of the window itself.
                 totals.predictions
             }
-            None => 0,
+            None if monitor.kind == MonitorKind::Objective => {
+                let before = windows::totals(conn, version_id, DateTime::UNIX_EPOCH, window.start);
+                before.await?.revision
+            }
+            // Its labels count once more when they are old enough to be held against the baseline's.
+            None => i64::from(lags[*index] > TimeDelta::zero() && window.end + lags[*index] <= now),
         };
         let revision = standing.totals.revision + of_past;
         if standing.measured == Some(revision) {
@@ -269,12 +288,15 @@ async fn measure_windows(
             None => scene.insert(Scene::load(conn, model, deployments, bounds, now).await?),
         };
         let subject = Subject::of(scene, monitor, version_id, window, standing.totals, history);
-        values.extend(measure(conn, scene, &subject).await?);
+        let found = measure(conn, scene, &subject, standing.measured.is_some()).await?;
         crate::faults::crash_point("evaluate.computed");
-        if standing.measured.is_some() {
-            again.push((version_id, monitor.name.as_str(), window));
+        if let Some(found) = found {
+            values.extend(found);
+            if standing.measured.is_some() {
+                again.push((version_id, monitor.name.as_str(), window));
+            }
+            changed.push((version_id, window, *index));
         }
-        changed.push((version_id, window, *index));
         measured.push(MeasuredWindow {
             version_id,
             monitor: &monitor.name,
@@ -298,20 +320,26 @@ async fn measure_windows(
 /// Whether something that the monitor would measure the window from is gone. What was measured before stands: a value
 /// of what is left would be another one under the same name.
 fn is_gone(marks: &Marks, monitor: &MonitorDef, window: Window) -> bool {
-    let needs_rows = monitor.kind == MonitorKind::Quality
+    let is_of_labels = matches!(
+        monitor.kind,
+        MonitorKind::Quality | MonitorKind::Objective | MonitorKind::Estimate
+    );
+    let needs_rows = is_of_labels
         || (monitor.kind == MonitorKind::Drift && monitor.measures.iter().any(|m| m.is_of_rows()));
     marks.reaches_gone(Kept::Profiles, window.start)
         || marks.reaches_gone(Kept::Measurements, window.start)
         || (needs_rows && marks.reaches_gone(Kept::Raw, window.start))
 }
 
+/// What a monitor measures of a window; nothing where what it said before (`again`) still holds.
 async fn measure(
     conn: &mut PgConnection,
     scene: &mut Scene<'_>,
     subject: &Subject<'_>,
-) -> Result<Vec<Measurement>, Error> {
+    again: bool,
+) -> Result<Option<Vec<Measurement>>, Error> {
     let (version_id, window) = (subject.version_id, subject.window);
-    Ok(match subject.monitor.kind {
+    Ok(Some(match subject.monitor.kind {
         MonitorKind::Schema => {
             let current = scene.current(conn, version_id, window).await?;
             let reference = scene.baseline(conn, subject.baseline_id()).await?;
@@ -326,11 +354,19 @@ async fn measure(
             }
             values
         }
-        MonitorKind::Quality => quality_monitor::measure(conn, subject).await?,
+        MonitorKind::Quality => {
+            let mut values = quality_monitor::measure(conn, subject).await?;
+            if subject.monitor.watches_labels() {
+                values.extend(sequential::measure(conn, scene, subject).await?);
+            }
+            values
+        }
+        MonitorKind::Objective => return objective::measure(conn, subject, again).await,
+        MonitorKind::Estimate => estimate::measure(conn, scene, subject).await?,
         MonitorKind::Traffic => {
             traffic::measure(subject, &*scene.current(conn, version_id, window).await?)
         }
-    })
+    }))
 }
 
 /// A count over a count; nothing when there is nothing to count.

@@ -20,6 +20,7 @@ pub mod files;
 pub mod gate;
 pub mod ingest;
 pub mod key_runs;
+mod labelled;
 pub mod maturity;
 pub mod orphans;
 pub mod overflow;

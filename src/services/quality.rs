@@ -9,6 +9,8 @@ pub use gathered::Gathered;
 
 use super::profiling;
 use crate::domain::batch::{LabelValue, Output};
+use crate::domain::estimate::POSITIVE_FROM;
+use crate::domain::labelled::Truth;
 use crate::domain::measurement::{Measure, Segment};
 use crate::domain::model::Task;
 use crate::domain::quality::QualityChoice;
@@ -134,7 +136,9 @@ pub fn of<'o>(
     gathered.measure(wanted)
 }
 
-fn positive_class(model: &Model) -> &str {
+/// The label whose probability the score of a binary model is.
+#[must_use]
+pub fn positive_class(model: &Model) -> &str {
     model.positive_class.as_deref().unwrap_or("1")
 }
 
@@ -150,6 +154,44 @@ pub fn why_insufficient(quality: &QualityValue, min_labels: u64) -> Option<Strin
             estimate.size
         )),
         Ok(_) => None,
+    }
+}
+
+impl QualityOutcome {
+    /// What the prediction and the label say together; nothing where either is of another kind than the model's task.
+    #[must_use]
+    pub fn truth(&self, model: &Model) -> Option<Truth> {
+        Some(match model.task {
+            Task::Regression => Truth::Number {
+                predicted: self.predicted_value?,
+                label: self.label_value?,
+            },
+            Task::Binary => {
+                let (predicted, label) = self.yes_or_no(positive_class(model))?;
+                Truth::Binary {
+                    score: self.score,
+                    predicted,
+                    label,
+                }
+            }
+            Task::Multiclass => Truth::Class {
+                predicted: self.predicted_class.clone()?,
+                label: self.label_class.clone()?,
+                probabilities: self.probabilities.clone(),
+            },
+            // Nothing that watches labels as they come knows what a good ranking or a good forecast is.
+            Task::Ranking | Task::Forecast => return None,
+        })
+    }
+
+    /// Whether a binary model predicted yes, and whether the label is yes; nothing without both.
+    fn yes_or_no(&self, positive: &str) -> Option<(bool, bool)> {
+        let predicted = match (&self.predicted_class, self.score) {
+            (Some(class), _) => class == positive,
+            (None, Some(score)) => score >= POSITIVE_FROM,
+            (None, None) => return None,
+        };
+        Some((predicted, self.label_class.as_deref()? == positive))
     }
 }
 

@@ -345,6 +345,7 @@ pub struct Outcome {
     pub probabilities: Option<serde_json::Value>,
     pub label_value: Option<f64>,
     pub label_class: Option<String>,
+    pub predicted_at: DateTime<Utc>,
     /// Time from the prediction to the label, in seconds.
     pub lag_seconds: f64,
 }
@@ -360,7 +361,7 @@ pub async fn outcomes(
         Outcome,
         r#"
         SELECT segments, predicted_value, predicted_class, score, probabilities, label_value, label_class,
-               EXTRACT(EPOCH FROM observed_at - predicted_at)::float8 AS "lag_seconds!"
+               predicted_at, EXTRACT(EPOCH FROM observed_at - predicted_at)::float8 AS "lag_seconds!"
         FROM outcomes
         WHERE model_version_id = $1 AND predicted_at >= $2 AND predicted_at < $3
         ORDER BY predicted_at, prediction_id
@@ -371,6 +372,63 @@ pub async fn outcomes(
     )
     .fetch_all(conn)
     .await
+}
+
+/// An outcome, and which prediction it is of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SampledOutcome {
+    pub prediction_id: String,
+    pub outcome: Outcome,
+    /// The outcomes it was drawn from.
+    pub seen: i64,
+}
+
+/// At most `most` outcomes of a version whose predictions were made in `[from, to)`, evenly spread over them in the order of
+/// time.
+pub async fn sampled_outcomes(
+    conn: &mut PgConnection,
+    version_id: VersionId,
+    (from, to): (DateTime<Utc>, DateTime<Utc>),
+    most: i64,
+) -> sqlx::Result<Vec<SampledOutcome>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT prediction_id AS "prediction_id!", segments AS "segments!", predicted_value, predicted_class, score,
+               probabilities, label_value, label_class, predicted_at AS "predicted_at!",
+               EXTRACT(EPOCH FROM observed_at - predicted_at)::float8 AS "lag_seconds!", seen AS "seen!"
+        FROM (
+            SELECT *, row_number() OVER (ORDER BY predicted_at, prediction_id) - 1 AS place, COUNT(*) OVER () AS seen
+            FROM outcomes
+            WHERE model_version_id = $1 AND predicted_at >= $2 AND predicted_at < $3
+        ) o
+        WHERE seen <= $4 OR (place + 1) * $4 / seen <> place * $4 / seen
+        ORDER BY predicted_at, prediction_id
+        "#,
+        version_id.0,
+        from,
+        to,
+        most
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| SampledOutcome {
+            prediction_id: r.prediction_id,
+            outcome: Outcome {
+                segments: r.segments,
+                predicted_value: r.predicted_value,
+                predicted_class: r.predicted_class,
+                score: r.score,
+                probabilities: r.probabilities,
+                label_value: r.label_value,
+                label_class: r.label_class,
+                predicted_at: r.predicted_at,
+                lag_seconds: r.lag_seconds,
+            },
+            seen: r.seen,
+        })
+        .collect())
 }
 
 /// Outcomes that two versions share, for a fair comparison: `(candidate's, champion's)` row by row.
@@ -388,7 +446,7 @@ pub async fn shared_outcomes(
                a.probabilities AS a_probabilities,
                b.predicted_value AS b_value, b.predicted_class AS b_class, b.score AS b_score,
                b.probabilities AS b_probabilities,
-               a.label_value, a.label_class,
+               a.label_value, a.label_class, a.predicted_at,
                EXTRACT(EPOCH FROM a.observed_at - a.predicted_at)::float8 AS "lag_seconds!"
         FROM outcomes a
         JOIN outcomes b ON b.prediction_id = a.prediction_id
@@ -415,6 +473,7 @@ pub async fn shared_outcomes(
                 probabilities,
                 label_value: r.label_value,
                 label_class: r.label_class.clone(),
+                predicted_at: r.predicted_at,
                 lag_seconds: r.lag_seconds,
             };
             (

@@ -389,9 +389,8 @@ pub async fn sweep_keys(
         .fetch_all(&mut *conn)
         .await?;
         let restored: BTreeSet<i16> = restored.into_iter().map(day_number).collect();
-        let is_gone = |key: &PredictionKey| {
-            key.chunk.day < before_day && !restored.contains(&key.chunk.day)
-        };
+        let is_gone =
+            |key: &PredictionKey| key.chunk.day < before_day && !restored.contains(&key.chunk.day);
         swept += keys::sweep(conn, model_id, before_day, is_gone).await?;
     }
     Ok(swept)

@@ -45,6 +45,8 @@ pub struct Panel {
 #[serde(rename_all = "lowercase")]
 pub enum PanelKind {
     Series,
+    /// Values with the sentence that says what they mean.
+    Verdicts,
     Heatmap,
     Findings,
     Segments,
@@ -119,6 +121,7 @@ mod tests {
             PanelKind::Parts,
             PanelKind::Versions,
             PanelKind::Alerts,
+            PanelKind::Verdicts,
         ] {
             assert!(MODEL.panels.iter().any(|p| p.kind == kind), "{kind:?}");
         }

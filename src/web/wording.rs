@@ -189,6 +189,11 @@ pub fn scale(measure: &str) -> Scale {
             | Measure::EqualOpportunityDifference
             | Measure::LabelCoverage
             | Measure::LabelCompleteness
+            | Measure::ErrorRateSequential
+            | Measure::ErrorBudgetLeft
+            | Measure::EstimatedAccuracy
+            | Measure::EstimatedPrecision
+            | Measure::EstimatedRecall
             | Measure::ErrorRate,
         ) => Scale::Percent,
         Ok(Measure::Traffic) => Scale::Count,
@@ -319,6 +324,19 @@ pub fn measure_title(measure: &str) -> &str {
         "demographic_parity_ratio" => "Demographic parity, ratio",
         "equal_opportunity_difference" => "Equal opportunity, difference",
         "equal_opportunity_ratio" => "Equal opportunity, ratio",
+        "error_rate_sequential" => "Error rate, label by label",
+        "loss_sequential" => "Loss, label by label",
+        "fast_burn" => "Fast burn of the error budget",
+        "slow_burn" => "Slow burn of the error budget",
+        "error_budget_left" => "Error budget left",
+        "estimated_mae" => "Estimated mean absolute error",
+        "estimated_rmse" => "Estimated root mean squared error",
+        "estimated_accuracy" => "Estimated accuracy",
+        "estimated_precision" => "Estimated precision",
+        "estimated_recall" => "Estimated recall",
+        "estimated_f1" => "Estimated F1",
+        "estimated_roc_auc" => "Estimated ROC AUC",
+        "estimate_error" => "Error of the estimate",
         "label_coverage" => "Label coverage",
         "label_completeness" => "Label completeness",
         "traffic" => "Predictions",

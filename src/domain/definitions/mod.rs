@@ -9,6 +9,7 @@ mod against;
 mod attributions;
 mod fields;
 mod model;
+mod outlook;
 mod problem;
 mod quality;
 mod receiver;

@@ -9,13 +9,14 @@ use super::against;
 use super::attributions;
 use super::fields::{self, Fields, Located, listed, suggestion};
 use super::problem::{Sink, did_you_mean};
-use super::quality;
 use super::yaml::{Content, Node};
+use super::{outlook, quality};
 use crate::domain::attributions::Attributions;
 use crate::domain::mapping::{ColumnMap, FIELDS};
 use crate::domain::measurement::Measure;
 use crate::domain::model::Task;
 use crate::domain::names;
+use crate::domain::objective::ObjectiveChoice;
 use crate::domain::quality::QualityChoice;
 use crate::domain::reference::Past;
 use crate::domain::schema::{FeatureOverride, FeatureType, Limit};
@@ -111,6 +112,12 @@ pub struct MonitorDef {
     /// Drift: what is measured. Empty, as in definitions of before there was a choice, is the usual three.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub measures: Vec<Measure>,
+    /// Objective: what labels are held against.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<ObjectiveChoice>,
+    /// Estimate: how much worse than the baseline is no finding; the usual if nothing is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate_tolerance: Option<f64>,
 }
 
 impl MonitorDef {
@@ -137,6 +144,12 @@ impl MonitorDef {
         self.kind == MonitorKind::Drift && self.measures.contains(&Measure::Shift)
     }
 
+    /// Whether detectors watch its labels.
+    #[must_use]
+    pub fn watches_labels(&self) -> bool {
+        self.kind == MonitorKind::Quality && self.quality.measures.iter().any(|m| m.is_sequential())
+    }
+
     /// What is measured of a model that has no file: everything, by day.
     #[must_use]
     pub fn usual() -> Vec<Self> {
@@ -158,12 +171,12 @@ impl MonitorDef {
                 min_rows: USUAL_ROWS,
                 thresholds: match kind {
                     MonitorKind::Drift => BTreeMap::from([(Measure::Psi, USUAL_PSI)]),
-                    MonitorKind::Schema | MonitorKind::Quality | MonitorKind::Traffic => {
-                        BTreeMap::new()
-                    }
+                    _ => BTreeMap::new(),
                 },
                 quality: QualityChoice::default(),
                 measures: Vec::new(),
+                objective: None,
+                estimate_tolerance: None,
             })
             .collect()
     }
@@ -182,6 +195,10 @@ pub enum MonitorKind {
     Schema,
     Drift,
     Quality,
+    /// Labels against the share of them that should be right.
+    Objective,
+    /// Quality before labels.
+    Estimate,
     Traffic,
 }
 
@@ -193,6 +210,8 @@ impl MonitorKind {
             Self::Schema => "schema",
             Self::Drift => "drift",
             Self::Quality => "quality",
+            Self::Objective => "objective",
+            Self::Estimate => "estimate",
             Self::Traffic => "traffic",
         }
     }
@@ -207,9 +226,12 @@ impl MonitorKind {
             Self::Quality => {
                 let mut measures = Measure::of_quality(task).to_vec();
                 measures.extend_from_slice(Measure::detailed_quality(task));
+                measures.extend(Measure::OF_SEQUENTIAL);
                 measures.extend([Measure::LabelCoverage, Measure::LabelCompleteness]);
                 measures
             }
+            Self::Objective => Measure::OF_OBJECTIVE.to_vec(),
+            Self::Estimate => Measure::of_estimate(task).to_vec(),
             Self::Traffic => vec![
                 Measure::Traffic,
                 Measure::ErrorRate,
@@ -238,6 +260,8 @@ pub(super) const KINDS: &[(&str, MonitorKind)] = &[
     ("schema", MonitorKind::Schema),
     ("drift", MonitorKind::Drift),
     ("quality", MonitorKind::Quality),
+    ("objective", MonitorKind::Objective),
+    ("estimate", MonitorKind::Estimate),
     ("traffic", MonitorKind::Traffic),
 ];
 pub(super) const GRAINS: &[(&str, Grain)] = &[
@@ -300,6 +324,9 @@ pub(super) const MONITOR_KEYS: &[&str] = &[
     "values",
     "groups",
     "labels_within",
+    "sequential",
+    "objective",
+    "right_within",
 ];
 
 /// Reads one item of `models`. The name is handed out even when the rest is wrong, so that what refers to it is
@@ -322,12 +349,17 @@ pub(super) fn read(node: &Node, sink: &mut Sink) -> (Option<Located<String>>, Op
     let segments = unique_items(&f, "segments", "segment", sink, fields::name_in_rows);
     let baselines = baselines(&f, sink);
     let baseline_names: Vec<&str> = baselines.names.iter().map(String::as_str).collect();
+    let files: Vec<&str> = (baselines.values.iter().flatten())
+        .filter(|baseline| matches!(baseline.source, BaselineSource::File { .. }))
+        .map(|baseline| baseline.name.as_str())
+        .collect();
     let schema = f.get("schema").map(|n| schema(n, &baseline_names, sink));
     let of_model = OfModel {
         task,
         base_window,
         segments: segments.as_deref().unwrap_or_default(),
         baselines: &baseline_names,
+        files: &files,
     };
     let monitors = monitors(&f, of_model, sink);
     let attributions = f
@@ -677,6 +709,8 @@ struct OfModel<'m> {
     base_window: Grain,
     segments: &'m [String],
     baselines: &'m [&'m str],
+    /// Those of them that come from files.
+    files: &'m [&'m str],
 }
 
 fn monitors(f: &Fields, model: OfModel, sink: &mut Sink) -> Option<Vec<MonitorDef>> {
@@ -735,8 +769,21 @@ fn monitor(f: &Fields, name: String, model: OfModel, sink: &mut Sink) -> Option<
         .get("thresholds")
         .map(|node| thresholds(node, given, sink));
     refuse_what_the_kind_has_no_use_for(f, kind?, sink);
+    let objective = if kind == Some(MonitorKind::Objective) {
+        Some(outlook::objective(f, model.task, sink)?)
+    } else {
+        f.refuse(
+            outlook::OBJECTIVE_KEYS,
+            "only objective monitors have it",
+            sink,
+        );
+        None
+    };
+    if kind == Some(MonitorKind::Estimate) {
+        outlook::note_what_estimates_need(f, sink);
+    }
     let quality = if kind == Some(MonitorKind::Quality) {
-        quality::read(f, model.task, model.segments, sink)?
+        quality::read(f, model.task, model.segments, model.files, sink)?
     } else {
         f.refuse(quality::KEYS, "only quality monitors have it", sink);
         QualityChoice::default()
@@ -754,6 +801,8 @@ fn monitor(f: &Fields, name: String, model: OfModel, sink: &mut Sink) -> Option<
         grain: grain?,
         baseline,
         against: against?,
+        estimate_tolerance: tolerance.filter(|_| kind == Some(MonitorKind::Estimate)),
+        objective,
         tolerance: tolerance.unwrap_or(DEFAULT_TOLERANCE),
         min_rows: u64::from(min_rows.unwrap_or(DEFAULT_MIN_ROWS)),
         thresholds: match thresholds {
@@ -789,6 +838,22 @@ fn refuse_what_the_kind_has_no_use_for(f: &Fields, kind: MonitorKind, sink: &mut
         MonitorKind::Quality => (
             &["tolerance", "min_rows", "thresholds"],
             "a quality monitor has `baseline` or `against`, `min_labels`, `measures` and what these need",
+        ),
+        MonitorKind::Objective => (
+            &[
+                "baseline",
+                "against",
+                "tolerance",
+                "min_rows",
+                "min_labels",
+                "measures",
+                "thresholds",
+            ],
+            "an objective monitor has `objective` and, of numbers, `right_within`",
+        ),
+        MonitorKind::Estimate => (
+            &["against", "min_labels", "measures", "thresholds"],
+            "an estimate monitor has `baseline`, `tolerance` and `min_rows`",
         ),
         MonitorKind::Traffic => (
             &[

@@ -3,10 +3,11 @@
 use super::fields::{self, Fields, Located, listed, suggestion};
 use super::problem::{Sink, did_you_mean};
 use super::rule::measure;
-use super::yaml::Node;
+use super::yaml::{Content, Node};
 use crate::domain::measurement::Measure;
 use crate::domain::model::Task;
 use crate::domain::quality::{PredictionValues, QualityChoice};
+use crate::domain::sequential::SequentialChoice;
 
 /// The keys of a monitor that only a quality monitor has, besides `min_labels`.
 pub(super) const KEYS: &[&str] = &[
@@ -17,7 +18,10 @@ pub(super) const KEYS: &[&str] = &[
     "values",
     "groups",
     "labels_within",
+    "sequential",
 ];
+pub(super) const SEQUENTIAL_KEYS: &[&str] =
+    &["run_length", "tolerance", "right_within", "loss_cap"];
 pub(super) const VALUE_KEYS: &[&str] = &[
     "true_positive",
     "false_positive",
@@ -28,12 +32,16 @@ pub(super) const VALUE_KEYS: &[&str] = &[
 const MOST_CLASSES: u32 = 100;
 /// Nobody looks at more places of a ranking.
 const MOST_PLACES: u32 = 10_000;
+/// With a shorter one false alarms are what a detector mostly says.
+const SHORTEST_RUN: u32 = 1_000;
+const MOST_TOLERANCE: f64 = 0.5;
 
 /// The choice of a monitor of a model with that task and those segments.
 pub(super) fn read(
     f: &Fields,
     task: Option<Task>,
     segments: &[String],
+    files: &[&str],
     sink: &mut Sink,
 ) -> Option<QualityChoice> {
     let usual = QualityChoice::default();
@@ -48,6 +56,7 @@ pub(super) fn read(
     let values = f.get("values").map(|node| values(node, sink));
     let groups = f.items("groups", sink, |node, sink| group(node, segments, sink));
     let labels_within_seconds = f.optional("labels_within", sink, fields::seconds);
+    let sequential = f.get("sequential").map(|node| sequential(node, task, sink));
     if let Some(task) = task {
         let keys: &[&str] = match task {
             Task::Regression => &[
@@ -77,8 +86,13 @@ pub(super) fn read(
         },
         groups: groups?,
         labels_within_seconds,
+        sequential: match sequential {
+            None => SequentialChoice::default(),
+            Some(read) => read?,
+        },
     };
     note_what_is_needed(&choice, f, sink);
+    note_what_detectors_need(&choice, f, (task, files), sink);
     Some(choice)
 }
 
@@ -90,6 +104,7 @@ fn fitting(read: Located<Measure>, task: Option<Task>, sink: &mut Sink) -> Optio
         Measure::of_quality(task)
             .iter()
             .chain(Measure::detailed_quality(task))
+            .chain(&Measure::OF_SEQUENTIAL)
     };
     if !known().any(|measure| *measure == read.value) {
         sink.note(
@@ -127,6 +142,93 @@ fn interval(node: &Node, sink: &mut Sink) -> Option<f64> {
         return None;
     }
     Some(level)
+}
+
+/// How the detectors are set.
+fn sequential(node: &Node, task: Option<Task>, sink: &mut Sink) -> Option<SequentialChoice> {
+    let f = Fields::read(
+        node,
+        "how detectors of labels are set",
+        SEQUENTIAL_KEYS,
+        sink,
+    )?;
+    let run_length = f.optional("run_length", sink, fields::whole(SHORTEST_RUN, u32::MAX));
+    let tolerance = f.optional("tolerance", sink, tolerance);
+    let right_within = f.optional("right_within", sink, fields::positive);
+    let loss_cap = f.optional("loss_cap", sink, fields::positive);
+    if task.is_some_and(|task| task != Task::Regression) {
+        f.refuse(
+            &["right_within", "loss_cap"],
+            "only numbers have a distance",
+            sink,
+        );
+    }
+    let usual = SequentialChoice::default();
+    Some(SequentialChoice {
+        run_length: run_length.map_or(usual.run_length, f64::from),
+        tolerance: tolerance.unwrap_or(usual.tolerance),
+        right_within,
+        loss_cap,
+    })
+}
+
+fn tolerance(node: &Node, sink: &mut Sink) -> Option<f64> {
+    let share = fields::share(node, sink)?;
+    if share >= MOST_TOLERANCE {
+        sink.note(
+            node.place,
+            format!(
+                "a tolerance below {MOST_TOLERANCE} is expected: nothing would be found with more"
+            ),
+        );
+        return None;
+    }
+    Some(share)
+}
+
+/// What the detectors among the measures need besides.
+fn note_what_detectors_need(
+    choice: &QualityChoice,
+    f: &Fields,
+    (task, files): (Option<Task>, &[&str]),
+    sink: &mut Sink,
+) {
+    let place = f.get("measures").map_or(f.place, |node| node.place);
+    if !choice
+        .measures
+        .iter()
+        .any(|measure| measure.is_sequential())
+    {
+        f.refuse(
+            &["sequential"],
+            "none of the monitor's `measures` is a detector of labels",
+            sink,
+        );
+        return;
+    }
+    let rate = choice.measures.contains(&Measure::ErrorRateSequential);
+    if rate && task == Some(Task::Regression) && choice.sequential.right_within.is_none() {
+        sink.note(
+            place,
+            "`error_rate_sequential` of numbers needs `sequential: {right_within: …}`: how near to its label a number is right",
+        );
+    }
+    let Some(baseline) = f.get("baseline") else {
+        sink.note(
+            place,
+            "detectors of labels need a `baseline`: what the labels are held against",
+        );
+        return;
+    };
+    let of_file =
+        matches!(&baseline.content, Content::Text(name) if files.contains(&name.as_str()));
+    if of_file && choice.labels_within_seconds.is_none() {
+        sink.note(
+            place,
+            "a file does not say when its labels came: detectors held against one need `labels_within`, the time after which \
+             labels are in",
+        );
+    }
 }
 
 fn values(node: &Node, sink: &mut Sink) -> Option<PredictionValues> {

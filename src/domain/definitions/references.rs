@@ -1,6 +1,8 @@
 //! Looks up what definitions name: models, monitors, baselines, receivers, runbooks, pipelines. What is itself
 //! broken was reported where it stands; whoever names it is not blamed for that.
 
+use chrono::DateTime;
+
 use super::fields::{Located, listed, suggestion};
 use super::model::{ModelDef, MonitorDef, MonitorKind};
 use super::problem::{Place, Problem, did_you_mean};
@@ -9,7 +11,8 @@ use super::runbook::RunbookDraft;
 use super::shipped;
 use super::{Contents, Defined, Entry};
 use crate::domain::measurement::Measure;
-use crate::domain::rule::{Condition, MeasuredCondition, Rule, Threshold};
+use crate::domain::model::Task;
+use crate::domain::rule::{Condition, MeasuredCondition, Rule, Severity, Threshold};
 use crate::domain::runbook::{Action, Runbook};
 
 /// Checks every name that is used, and gives the rules with what they name put in.
@@ -211,6 +214,7 @@ fn resolve_rule(
                 file,
                 problems,
             };
+            check.note_what_never_pages(draft.severity, measured);
             Condition::Measured(check.resolve(measured)?)
         }
     };
@@ -312,6 +316,22 @@ impl MeasuredCheck<'_> {
         note(self.problems, self.file, place, cause);
     }
 
+    /// An estimate is a ticket: it says what labels would say, if nothing but the inputs has changed.
+    fn note_what_never_pages(&mut self, severity: Severity, draft: &MeasuredDraft) {
+        let estimate = draft
+            .measures
+            .iter()
+            .find(|measure| measure.value.is_estimate());
+        if let Some(measure) = estimate.filter(|_| severity == Severity::Critical) {
+            let cause = format!(
+                "`{}` is said without labels and cannot be `critical`: it opens a ticket (`warning` or `info`); pages \
+                 are for labelled quality",
+                measure.value.as_str()
+            );
+            self.note(measure.place, cause);
+        }
+    }
+
     fn resolve(&mut self, draft: &MeasuredDraft) -> Option<MeasuredCondition> {
         let model = self.model;
         let Some(monitor) = model.monitor(&draft.monitor.value) else {
@@ -339,6 +359,7 @@ impl MeasuredCheck<'_> {
         Some(MeasuredCondition {
             monitor: monitor.name.clone(),
             grain: monitor.grain,
+            label_windows: windows_labels_take(monitor),
             measures: draft.measures.iter().map(|measure| measure.value).collect(),
             feature: draft.feature.as_ref().map(|feature| feature.value.clone()),
             segments: draft.segments,
@@ -486,6 +507,23 @@ impl MeasuredCheck<'_> {
     }
 }
 
+/// For how many of a monitor's windows back its labels may still be awaited.
+fn windows_labels_take(monitor: &MonitorDef) -> usize {
+    if !monitor.watches_labels() {
+        return 0;
+    }
+    let window = monitor.grain.window_at(DateTime::UNIX_EPOCH);
+    let length = (window.end - window.start).num_seconds().max(1);
+    let within = monitor.quality.labels_within_seconds.unwrap_or(0);
+    let windows = (within + length - 1) / length;
+    usize::try_from(windows)
+        .unwrap_or(0)
+        .min(MOST_LABEL_WINDOWS)
+}
+
+/// A rule does not look further back than a year of days.
+const MOST_LABEL_WINDOWS: usize = 366;
+
 /// Whether one of the measures has a value for each class, or for each field of groups.
 fn has_several_values(measures: &[Located<Measure>]) -> bool {
     let mut measures = measures.iter().map(|measure| measure.value);
@@ -535,6 +573,8 @@ fn own_status_fault(measure: Measure, monitor: &MonitorDef) -> Option<String> {
             monitor.name,
             name = measure.as_str()
         )),
+        MonitorKind::Quality if measure.is_sequential() => None,
+        MonitorKind::Objective | MonitorKind::Estimate => None,
         MonitorKind::Quality | MonitorKind::Traffic => Some(format!(
             "a {} monitor gives no status of its own; use `above` or `below`",
             monitor.kind.as_str()
@@ -549,7 +589,7 @@ pub fn bounds(measure: Measure) -> (f64, f64) {
         Measure::Bias | Measure::ValuePerPrediction | Measure::AndersonDarling | Measure::Shift => {
             (f64::NEG_INFINITY, f64::INFINITY)
         }
-        Measure::R2 => (f64::NEG_INFINITY, 1.0),
+        Measure::R2 | Measure::ErrorBudgetLeft => (f64::NEG_INFINITY, 1.0),
         Measure::ReconstructionErrorChange => (-1.0, f64::INFINITY),
         // The discrepancy is estimated without bias, so it may fall below 0.
         Measure::CorrelationChange | Measure::MaximumMeanDiscrepancy => (-2.0, 2.0),
@@ -577,6 +617,12 @@ pub fn bounds(measure: Measure) -> (f64, f64) {
         | Measure::IntervalWidth
         | Measure::IntervalScore
         | Measure::Mase
+        | Measure::LossSequential
+        | Measure::FastBurn
+        | Measure::SlowBurn
+        | Measure::EstimatedMae
+        | Measure::EstimatedRmse
+        | Measure::EstimateError
         | Measure::Traffic
         | Measure::LatencyP50
         | Measure::LatencyP95
@@ -635,6 +681,12 @@ pub fn bounds(measure: Measure) -> (f64, f64) {
         | Measure::EqualOpportunityDifference
         | Measure::EqualOpportunityRatio
         | Measure::LabelCoverage
+        | Measure::ErrorRateSequential
+        | Measure::EstimatedAccuracy
+        | Measure::EstimatedPrecision
+        | Measure::EstimatedRecall
+        | Measure::EstimatedF1
+        | Measure::EstimatedRocAuc
         | Measure::LabelCompleteness
         | Measure::ErrorRate => (0.0, 1.0),
     }

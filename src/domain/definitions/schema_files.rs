@@ -60,6 +60,7 @@ fn the_schema_of_configuration_has_the_keys_that_are_read() {
         ("monitor", model::MONITOR_KEYS),
         ("against", against::AGAINST_KEYS),
         ("values", quality::VALUE_KEYS),
+        ("sequential", quality::SEQUENTIAL_KEYS),
         ("rule", rule::RULE_KEYS),
         ("when", rule::WHEN_KEYS),
         ("needs", rule::NEEDS_KEYS),

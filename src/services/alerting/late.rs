@@ -48,7 +48,7 @@ fn needs_labels(condition: &MeasuredCondition) -> bool {
     condition
         .measures
         .iter()
-        .any(|measure| measure.is_quality())
+        .any(|measure| measure.needs_labels())
 }
 
 /// What a window said each time it was measured before, oldest first.

@@ -57,7 +57,9 @@ impl History {
                 continue;
             };
             let answered = match kind {
-                MonitorKind::Quality => base.version_id == version_id,
+                MonitorKind::Quality | MonitorKind::Objective | MonitorKind::Estimate => {
+                    base.version_id == version_id
+                }
                 _ => answering(deployments, start, version_id).contains(&base.version_id),
             };
             if answered || base.version_id == version_id {

@@ -226,7 +226,7 @@ fn place(chunk: u64, row: u64) -> u64 {
 }
 
 /// All chunks, or so many of them that a hash of their place decides which: neither the first nor the last ones.
-fn some_chunks(mut chunks: Vec<Place>) -> (Vec<Place>, DrawnBy) {
+pub(super) fn some_chunks(mut chunks: Vec<Place>) -> (Vec<Place>, DrawnBy) {
     if chunks.len() <= MOST_CHUNKS {
         return (chunks, DrawnBy::Id);
     }

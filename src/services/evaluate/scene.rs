@@ -11,11 +11,12 @@ use sqlx::PgConnection;
 use super::shift::{NoReference, ShiftReference};
 use crate::domain::definitions::MonitorDef;
 use crate::domain::ids::{BaselineId, VersionId};
+use crate::domain::labelled::LabelledSample;
 use crate::domain::measurement::Segment;
 use crate::domain::skew::{STEP_RANKS, Stills};
 use crate::domain::window::Window;
 use crate::services::profiling::{LATENCY, Yardstick};
-use crate::services::{Bounds, Error, recount};
+use crate::services::{Bounds, Error, labelled, recount};
 use crate::stats::profile::FeatureProfile;
 use crate::stats::thinning::ThinnedSample;
 use crate::storage::baselines::{self, Baseline};
@@ -41,6 +42,8 @@ pub(super) struct Scene<'a> {
     /// By name.
     fitted: Vec<Arc<Baseline>>,
     read: HashMap<BaselineId, Arc<Fitted>>,
+    /// The labelled rows of the fitted baselines, or why there are none.
+    labelled: HashMap<BaselineId, Result<Arc<LabelledSample>, &'static str>>,
     /// What the fitted baselines say of their days.
     shifts: HashMap<BaselineId, Result<Arc<ShiftReference>, NoReference>>,
     /// The window that was read last: several monitors look at the same.
@@ -153,6 +156,7 @@ impl<'a> Scene<'a> {
                 .map(Arc::new)
                 .collect(),
             read: HashMap::new(),
+            labelled: HashMap::new(),
             shifts: HashMap::new(),
             current: None,
         })
@@ -189,6 +193,20 @@ impl<'a> Scene<'a> {
         let fitted = Arc::new(decode(baselines::profiles(conn, baseline_id).await?));
         self.read.insert(baseline_id, fitted.clone());
         Ok(fitted)
+    }
+
+    /// The labelled rows of a baseline, or why there are none.
+    pub(super) async fn labelled(
+        &mut self,
+        conn: &mut PgConnection,
+        baseline_id: BaselineId,
+    ) -> Result<Result<Arc<LabelledSample>, &'static str>, Error> {
+        if let Some(read) = self.labelled.get(&baseline_id) {
+            return Ok(read.clone());
+        }
+        let read = labelled::load(conn, baseline_id).await?.map(Arc::new);
+        self.labelled.insert(baseline_id, read.clone());
+        Ok(read)
     }
 
     /// What a baseline says of its days.

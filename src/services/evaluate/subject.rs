@@ -116,6 +116,30 @@ impl<'a> Subject<'a> {
         }
     }
 
+    /// A value about the whole model that there is not, and why.
+    pub(super) fn unsaid(&self, measure: Measure, status: Status, cause: &str) -> Measurement {
+        Measurement {
+            status,
+            baseline_id: self.baseline_id(),
+            recipe: Recipe {
+                cause: Some(cause.to_owned()),
+                reference: self.fitted_reference(),
+                ..Recipe::default()
+            },
+            ..self.blank(&Segment::overall(), "", measure)
+        }
+    }
+
+    /// Whether the window lies in the baseline's own.
+    pub(super) fn is_of_reference(&self) -> bool {
+        self.baseline.as_ref().is_some_and(|baseline| {
+            let ours = baseline.version_id.is_none_or(|id| id == self.version_id);
+            let (from, to) = (baseline.window_from, baseline.window_to);
+            ours && from.is_some_and(|from| from < self.window.end)
+                && to.is_some_and(|to| to > self.window.start)
+        })
+    }
+
     /// What is said about a profile that is damaged and could not be counted again.
     pub(super) fn unknown(
         &self,

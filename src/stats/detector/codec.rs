@@ -1,4 +1,5 @@
-//! What of the detector is stored, as bytes: a fitted reference, and the tallies of a day.
+//! What of the detector is stored, as bytes: a fitted reference, and the tallies of a day. Other things that are stored
+//! whole are written in the same form.
 //!
 //! As of profiles: two bytes of magic, one for the family and one for the version, the body as postcard writes it, and
 //! a CRC-32C of all that.
@@ -16,9 +17,9 @@ const CHECKSUM_BYTES: usize = 4;
 
 /// What a blob is, and in which version it is written.
 #[derive(Debug, Clone, Copy)]
-struct Form {
-    family: u8,
-    version: u8,
+pub(crate) struct Form {
+    pub(crate) family: u8,
+    pub(crate) version: u8,
 }
 
 const REFERENCE: Form = Form {
@@ -79,7 +80,8 @@ impl DayTallies {
     }
 }
 
-fn encode(form: Form, body: &impl Serialize) -> Vec<u8> {
+/// Bytes that [`decode`] reads with the same form.
+pub(crate) fn encode(form: Form, body: &impl Serialize) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend([form.family, form.version]);
     let bytes = postcard::to_extend(body, bytes);
@@ -90,7 +92,11 @@ fn encode(form: Form, body: &impl Serialize) -> Vec<u8> {
     bytes
 }
 
-fn decode<T: DeserializeOwned>(form: Form, bytes: &[u8]) -> Result<T, Damaged> {
+/// Reads what [`encode`] wrote with that form.
+///
+/// # Errors
+/// When the bytes are something else, of another version, or damaged.
+pub(crate) fn decode<T: DeserializeOwned>(form: Form, bytes: &[u8]) -> Result<T, Damaged> {
     let rest = bytes.strip_prefix(&MAGIC).ok_or(Damaged::OtherFamily)?;
     let rest = rest
         .strip_prefix(&[form.family])

@@ -36,6 +36,7 @@ use serde::{Deserialize, Serialize};
 
 pub use bins::{Bins, CategoryBins, NotCounted, NumberBins, Tally};
 pub use codec::{Damaged, DayTallies};
+pub(crate) use codec::{Form, decode, encode};
 pub use episode::{Change, Episode};
 pub use evaluate::{CannotEvaluate, Observation, Status, Verdict};
 pub use power::SmallestChange;

@@ -204,6 +204,12 @@ impl LossWindow {
         Ok(())
     }
 
+    /// The number of rows.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
     /// Adds another window.
     ///
     /// # Errors

@@ -72,7 +72,7 @@ const USUAL: [BurnRule; 3] = {
 };
 
 /// From this probability on errors may be chance, and no rule speaks up: one error among five labels is a rate of 20 %.
-const CHANCE: f64 = 1e-4;
+pub const CHANCE: f64 = 1e-4;
 
 /// A long window should expect so many errors while the objective is just met.
 const EXPECTED_ERRORS: f64 = 10.0;

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CAP, MULTIPLES, NotMonitorable, Verdict, WEIGHTS, advance, evidence};
+use super::{
+    CAP, MULTIPLES, NotMonitorable, Verdict, WEIGHTS, advance, evidence, labels_needed, least,
+};
 
 const VERSION: u32 = 1;
 
@@ -42,6 +44,7 @@ pub struct LossDetector {
     bets: [f64; 6],
     start: (f64, f64),
     run_length: f64,
+    overdispersion: f64,
 }
 
 impl LossDetector {
@@ -93,13 +96,45 @@ impl LossDetector {
             bets,
             start: (mean, variance),
             run_length,
+            overdispersion: 1.0,
         })
+    }
+
+    /// The same where the means of batches vary so many times more than chance would make them: from 1. Winnings are taken to
+    /// the power of one over it, and a change takes as many times more labels to notice.
+    #[must_use]
+    pub fn overdispersed(self, factor: f64) -> Self {
+        Self {
+            overdispersion: factor.max(1.0),
+            ..self
+        }
     }
 
     /// The mean loss up to which nothing counts as wrong.
     #[must_use]
     pub fn tolerated(&self) -> f64 {
         self.tolerated
+    }
+
+    /// Labels until half of the changes to that mean loss are noticed, about, if the losses' variance stays; `None` for one
+    /// that never is.
+    #[must_use]
+    pub fn labels_to_notice(&self, mean: f64) -> Option<f64> {
+        let change = mean - self.tolerated;
+        // The mean of ln(1 + λx), to second order.
+        let gain = |bet: &f64| bet * change - 0.5 * bet * bet * (self.start.1 + change * change);
+        let gains = (self.bets.iter()).map(|bet| gain(bet) / self.overdispersion);
+        let weights = WEIGHTS.map(|weight| (1.0 - ADAPTIVE) * weight);
+        labels_needed(gains.zip(weights), self.run_length)
+    }
+
+    /// The smallest mean loss that is noticed within so many labels in half of the cases; `None` if not even 0.95 is.
+    #[must_use]
+    pub fn smallest_noticed(&self, labels: f64) -> Option<f64> {
+        least(self.tolerated, 0.95, |mean| {
+            self.labels_to_notice(mean)
+                .is_some_and(|needed| needed <= labels)
+        })
     }
 
     /// The state before the first label.
@@ -136,7 +171,7 @@ impl LossDetector {
             let learnt = bet(next.mean - self.tolerated, next.variance, self.tolerated);
             let bets = self.bets.iter().chain(std::iter::once(&learnt));
             for (evidence, bet) in next.worse.iter_mut().zip(bets) {
-                let won = (bet * (loss - self.tolerated)).ln_1p();
+                let won = (bet * (loss - self.tolerated)).ln_1p() / self.overdispersion;
                 *evidence = advance(*evidence, 1.0, won, ln_cap);
             }
             // The bet on a label is made before it is seen.

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CAP, MULTIPLES, NotMonitorable, Verdict, WEIGHTS, advance, evidence};
+use super::{
+    CAP, MULTIPLES, NotMonitorable, Verdict, WEIGHTS, advance, evidence, labels_needed, least,
+};
 use crate::stats::beta::binomial_upper;
 use crate::stats::tails::PValue;
 
@@ -63,13 +65,19 @@ impl Alternatives {
         part(events, rate / self.null) + part(others, (1.0 - rate) / (1.0 - self.null))
     }
 
-    fn step(&self, states: [f64; 6], batch: RateBatch, ln_cap: f64) -> [f64; 6] {
+    fn step(
+        &self,
+        states: [f64; 6],
+        batch: RateBatch,
+        overdispersion: f64,
+        ln_cap: f64,
+    ) -> [f64; 6] {
         let mut next = states;
         for (state, rate) in next.iter_mut().zip(self.rates) {
             *state = advance(
                 *state,
                 batch.labels as f64,
-                self.ln_ratio(rate, batch),
+                self.ln_ratio(rate, batch) / overdispersion,
                 ln_cap,
             );
         }
@@ -86,6 +94,7 @@ pub struct RateDetector {
     worse: Alternatives,
     better: Option<Alternatives>,
     run_length: f64,
+    overdispersion: f64,
 }
 
 impl RateDetector {
@@ -144,7 +153,19 @@ impl RateDetector {
             },
             better,
             run_length,
+            overdispersion: 1.0,
         })
+    }
+
+    /// The same where the counts of batches vary so many times more than chance would make them, because labels of one day
+    /// share causes: from 1. The likelihood ratio is taken to the power of one over it, as in a quasi-likelihood (McCullagh and
+    /// Nelder 1989, chapter 9), and a change takes as many times more labels to notice.
+    #[must_use]
+    pub fn overdispersed(self, factor: f64) -> Self {
+        Self {
+            overdispersion: factor.max(1.0),
+            ..self
+        }
     }
 
     /// The rate up to which nothing counts as wrong.
@@ -157,6 +178,26 @@ impl RateDetector {
     #[must_use]
     pub fn run_length(&self) -> f64 {
         self.run_length
+    }
+
+    /// Labels until half of the changes to that rate are noticed, about; `None` for a rate that never is.
+    #[must_use]
+    pub fn labels_to_notice(&self, rate: f64) -> Option<f64> {
+        let gain = |alternative: f64| {
+            rate * (alternative / self.worse.null).ln()
+                + (1.0 - rate) * ((1.0 - alternative) / (1.0 - self.worse.null)).ln()
+        };
+        let gains = (self.worse.rates.iter()).map(|rate| gain(*rate) / self.overdispersion);
+        labels_needed(gains.zip(WEIGHTS), self.run_length)
+    }
+
+    /// The smallest rate that is noticed within so many labels in half of the cases; `None` if not even the highest is.
+    #[must_use]
+    pub fn smallest_noticed(&self, labels: f64) -> Option<f64> {
+        least(self.worse.null, HIGHEST, |rate| {
+            self.labels_to_notice(rate)
+                .is_some_and(|needed| needed <= labels)
+        })
     }
 
     /// Takes a batch in. An empty one changes nothing.
@@ -178,9 +219,11 @@ impl RateDetector {
         if batch.labels > 0 {
             let ln_cap = (CAP * self.run_length).ln();
             next.labels += batch.labels;
-            next.worse = self.worse.step(state.worse, batch, ln_cap);
+            next.worse = self
+                .worse
+                .step(state.worse, batch, self.overdispersion, ln_cap);
             if let Some(better) = self.better {
-                next.better = better.step(state.better, batch, ln_cap);
+                next.better = better.step(state.better, batch, self.overdispersion, ln_cap);
             }
         }
         let verdict = Verdict {

@@ -137,6 +137,53 @@ fn a_doubled_rate_is_found_within_a_few_hundred_labels() {
 }
 
 #[test]
+fn the_labels_a_change_takes_are_known_beforehand() {
+    // The published delays of a rate of 10 %, in docs/quality-monitoring.md.
+    let detector = RateDetector::against(0.1, 1e5).expect("a rate");
+    for (rate, measured) in [(0.12, 1_968.0), (0.15, 432.0), (0.2, 152.0), (0.3, 59.0)] {
+        let said = detector.labels_to_notice(rate).expect("it is worse");
+        assert!((said / measured - 1.0).abs() < 0.34, "{rate}: {said}");
+        let back = detector.smallest_noticed(said).expect("within reach");
+        assert!((back - rate).abs() < 1e-3, "{rate}: {back}");
+    }
+    assert_eq!(detector.labels_to_notice(0.1), None);
+    assert_eq!(detector.smallest_noticed(0.5), None);
+    let varied = detector.overdispersed(4.0);
+    let (plain, more) = (detector.labels_to_notice(0.2), varied.labels_to_notice(0.2));
+    assert!(more.expect("noticed") > 3.0 * plain.expect("noticed"));
+    let losses = LossDetector::against(0.1, 0.01, 1e5).expect("a mean");
+    let small = losses.labels_to_notice(0.12).expect("noticed");
+    assert!(small > 3.0 * losses.labels_to_notice(0.15).expect("noticed"));
+    assert!(losses.smallest_noticed(small).expect("within reach") < 0.121);
+}
+
+#[test]
+fn days_that_vary_more_than_chance_raise_no_alarm_where_that_is_known() {
+    // Each batch of 200 has a rate of its own, between 4 and 16 %.
+    let (known, unknown) = (
+        RateDetector::against(0.1, 1e5)
+            .expect("a rate")
+            .overdispersed(4.0),
+        RateDetector::against(0.1, 1e5).expect("a rate"),
+    );
+    let alarms = |detector: RateDetector| {
+        let mut draw = uniform(7);
+        let mut state = RateState::default();
+        let mut alarms = 0;
+        for _ in 0..400 {
+            let rate = 0.04 + 0.12 * draw();
+            let events = (0..200).filter(|_| draw() < rate).count() as u64;
+            let (next, verdict) = detector.step(state, batch(events, 200)).expect("a batch");
+            alarms += u64::from(verdict.is_alarm());
+            state = next;
+        }
+        alarms
+    };
+    assert_eq!(alarms(known), 0);
+    assert!(alarms(unknown) > 0);
+}
+
+#[test]
 fn losses_outside_their_range_are_refused_and_change_nothing() {
     let detector = LossDetector::against(0.2, 0.05, 1e4).expect("a mean");
     for bad in [[0.1, 1.5], [0.1, f64::NAN], [-0.1, 0.2]] {

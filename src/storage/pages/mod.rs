@@ -20,8 +20,8 @@ pub use fleet::{
 pub use frame::{Durability, Frame, durability, frame};
 pub use model::{
     DeploymentRow, Finding, HeatValue, Measured, ModelEvent, ModelRow, SegmentValue, SeriesValue,
-    VersionRow, deployments, events, findings, heat_values, measured, model_by_name, part_series,
-    rules, runbooks, segment_values, series, versions,
+    VerdictRow, VersionRow, deployments, events, findings, heat_values, measured, model_by_name,
+    part_series, rules, runbooks, segment_values, series, verdicts, versions,
 };
 pub use runs::{
     ApprovalRow, PipelineRunRow, RunRow, StepRow, approvals, pipeline_runs, run, runs_of_alert,

@@ -427,6 +427,51 @@ pub async fn segment_values(
     .await
 }
 
+/// The newest value of a measure that a monitor puts into words.
+#[derive(Debug, Clone)]
+pub struct VerdictRow {
+    pub monitor: String,
+    pub measure: String,
+    pub value: Option<f64>,
+    pub low: Option<f64>,
+    pub high: Option<f64>,
+    pub reference: Option<f64>,
+    pub threshold: Option<f64>,
+    pub status: String,
+    pub current_rows: i64,
+    pub detail: Option<String>,
+    pub cause: Option<String>,
+    pub window_start: DateTime<Utc>,
+    pub window_end: DateTime<Utc>,
+}
+
+/// What the champion's monitors say by these measures: of each the newest window that has a value, or the newest one where
+/// none has.
+pub async fn verdicts(
+    conn: &mut PgConnection,
+    model: ModelId,
+    measures: &[String],
+) -> sqlx::Result<Vec<VerdictRow>> {
+    sqlx::query_as!(
+        VerdictRow,
+        r#"
+        SELECT DISTINCT ON (m.monitor, m.measure)
+               m.monitor, m.measure, m.value, m.low, m.high, m.reference,
+               (m.recipe ->> 'threshold')::float8 AS threshold, m.status, m.current_rows,
+               m.recipe ->> 'detail' AS detail, m.recipe ->> 'cause' AS cause, m.window_start, m.window_end
+          FROM deployments d
+          JOIN measurements m ON m.model_version_id = d.model_version_id
+         WHERE d.model_id = $1 AND d.role = 'champion' AND d.ended_at IS NULL
+           AND m.measure = ANY($2) AND m.segment_name = '' AND m.feature = '' AND m.superseded_at IS NULL
+         ORDER BY m.monitor, m.measure, (m.value IS NULL), m.window_start DESC
+        "#,
+        model.0,
+        measures
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// Something that happened to a model, for the time axis.
 #[derive(Debug, Clone)]
 pub struct ModelEvent {

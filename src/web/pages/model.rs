@@ -14,7 +14,9 @@ use crate::domain::ids::{ModelId, ProjectId};
 use crate::domain::measurement::{Better, Measure};
 use crate::domain::retention::{Kept, Marks};
 use crate::services::{Error, Services};
-use crate::storage::pages::{self, AlertRow, Finding, Measured, ModelRow, RunRow, SegmentValue};
+use crate::storage::pages::{
+    self, AlertRow, Finding, Measured, ModelRow, RunRow, SegmentValue, VerdictRow,
+};
 use crate::storage::{proposals, retention};
 use crate::web::answer::{Failure, page};
 use crate::web::chart::ChartView;
@@ -81,6 +83,7 @@ pub enum Body {
         main: Option<Box<ChartView>>,
         beside: Vec<ChartView>,
     },
+    Verdicts(Vec<VerdictLine>),
     Heatmap(Option<HeatmapView>),
     Findings(Vec<FindingLine>),
     Segments(Vec<SegmentLine>),
@@ -109,6 +112,18 @@ pub struct FindingLine {
     pub since: String,
     pub state: Badge,
     pub expected: String,
+}
+
+/// A value and what it means.
+#[derive(Debug, Clone)]
+pub struct VerdictLine {
+    pub measure: String,
+    pub window: String,
+    pub value: String,
+    pub interval: String,
+    pub limit: String,
+    pub state: Badge,
+    pub words: String,
 }
 
 /// The quality of a segment.
@@ -334,6 +349,7 @@ impl Reader {
         };
         match panel.kind {
             PanelKind::Series => self.series(conn, panel, &mut view).await?,
+            PanelKind::Verdicts => self.verdicts(conn, panel, &mut view).await?,
             PanelKind::Heatmap => self.heatmap(conn, panel, &mut view).await?,
             PanelKind::Findings => self.findings(conn, panel, &mut view).await?,
             PanelKind::Segments => self.segments(conn, panel, &mut view).await?,
@@ -391,6 +407,20 @@ impl Reader {
             main: main.map(Box::new),
             beside,
         };
+        Ok(())
+    }
+
+    async fn verdicts(
+        &self,
+        conn: &mut PgConnection,
+        panel: &Panel,
+        view: &mut PanelView,
+    ) -> sqlx::Result<()> {
+        let measures = dashboard::names(&panel.measures);
+        let mut rows = pages::verdicts(conn, self.model.model_id, &measures).await?;
+        rows.sort_by_key(|row| measures.iter().position(|measure| *measure == row.measure));
+        let unit = self.model.unit.as_str();
+        view.body = Body::Verdicts(rows.iter().map(|row| verdict_line(row, unit)).collect());
         Ok(())
     }
 
@@ -635,6 +665,55 @@ fn describe(choice: &Choice) -> String {
         choice.grain,
         choice.monitor
     )
+}
+
+fn verdict_line(row: &VerdictRow, unit: &str) -> VerdictLine {
+    let measure = row.measure.as_str();
+    let unit = wording::unit(measure, unit);
+    let said = |value: f64| {
+        let text = wording::value(measure, value);
+        if unit.is_empty() {
+            text
+        } else {
+            format!("{text} {unit}")
+        }
+    };
+    let between = |low, high| {
+        format!(
+            "{} to {}",
+            wording::value(measure, low),
+            wording::value(measure, high)
+        )
+    };
+    let words = match (&row.cause, &row.detail) {
+        (Some(cause), Some(detail)) => format!("{cause}. {detail}"),
+        (Some(words), None) | (None, Some(words)) => words.clone(),
+        (None, None) => String::new(),
+    };
+    VerdictLine {
+        measure: format!(
+            "{}, monitor {}",
+            wording::measure_title(measure),
+            row.monitor
+        ),
+        window: wording::window(row.window_start, row.window_end),
+        value: row.value.map_or_else(|| "–".to_owned(), said),
+        interval: row
+            .low
+            .zip(row.high)
+            .map_or_else(String::new, |(low, high)| between(low, high)),
+        limit: row
+            .threshold
+            .or(row.reference)
+            .map_or_else(String::new, said),
+        state: match row.status.as_str() {
+            "drift" => Badge::new("Beyond", Tone::Warning),
+            "ok" => Badge::new("As usual", Tone::Good),
+            "insufficient" => Badge::new("Cannot tell", Tone::Quiet),
+            _ => Badge::new("Error", Tone::Warning),
+        },
+        words,
+    }
 }
 
 fn finding_line(finding: &Finding) -> FindingLine {

@@ -1,0 +1,807 @@
+//! Quality before labels: an estimator that is learnt from a baseline's labelled rows, what it says of a window's
+//! predictions, and how far off it has been.
+//!
+//! Estimates are tickets and never pages, and no estimate is a proof of health: where what the scores mean has changed,
+//! which is concept change, no score and no feature shows it. That sentence goes with every value.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use super::batch::Output;
+use super::columns::{self, Kind, Value};
+use super::labelled::{LabelledSample, Truth};
+use super::measurement::{Better, Measure, Recipe, Status};
+use super::model::Task;
+use crate::stats::detector::{Damaged, Form, decode, encode};
+use crate::stats::estimation::label_shift::{JointCounts, LabelShift};
+use crate::stats::estimation::{
+    BinaryEstimates, BoostingOptions, Calibration, ClassCalibration, ClassEstimates, ClassWindow,
+    Column, Compared, ConceptChange, Distrust, Estimated, Estimation, LossEstimates, LossModel,
+    LossWindow, Reliability, ScoreWindow,
+};
+use crate::stats::quality::Undefined;
+
+const ESTIMATOR: Form = Form {
+    family: 19,
+    version: 1,
+};
+
+/// The score from which on a binary prediction without a class counts as positive.
+pub const POSITIVE_FROM: f64 = 0.5;
+/// Groups of scores by which a shift of the classes is told from other shifts.
+const GROUPS: usize = 10;
+/// A correction for label shift is not to be used where so little speaks for its supposition.
+const IMPURE: f64 = 0.01;
+/// The windows that the reliability is told of.
+const WINDOWS_TOLD: usize = 12;
+/// How much worse than the baseline is no finding: points of a share, and a share of an error.
+pub const USUAL_TOLERANCE_OF_SHARES: f64 = 0.02;
+pub const USUAL_TOLERANCE_OF_ERRORS: f64 = 0.1;
+/// A calibration that is older is flagged, in seconds: half a year.
+const OLDEST: f64 = 182.5 * 86_400.0;
+
+/// The sentence without which no estimate is shown.
+pub const BLIND_SPOT: &str = "an estimate without labels cannot see that the same rows would be answered otherwise today \
+                              (concept change)";
+
+/// What was learnt from labelled rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Estimator {
+    Binary {
+        calibration: Calibration,
+        joint: JointCounts,
+    },
+    Classes {
+        classes: Vec<String>,
+        calibration: ClassCalibration,
+    },
+    Numbers {
+        codings: Vec<Coding>,
+        model: LossModel,
+    },
+}
+
+/// How a feature becomes a column of the model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Coding {
+    pub feature: String,
+    /// The categories in the order of their codes; nothing for numbers.
+    categories: Option<Vec<String>>,
+}
+
+/// A window's predictions as an estimator counts them.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Counted {
+    Binary {
+        scores: ScoreWindow,
+        /// Groups of scores by day.
+        days: BTreeMap<i64, Vec<u64>>,
+    },
+    Classes(ClassWindow),
+    Numbers(LossWindow),
+}
+
+impl Estimator {
+    /// Learns from the labelled rows of a baseline.
+    ///
+    /// # Errors
+    /// With too few of them, or none of some class.
+    pub fn fit(sample: &LabelledSample, task: Task) -> Result<Self, Undefined> {
+        match task {
+            Task::Binary => Self::fit_binary(sample),
+            Task::Multiclass => Self::fit_classes(sample),
+            Task::Regression => Self::fit_numbers(sample),
+        }
+    }
+
+    fn fit_binary(sample: &LabelledSample) -> Result<Self, Undefined> {
+        let scored: Vec<(f64, bool)> = (sample.rows.iter())
+            .filter_map(|row| match row.truth {
+                Truth::Binary {
+                    score: Some(score),
+                    label,
+                    ..
+                } if !score.is_nan() => Some((score, label)),
+                _ => None,
+            })
+            .collect();
+        let calibration = Calibration::fit(&scored, Some(POSITIVE_FROM))?;
+        let mut joint = JointCounts::new(GROUPS, 2);
+        for (score, label) in &scored {
+            joint.push(group(&calibration, *score), usize::from(*label));
+        }
+        Ok(Self::Binary { calibration, joint })
+    }
+
+    fn fit_classes(sample: &LabelledSample) -> Result<Self, Undefined> {
+        let mut classes: Vec<String> = (sample.rows.iter())
+            .filter_map(|row| match &row.truth {
+                Truth::Class { label, .. } => Some(label.clone()),
+                _ => None,
+            })
+            .collect();
+        classes.sort_unstable();
+        classes.dedup();
+        let rows: Vec<(Vec<f64>, usize)> = (sample.rows.iter())
+            .filter_map(|row| match &row.truth {
+                Truth::Class {
+                    label,
+                    probabilities,
+                    ..
+                } => Some((
+                    vector(&classes, probabilities)?,
+                    classes.binary_search(label).ok()?,
+                )),
+                _ => None,
+            })
+            .collect();
+        if rows.is_empty() {
+            return Err(Undefined::NoScores);
+        }
+        let calibration = ClassCalibration::fit(&rows, classes.len())?;
+        Ok(Self::Classes {
+            classes,
+            calibration,
+        })
+    }
+
+    fn fit_numbers(sample: &LabelledSample) -> Result<Self, Undefined> {
+        let mut keep = Vec::new();
+        let (mut predictions, mut errors) = (Vec::new(), Vec::new());
+        for (place, row) in sample.rows.iter().enumerate() {
+            if let Truth::Number { predicted, label } = row.truth
+                && (predicted - label).is_finite()
+            {
+                keep.push(place);
+                predictions.push(predicted);
+                errors.push(predicted - label);
+            }
+        }
+        let kept: Vec<columns::Column> = sample
+            .features
+            .iter()
+            .map(|column| column.select(&keep))
+            .collect();
+        let codings: Vec<Coding> = kept.iter().filter_map(Coding::of).collect();
+        let columns = coded(&codings, &kept, predictions);
+        let model = LossModel::fit(&columns, &errors, &BoostingOptions::default())?;
+        Ok(Self::Numbers { codings, model })
+    }
+
+    /// The features that have to be read of a window.
+    #[must_use]
+    pub fn features(&self) -> Vec<String> {
+        match self {
+            Self::Numbers { codings, .. } => codings
+                .iter()
+                .map(|coding| coding.feature.clone())
+                .collect(),
+            Self::Binary { .. } | Self::Classes { .. } => Vec::new(),
+        }
+    }
+
+    /// A window without predictions.
+    #[must_use]
+    pub fn window(&self) -> Counted {
+        match self {
+            Self::Binary { calibration, .. } => Counted::Binary {
+                scores: ScoreWindow::of(calibration),
+                days: BTreeMap::new(),
+            },
+            Self::Classes { calibration, .. } => Counted::Classes(ClassWindow::of(calibration)),
+            Self::Numbers { model, .. } => Counted::Numbers(model.table().window()),
+        }
+    }
+
+    /// Counts predictions into a window, each with the number of its day; `features` have one element for each of them. What
+    /// has no score or no value says nothing.
+    ///
+    /// # Errors
+    /// If the window was counted by another estimator.
+    pub fn count(
+        &self,
+        counted: &mut Counted,
+        outputs: &[(i64, Output)],
+        features: &[columns::Column],
+        positive: &str,
+    ) -> Result<(), Undefined> {
+        match (self, counted) {
+            (Self::Binary { calibration, .. }, Counted::Binary { scores, days }) => {
+                for (day, output) in outputs {
+                    let Some(score) = output.score.filter(|score| !score.is_nan()) else {
+                        continue;
+                    };
+                    let predicted = match &output.class {
+                        Some(class) => class == positive,
+                        None => score >= POSITIVE_FROM,
+                    };
+                    scores.push(calibration, score, predicted);
+                    days.entry(*day).or_insert_with(|| vec![0; GROUPS])
+                        [group(calibration, score)] += 1;
+                }
+                Ok(())
+            }
+            (
+                Self::Classes {
+                    classes,
+                    calibration,
+                },
+                Counted::Classes(window),
+            ) => {
+                for (_, output) in outputs {
+                    let place =
+                        (output.class.as_ref()).and_then(|class| classes.binary_search(class).ok());
+                    if let (Some(place), Some(row)) =
+                        (place, vector(classes, &output.probabilities))
+                    {
+                        window.push(calibration, &row, place);
+                    }
+                }
+                Ok(())
+            }
+            (Self::Numbers { codings, model }, Counted::Numbers(window)) => {
+                let keep: Vec<usize> = (outputs.iter().enumerate())
+                    .filter(|(_, (_, output))| output.value.is_some_and(f64::is_finite))
+                    .map(|(place, _)| place)
+                    .collect();
+                let predictions = keep
+                    .iter()
+                    .filter_map(|place| outputs[*place].1.value)
+                    .collect();
+                let features: Vec<columns::Column> =
+                    features.iter().map(|column| column.select(&keep)).collect();
+                model.count(window, &coded(codings, &features, predictions))
+            }
+            _ => Err(Undefined::BadParameter),
+        }
+    }
+
+    /// As bytes with family, version and checksum.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        encode(ESTIMATOR, self)
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    ///
+    /// # Errors
+    /// When the bytes are something else, of another version, or damaged.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
+        decode(ESTIMATOR, bytes)
+    }
+
+    /// What the labels of a window will say. `age` is that of the baseline, in seconds.
+    ///
+    /// # Errors
+    /// Without predictions, or with a window that was counted by another estimator.
+    pub fn estimates(&self, counted: &Counted, age: f64) -> Result<Estimates, Undefined> {
+        let age = (age, OLDEST);
+        match (self, counted) {
+            (Self::Binary { calibration, joint }, Counted::Binary { scores, days }) => {
+                let plain = BinaryEstimates::new(calibration, scores, None, age)?;
+                let days: Vec<Vec<u64>> = days.values().cloned().collect();
+                let shift = LabelShift::estimate(joint, &days).ok();
+                let corrected = match &shift {
+                    Some(shift) => Some(binary(&BinaryEstimates::new(
+                        calibration,
+                        scores,
+                        Some(shift),
+                        age,
+                    )?)),
+                    None => None,
+                };
+                Ok(Estimates {
+                    rows: scores.rows(),
+                    trust: plain.trust().clone(),
+                    values: binary(&plain),
+                    shift: shift.zip(corrected),
+                })
+            }
+            (Self::Classes { calibration, .. }, Counted::Classes(window)) => {
+                let of = ClassEstimates::new(calibration, window, age)?;
+                Ok(Estimates {
+                    rows: window.rows(),
+                    trust: of.trust().clone(),
+                    values: vec![
+                        (Measure::EstimatedAccuracy, of.accuracy()),
+                        (Measure::EstimatedPrecision, of.precision()),
+                        (Measure::EstimatedRecall, of.recall()),
+                        (Measure::EstimatedF1, of.f1()),
+                        (Measure::EstimatedRocAuc, of.roc_auc()),
+                    ],
+                    shift: None,
+                })
+            }
+            (Self::Numbers { model, .. }, Counted::Numbers(window)) => {
+                let of: LossEstimates = model.table().estimate(window, age)?;
+                Ok(Estimates {
+                    rows: window.rows(),
+                    trust: of.trust.clone(),
+                    values: vec![
+                        (Measure::EstimatedMae, Ok(of.mean)),
+                        (Measure::EstimatedRmse, Ok(of.root_mean_square())),
+                    ],
+                    shift: None,
+                })
+            }
+            _ => Err(Undefined::BadParameter),
+        }
+    }
+}
+
+/// The columns of the model: features as they are coded, and the prediction as the last.
+fn coded(codings: &[Coding], features: &[columns::Column], predictions: Vec<f64>) -> Vec<Column> {
+    let rows = predictions.len();
+    let of = |coding: &Coding| {
+        let column = features.iter().find(|column| column.name == coding.feature);
+        coding.code(column, rows)
+    };
+    let mut columns: Vec<Column> = codings.iter().map(of).collect();
+    columns.push(Column::Numbers(predictions));
+    columns
+}
+
+fn binary(of: &BinaryEstimates) -> Vec<(Measure, Estimation)> {
+    vec![
+        (Measure::EstimatedAccuracy, of.accuracy()),
+        (Measure::EstimatedPrecision, of.precision()),
+        (Measure::EstimatedRecall, of.recall()),
+        (Measure::EstimatedF1, of.f1()),
+        (Measure::EstimatedRocAuc, of.roc_auc()),
+    ]
+}
+
+fn group(calibration: &Calibration, score: f64) -> usize {
+    calibration.bins().of(score) * GROUPS / calibration.bins().len()
+}
+
+/// A row's probabilities in the order of the classes; classes without one have none. Nothing without any.
+fn vector(classes: &[String], probabilities: &[(String, f64)]) -> Option<Vec<f64>> {
+    let known: HashMap<&str, f64> = probabilities
+        .iter()
+        .map(|(class, p)| (class.as_str(), *p))
+        .collect();
+    let row: Vec<f64> = (classes.iter())
+        .map(|class| known.get(class.as_str()).copied().unwrap_or(0.0))
+        .collect();
+    (row.iter().sum::<f64>() > 0.0).then_some(row)
+}
+
+impl Coding {
+    /// Nothing for dates and for what has no values: a date is always later than those of the baseline.
+    fn of(column: &columns::Column) -> Option<Self> {
+        let has = |kind| column.kinds().contains(&kind);
+        if has(Kind::Timestamp) {
+            return None;
+        }
+        let categories = if has(Kind::Text) || has(Kind::Boolean) {
+            let mut all: Vec<String> = column.iter().filter_map(|value| category(&value)).collect();
+            all.sort_unstable();
+            all.dedup();
+            Some(all)
+        } else if has(Kind::Number) || has(Kind::Integer) {
+            None
+        } else {
+            return None;
+        };
+        Some(Self {
+            feature: column.name.clone(),
+            categories,
+        })
+    }
+
+    fn code(&self, column: Option<&columns::Column>, rows: usize) -> Column {
+        match (&self.categories, column) {
+            (None, None) => Column::Numbers(vec![f64::NAN; rows]),
+            (Some(_), None) => Column::Categories(vec![u32::MAX; rows]),
+            (None, Some(column)) => {
+                Column::Numbers(column.iter().map(|value| number(&value)).collect())
+            }
+            (Some(categories), Some(column)) => {
+                let code = |value: Value<'_>| {
+                    let place = categories.binary_search(&category(&value)?).ok()?;
+                    u32::try_from(place).ok()
+                };
+                Column::Categories(
+                    column
+                        .iter()
+                        .map(|value| code(value).unwrap_or(u32::MAX))
+                        .collect(),
+                )
+            }
+        }
+    }
+}
+
+fn number(value: &Value<'_>) -> f64 {
+    match value {
+        Value::Number(number) => *number,
+        Value::Integer(integer) => *integer as f64,
+        _ => f64::NAN,
+    }
+}
+
+fn category(value: &Value<'_>) -> Option<String> {
+    match value {
+        Value::Text(text) => Some(text.to_string()),
+        Value::Boolean(flag) => Some(flag.to_string()),
+        Value::Integer(integer) => Some(integer.to_string()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Timestamp(_) | Value::Null | Value::Absent => None,
+    }
+}
+
+/// What the labels of a window are expected to say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Estimates {
+    pub rows: u64,
+    trust: Vec<Distrust>,
+    pub values: Vec<(Measure, Estimation)>,
+    /// The classes' new shares, and what follows if nothing else has changed.
+    shift: Option<(LabelShift, Vec<(Measure, Estimation)>)>,
+}
+
+/// What else is known when an estimate is judged.
+#[derive(Debug, Clone)]
+pub struct Circumstances<'a> {
+    /// The baseline's value of what is estimated.
+    pub reference: Option<f64>,
+    /// How much worse is no finding; the usual if nothing is given.
+    pub tolerance: Option<f64>,
+    /// Estimates of earlier windows beside their labels.
+    pub reliability: &'a Reliability,
+    /// The fewest predictions a window must have.
+    pub least_rows: u64,
+    /// The length of the window in days.
+    pub days: f64,
+    pub unit: &'a str,
+}
+
+/// What an estimate was judged by, stored beside the value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EstimateRecipe {
+    /// Why it should not be leant on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub distrust: Vec<Distrust>,
+    /// The same if only the classes' shares have changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corrected: Option<Estimated>,
+    /// How likely pure label shift is to leave so much unexplained; low says that the correction is not to be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_shift_p: Option<f64>,
+    /// "Has been within x of the truth for the last n windows."
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub within: Option<f64>,
+    pub windows: usize,
+    /// The mean size of the error, and the share of intervals that held, over these windows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean_absolute_error: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<f64>,
+    /// The smallest drops that would be seen in 1, 7 and 28 days.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub smallest: Vec<(f64, f64)>,
+}
+
+/// What is said of a window by one measure.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    pub value: Option<f64>,
+    pub interval: Option<(f64, f64)>,
+    pub status: Status,
+    pub recipe: Recipe,
+}
+
+const METHOD: &str = "what labelled rows of the baseline with such scores and features came to, over the window's predictions";
+
+impl Estimates {
+    /// What is said of one of the values.
+    #[must_use]
+    pub fn told(
+        &self,
+        measure: Measure,
+        estimation: Estimation,
+        around: &Circumstances<'_>,
+    ) -> Told {
+        let estimated = match estimation {
+            Ok(_) if self.rows < around.least_rows => {
+                return unsaid(&format!("fewer than {} predictions", around.least_rows));
+            }
+            Ok(estimated) => estimated,
+            Err(undefined) => {
+                return unsaid(&format!("not defined for these predictions: {undefined}"));
+            }
+        };
+        let corrected = self.shift.as_ref().and_then(|(shift, values)| {
+            let (_, value) = values.iter().find(|(of, _)| *of == measure)?;
+            let p = shift.is_pure.map(crate::stats::PValue::value);
+            Some((value.ok()?, p))
+        });
+        let tolerance = tolerance(measure, around);
+        let drop = around
+            .reference
+            .and_then(|reference| drop_of(measure, estimated, reference, tolerance));
+        let change = around.reliability.concept_change();
+        let half = (estimated.interval.1 - estimated.interval.0) / 2.0;
+        let limit = around
+            .reference
+            .map(|reference| limit_of(measure, reference, tolerance));
+        let recipe = EstimateRecipe {
+            distrust: self.trust.clone(),
+            corrected: corrected.map(|(value, _)| value),
+            label_shift_p: corrected.and_then(|(_, p)| p),
+            within: around.reliability.within(WINDOWS_TOLD).map(|(x, _)| x),
+            windows: around
+                .reliability
+                .within(WINDOWS_TOLD)
+                .map_or(0, |(_, n)| n),
+            mean_absolute_error: around.reliability.mean_absolute_error(WINDOWS_TOLD),
+            coverage: around.reliability.coverage(WINDOWS_TOLD),
+            smallest: smallest(
+                half,
+                tolerance_in_units(measure, around, tolerance),
+                around.days,
+            ),
+        };
+        let cause = self.why_untrusted(change);
+        let status = match (&cause, drop) {
+            (Some(_), _) => Status::Insufficient,
+            (None, Some(_)) => Status::Drift,
+            (None, None) => Status::Ok,
+        };
+        let detail = words(measure, estimated, &recipe, around, change);
+        Told {
+            value: Some(estimated.value),
+            interval: Some(estimated.interval),
+            status,
+            recipe: Recipe {
+                method: METHOD.to_owned(),
+                threshold: limit,
+                cause,
+                detail: Some(detail),
+                estimate: Some(recipe),
+                ..Recipe::default()
+            },
+        }
+    }
+
+    fn why_untrusted(&self, change: ConceptChange) -> Option<String> {
+        let mut causes: Vec<String> = self.trust.iter().map(distrust_words).collect();
+        if let ConceptChange::Blinded { windows, .. } = change {
+            causes.push(format!(
+                "labels have contradicted it for {windows} windows in a row: what the scores mean has changed"
+            ));
+        }
+        (!causes.is_empty()).then(|| causes.join("; "))
+    }
+}
+
+/// What labels say of earlier estimates: how much too good (or bad) the last were, and whether that is concept change.
+#[must_use]
+pub fn error_told(measure: Measure, reliability: &Reliability, unit: &str) -> Told {
+    let Some(last) = reliability.mean_absolute_error(1) else {
+        return unsaid("no window that was estimated has all its labels yet");
+    };
+    let (value, status, found) = match reliability.concept_change() {
+        ConceptChange::Unknown | ConceptChange::Agrees => (
+            last,
+            Status::Ok,
+            "the last estimate was as close to its labels as its interval says".to_owned(),
+        ),
+        ConceptChange::Off { by } => (
+            by.abs(),
+            Status::Ok,
+            "the last estimate was outside its interval, as one in twenty is".to_owned(),
+        ),
+        ConceptChange::Blinded { windows, by } => (
+            by.abs(),
+            Status::Drift,
+            format!(
+                "for the last {windows} windows {} was estimated {} too {} on average: what the scores mean has changed \
+                 (concept change), and the estimates do not see it; go by the labels",
+                name(measure),
+                in_words(measure, by.abs(), unit),
+                if by > 0.0 { "high" } else { "low" }
+            ),
+        ),
+    };
+    Told {
+        value: Some(value),
+        interval: None,
+        status,
+        recipe: Recipe {
+            method:
+                "the estimate less what the labels said, of the last windows whose labels are in"
+                    .to_owned(),
+            threshold: Some(0.0),
+            detail: Some(format!(
+                "{found}; by chance about once in 800 windows; {}",
+                reliability_words(measure, reliability, unit)
+            )),
+            ..Recipe::default()
+        },
+    }
+}
+
+fn unsaid(cause: &str) -> Told {
+    Told {
+        value: None,
+        interval: None,
+        status: Status::Insufficient,
+        recipe: Recipe {
+            method: METHOD.to_owned(),
+            cause: Some(cause.to_owned()),
+            detail: Some(BLIND_SPOT.to_owned()),
+            ..Recipe::default()
+        },
+    }
+}
+
+fn is_error(measure: Measure) -> bool {
+    measure.better() == Better::Lower
+}
+
+fn tolerance(measure: Measure, around: &Circumstances<'_>) -> f64 {
+    around.tolerance.unwrap_or(if is_error(measure) {
+        USUAL_TOLERANCE_OF_ERRORS
+    } else {
+        USUAL_TOLERANCE_OF_SHARES
+    })
+}
+
+fn tolerance_in_units(measure: Measure, around: &Circumstances<'_>, tolerance: f64) -> f64 {
+    if is_error(measure) {
+        tolerance * around.reference.unwrap_or(0.0)
+    } else {
+        tolerance
+    }
+}
+
+fn limit_of(measure: Measure, reference: f64, tolerance: f64) -> f64 {
+    if is_error(measure) {
+        reference * (1.0 + tolerance)
+    } else {
+        reference - tolerance
+    }
+}
+
+/// How much worse than the baseline at least, beyond the tolerance, if it is.
+fn drop_of(measure: Measure, estimated: Estimated, reference: f64, tolerance: f64) -> Option<f64> {
+    let limit = limit_of(measure, reference, tolerance);
+    let by = if is_error(measure) {
+        estimated.interval.0 - limit
+    } else {
+        limit - estimated.interval.1
+    };
+    (by > 0.0).then_some(by)
+}
+
+/// With half of the interval `half` over a window of so many days: the true drop that is seen in half of the cases.
+fn smallest(half: f64, tolerance: f64, window_days: f64) -> Vec<(f64, f64)> {
+    [1.0, 7.0, 28.0]
+        .into_iter()
+        .map(|days: f64| (days, tolerance + half * (window_days / days).sqrt()))
+        .collect()
+}
+
+fn distrust_words(distrust: &Distrust) -> String {
+    match distrust {
+        Distrust::OffSupport { share } => {
+            format!(
+                "{:.0} % of the predictions are where the baseline has hardly any",
+                100.0 * share
+            )
+        }
+        Distrust::OldCalibration { age } => {
+            format!("the baseline is {:.0} days old", age / 86_400.0)
+        }
+        Distrust::Miscalibrated { error } => {
+            format!(
+                "calibrated scores miss the truth by {error:.3} on held-out rows of the baseline"
+            )
+        }
+    }
+}
+
+fn name(measure: Measure) -> &'static str {
+    measure
+        .as_str()
+        .strip_prefix("estimated_")
+        .unwrap_or(measure.as_str())
+}
+
+fn in_words(measure: Measure, value: f64, unit: &str) -> String {
+    if is_error(measure) && !unit.is_empty() {
+        format!("{value:.2} {unit}")
+    } else {
+        format!("{value:.3}")
+    }
+}
+
+fn reliability_words(measure: Measure, reliability: &Reliability, unit: &str) -> String {
+    match reliability.within(WINDOWS_TOLD) {
+        Some((x, 1)) => format!(
+            "it was within {} of the truth in the one window whose labels are in",
+            in_words(measure, x, unit)
+        ),
+        Some((x, n)) => format!(
+            "it has been within {} of the truth for the last {n} windows whose labels are in",
+            in_words(measure, x, unit)
+        ),
+        None => "no window's labels have come to check it by yet".to_owned(),
+    }
+}
+
+fn words(
+    measure: Measure,
+    estimated: Estimated,
+    recipe: &EstimateRecipe,
+    around: &Circumstances<'_>,
+    change: ConceptChange,
+) -> String {
+    let said = |value| in_words(measure, value, around.unit);
+    let mut parts = vec![match around.reference {
+        Some(reference) => format!(
+            "{} is estimated at {} without labels, {} in the baseline",
+            name(measure),
+            said(estimated.value),
+            said(reference)
+        ),
+        None => format!(
+            "{} is estimated at {} without labels",
+            name(measure),
+            said(estimated.value)
+        ),
+    }];
+    if let Some(corrected) = recipe.corrected {
+        let impure = recipe.label_shift_p.is_some_and(|p| p < IMPURE);
+        parts.push(if impure {
+            "more than the classes' shares has changed, so the correction for them is not to be used".to_owned()
+        } else {
+            format!("{} if only the classes' shares have changed", said(corrected.value))
+        });
+    }
+    parts.push(reliability_words(measure, around.reliability, around.unit));
+    if let ConceptChange::Blinded { by, .. } = change {
+        parts.push(format!(
+            "lately it was {} too {}",
+            said(by.abs()),
+            if by > 0.0 { "high" } else { "low" }
+        ));
+    }
+    parts.push("by chance a drop is called in at most one window of 40".to_owned());
+    let list = |of: &dyn Fn(&(f64, f64)) -> String| {
+        recipe.smallest.iter().map(of).collect::<Vec<_>>().join("/")
+    };
+    parts.push(format!(
+        "smallest change for the worse seen in {} days in half of the cases: {}",
+        list(&|(days, _)| format!("{days:.0}")),
+        list(&|(_, by)| said(*by))
+    ));
+    parts.push(BLIND_SPOT.to_owned());
+    parts.join("; ")
+}
+
+/// An estimate beside what its labels said, for the reliability. The labels' own chance is part of the interval.
+#[must_use]
+pub fn compared(value: f64, interval: (f64, f64), realised: f64) -> Compared {
+    Compared {
+        estimated: Estimated { value, interval },
+        realised,
+    }
+}
+
+/// The interval of an estimate of all predictions, for the part of them whose labels have come: chance is larger with fewer.
+#[must_use]
+pub fn widened(estimated: (f64, (f64, f64)), rows: u64, labels: u64) -> (f64, f64) {
+    let (value, (low, high)) = estimated;
+    let factor = (rows as f64 / labels.max(1) as f64).max(1.0).sqrt();
+    (
+        value - (value - low) * factor,
+        value + (high - value) * factor,
+    )
+}
+
+#[cfg(test)]
+mod tests;
