@@ -36,7 +36,7 @@ pub enum Task {
 
 impl Task {
     /// All tasks, in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Settle,
         Self::MergeKeys,
         Self::FitBaselines,

@@ -92,6 +92,8 @@ impl Estimator {
             Task::Binary => Self::fit_binary(sample),
             Task::Multiclass => Self::fit_classes(sample),
             Task::Regression => Self::fit_numbers(sample),
+            // The model's file refuses estimates of these.
+            Task::Ranking | Task::Forecast => Err(Undefined::NoOutcomes),
         }
     }
 

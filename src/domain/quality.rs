@@ -179,7 +179,16 @@ impl Measure {
     }
 
     /// The detectors of labels that a quality monitor can measure by.
-    pub const OF_SEQUENTIAL: [Self; 2] = [Self::ErrorRateSequential, Self::LossSequential];
+    const OF_SEQUENTIAL: [Self; 2] = [Self::ErrorRateSequential, Self::LossSequential];
+
+    /// Those of them for a task: a ranking or a forecast is not right or wrong by itself.
+    #[must_use]
+    pub fn of_sequential(task: Task) -> &'static [Self] {
+        match task {
+            Task::Regression | Task::Binary | Task::Multiclass => &Self::OF_SEQUENTIAL,
+            Task::Ranking | Task::Forecast => &[],
+        }
+    }
 
     /// What an objective monitor measures.
     pub const OF_OBJECTIVE: [Self; 3] = [Self::FastBurn, Self::SlowBurn, Self::ErrorBudgetLeft];
@@ -197,6 +206,7 @@ impl Measure {
                 Self::EstimatedRocAuc,
                 Self::EstimateError,
             ],
+            Task::Ranking | Task::Forecast => &[],
         }
     }
 

@@ -80,11 +80,11 @@ impl Fixed {
     }
 
     /// A field that a column of predictions can be said to be.
-    pub fn of_said(field: &str) -> Option<Self> {
+    pub fn of_said(field: &str, task: Task) -> Option<Self> {
         match field {
             "label" => Some(Self::Label),
             "observed_at" => Some(Self::ObservedAt),
-            field => Self::of_prediction(field),
+            field => Self::of_prediction(field, task),
         }
     }
 

@@ -267,7 +267,7 @@ impl<'e> PredictionRows<'e> {
         };
         // The truth is no feature, whether it is read here or not.
         let is_reference = matches!(self.purpose, Purpose::Reference { .. });
-        Fixed::of_said(field)
+        Fixed::of_said(field, self.expect.task)
             .filter(|field| match field {
                 Fixed::Label => is_reference,
                 Fixed::ObservedAt => false,

@@ -9,7 +9,6 @@ pub use gathered::Gathered;
 
 use super::profiling;
 use crate::domain::batch::{LabelValue, Output};
-use crate::domain::estimate::POSITIVE_FROM;
 use crate::domain::labelled::Truth;
 use crate::domain::measurement::{Measure, Segment};
 use crate::domain::model::Task;
@@ -182,16 +181,6 @@ impl QualityOutcome {
             // Nothing that watches labels as they come knows what a good ranking or a good forecast is.
             Task::Ranking | Task::Forecast => return None,
         })
-    }
-
-    /// Whether a binary model predicted yes, and whether the label is yes; nothing without both.
-    fn yes_or_no(&self, positive: &str) -> Option<(bool, bool)> {
-        let predicted = match (&self.predicted_class, self.score) {
-            (Some(class), _) => class == positive,
-            (None, Some(score)) => score >= POSITIVE_FROM,
-            (None, None) => return None,
-        };
-        Some((predicted, self.label_class.as_deref()? == positive))
     }
 }
 

@@ -226,7 +226,7 @@ impl MonitorKind {
             Self::Quality => {
                 let mut measures = Measure::of_quality(task).to_vec();
                 measures.extend_from_slice(Measure::detailed_quality(task));
-                measures.extend(Measure::OF_SEQUENTIAL);
+                measures.extend_from_slice(Measure::of_sequential(task));
                 measures.extend([Measure::LabelCoverage, Measure::LabelCompleteness]);
                 measures
             }
@@ -780,7 +780,7 @@ fn monitor(f: &Fields, name: String, model: OfModel, sink: &mut Sink) -> Option<
         None
     };
     if kind == Some(MonitorKind::Estimate) {
-        outlook::note_what_estimates_need(f, sink);
+        outlook::note_what_estimates_need(f, model.task, sink);
     }
     let quality = if kind == Some(MonitorKind::Quality) {
         quality::read(f, model.task, model.segments, model.files, sink)?

@@ -25,6 +25,10 @@ pub(super) fn objective(
         Some(Task::Binary | Task::Multiclass) => {
             f.refuse(&["right_within"], "only numbers have a distance", sink);
         }
+        Some(Task::Ranking | Task::Forecast) => sink.note(
+            f.place,
+            "a ranking or a forecast is not right or wrong by itself: there is no objective of these",
+        ),
         _ => {}
     }
     Some(ObjectiveChoice {
@@ -49,7 +53,13 @@ fn objective_share(node: &Node, sink: &mut Sink) -> Option<f64> {
 const LEAST_OBJECTIVE: f64 = 0.5;
 
 /// What an estimate is learnt from.
-pub(super) fn note_what_estimates_need(f: &Fields, sink: &mut Sink) {
+pub(super) fn note_what_estimates_need(f: &Fields, task: Option<Task>, sink: &mut Sink) {
+    if let Some(Task::Ranking | Task::Forecast) = task {
+        sink.note(
+            f.place,
+            "rankings and forecasts cannot be judged before their labels: there is no estimate of these",
+        );
+    }
     if f.get("baseline").is_none() {
         sink.note(
             f.place,

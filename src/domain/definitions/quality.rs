@@ -104,7 +104,7 @@ fn fitting(read: Located<Measure>, task: Option<Task>, sink: &mut Sink) -> Optio
         Measure::of_quality(task)
             .iter()
             .chain(Measure::detailed_quality(task))
-            .chain(&Measure::OF_SEQUENTIAL)
+            .chain(Measure::of_sequential(task))
     };
     if !known().any(|measure| *measure == read.value) {
         sink.note(

@@ -11,7 +11,6 @@ use super::runbook::RunbookDraft;
 use super::shipped;
 use super::{Contents, Defined, Entry};
 use crate::domain::measurement::Measure;
-use crate::domain::model::Task;
 use crate::domain::rule::{Condition, MeasuredCondition, Rule, Severity, Threshold};
 use crate::domain::runbook::{Action, Runbook};
 

@@ -154,7 +154,7 @@ impl Payload {
 fn usual_output(task: Task) -> &'static str {
     match task {
         Task::Binary => "score",
-        Task::Regression | Task::Multiclass => "prediction",
+        _ => "prediction",
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{QualityOutcome, QualityValue, Wanted};
+use crate::domain::estimate::POSITIVE_FROM;
 use crate::domain::measurement::Measure;
 use crate::domain::model::Task;
 use crate::domain::quality::{PredictionValues, QualityChoice};
@@ -12,9 +13,6 @@ use crate::stats::quality::{
     MulticlassOutcomes, OutcomeValues, Quality, QuantileForecasts, RankingMeasure, RankingOutcomes,
     RegressionOutcomes, ScaledErrors, Undefined,
 };
-
-/// The score from which on a binary prediction without a class counts as positive.
-const POSITIVE_FROM: f64 = 0.5;
 /// Bins of the calibration error.
 const CALIBRATION_BINS: Bins = Bins::Width(10);
 /// Levels of quantiles this near to each other are one: the ends of an interval of 0.8 are computed.
