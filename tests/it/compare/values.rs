@@ -10,8 +10,8 @@ fn null_nan_infinite_and_empty_values_are_told_apart() {
     let file = |name: &str, spoilt: bool| {
         let mut rows = "nulls,nans,infinite,texts\n".to_owned();
         for row in 0..200 {
-            let (mut nulls, mut nans, mut infinite) =
-                (row.to_string(), row.to_string(), row.to_string());
+            let number = format!("{row}.5");
+            let (mut nulls, mut nans, mut infinite) = (number.clone(), number.clone(), number);
             if spoilt {
                 match row % 10 {
                     0 => nulls.clear(),
