@@ -55,3 +55,23 @@ fn null_nan_infinite_and_empty_values_are_told_apart() {
     );
     assert!(!findings(&told, "word").contains(&"null_share"));
 }
+
+#[test]
+fn a_feature_that_only_the_models_file_names_is_not_taken_for_a_new_one() {
+    let folder = Folder::new("values-of-nowhere");
+    let model = folder.write(
+        "model.yaml",
+        "
+models:
+  - name: pets
+    task: regression
+    baselines: {training: {file: rows.csv}}
+    schema: {from: training, features: {age: {max_null_share: 0.5}, weight: {required: true}}}
+",
+    );
+    let rows: String = (0..50).fold("size\n".to_owned(), |rows, row| rows + &format!("{row}\n"));
+    let file = folder.write("rows.csv", rows);
+    let told = document(&file, &file, &["--model", model.to_str().expect("a path")]);
+    assert_eq!(findings(&told, "age"), [""; 0]);
+    assert_eq!(findings(&told, "weight"), ["missing_feature"]);
+}
