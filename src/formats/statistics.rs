@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::{FormatError, ReferenceRows};
 use crate::domain::columns::{Column, Value};
 use crate::domain::names;
-use crate::stats::thinning::mixed;
+use crate::domain::row_hashes::{hash_text, mix};
 
 /// A sketch has some thousand items; more rows would repeat them.
 const MOST_ROWS: u64 = 20_000;
@@ -162,12 +162,9 @@ impl Feature {
         };
         let mut values: Vec<Value<'_>> = values;
         values.resize(rows, Value::Null);
-        let salt = self
-            .name
-            .bytes()
-            .fold(0, |hash, byte| mixed(hash ^ u64::from(byte)));
+        let salt = hash_text(&self.name);
         let mut order: Vec<usize> = (0..rows).collect();
-        order.sort_unstable_by_key(|row| mixed(*row as u64 ^ salt));
+        order.sort_unstable_by_key(|row| mix(salt, *row as u64));
         let shuffled = order.into_iter().map(|row| values[row].clone());
         Ok(Column::of(names::canonical(&self.name), shuffled))
     }

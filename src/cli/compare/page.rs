@@ -380,10 +380,12 @@ fn samples(comparison: &Comparison, drawn: &[Ranked<'_>]) -> Vec<SampleView> {
 
 fn quality(comparison: &Comparison) -> Vec<QualityView> {
     let views = of_quality(comparison).into_iter().map(|m| {
-        let (tone, status) = match m.status {
-            // Beyond a threshold somebody gave, which for quality is no drift.
-            Status::Drift => (tone(m.status).0, "beyond"),
-            other => tone(other),
+        // Against a threshold somebody gave; without one a value is told and not judged.
+        let (tone, status) = match (m.status, m.recipe.threshold) {
+            (Status::Drift, _) => (tone(m.status).0, "beyond"),
+            (Status::Ok, Some(_)) => (tone(m.status).0, "within"),
+            (Status::Ok, None) => ("quiet", "measured"),
+            (other, _) => tone(other),
         };
         let shown = |value: Option<f64>| value.map_or("–".to_owned(), digits);
         QualityView {

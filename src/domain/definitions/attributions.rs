@@ -13,13 +13,6 @@ use crate::domain::names;
 pub(super) fn read(node: &Node, sink: &mut Sink) -> Option<Attributions> {
     if !matches!(node.content, Content::Map(_)) {
         let prefix = fields::text(node, sink)?;
-        if prefix.is_empty() {
-            sink.note(
-                node.place,
-                "a prefix is expected, or every column would be an attribution; or the column of each feature",
-            );
-            return None;
-        }
         return Some(Attributions::Prefix(names::canonical(&prefix).into_owned()));
     }
     let mut columns = BTreeMap::new();

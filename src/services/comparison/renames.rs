@@ -17,7 +17,8 @@ pub(super) fn one_sided(job: &Job<'_>, plans: &[Plan]) -> Result<Vec<Finding>, C
     let missing: Vec<&Plan> = plans.iter().filter(|plan| plan.current.is_none()).collect();
     let unexpected: Vec<&Plan> = plans
         .iter()
-        .filter(|plan| plan.reference.is_none())
+        // What only the model's file names is in neither.
+        .filter(|plan| plan.reference.is_none() && plan.current.is_some())
         .collect();
     let required = |plan: &Plan| {
         let said = job.settings.overrides.get(&plan.name);

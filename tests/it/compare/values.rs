@@ -10,8 +10,8 @@ fn null_nan_infinite_and_empty_values_are_told_apart() {
     let file = |name: &str, spoilt: bool| {
         let mut rows = "nulls,nans,infinite,texts\n".to_owned();
         for row in 0..200 {
-            let (mut nulls, mut nans, mut infinite) =
-                (row.to_string(), row.to_string(), row.to_string());
+            let number = format!("{row}.5");
+            let (mut nulls, mut nans, mut infinite) = (number.clone(), number.clone(), number);
             if spoilt {
                 match row % 10 {
                     0 => nulls.clear(),
@@ -54,4 +54,24 @@ fn null_nan_infinite_and_empty_values_are_told_apart() {
         "{told:#?}"
     );
     assert!(!findings(&told, "word").contains(&"null_share"));
+}
+
+#[test]
+fn a_feature_that_only_the_models_file_names_is_not_taken_for_a_new_one() {
+    let folder = Folder::new("values-of-nowhere");
+    let model = folder.write(
+        "model.yaml",
+        "
+models:
+  - name: pets
+    task: regression
+    baselines: {training: {file: rows.csv}}
+    schema: {from: training, features: {age: {max_null_share: 0.5}, weight: {required: true}}}
+",
+    );
+    let rows: String = (0..50).fold("size\n".to_owned(), |rows, row| rows + &format!("{row}\n"));
+    let file = folder.write("rows.csv", rows);
+    let told = document(&file, &file, &["--model", model.to_str().expect("a path")]);
+    assert_eq!(findings(&told, "age"), [""; 0]);
+    assert_eq!(findings(&told, "weight"), ["missing_feature"]);
 }
