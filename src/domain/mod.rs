@@ -5,6 +5,7 @@
 pub mod access;
 pub mod alert;
 pub mod batch;
+pub mod causes;
 pub mod clock;
 pub mod columns;
 pub mod definitions;

@@ -16,6 +16,7 @@ mod schema_skew;
 mod shift;
 mod subject;
 mod traffic;
+mod volume;
 
 use std::collections::BTreeSet;
 
@@ -310,7 +311,10 @@ async fn measure(
         }
         MonitorKind::Quality => quality_monitor::measure(conn, subject).await?,
         MonitorKind::Traffic => {
-            traffic::measure(subject, &*scene.current(conn, version_id, window).await?)
+            let mut values =
+                traffic::measure(subject, &*scene.current(conn, version_id, window).await?);
+            values.extend(volume::measure(conn, subject).await?);
+            values
         }
     })
 }

@@ -6,6 +6,7 @@ pub mod access;
 pub mod alerting;
 pub mod baselines;
 pub mod bounds;
+pub mod causes;
 mod coalescing;
 pub mod comparison;
 pub mod configuration;
@@ -26,6 +27,7 @@ pub mod recount;
 pub mod registry;
 pub mod request_id;
 pub mod retraining;
+mod row_sample;
 pub mod runbooks;
 pub mod schema_watch;
 pub mod schemas;
@@ -62,6 +64,8 @@ pub struct Services {
     pub bounds: bounds::Bounds,
     pub outward: delivery::Outward,
     pub nudges: Nudges,
+    /// What was found out about lost quality, so that a page that is looked at again does not cost it again.
+    pub causes: causes::Reports,
 }
 
 /// Hints that a background task has work. A lost nudge costs delay, never correctness.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::profiling;
 use crate::domain::batch::{LabelValue, Output};
+use crate::domain::causes::LossKind;
 use crate::domain::measurement::{Measure, Segment};
 use crate::domain::model::Task;
 use crate::domain::quality::{PredictionValues, QualityChoice};
@@ -173,6 +174,29 @@ fn regression<'o>(
 }
 
 impl QualityOutcome {
+    /// What the prediction lost, a number of which more is worse; nothing where the loss needs what is not there.
+    #[must_use]
+    pub fn loss(&self, model: &Model, kind: LossKind) -> Option<f64> {
+        let error = || Some(self.predicted_value? - self.label_value?);
+        let lost = match (model.task, kind) {
+            (Task::Regression, LossKind::SquaredError) => error()?.powi(2),
+            (Task::Regression, _) => error()?.abs(),
+            (Task::Binary, LossKind::Brier) => {
+                let label = self.label_class.as_deref()? == positive_class(model);
+                (self.score? - f64::from(u8::from(label))).powi(2)
+            }
+            (Task::Binary, _) => {
+                let (predicted, label) = self.yes_or_no(positive_class(model))?;
+                f64::from(u8::from(predicted != label))
+            }
+            (Task::Multiclass, _) => {
+                let wrong = self.predicted_class.as_ref()? != self.label_class.as_ref()?;
+                f64::from(u8::from(wrong))
+            }
+        };
+        lost.is_finite().then_some(lost)
+    }
+
     /// Whether a binary model predicted yes, and whether the label is yes; nothing without both.
     fn yes_or_no(&self, positive: &str) -> Option<(bool, bool)> {
         let predicted = match (&self.predicted_class, self.score) {

@@ -186,6 +186,7 @@ pub fn scale(measure: &str) -> Scale {
             | Measure::EqualOpportunityDifference
             | Measure::LabelCoverage
             | Measure::LabelCompleteness
+            | Measure::Volume
             | Measure::ErrorRate,
         ) => Scale::Percent,
         Ok(Measure::Traffic) => Scale::Count,
@@ -221,6 +222,7 @@ pub fn value_or_dash(measure: &str, v: Option<f64>) -> String {
 #[must_use]
 pub fn unit(measure: &str, unit: &str) -> String {
     match measure.parse::<Measure>() {
+        Ok(Measure::Shift) => "standard deviations".to_owned(),
         Ok(measure) if measure.has_unit() => unit.to_owned(),
         _ => String::new(),
     }
@@ -297,6 +299,7 @@ pub fn measure_title(measure: &str) -> &str {
         "label_coverage" => "Label coverage",
         "label_completeness" => "Label completeness",
         "traffic" => "Predictions",
+        "volume" => "Volume against the season",
         "error_rate" => "Error rate",
         "latency_p50" => "Latency, median",
         "latency_p95" => "Latency, 95th percentile",

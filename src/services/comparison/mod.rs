@@ -10,6 +10,7 @@
 
 mod columns;
 mod counting;
+mod days;
 mod duplicates;
 mod error;
 mod grouping;
@@ -24,12 +25,15 @@ mod tool;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+pub use days::OverDays;
 pub use error::ComparisonError;
 pub use progress::Progress;
 pub use shape::{CategoryShare, Shape};
 pub use tool::{ToolComparison, ToolMeasurement, compare_as};
 
-use crate::domain::definitions::{ModelDef, MonitorDef, MonitorKind, SchemaDef, did_you_mean};
+use crate::domain::definitions::{
+    FALL_BACK_PSI, ModelDef, MonitorDef, MonitorKind, SchemaDef, did_you_mean,
+};
 use crate::domain::measurement::{Measure, Recipe, Segment, Status};
 use crate::domain::names::{is_about_row, is_answer};
 use crate::domain::row_measures::About;
@@ -38,6 +42,7 @@ use crate::domain::skew::{self, Finding, Tolerance};
 use crate::domain::window::{Grain, Window};
 use crate::formats::table::Table;
 use columns::Plan;
+use days::Days;
 use duplicates::RowHashes;
 use grouping::{Grouping, Wanted};
 
@@ -136,13 +141,16 @@ pub struct Comparison {
     pub measurements: Vec<Measurement>,
     pub schema: Vec<SchemaFinding>,
     pub features: Vec<FeatureSummary>,
+    /// What the drift detector says; nothing where the files have no days, or too few.
+    pub over_days: Option<OverDays>,
 }
 
 impl Comparison {
-    /// Whether any feature drifted in any window or segment.
+    /// Whether any feature drifted in any window or segment, or over days.
     #[must_use]
     pub fn has_drift(&self) -> bool {
-        self.measurements.iter().any(|m| m.status == Status::Drift)
+        let over_days = self.over_days.as_ref().is_some_and(OverDays::has_drift);
+        over_days || self.measurements.iter().any(|m| m.status == Status::Drift)
     }
 
     /// Whether there is any certain finding of the schema.
@@ -183,6 +191,9 @@ impl Settings {
         let drift = monitor(MonitorKind::Drift);
         let schema = monitor(MonitorKind::Schema);
         let mut thresholds = drift.map_or_else(BTreeMap::new, |drift| drift.thresholds.clone());
+        if thresholds.is_empty() && drift.is_some_and(|drift| drift.measures.is_empty()) {
+            thresholds.insert(Measure::Psi, FALL_BACK_PSI);
+        }
         thresholds.extend(&request.thresholds);
         let rows = |monitor: Option<&MonitorDef>| {
             request
@@ -276,6 +287,10 @@ pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, Com
     };
     let mut compared = columns::compare(&job, &both)?;
     let again = columns::Job { rows: None, ..job };
+    let over_days = match Days::of(&reference, &current, timestamp_name.as_deref(), progress) {
+        Some(days) => days::judge(&again, &both, &days)?,
+        None => None,
+    };
     let mut schema = renames::one_sided(&again, &one_sided)?;
     let [before_rows, now_rows] = hashes.map(RowHashes::hashes);
     let wanted = rows::Wanted::of(
@@ -336,6 +351,7 @@ pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, Com
                 finding,
             })
             .collect(),
+        over_days,
         ..Comparison::default()
     };
     for result in &mut compared {

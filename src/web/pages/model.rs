@@ -27,6 +27,7 @@ use crate::web::visitor::Visitor;
 use crate::web::wording;
 
 use super::alerts::{AlertLine, line};
+use super::baselines::BaselineCard;
 use super::intake::IntakeView;
 
 /// The page of a model.
@@ -43,7 +44,9 @@ pub struct ModelPage {
     pub panels: Vec<PanelView>,
     pub measured: bool,
     pub intake: IntakeView,
+    pub baselines: Vec<BaselineCard>,
     pub schema_href: String,
+    pub causes_href: String,
     /// How many changes of the schema wait for a decision.
     pub schema_proposals: i64,
     pub runs_action: String,
@@ -201,6 +204,7 @@ pub async fn show(
     }
     let runbooks = pages::runbooks(&mut conn, session.project_id).await?;
     let schema_proposals = proposals::open_count(&mut conn, reader.model.model_id).await?;
+    let baselines = super::baselines::cards(&mut conn, reader.model.model_id, &reader.base).await?;
     let intake = IntakeView::load(&mut conn, session.project_id, reader.model.model_id).await?;
     page(&ModelPage {
         shell,
@@ -211,7 +215,9 @@ pub async fn show(
         panels,
         measured: !reader.measured.is_empty(),
         intake,
+        baselines,
         schema_href: format!("{}/schema", reader.base),
+        causes_href: format!("{}/causes", reader.base),
         schema_proposals,
         runs_action: format!("{}/runs", reader.base),
         runbooks,
