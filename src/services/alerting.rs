@@ -345,7 +345,8 @@ fn told_finding(rule: &Rule, evidence: &[serde_json::Value]) -> Option<String> {
             1 => "; and one more finding".to_owned(),
             more => format!("; and {more} more findings"),
         };
-        format!("{feature} {}: {detail}{others}", measure.replace('_', " "))
+        let about = format!("{feature} {}", measure.replace('_', " "));
+        format!("{}: {detail}{others}", about.trim_start())
     })
 }
 

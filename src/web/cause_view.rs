@@ -220,3 +220,110 @@ fn signed(value: f64, loss: LossKind, unit: &str) -> String {
         _ => format!("{sign}{}", wording::number(size)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::causes::{Change, FoundSegment};
+    use chrono::DateTime;
+
+    fn part(value: f64, low: f64, high: f64) -> Part {
+        Part { value, low, high }
+    }
+
+    fn report() -> CauseReport {
+        let compared = Compared {
+            from: DateTime::UNIX_EPOCH,
+            to: DateTime::UNIX_EPOCH + chrono::TimeDelta::days(7),
+            predictions: 6_224,
+            labelled: 6_143,
+            compared: 6_143,
+            mean_loss: Some(15.4),
+        };
+        let found = |name: &str| FoundSegment {
+            segment: name.to_owned(),
+            share: 0.1,
+            rows: 600,
+            reference: 8.0,
+            current: 20.0,
+            excess: part(9.0, 7.0, 11.0),
+            p_value: 1e-9,
+            detail: "10 % of rows".to_owned(),
+        };
+        CauseReport {
+            model: "air-time".to_owned(),
+            version: "v1".to_owned(),
+            loss: LossKind::AbsoluteError,
+            outcome: Outcome::Lost,
+            summary: vec!["Errors went up.".to_owned(), "Retrain.".to_owned()],
+            reference: compared.clone(),
+            current: compared,
+            change: Some(Change {
+                total: part(6.0, 5.0, 7.0),
+                input_drift: part(-1.0, -2.0, 0.0),
+                concept_change: part(7.0, 6.0, 8.0),
+                unknown_rows: part(0.0, 0.0, 0.0),
+                unknown_share: 0.0,
+                input_share: None,
+            }),
+            features: Vec::new(),
+            segments: ["a", "b", "c", "d"].map(found).to_vec(),
+            new_segments: Vec::new(),
+            vanished_segments: Vec::new(),
+            notes: vec!["a note".to_owned()],
+        }
+    }
+
+    #[test]
+    fn bars_start_at_no_change_and_go_either_way_on_one_scale() {
+        let view = CauseView::of(&report(), "minutes", String::new());
+        let drawn: Vec<_> = (view.bars.iter())
+            .map(|bar| {
+                (
+                    bar.name,
+                    bar.value.as_str(),
+                    bar.zero.as_str(),
+                    bar.x.as_str(),
+                )
+            })
+            .collect();
+        // From −2 to 8 on 240 pixels; without unknown rows there is no bar for them.
+        assert_eq!(
+            drawn,
+            [
+                ("All of it", "+6.00 minutes", "48.0", "48.0"),
+                ("Input drift", "−1.00 minutes", "48.0", "24.0"),
+                ("Concept change", "+7.00 minutes", "48.0", "48.0"),
+            ]
+        );
+        assert_eq!(
+            (view.bars[2].width.as_str(), view.bars[2].high.as_str()),
+            ("168.0", "240.0")
+        );
+        assert_eq!(
+            (view.headline.as_str(), view.sentences.len()),
+            ("Errors went up.", 1)
+        );
+        assert!(
+            view.sides[0]
+                .value
+                .contains("6,143 labelled of 6,224 predictions")
+        );
+    }
+
+    #[test]
+    fn the_short_form_says_what_comes_first() {
+        let view = CauseView::of(&report(), "", "/more".to_owned()).short();
+        assert_eq!((view.segments.len(), view.notes.len()), (3, 0));
+        let waiting = CauseView::in_the_making("/more".to_owned());
+        assert!(waiting.bars.is_empty() && waiting.href == "/more");
+        let few = CauseReport {
+            outcome: Outcome::TooFewLabels,
+            change: None,
+            summary: Vec::new(),
+            ..report()
+        };
+        let view = CauseView::of(&few, "", String::new());
+        assert!(view.bars.is_empty() && view.headline.is_empty());
+    }
+}

@@ -76,7 +76,11 @@ impl FeatureBins {
 
     /// The bin as a condition that a person reads: `carrier = AA`, `distance from 500 to 750`.
     pub(super) fn words(&self, bin: u16) -> String {
-        let name = &self.name;
+        // As a condition on rows it reads like a feature.
+        let name = match self.name.as_str() {
+            "prediction()" => "the prediction",
+            feature => feature,
+        };
         if bin == MISSING {
             return format!("{name} missing");
         }

@@ -150,8 +150,8 @@ fn digits(value: f64) -> String {
     match size {
         s if s >= 100.0 => format!("{value:.0}"),
         s if s >= 10.0 => format!("{value:.1}"),
-        s if s >= 1.0 || s == 0.0 => format!("{value:.2}"),
-        s if s >= 0.001 => format!("{value:.4}"),
+        s if s >= 0.1 || s == 0.0 => format!("{value:.2}"),
+        s if s >= 0.001 => format!("{value:.3}"),
         _ => format!("{value:.2e}"),
     }
 }
@@ -219,7 +219,10 @@ fn lost(change: &Change, scale: &Scale, means: &str) -> Vec<String> {
         return vec![format!("{means}.")];
     };
     // Parts that go against each other give shares beyond 0 and 1, which nobody could read.
-    let within = |value: f64| percent(value.clamp(0.0, 1.0));
+    let within = |value: f64| match value.clamp(0.0, 1.0) {
+        little if little > 0.0 && little < 0.01 => "less than 1 %".to_owned(),
+        share => format!("{:.0} %", 100.0 * share),
+    };
     let range = format!(
         "input drift explains {} of the loss (95 %: {} to {})",
         within(share.value),
@@ -298,11 +301,11 @@ fn segment(change: &SegmentChange, found: &Found, scale: &Scale) -> FoundSegment
         excess: change.excess.into(),
         p_value: change.p_value.value(),
         detail: format!(
-            "{} of rows, from {} to {}, {} more than elsewhere",
+            "{} of rows, from {} to {}; elsewhere it rose by {} less",
             percent(change.share),
             scale.value(change.reference),
             scale.value(change.current),
-            scale.change(change.excess.value)
+            scale.change(change.excess.value).trim_start_matches('+')
         ),
     }
 }

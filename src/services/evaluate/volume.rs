@@ -87,7 +87,10 @@ pub(super) async fn measure(
             detector::Status::Candidate => Status::Drift,
             detector::Status::Quiet | detector::Status::Holiday => Status::Ok,
         },
-        recipe: recipe(Some(words), None),
+        recipe: Recipe {
+            threshold: Some(share(reference.settings().least_volume_effect)),
+            ..recipe(Some(words), None)
+        },
         ..blank
     }))
 }

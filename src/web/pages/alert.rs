@@ -364,3 +364,27 @@ fn event_line(event: &AlertEvent) -> EventLine {
         actor: event.actor.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_confirmations_in_a_row_the_first_and_the_last_are_shown() {
+        let event = |kind: &str, text: &str| AlertEvent {
+            at: DateTime::UNIX_EPOCH,
+            kind: kind.to_owned(),
+            text: text.to_owned(),
+            actor: "bellwether".to_owned(),
+        };
+        let mut events = vec![event("opened", "o")];
+        events.extend(["1", "2", "3", "4"].map(|text| event(CONFIRMED, text)));
+        events.push(event("diagnosis", "d"));
+        events.extend(["5", "6"].map(|text| event(CONFIRMED, text)));
+        let told: Vec<String> = (event_lines(&events).into_iter())
+            .map(|line| line.text)
+            .collect();
+        assert_eq!(told, ["o", "1", "4; and 2 times in between", "d", "5", "6"]);
+        assert!(event_lines(&[]).is_empty());
+    }
+}

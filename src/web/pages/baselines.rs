@@ -11,7 +11,9 @@ use crate::domain::ids::ModelId;
 use crate::services::access::Scope;
 use crate::services::baselines::{self as service, Declared, ReferenceWindow};
 use crate::services::{Error, Services, registry};
-use crate::stats::detector::{Footing, Reference, ScoreKind, SmallestChange, Verdict};
+use crate::stats::detector::{
+    Footing, Reference, ScoreKind, Season, Settings, SmallestChange, Verdict,
+};
 use crate::storage::baselines::{self, Baseline};
 use crate::storage::shifts::{self, StoredReference};
 use crate::web::answer::Failure;
@@ -77,6 +79,7 @@ fn card(baseline: &Baseline, stored: Option<&StoredReference>, model_href: &str)
     let fitted = stored.filter(|_| baseline.state == "fitted");
     sentences.extend(fitted.into_iter().flat_map(of_days));
     let reference = fitted.and_then(|stored| Reference::decode(&stored.reference).ok());
+    sentences.extend(reference.as_ref().and_then(pattern));
     let known = fitted.is_some_and(|stored| stored.span.is_some());
     BaselineCard {
         name: baseline.name.clone(),
@@ -117,8 +120,8 @@ fn of_days(stored: &StoredReference) -> Vec<String> {
             let span = format!("{} days from {} to {}", stored.days, day(first), day(last));
             sentences.push(if stored.footing == "days" {
                 format!(
-                    "{span}. Drift found with it is wrong {}; fewer where days are alike.",
-                    Verdict::by_chance(&crate::stats::detector::Settings::default())
+                    "{span}. With it expect {}, and fewer where days are alike.",
+                    Verdict::by_chance(&Settings::default())
                 )
             } else {
                 format!(
@@ -151,6 +154,20 @@ fn of_days(stored: &StoredReference) -> Vec<String> {
         ));
     }
     sentences
+}
+
+/// The pattern of the week, where features have one.
+fn pattern(reference: &Reference) -> Option<String> {
+    let features = reference.features().iter();
+    let with = features
+        .filter(|feature| feature.season() != Season::None)
+        .count();
+    (with > 0).then(|| {
+        format!(
+            "{with} of {} features have a pattern of the week, which is not taken for drift.",
+            reference.features().len()
+        )
+    })
 }
 
 fn day(day: NaiveDate) -> String {

@@ -11,6 +11,7 @@ use sqlx::PgConnection;
 use crate::domain::ids::{ModelId, ProjectId};
 use crate::domain::measurement::{Better, Measure};
 use crate::services::{Error, Services};
+use crate::stats::detector::{Settings, Verdict};
 use crate::storage::pages::{self, AlertRow, Finding, Measured, ModelRow, RunRow, SegmentValue};
 use crate::storage::proposals;
 use crate::web::answer::{Failure, page};
@@ -389,6 +390,14 @@ impl Reader {
                 .and_then(|newest| newest.recipe.pointer("/reference/text")?.as_str());
             view.note = describe(&choice)
                 + &against.map_or_else(String::new, |text| format!(", newest against {text}"));
+            if choice.measure == Measure::Shift.as_str() {
+                let errs = Verdict::by_chance(&Settings::default());
+                view.note = format!(
+                    "{}. A mark is the drift detector's verdict: {errs}. The smallest changes it would see are below, under \
+                     Baselines",
+                    view.note
+                );
+            }
             view.choices = self.choices(&choice, "drift", &view.id);
             map = heatmap(&choice.measure, &values);
         }
