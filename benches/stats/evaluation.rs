@@ -128,6 +128,7 @@ fn services(pool: PgPool, now: DateTime<Utc>) -> anyhow::Result<Services> {
             outbound: Outbound::new(Vec::new())?,
             secrets: Arc::new(|_| None),
         },
+        causes: bellwether::services::causes::Reports::default(),
         nudges: Nudges::default(),
     })
 }

@@ -35,6 +35,7 @@ use crate::notify::email::{Encryption, Mailer, SmtpSettings};
 use crate::outbound::{HostPort, Outbound};
 use crate::scheduler::Scheduler;
 use crate::services::access::{FirstAdmin, OneTimePassword, Site, ensure_first_admin};
+use crate::services::causes::Reports;
 use crate::services::delivery::Outward;
 use crate::services::ingest::Intake;
 use crate::services::{Bounds, Custody, Nudges, Services};
@@ -181,6 +182,7 @@ impl Service {
             replay,
             outward,
             nudges: Nudges::default(),
+            causes: Reports::default(),
         };
         let in_background = Services {
             pool: pools.background.clone(),

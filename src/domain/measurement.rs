@@ -168,6 +168,7 @@ measures! {
     LabelCompleteness = "label_completeness", Higher, "Share of the labels that will ever come that should be there by now.";
     LabelCoverage = "label_coverage", Higher, "Share of the window's predictions whose label has arrived.";
     Traffic = "traffic", Neither, "Number of predictions.";
+    Volume = "volume", Zero, "Change of the number of predictions against the season, as a share of the usual number.";
     ErrorRate = "error_rate", Lower, "Share of predictions that report an error.";
     LatencyP50 = "latency_p50", Lower, "Median latency in milliseconds.";
     LatencyP95 = "latency_p95", Lower, "95th percentile of latency in milliseconds.";
@@ -247,8 +248,18 @@ impl Measure {
         Self::DuplicateRows,
     ];
 
-    /// The measures of drift that a monitor gives unless it chooses its own.
-    pub const USUAL_DRIFT: [Self; 3] = [Self::Psi, Self::JensenShannon, Self::KolmogorovSmirnov];
+    /// The measures of drift that a monitor gives unless it chooses its own: the detector decides, the others are
+    /// familiar readings beside it.
+    pub const USUAL_DRIFT: [Self; 4] = [
+        Self::Shift,
+        Self::Psi,
+        Self::JensenShannon,
+        Self::KolmogorovSmirnov,
+    ];
+
+    /// The same for a monitor that the detector cannot serve, because it does not work by day or has no baseline that stands still.
+    pub const USUAL_DRIFT_WITHOUT_DAYS: [Self; 3] =
+        [Self::Psi, Self::JensenShannon, Self::KolmogorovSmirnov];
 
     /// How a window's distribution is compared with the baseline's, for the measures that do.
     #[must_use]
@@ -283,7 +294,7 @@ impl Measure {
     #[must_use]
     pub fn is_told_in_words(self) -> bool {
         self.is_told_where_found()
-            || matches!(self, Self::Shift | Self::ErrorBudgetLeft)
+            || matches!(self, Self::Shift | Self::Volume | Self::ErrorBudgetLeft)
             || self.is_sequential()
             || self.is_burn()
             || self.is_estimate()
@@ -503,10 +514,11 @@ mod tests {
         ways.sort_unstable();
         assert_eq!(ways, DriftMeasure::ALL);
         assert!(
-            Measure::USUAL_DRIFT
+            Measure::USUAL_DRIFT_WITHOUT_DAYS
                 .iter()
                 .all(|measure| measure.drift().is_some())
         );
+        assert_eq!(Measure::USUAL_DRIFT[1..], Measure::USUAL_DRIFT_WITHOUT_DAYS);
     }
 
     #[test]

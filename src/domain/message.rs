@@ -73,6 +73,8 @@ pub enum CauseKind {
     Segment,
     RecentChange,
     Schema,
+    /// What the labels say of it.
+    Quality,
 }
 
 impl CauseKind {
@@ -84,6 +86,7 @@ impl CauseKind {
             Self::Segment => "Segment",
             Self::RecentChange => "Change",
             Self::Schema => "Schema",
+            Self::Quality => "Quality",
         }
     }
 }

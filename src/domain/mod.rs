@@ -7,6 +7,7 @@ pub mod alert;
 pub mod archive;
 pub mod attributions;
 pub mod batch;
+pub mod causes;
 pub mod clock;
 pub mod columns;
 pub mod definitions;

@@ -382,7 +382,10 @@ mod tests {
             words.contains("of rows since 10 February 1970, seen over 1 day; "),
             "{words}"
         );
-        assert!(words.contains("once in 1000 days"), "{words}");
+        assert!(
+            words.contains("about one false ticket per model and year"),
+            "{words}"
+        );
         assert!(
             words.contains("smallest change seen in 1/7/28 days: 0."),
             "{words}"

@@ -12,7 +12,7 @@ use super::models::version_id;
 use super::moments::Moment;
 use super::problem::Problem;
 use crate::domain::ids::BaselineId;
-use crate::services::baselines::{self, ReferenceFile, ReferenceWindow};
+use crate::services::baselines::{self, Declared, ReferenceFile, ReferenceWindow};
 use crate::services::{Services, registry};
 use crate::storage::baselines::{self as stored, Baseline};
 use crate::storage::models::{self, Version};
@@ -38,6 +38,9 @@ pub struct BaselineView {
     pub created_at: DateTime<Utc>,
     pub created_by: String,
     pub fitted_at: Option<DateTime<Utc>>,
+    /// Why somebody put it in the place of the one before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// What the drift detector knows of its days, where it is fitted and asked for by itself or in a list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub days: Option<DaysView>,
@@ -56,6 +59,8 @@ pub struct DaysView {
     pub left_out: Vec<NaiveDate>,
     /// Days that say that the baseline is of two minds; none if it is not.
     pub unstable: Vec<NaiveDate>,
+    /// Its days that are holidays of the model, which it was fitted without.
+    pub holidays: Vec<NaiveDate>,
     /// Features whose days could not be counted alike.
     pub unusable: Vec<String>,
 }
@@ -69,6 +74,7 @@ impl From<StoredReference> for DaysView {
             footing: stored.footing,
             left_out: stored.left_out,
             unstable: stored.unstable,
+            holidays: stored.holidays,
             unusable: stored.unusable,
         }
     }
@@ -93,6 +99,7 @@ impl BaselineView {
             created_at: baseline.created_at,
             created_by: baseline.created_by,
             fitted_at: baseline.fitted_at,
+            reason: baseline.reason,
             days: None,
         }
     }
@@ -146,6 +153,8 @@ pub struct WindowToDeclare {
     pub to: Moment,
     /// The version whose predictions count; the champion when absent.
     pub version: Option<String>,
+    /// Why these days take the place of a baseline of that name; required where there is one with other days.
+    pub reason: Option<String>,
 }
 
 /// Declares a baseline on a window of production; it is fitted once the window is over.
@@ -172,6 +181,9 @@ pub async fn declare(
         from: window.from.0,
         to: window.to.0,
         version: window.version.as_deref(),
+        declared: Declared::ByPerson {
+            reason: window.reason.as_deref(),
+        },
     };
     let baseline =
         baselines::declare_window(&mut tx, &model, declared, &principal.actor, now).await?;

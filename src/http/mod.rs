@@ -11,6 +11,7 @@ pub mod auth;
 mod baselines;
 pub mod bodies;
 mod candidates;
+mod causes;
 mod custody;
 mod definitions;
 mod description;
@@ -167,6 +168,7 @@ fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(schemas::proposal, schemas::decide))
         .routes(routes!(measurements::measurements))
         .routes(routes!(measurements::quality))
+        .routes(routes!(causes::causes))
         .routes(routes!(alerts::list))
         .routes(routes!(alerts::show))
         .routes(routes!(alerts::deliveries))

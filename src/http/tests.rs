@@ -21,6 +21,7 @@ use crate::outbound::Outbound;
 use crate::services::access::{
     FirstAdmin, Scope, TokenRequest, create_token, ensure_first_admin, session, sign_in,
 };
+use crate::services::causes::Reports;
 use crate::services::delivery::Outward;
 use crate::services::ingest::Intake;
 use crate::services::{Bounds, Custody, Nudges, settle};
@@ -56,6 +57,7 @@ impl TestApi {
                 secrets: Arc::new(|_| None),
             },
             nudges: Nudges::default(),
+            causes: Reports::default(),
             pool: pool.clone(),
         };
         let first = FirstAdmin {
@@ -410,7 +412,7 @@ async fn a_model_shows_what_belongs_to_it(pool: PgPool) {
     assert_eq!(
         baseline["days"],
         json!({"first": null, "last": null, "count": 0, "footing": "rows", "left_out": [], "unstable": [],
-               "unusable": []})
+               "holidays": [], "unusable": []})
     );
     let window =
         json!({"name": "march", "from": "2026-03-01", "to": "2026-04-01", "version": "v1"});
@@ -423,6 +425,24 @@ async fn a_model_shows_what_belongs_to_it(pool: PgPool) {
         (&declared["state"], &declared["version"]),
         (&json!("waiting"), &json!("v1"))
     );
+    // Other days in its place are somebody's decision.
+    let mut others = window.clone();
+    others["to"] = json!("2026-03-09");
+    let refused = api
+        .post(&admin, "/api/v1/models/fares/baselines", &others)
+        .await
+        .problem(422);
+    assert!(refused.contains("say why"), "{refused}");
+    others["reason"] = json!("the first week had a holiday in it");
+    let chosen = api
+        .post(&admin, "/api/v1/models/fares/baselines", &others)
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(chosen["reason"], others["reason"]);
+    let audit = api.get(&admin, "/api/v1/audit").await.expect(200);
+    assert!(audit.text.contains("the first week had a holiday"));
+
     let unknown = json!({"name": "x", "from": "2026-03-01", "to": "2026-04-01", "version": "v9"});
     api.post(&admin, "/api/v1/models/fares/baselines", &unknown)
         .await

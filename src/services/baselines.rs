@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 
@@ -26,6 +27,7 @@ use crate::domain::schema::{self, FeatureExpectation};
 use crate::formats::{self, Format, ReferenceRows};
 use crate::stats::grid::Grid;
 use crate::stats::repeats::Repeats;
+use crate::storage::audit::{self, AuditEvent};
 use crate::storage::baselines::{
     self, Baseline, BaselineProfile, BaselineQuality, GridFeature, StoredGrid,
 };
@@ -73,7 +75,7 @@ pub async fn fit_file(
     if let Some(same) =
         present.filter(|b| b.file_sha256.as_ref() == Some(&sha256) && b.state == "fitted")
         // One that an earlier release fitted, or that is damaged, is fitted again.
-        && (same.source == STATISTICS || shift_reference::is_whole(&mut conn, same.baseline_id).await?)
+        && (same.source == STATISTICS || shift_reference::is_whole(&mut conn, &model, same.baseline_id).await?)
     {
         return Ok(same);
     }
@@ -112,6 +114,7 @@ pub async fn fit_file(
         created_at: now,
         created_by: actor.to_owned(),
         fitted_at: Some(now),
+        reason: None,
     };
     let reference = reference_of_file(&model, rows);
     let mut tx = services.pool.begin().await?;
@@ -143,6 +146,16 @@ pub struct ReferenceWindow<'a> {
     pub from: DateTime<Utc>,
     pub to: DateTime<Utc>,
     pub version: Option<&'a str>,
+    pub declared: Declared<'a>,
+}
+
+/// Who declares a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Declared<'a> {
+    /// The model's file, whose history says why.
+    InFile,
+    /// A person, who has to say why other days take the place of a baseline.
+    ByPerson { reason: Option<&'a str> },
 }
 
 /// Declares a baseline on a window of production; it is fitted once the window is over. An unchanged
@@ -178,8 +191,22 @@ pub async fn declare_window(
         (b.window_from, b.window_to) == (Some(window.from), Some(window.to))
             && (b.version_id == version_id || window.version.is_none())
     };
+    let replaces = present.as_ref().map(|present| present.baseline_id);
     if let Some(present) = present.filter(same) {
+        let fitted = present.state == "fitted";
+        // Its window is what was declared, but it was fitted with other holidays.
+        if fitted && !shift_reference::is_whole(conn, model, present.baseline_id).await? {
+            baselines::mark_waiting(conn, present.baseline_id).await?;
+        }
         return Ok(present);
+    }
+    let reason = match window.declared {
+        Declared::InFile => None,
+        Declared::ByPerson { reason } => reason.map(str::trim).filter(|reason| !reason.is_empty()),
+    };
+    if replaces.is_some() && window.declared != Declared::InFile && reason.is_none() {
+        let cause = "say why these days take the place of the baseline in force";
+        return Err(Error::invalid_field("reason", cause));
     }
     let baseline = Baseline {
         baseline_id: BaselineId::new(now),
@@ -197,18 +224,21 @@ pub async fn declare_window(
         created_at: now,
         created_by: actor.to_owned(),
         fitted_at: None,
+        reason: reason.map(str::to_owned),
     };
     baselines::put(conn, model.project_id, &baseline).await?;
-    let object = format!("{}/{}", model.name, window.name);
-    registry::record(
-        conn,
-        model.project_id,
+    let event = AuditEvent {
+        project_id: Some(model.project_id),
+        at: now,
         actor,
-        "baseline.declare",
-        ("baseline", &object),
-        now,
-    )
-    .await?;
+        action: "baseline.declare",
+        object_kind: "baseline",
+        object_id: &format!("{}/{}", model.name, window.name),
+        detail: json!({
+            "from": window.from, "to": window.to, "reason": reason, "replaces": replaces,
+        }),
+    };
+    audit::record(conn, &event).await?;
     Ok(baseline)
 }
 
@@ -639,6 +669,7 @@ pub(super) async fn declare_all(
                 from: *from,
                 to: *to,
                 version: version.as_deref(),
+                declared: Declared::InFile,
             };
             declare_window(conn, model, window, actor, now).await?;
         }

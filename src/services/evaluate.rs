@@ -20,6 +20,7 @@ mod sequential;
 mod shift;
 mod subject;
 mod traffic;
+mod volume;
 
 use std::collections::BTreeSet;
 
@@ -364,7 +365,10 @@ async fn measure(
         MonitorKind::Objective => return objective::measure(conn, subject, again).await,
         MonitorKind::Estimate => estimate::measure(conn, scene, subject).await?,
         MonitorKind::Traffic => {
-            traffic::measure(subject, &*scene.current(conn, version_id, window).await?)
+            let mut values =
+                traffic::measure(subject, &*scene.current(conn, version_id, window).await?);
+            values.extend(volume::measure(conn, subject).await?);
+            values
         }
     }))
 }

@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
-use super::{Error, registry};
+use super::{Error, configuration, registry};
 use crate::domain::ids::VersionId;
 use crate::domain::measurement::{Better, Measure, Status};
 use crate::domain::message::{Cause, CauseKind};
@@ -42,8 +42,12 @@ pub struct Scene<'a> {
     pub now: DateTime<Utc>,
 }
 
-/// The most likely causes: one of each kind first, then what is left by strength.
+/// The most likely causes: one of each kind first, then what is left by strength. Of drift that is a ranking of what moved,
+/// what labels say of it, and what was changed.
 pub async fn causes(conn: &mut PgConnection, scene: Scene<'_>) -> Result<Vec<Cause>, Error> {
+    if scene.measure.is_some_and(Measure::is_drift) {
+        return drift_ranking(conn, scene).await;
+    }
     let mut kinds = [
         schema_findings(conn, scene).await?,
         recent_changes(conn, scene).await?,
@@ -64,6 +68,67 @@ pub async fn causes(conn: &mut PgConnection, scene: Scene<'_>) -> Result<Vec<Cau
         }
     }
     Ok(causes)
+}
+
+/// What a ticket about drift says: the features that moved, those that moved most first; whether quality has moved with them; and
+/// the newest change of ours.
+async fn drift_ranking(conn: &mut PgConnection, scene: Scene<'_>) -> Result<Vec<Cause>, Error> {
+    let mut ranking = drifted_features(conn, scene).await?;
+    ranking.truncate(CAUSES);
+    ranking.push(quality_standing(conn, scene).await?);
+    ranking.extend(recent_changes(conn, scene).await?.into_iter().next());
+    Ok(ranking)
+}
+
+/// Whether labels show that quality has fallen, in the newest window that has any.
+async fn quality_standing(conn: &mut PgConnection, scene: Scene<'_>) -> Result<Cause, Error> {
+    let measure = configuration::quality_choice(conn, scene.model)
+        .await?
+        .measures(scene.model.task)
+        .first()
+        .copied()
+        .unwrap_or(Measure::of_quality(scene.model.task)[0]);
+    let values = newest(conn, scene, &[measure]).await?;
+    let judged = values
+        .into_iter()
+        .find(|v| v.segment.is_overall() && v.status != Status::Insufficient);
+    let said = |title: &str, detail: String| Cause {
+        kind: CauseKind::Quality,
+        title: title.to_owned(),
+        detail,
+    };
+    let Some((value, found)) = judged.as_ref().and_then(|v| Some((v.value?, v))) else {
+        return Ok(said(
+            "not known",
+            "no window has enough labels yet: whether this matters cannot be told".to_owned(),
+        ));
+    };
+    let window = format!(
+        "{} of {}",
+        found.window.grain.as_str(),
+        found.window.start.format("%Y-%m-%d")
+    );
+    let name = measure.as_str();
+    let Some(reference) = found.reference else {
+        let detail =
+            format!("{name} {value:.2}, {window}; there is no reference to hold it against");
+        return Ok(said("not compared", detail));
+    };
+    let detail = format!("{name} {value:.2} against {reference:.2} in the reference, {window}");
+    let (low, high) = found.interval.unwrap_or((value, value));
+    let worse = match measure.better() {
+        Better::Higher => high < reference,
+        Better::Lower => low > reference,
+        Better::Zero | Better::Neither => low.abs().min(high.abs()) > reference.abs(),
+    };
+    Ok(said(
+        if worse {
+            "has fallen as well"
+        } else {
+            "has not fallen"
+        },
+        detail,
+    ))
 }
 
 /// The newest window's values of some measures, of the whole model or of one version.
@@ -141,13 +206,13 @@ pub async fn drifted_features(
     }])
 }
 
-/// What the default detector has found of inputs, in its own words; the most surprising first. Nothing where no monitor
-/// has it, or it has found nothing.
+/// What the default detector has found of inputs, in its own words; what moved most first, because how surprising a change is
+/// says more about the traffic than about the change. Nothing where no monitor has it, or it has found nothing.
 async fn shifted_features(conn: &mut PgConnection, scene: Scene<'_>) -> Result<Vec<Cause>, Error> {
     let mut values = newest(conn, scene, &[Measure::Shift]).await?;
     values.retain(|v| v.status == Status::Drift && v.feature != super::profiling::PREDICTION);
-    let p_value = |v: &StoredMeasurement| v.p_value.unwrap_or(1.0);
-    values.sort_by(|a, b| p_value(a).total_cmp(&p_value(b)));
+    let size = |v: &StoredMeasurement| v.value.map_or(0.0, f64::abs);
+    values.sort_by(|a, b| size(b).total_cmp(&size(a)));
     Ok(values
         .iter()
         .take(NAMED)

@@ -7,6 +7,7 @@ pub mod alerting;
 pub mod archiving;
 pub mod baselines;
 pub mod bounds;
+pub mod causes;
 mod coalescing;
 pub mod comparison;
 pub mod configuration;
@@ -34,6 +35,7 @@ pub mod registry;
 pub mod request_id;
 pub mod retention;
 pub mod retraining;
+mod row_sample;
 pub mod runbooks;
 pub mod schema_watch;
 pub mod schemas;
@@ -75,6 +77,8 @@ pub struct Services {
     pub custody: custody::Custody,
     pub outward: delivery::Outward,
     pub nudges: Nudges,
+    /// What was found out about lost quality, so that a page that is looked at again does not cost it again.
+    pub causes: causes::Reports,
 }
 
 /// Hints that a background task has work. A lost nudge costs delay, never correctness.

@@ -9,6 +9,7 @@ pub use gathered::Gathered;
 
 use super::profiling;
 use crate::domain::batch::{LabelValue, Output};
+use crate::domain::causes::LossKind;
 use crate::domain::labelled::Truth;
 use crate::domain::measurement::{Measure, Segment};
 use crate::domain::model::Task;
@@ -157,6 +158,30 @@ pub fn why_insufficient(quality: &QualityValue, min_labels: u64) -> Option<Strin
 }
 
 impl QualityOutcome {
+    /// What the prediction lost, a number of which more is worse; nothing where the loss needs what is not there.
+    #[must_use]
+    pub fn loss(&self, model: &Model, kind: LossKind) -> Option<f64> {
+        let error = || Some(self.predicted_value? - self.label_value?);
+        let lost = match (model.task, kind) {
+            (Task::Regression, LossKind::SquaredError) => error()?.powi(2),
+            (Task::Regression, _) => error()?.abs(),
+            (Task::Binary, LossKind::Brier) => {
+                let label = self.label_class.as_deref()? == positive_class(model);
+                (self.score? - f64::from(u8::from(label))).powi(2)
+            }
+            (Task::Binary, _) => {
+                let (predicted, label) = self.yes_or_no(positive_class(model))?;
+                f64::from(u8::from(predicted != label))
+            }
+            (Task::Multiclass, _) => {
+                let wrong = self.predicted_class.as_ref()? != self.label_class.as_ref()?;
+                f64::from(u8::from(wrong))
+            }
+            (Task::Ranking | Task::Forecast, _) => return None,
+        };
+        lost.is_finite().then_some(lost)
+    }
+
     /// What the prediction and the label say together; nothing where either is of another kind than the model's task.
     #[must_use]
     pub fn truth(&self, model: &Model) -> Option<Truth> {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use sqlx::PgConnection;
 
 use super::Error;
@@ -33,7 +33,8 @@ pub(super) async fn fit(
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     let days = Days::of(columns.first().map_or(0, Column::len), times);
-    let Some(fitted) = fitted(yardstick, columns, &days)? else {
+    let holidays = holidays(conn, model).await?;
+    let Some(fitted) = fitted(yardstick, columns, &days, &holidays)? else {
         return Ok(());
     };
     let features = || fitted.reference.features().iter();
@@ -54,6 +55,7 @@ pub(super) async fn fit(
         .to_owned(),
         left_out: dates(&|place| fitted.reference.features()[place].left_out().to_vec()),
         unstable: dates(&|place| fitted.reference.features()[place].unstable().to_vec()),
+        holidays: days.holidays(&holidays),
         unusable: fitted.unusable,
         reference: fitted.reference.encode(),
     };
@@ -61,16 +63,42 @@ pub(super) async fn fit(
     Ok(())
 }
 
-/// Whether a baseline has a reference of its days that can be read.
+/// The holidays of a model, by the numbers of their days.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn holidays(
+    conn: &mut PgConnection,
+    model: &Model,
+) -> Result<BTreeSet<i64>, Error> {
+    let definition = super::configuration::model_definition(conn, model).await?;
+    let days = definition.map_or_else(Vec::new, |definition| definition.holidays);
+    Ok(days.into_iter().map(number_of).collect())
+}
+
+/// Whether a baseline has a reference of its days that can be read and was fitted without the holidays of today.
 ///
 /// # Errors
 /// When the database fails.
 pub(super) async fn is_whole(
     conn: &mut PgConnection,
+    model: &Model,
     baseline_id: BaselineId,
 ) -> Result<bool, Error> {
-    let stored = shifts::reference(conn, baseline_id).await?;
-    Ok(stored.is_some_and(|stored| Reference::decode(&stored.reference).is_ok()))
+    let Some(stored) = shifts::reference(conn, baseline_id).await? else {
+        return Ok(false);
+    };
+    let holidays = holidays(conn, model).await?;
+    let within = |day: &i64| match stored.span {
+        Some((first, last)) => (number_of(first)..=number_of(last)).contains(day),
+        None => false,
+    };
+    let expected: Vec<NaiveDate> = holidays.into_iter().filter(within).map(date_of).collect();
+    Ok(expected == stored.holidays && Reference::decode(&stored.reference).is_ok())
+}
+
+fn number_of(day: NaiveDate) -> i64 {
+    day_number(day.and_time(NaiveTime::MIN).and_utc())
 }
 
 /// The rows of each day, by the day's number.
@@ -95,6 +123,15 @@ impl Days {
         Self { rows, dated }
     }
 
+    /// The holidays from its first day to its last.
+    fn holidays(&self, all: &BTreeSet<i64>) -> Vec<NaiveDate> {
+        let ends = self.rows.keys().next().zip(self.rows.keys().next_back());
+        match ends.filter(|_| self.dated) {
+            Some((first, last)) => all.range(first..=last).copied().map(date_of).collect(),
+            None => Vec::new(),
+        }
+    }
+
     fn span(&self) -> Option<(NaiveDate, NaiveDate)> {
         let (first, last) = self.rows.keys().next().zip(self.rows.keys().next_back())?;
         self.dated.then(|| (date_of(*first), date_of(*last)))
@@ -113,7 +150,12 @@ struct Counted {
     days: Vec<(i64, Tally)>,
 }
 
-fn fitted(yardstick: &Yardstick, columns: &[Column], days: &Days) -> Result<Option<Fitted>, Error> {
+fn fitted(
+    yardstick: &Yardstick,
+    columns: &[Column],
+    days: &Days,
+    holidays: &BTreeSet<i64>,
+) -> Result<Option<Fitted>, Error> {
     let mut usable = Vec::new();
     let mut unusable = Vec::new();
     for column in columns.iter().filter(|column| column.name != LATENCY) {
@@ -146,7 +188,7 @@ fn fitted(yardstick: &Yardstick, columns: &[Column], days: &Days) -> Result<Opti
             days: (counted.days.iter())
                 .map(|(day, tally)| Observation {
                     bucket: *day,
-                    holiday: false,
+                    holiday: days.dated && holidays.contains(day),
                     tally,
                 })
                 .collect(),
@@ -211,9 +253,14 @@ mod tests {
             .collect();
         let days = Days::of(2_000, &times);
         assert_eq!(days.span(), Some((date_of(20), date_of(39))));
-        let fitted = fitted(&Yardstick::default(), &columns(2_000), &days)
-            .expect("counts")
-            .expect("has features");
+        let fitted = fitted(
+            &Yardstick::default(),
+            &columns(2_000),
+            &days,
+            &BTreeSet::new(),
+        )
+        .expect("counts")
+        .expect("has features");
         assert_eq!(fitted.unusable, Vec::<String>::new());
         let told: Vec<_> = fitted
             .reference
@@ -241,9 +288,14 @@ mod tests {
     fn rows_without_times_are_one_day_that_is_nowhere() {
         let days = Days::of(300, &[]);
         assert_eq!((days.span(), days.rows.len(), days.dated), (None, 1, false));
-        let fitted = fitted(&Yardstick::default(), &columns(300), &days)
-            .expect("counts")
-            .expect("has features");
+        let fitted = fitted(
+            &Yardstick::default(),
+            &columns(300),
+            &days,
+            &BTreeSet::new(),
+        )
+        .expect("counts")
+        .expect("has features");
         let footing = |feature: &crate::stats::detector::FeatureReference| feature.footing();
         let all: Vec<Footing> = fitted.reference.features().iter().map(footing).collect();
         assert_eq!(all, [Footing::RowsOnly; 3]);
@@ -257,9 +309,14 @@ mod tests {
             "fare",
             (0..300).map(|row| Value::Number(f64::from(row))),
         ));
-        let fitted = fitted(&Yardstick::default(), &columns, &Days::of(300, &[]))
-            .expect("counts")
-            .expect("has features");
+        let fitted = fitted(
+            &Yardstick::default(),
+            &columns,
+            &Days::of(300, &[]),
+            &BTreeSet::new(),
+        )
+        .expect("counts")
+        .expect("has features");
         assert_eq!(fitted.unusable, ["fare"]);
         assert_eq!(fitted.reference.features().len(), 3);
     }

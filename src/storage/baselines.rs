@@ -140,6 +140,8 @@ pub struct Baseline {
     pub created_at: DateTime<Utc>,
     pub created_by: String,
     pub fitted_at: Option<DateTime<Utc>>,
+    /// Why somebody put it in the place of the one before.
+    pub reason: Option<String>,
 }
 
 /// The baselines in force of a model, by name.
@@ -149,7 +151,7 @@ pub async fn in_force(conn: &mut PgConnection, model_id: ModelId) -> sqlx::Resul
         r#"
         SELECT baseline_id AS "baseline_id: BaselineId", model_id AS "model_id: ModelId", name, source,
                window_from, window_to, file_name, file_sha256, model_version_id AS "version_id: VersionId",
-               state, cause, rows, created_at, created_by, fitted_at
+               state, cause, rows, created_at, created_by, fitted_at, reason
         FROM baselines
         WHERE model_id = $1 AND retired_at IS NULL
         ORDER BY name
@@ -170,7 +172,7 @@ pub async fn waiting(
         r#"
         SELECT baseline_id AS "baseline_id: BaselineId", model_id AS "model_id: ModelId", name, source,
                window_from, window_to, file_name, file_sha256, model_version_id AS "version_id: VersionId",
-               state, cause, rows, created_at, created_by, fitted_at
+               state, cause, rows, created_at, created_by, fitted_at, reason
         FROM baselines
         WHERE state = 'waiting' AND retired_at IS NULL AND window_to <= $1
         ORDER BY baseline_id
@@ -199,8 +201,8 @@ pub async fn put(
         r#"
         INSERT INTO baselines (baseline_id, project_id, model_id, name, source, window_from, window_to,
                                file_name, file_sha256, model_version_id, state, cause, rows, created_at,
-                               created_by, fitted_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+                               created_by, fitted_at, reason)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
         "#,
         baseline.baseline_id.0,
         project_id.0,
@@ -217,7 +219,8 @@ pub async fn put(
         baseline.rows,
         baseline.created_at,
         baseline.created_by,
-        baseline.fitted_at
+        baseline.fitted_at,
+        baseline.reason
     )
     .execute(conn)
     .await?;

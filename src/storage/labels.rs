@@ -431,6 +431,58 @@ pub async fn sampled_outcomes(
         .collect())
 }
 
+/// The outcomes of these predictions of a version, made in `[from, to)`, with their ids.
+pub async fn outcomes_of(
+    conn: &mut PgConnection,
+    (version_id, from, to): (VersionId, DateTime<Utc>, DateTime<Utc>),
+    ids: &[&str],
+) -> sqlx::Result<Vec<(String, Outcome)>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT prediction_id, segments, predicted_value, predicted_class, score, probabilities, label_value,
+               label_class, predicted_at, EXTRACT(EPOCH FROM observed_at - predicted_at)::float8 AS "lag_seconds!"
+        FROM outcomes
+        WHERE model_version_id = $1 AND predicted_at >= $2 AND predicted_at < $3 AND prediction_id = ANY($4)
+        "#,
+        version_id.0,
+        from,
+        to,
+        ids as &[&str]
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| {
+            let outcome = Outcome {
+                segments: r.segments,
+                predicted_value: r.predicted_value,
+                predicted_class: r.predicted_class,
+                score: r.score,
+                probabilities: r.probabilities,
+                label_value: r.label_value,
+                label_class: r.label_class,
+                predicted_at: r.predicted_at,
+                lag_seconds: r.lag_seconds,
+            };
+            (r.prediction_id, outcome)
+        })
+        .collect())
+}
+
+/// When the newest prediction of a version that has a label was made.
+pub async fn newest_outcome(
+    conn: &mut PgConnection,
+    version_id: VersionId,
+) -> sqlx::Result<Option<DateTime<Utc>>> {
+    sqlx::query_scalar!(
+        "SELECT MAX(predicted_at) FROM outcomes WHERE model_version_id = $1",
+        version_id.0
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// Outcomes that two versions share, for a fair comparison: `(candidate's, champion's)` row by row.
 pub async fn shared_outcomes(
     conn: &mut PgConnection,

@@ -19,6 +19,8 @@ pub struct StoredReference {
     pub footing: String,
     pub left_out: Vec<NaiveDate>,
     pub unstable: Vec<NaiveDate>,
+    /// Its days that are holidays of the model, which it was fitted without.
+    pub holidays: Vec<NaiveDate>,
     /// Features whose days could not be counted alike.
     pub unusable: Vec<String>,
     pub reference: Vec<u8>,
@@ -46,12 +48,13 @@ pub async fn put_reference(
     sqlx::query!(
         r#"
         INSERT INTO shift_references (baseline_id, project_id, model_id, first_day, last_day, days, footing,
-                                      left_out, unstable, unusable, reference, fitted_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                                      left_out, unstable, unusable, reference, fitted_at, holidays)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
         ON CONFLICT (baseline_id) DO UPDATE
         SET first_day = EXCLUDED.first_day, last_day = EXCLUDED.last_day, days = EXCLUDED.days,
             footing = EXCLUDED.footing, left_out = EXCLUDED.left_out, unstable = EXCLUDED.unstable,
-            unusable = EXCLUDED.unusable, reference = EXCLUDED.reference, fitted_at = EXCLUDED.fitted_at
+            unusable = EXCLUDED.unusable, reference = EXCLUDED.reference, fitted_at = EXCLUDED.fitted_at,
+            holidays = EXCLUDED.holidays
         "#,
         reference.baseline_id.0,
         project_id.0,
@@ -64,7 +67,8 @@ pub async fn put_reference(
         &reference.unstable,
         &reference.unusable,
         reference.reference,
-        now
+        now,
+        &reference.holidays
     )
     .execute(conn)
     .await?;
@@ -78,7 +82,7 @@ pub async fn reference(
 ) -> sqlx::Result<Option<StoredReference>> {
     let row = sqlx::query!(
         r#"
-        SELECT first_day, last_day, days, footing, left_out, unstable, unusable, reference
+        SELECT first_day, last_day, days, footing, left_out, unstable, unusable, reference, holidays
         FROM shift_references
         WHERE baseline_id = $1
         "#,
@@ -93,6 +97,7 @@ pub async fn reference(
         footing: r.footing,
         left_out: r.left_out,
         unstable: r.unstable,
+        holidays: r.holidays,
         unusable: r.unusable,
         reference: r.reference,
     }))

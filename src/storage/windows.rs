@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::domain::ids::{ModelId, ProjectId, VersionId};
-use crate::domain::window::Window;
+use crate::domain::window::{Grain, Window};
 
 /// What a batch added to one base window of one version.
 #[derive(Debug, Clone, PartialEq)]
@@ -229,6 +229,31 @@ pub async fn totals(
     )
     .fetch_one(conn)
     .await
+}
+
+/// The numbers of predictions of a version's windows of that length in `[from, to)`, those without any left out; the oldest first.
+pub async fn counts(
+    conn: &mut PgConnection,
+    (version_id, grain): (VersionId, Grain),
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+) -> sqlx::Result<Vec<(DateTime<Utc>, i64)>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT date_trunc($2, window_start, 'UTC') AS "start!", SUM(predictions)::bigint AS "predictions!"
+        FROM window_states
+        WHERE model_version_id = $1 AND window_start >= $3 AND window_start < $4 AND predictions > 0
+        GROUP BY 1
+        ORDER BY 1
+        "#,
+        version_id.0,
+        grain.as_str(),
+        from,
+        to
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|r| (r.start, r.predictions)).collect())
 }
 
 /// Every base window of a model: version, start.

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::domain::measurement::Measure;
 use crate::storage::pages::HeatValue;
 
 use super::chart::Span;
@@ -137,6 +138,11 @@ fn cell(measure: &str, value: Option<&HeatValue>) -> HeatCell {
         ("drift", Some(v)) => HeatCell {
             class: shade_beyond(share(measure, v, threshold(row))),
             text: beyond(row, &wording::value(measure, v)),
+        },
+        // The size of a change is only one of the detector's gates: near it is not near drift.
+        ("ok", Some(v)) if measure == Measure::Shift.as_str() => HeatCell {
+            class: "h0",
+            text: wording::value(measure, v),
         },
         ("ok", Some(v)) => HeatCell {
             class: shade_within(share(measure, v, threshold(row))),

@@ -7,6 +7,7 @@
 
 mod answer;
 pub mod assets;
+mod cause_view;
 mod chart;
 mod dashboard;
 mod escape;
@@ -41,6 +42,11 @@ pub fn router() -> Router<Services> {
         .route("/sign-out", post(pages::sign_in::sign_out))
         .route("/models/{name}", get(pages::model::show))
         .route("/models/{name}/runs", post(pages::runs::start))
+        .route(
+            "/models/{name}/baselines/{baseline}",
+            post(pages::baselines::replace),
+        )
+        .route("/models/{name}/causes", get(pages::causes::show))
         .route("/models/{name}/schema", get(pages::schema::show))
         .route(
             "/models/{name}/schema/proposals/{id}",

@@ -194,6 +194,7 @@ pub fn scale(measure: &str) -> Scale {
             | Measure::EstimatedAccuracy
             | Measure::EstimatedPrecision
             | Measure::EstimatedRecall
+            | Measure::Volume
             | Measure::ErrorRate,
         ) => Scale::Percent,
         Ok(Measure::Traffic) => Scale::Count,
@@ -229,6 +230,7 @@ pub fn value_or_dash(measure: &str, v: Option<f64>) -> String {
 #[must_use]
 pub fn unit(measure: &str, unit: &str) -> String {
     match measure.parse::<Measure>() {
+        Ok(Measure::Shift) => "standard deviations".to_owned(),
         Ok(measure) if measure.has_unit() => unit.to_owned(),
         _ => String::new(),
     }
@@ -340,6 +342,7 @@ pub fn measure_title(measure: &str) -> &str {
         "label_coverage" => "Label coverage",
         "label_completeness" => "Label completeness",
         "traffic" => "Predictions",
+        "volume" => "Volume against the season",
         "error_rate" => "Error rate",
         "latency_p50" => "Latency, median",
         "latency_p95" => "Latency, 95th percentile",

@@ -17,6 +17,7 @@ use bellwether::formats::{Format, Limits};
 use bellwether::notify::email::Mailer;
 use bellwether::outbound::{HostPort, Outbound};
 use bellwether::services::access::{self as people, FirstAdmin, MemberRole, Site};
+use bellwether::services::causes::Reports;
 use bellwether::services::configuration::Applied;
 use bellwether::services::delivery::Outward;
 use bellwether::services::ingest::{self, Intake, Receipt, Upload};
@@ -101,6 +102,7 @@ impl TestApp {
                 secrets: Arc::new(|_| Some(SECRET.to_owned())),
             },
             nudges: Nudges::default(),
+            causes: Reports::default(),
         };
         let mut conn = services.pool.acquire().await.expect("a connection");
         let project = access::project_named(
@@ -135,6 +137,7 @@ impl TestApp {
             pool: pool.clone(),
             intake: Intake::start(pool.clone(), pool, Limits::default()),
             nudges: Nudges::default(),
+            causes: Reports::default(),
             ..self.services.clone()
         }
     }

@@ -158,13 +158,19 @@ async fn late_predictions_reopen_their_window_and_no_other(pool: PgPool) {
         traffic("2026-03-03").await,
         Some((Some(20.0), Status::Ok, 20))
     );
-    let reopened: Vec<String> = sqlx::query_scalar(
-        "SELECT DISTINCT window_start::date::text FROM measurements WHERE superseded_at IS NOT NULL",
-    )
-    .fetch_all(&app.services.pool)
-    .await
-    .expect("windows");
-    assert_eq!(reopened, ["2026-03-02"]);
+    let reopened = async |drift: bool| -> Vec<String> {
+        sqlx::query_scalar(
+            "SELECT DISTINCT window_start::date::text FROM measurements
+             WHERE superseded_at IS NOT NULL AND (monitor = 'drift') = $1 ORDER BY 1",
+        )
+        .bind(drift)
+        .fetch_all(&app.services.pool)
+        .await
+        .expect("windows")
+    };
+    assert_eq!(reopened(false).await, ["2026-03-02"]);
+    // The detector judges a day with those before it.
+    assert_eq!(reopened(true).await, ["2026-03-02", "2026-03-03"]);
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]

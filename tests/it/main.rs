@@ -8,6 +8,7 @@ mod backpressure;
 mod baselines;
 mod browser;
 mod caps;
+mod causes;
 mod compare;
 mod custody;
 mod damage;

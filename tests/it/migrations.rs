@@ -17,6 +17,7 @@ const SAMPLES: &[(i64, &str)] = &[
     (7, include_str!("../data/after_0007.sql")),
     (8, include_str!("../data/after_0008.sql")),
     (9, include_str!("../data/after_0009.sql")),
+    (10, include_str!("../data/after_0010.sql")),
     (11, include_str!("../data/after_0011.sql")),
     (13, include_str!("../data/after_0013.sql")),
     (14, include_str!("../data/after_0014.sql")),

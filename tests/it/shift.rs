@@ -315,3 +315,78 @@ async fn a_window_of_production_gives_its_days_too(pool: PgPool) {
     let moved = shift(&app, "distance", "2026-03-19").await;
     assert_eq!(moved.status, Status::Drift, "{moved:?}");
 }
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_holiday_teaches_nothing_and_is_no_finding(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-01").await;
+    let holidays = CONFIGURATION.replace(
+        "    window: day\n    baselines",
+        "    window: day\n    holidays: [2026-02-10, 2026-03-03, 2030-01-01]\n    baselines",
+    );
+    app.apply(&holidays).await;
+    app.version("fares", "v1").await;
+    app.fit("fares", "training", &training_rows()).await;
+    let reference = "SELECT cardinality(holidays)::bigint FROM shift_references
+                     WHERE holidays = '{2026-02-10}' AND days = 28";
+    assert_eq!(app.number(reference).await, 1);
+    live(&app, 2, ROWS, 0.0).await;
+    live(&app, 1, ROWS, 400.0).await;
+    let holiday = shift(&app, "distance", "2026-03-03").await;
+    assert_eq!(holiday.status, Status::Ok, "{holiday:?}");
+    live(&app, 2, ROWS, 0.0).await;
+    let after = shift(&app, "distance", "2026-03-05").await;
+    assert_eq!(after.status, Status::Ok, "{after:?}");
+
+    // Another list has the same file fitted again.
+    app.apply(&holidays.replace("2026-02-10, ", "2026-02-11, "))
+        .await;
+    app.fit("fares", "training", &training_rows()).await;
+    let again = "SELECT COUNT(*) FROM shift_references r JOIN baselines b USING (baseline_id)
+                 WHERE r.holidays = '{2026-02-11}' AND b.retired_at IS NULL";
+    assert_eq!(app.number(again).await, 1);
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_day_with_a_third_of_its_predictions_is_found_by_the_volume(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-01").await;
+    let traffic = CONFIGURATION.replace(
+        "measures: [shift]}",
+        "measures: [shift]}\n      - {name: traffic, kind: traffic, window: day}",
+    );
+    let rule = "  - name: volume
+    model: fares
+    title: Unusually many or few predictions
+    severity: warning
+    when: {monitor: traffic, measure: volume, status: drift}
+";
+    app.apply(&format!("{traffic}{rule}")).await;
+    app.version("fares", "v1").await;
+    app.fit("fares", "training", &training_rows()).await;
+    // From 230 to 250 a day.
+    for day in 0..22 {
+        live(&app, 1, 230 + day * 7 % 20, 0.0).await;
+    }
+    let volume = async |day: &str| app.value("fares", "volume", "", day).await;
+    let (value, status, _) = volume("2026-03-05").await.expect("is measured");
+    assert_eq!((value, status), (None, Status::Insufficient));
+    let (value, status, rows) = volume("2026-03-22").await.expect("is measured");
+    assert!(value.expect("a value").abs() < 0.1, "{value:?}");
+    assert_eq!((status, rows), (Status::Ok, 230 + 21 * 7 % 20));
+    assert_eq!(app.open_rules().await, Vec::<String>::new());
+    live(&app, 1, 80, 0.0).await;
+    let (value, status, _) = volume("2026-03-23").await.expect("is measured");
+    assert_eq!(status, Status::Drift);
+    assert!(
+        (-0.75..-0.6).contains(&value.expect("a value")),
+        "{value:?}"
+    );
+    assert_eq!(app.open_rules().await, ["volume"]);
+    let alerts = app.alerts().await;
+    assert!(
+        alerts[0]
+            .condition
+            .contains("% fewer rows than usual over 1 day; about one false ticket"),
+        "{:?}",
+        alerts[0].condition
+    );
+}

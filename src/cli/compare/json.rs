@@ -15,6 +15,17 @@ struct Document<'a> {
     current: Side,
     measurements: Vec<MeasurementView<'a>>,
     schema: Vec<FindingView<'a>>,
+    /// What the drift detector says; absent where the files have no days, or too few.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    over_days: Option<OverDaysView<'a>>,
+}
+
+#[derive(Serialize)]
+struct OverDaysView<'a> {
+    reference_days: usize,
+    current_days: usize,
+    /// One of each feature, on the day that speaks most clearly; the clearest first.
+    verdicts: Vec<MeasurementView<'a>>,
 }
 
 #[derive(Serialize)]
@@ -80,6 +91,11 @@ pub(super) fn text(comparison: &Comparison) -> anyhow::Result<String> {
             .chain(comparison.quality.iter().map(of_quality))
             .collect(),
         schema: comparison.schema.iter().map(finding).collect(),
+        over_days: comparison.over_days.as_ref().map(|of| OverDaysView {
+            reference_days: of.reference_days,
+            current_days: of.current_days,
+            verdicts: of.verdicts.iter().map(measurement).collect(),
+        }),
     };
     Ok(serde_json::to_string_pretty(&document)? + "\n")
 }

@@ -4,7 +4,7 @@
 use askama::Template;
 
 use super::ranking::{Ranked, explanation, named, of_quality, of_rows, place, rank, together};
-use super::table::{short, summary, thousands};
+use super::table::{days_heading, said_over_days, short, summary, thousands};
 use super::window_name;
 use crate::domain::measurement::{Measure, Segment, Status};
 use crate::domain::schema::FeatureType;
@@ -37,6 +37,8 @@ struct Page {
     windows: Vec<String>,
     overview: Vec<OverviewRow>,
     more_rows: usize,
+    days_heading: String,
+    days: Vec<DayView>,
     samples: Vec<SampleView>,
     quality: Vec<QualityView>,
     features: Vec<FeatureView>,
@@ -65,6 +67,16 @@ pub(super) struct FindingView {
     pub(super) detail: String,
     pub(super) tone: &'static str,
     pub(super) unsure: bool,
+}
+
+/// What the drift detector says of a feature.
+struct DayView {
+    feature: String,
+    status: &'static str,
+    tone: &'static str,
+    day: String,
+    said: String,
+    smallest: String,
 }
 
 struct SampleView {
@@ -234,6 +246,12 @@ impl Page {
                 Vec::new()
             },
             more_rows: if split { ranked.len() - drawn } else { 0 },
+            days_heading: comparison
+                .over_days
+                .as_ref()
+                .map(days_heading)
+                .unwrap_or_default(),
+            days: days(comparison),
             samples: samples(comparison, &ranked[..drawn]),
             quality: quality(comparison),
             features: ranked[..drawn]
@@ -354,6 +372,22 @@ fn overview(comparison: &Comparison, ranked: &[Ranked<'_>]) -> Vec<OverviewRow> 
             .collect(),
     });
     rows.collect()
+}
+
+fn days(comparison: &Comparison) -> Vec<DayView> {
+    let verdicts = comparison.over_days.iter().flat_map(|of| &of.verdicts);
+    let view = |m: &Measurement| {
+        let (said, smallest) = said_over_days(m);
+        DayView {
+            feature: m.feature.clone(),
+            status: m.status.as_str(),
+            tone: tone(m.status).0,
+            day: m.window.map(window_name).unwrap_or_default(),
+            said,
+            smallest,
+        }
+    };
+    verdicts.map(view).collect()
 }
 
 /// What samples of rows say, each measure where it is worst.

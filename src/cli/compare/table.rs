@@ -8,7 +8,8 @@ use super::ranking::{
 };
 use super::window_name;
 use crate::domain::measurement::{Measure, Status};
-use crate::services::comparison::{Comparison, SchemaFinding};
+use crate::services::comparison::{Comparison, Measurement, OverDays, SchemaFinding};
+use crate::stats::detector::{Settings, Verdict};
 
 /// How many findings of one kind are listed for one feature; there may be one per hour.
 const LISTED: usize = 3;
@@ -21,6 +22,7 @@ pub(super) fn text(comparison: &Comparison) -> String {
         (&comparison.current, comparison.current_rows),
     );
     text += &aligned(&rows(&ranked, comparison.windows.len() > 1));
+    text += &over_days(comparison);
     text += &samples(comparison);
     text += &quality(comparison);
     text += &schema(&comparison.schema);
@@ -42,6 +44,59 @@ pub(super) fn head(reference: (&Path, u64), current: (&Path, u64)) -> String {
     }
     line(&mut text, format_args!(""));
     text
+}
+
+/// What the drift detector says, under its heading; nothing for files without days.
+fn over_days(comparison: &Comparison) -> String {
+    let Some(of) = &comparison.over_days else {
+        return String::new();
+    };
+    let header = ["status", "feature", "day", "what the drift detector says"];
+    let mut rows = vec![header.map(str::to_owned).to_vec()];
+    for m in &of.verdicts {
+        let day = m.window.map(window_name).unwrap_or_default();
+        let (said, _) = said_over_days(m);
+        rows.push(vec![
+            m.status.as_str().to_owned(),
+            shown(&m.feature),
+            day,
+            shown(&said),
+        ]);
+    }
+    let verdicts = aligned(&rows);
+    format!("\n{}\n{verdicts}", days_heading(of))
+}
+
+/// What was compared over days.
+pub(super) fn days_heading(of: &OverDays) -> String {
+    format!(
+        "Over days: {} days judged by {} days of the reference, {}",
+        of.current_days,
+        of.reference_days,
+        Verdict::by_chance(&Settings::default())
+    )
+}
+
+/// What the detector found of a feature, and what it would not have seen.
+pub(super) fn said_over_days(m: &Measurement) -> (String, String) {
+    let recipe = m.recipe.shift.as_ref();
+    let said = match (m.status, recipe, &m.recipe.cause) {
+        (Status::Drift, Some(recipe), _) => {
+            let since = recipe.since.map(|day| format!(" since {day}"));
+            let change = recipe.direction.first().cloned().unwrap_or_default();
+            format!("{change}{}", since.unwrap_or_default())
+        }
+        (_, _, Some(cause)) => cause.clone(),
+        _ => "nothing beyond chance and size".to_owned(),
+    };
+    let smallest = recipe.map_or_else(String::new, |recipe| {
+        let of = recipe.smallest.iter();
+        let sizes: Vec<String> = of
+            .map(|s| format!("{:.2} in {:.0} d", s.effect, s.days))
+            .collect();
+        sizes.join(", ")
+    });
+    (said, smallest)
 }
 
 /// What samples of rows say, under its heading; nothing without any.

@@ -393,6 +393,17 @@ pub(super) fn instant(node: &Node, sink: &mut Sink) -> Option<DateTime<Utc>> {
     read.ok()
 }
 
+/// A day.
+pub(super) fn day(node: &Node, sink: &mut Sink) -> Option<NaiveDate> {
+    let written = text(node, sink)?;
+    let read = written.parse::<NaiveDate>();
+    if read.is_err() {
+        let cause = format!("a date such as `2026-12-25` is expected, but this is `{written}`");
+        sink.note(node.place, cause);
+    }
+    read.ok()
+}
+
 /// An address that Bellwether calls. Credentials in it would end up in logs and pages, so they are refused.
 pub(super) fn web_address(node: &Node, sink: &mut Sink) -> Option<String> {
     let written = text(node, sink)?;

@@ -22,7 +22,9 @@ mod yaml;
 
 use serde::{Deserialize, Serialize};
 
-pub use model::{BaselineDef, BaselineSource, ModelDef, MonitorDef, MonitorKind, SchemaDef};
+pub use model::{
+    BaselineDef, BaselineSource, FALL_BACK_PSI, ModelDef, MonitorDef, MonitorKind, SchemaDef,
+};
 pub use problem::{Problem, check_report, did_you_mean};
 pub use receiver::{Channel, ProjectDef, ReceiverDef};
 pub use references::bounds;

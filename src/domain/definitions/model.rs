@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::against;
@@ -38,6 +38,9 @@ pub struct ModelDef {
     pub base_window: Grain,
     /// Fields by whose values everything is also measured.
     pub segments: Vec<String>,
+    /// Days that are unlike the others every year: no baseline is fitted on them, and no drift is found on them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holidays: Vec<NaiveDate>,
     pub baselines: Vec<BaselineDef>,
     pub schema: Option<SchemaDef>,
     pub monitors: Vec<MonitorDef>,
@@ -109,7 +112,7 @@ pub struct MonitorDef {
     /// Quality: what is measured.
     #[serde(default)]
     pub quality: QualityChoice,
-    /// Drift: what is measured. Empty, as in definitions of before there was a choice, is the usual three.
+    /// Drift: what is measured. Empty is what is usual for the window and what it is compared with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub measures: Vec<Measure>,
     /// Objective: what labels are held against.
@@ -133,15 +136,25 @@ impl MonitorDef {
                 }
                 measures
             }
-            MonitorKind::Drift if !self.measures.is_empty() => self.measures.clone(),
+            MonitorKind::Drift => self.drift_measures().to_vec(),
             kind => kind.measures(task),
+        }
+    }
+
+    /// What is measured of drift: what the monitor chooses, or what is usual.
+    #[must_use]
+    pub fn drift_measures(&self) -> &[Measure] {
+        if self.measures.is_empty() {
+            usual_drift(Some(self.grain), self.against.is_some())
+        } else {
+            &self.measures
         }
     }
 
     /// Whether the default detector judges its days.
     #[must_use]
     pub fn watches_shift(&self) -> bool {
-        self.kind == MonitorKind::Drift && self.measures.contains(&Measure::Shift)
+        self.kind == MonitorKind::Drift && self.drift_measures().contains(&Measure::Shift)
     }
 
     /// Whether detectors watch its labels.
@@ -169,10 +182,7 @@ impl MonitorDef {
                 against: None,
                 tolerance: USUAL_TOLERANCE,
                 min_rows: USUAL_ROWS,
-                thresholds: match kind {
-                    MonitorKind::Drift => BTreeMap::from([(Measure::Psi, USUAL_PSI)]),
-                    _ => BTreeMap::new(),
-                },
+                thresholds: BTreeMap::new(),
                 quality: QualityChoice::default(),
                 measures: Vec::new(),
                 objective: None,
@@ -182,11 +192,19 @@ impl MonitorDef {
     }
 }
 
-/// What monitors go by when nothing is declared: the share of rows that may not fit the schema, the fewest rows
-/// a window must have, and the stability index from which on a feature counts as moved.
+/// What monitors go by when nothing is declared: the share of rows that may not fit the schema, and the fewest rows
+/// a window must have.
 const USUAL_TOLERANCE: f64 = 0.01;
 const USUAL_ROWS: u64 = 30;
-const USUAL_PSI: f64 = 0.25;
+
+/// The usual measures of drift of a monitor with that window.
+fn usual_drift(grain: Option<Grain>, against_past: bool) -> &'static [Measure] {
+    if grain == Some(Grain::Day) && !against_past {
+        &Measure::USUAL_DRIFT
+    } else {
+        &Measure::USUAL_DRIFT_WITHOUT_DAYS
+    }
+}
 
 /// What a monitor is about, which decides the measures it gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -234,6 +252,7 @@ impl MonitorKind {
             Self::Estimate => Measure::of_estimate(task).to_vec(),
             Self::Traffic => vec![
                 Measure::Traffic,
+                Measure::Volume,
                 Measure::ErrorRate,
                 Measure::LatencyP50,
                 Measure::LatencyP95,
@@ -245,8 +264,9 @@ impl MonitorKind {
 
 /// A schema finding below this share of rows is let pass unless the monitor says otherwise.
 const DEFAULT_TOLERANCE: f64 = 0.01;
-/// The usual reading of PSI: a quarter and more is a population that has moved.
-const DEFAULT_PSI: f64 = 0.25;
+/// The usual reading of PSI: a quarter and more is a population that has moved. In force where the detector cannot
+/// work and nobody says otherwise, and then only beyond what chance gives.
+pub const FALL_BACK_PSI: f64 = 0.25;
 const DEFAULT_MIN_ROWS: u32 = 100;
 
 pub(super) const TASKS: &[(&str, Task)] = &[
@@ -287,6 +307,7 @@ pub(super) const MODEL_KEYS: &[&str] = &[
     "positive_class",
     "window",
     "segments",
+    "holidays",
     "baselines",
     "schema",
     "monitors",
@@ -347,6 +368,7 @@ pub(super) fn read(node: &Node, sink: &mut Sink) -> (Option<Located<String>>, Op
         })
         .unwrap_or(Grain::Day);
     let segments = unique_items(&f, "segments", "segment", sink, fields::name_in_rows);
+    let holidays = f.items("holidays", sink, fields::day);
     let baselines = baselines(&f, sink);
     let baseline_names: Vec<&str> = baselines.names.iter().map(String::as_str).collect();
     let files: Vec<&str> = (baselines.values.iter().flatten())
@@ -376,6 +398,7 @@ pub(super) fn read(node: &Node, sink: &mut Sink) -> (Option<Located<String>>, Op
             positive_class,
             base_window,
             segments: segments?,
+            holidays: holidays?,
             baselines: baselines.values?,
             schema: match schema {
                 None => None,
@@ -758,6 +781,11 @@ fn monitor(f: &Fields, name: String, model: OfModel, sink: &mut Sink) -> Option<
     };
     note_listed_twice(f, measures.as_deref().unwrap_or_default(), sink);
     let given = measures.as_deref().unwrap_or_default();
+    let in_force = if given.is_empty() {
+        usual_drift(grain, f.get("against").is_some())
+    } else {
+        given
+    };
     if given.contains(&Measure::Shift) && (grain != Some(Grain::Day) || f.get("against").is_some())
     {
         sink.note(
@@ -767,7 +795,7 @@ fn monitor(f: &Fields, name: String, model: OfModel, sink: &mut Sink) -> Option<
     }
     let thresholds = f
         .get("thresholds")
-        .map(|node| thresholds(node, given, sink));
+        .map(|node| thresholds(node, in_force, sink));
     refuse_what_the_kind_has_no_use_for(f, kind?, sink);
     let objective = if kind == Some(MonitorKind::Objective) {
         Some(outlook::objective(f, model.task, sink)?)
@@ -808,9 +836,10 @@ fn monitor(f: &Fields, name: String, model: OfModel, sink: &mut Sink) -> Option<
         thresholds: match thresholds {
             Some(read) => read?,
             None if kind == Some(MonitorKind::Drift)
-                && (given.is_empty() || given.contains(&Measure::Psi)) =>
+                && in_force.contains(&Measure::Psi)
+                && !in_force.contains(&Measure::Shift) =>
             {
-                BTreeMap::from([(Measure::Psi, DEFAULT_PSI)])
+                BTreeMap::from([(Measure::Psi, FALL_BACK_PSI)])
             }
             None => BTreeMap::new(),
         },
@@ -898,13 +927,12 @@ fn drift_measure(node: &Node, sink: &mut Sink) -> Option<Measure> {
     None
 }
 
-/// The thresholds of a monitor with these measures, or with the usual ones if none are given.
-fn thresholds(node: &Node, given: &[Measure], sink: &mut Sink) -> Option<BTreeMap<Measure, f64>> {
-    let measures = if given.is_empty() {
-        &Measure::USUAL_DRIFT
-    } else {
-        given
-    };
+/// The thresholds of a monitor with these measures.
+fn thresholds(
+    node: &Node,
+    measures: &[Measure],
+    sink: &mut Sink,
+) -> Option<BTreeMap<Measure, f64>> {
     // The detector has gates of its own.
     let measures = || {
         measures

@@ -574,6 +574,7 @@ fn own_status_fault(measure: Measure, monitor: &MonitorDef) -> Option<String> {
         )),
         MonitorKind::Quality if measure.is_sequential() => None,
         MonitorKind::Objective | MonitorKind::Estimate => None,
+        MonitorKind::Traffic if measure == Measure::Volume => None,
         MonitorKind::Quality | MonitorKind::Traffic => Some(format!(
             "a {} monitor gives no status of its own; use `above` or `below`",
             monitor.kind.as_str()
@@ -589,7 +590,7 @@ pub fn bounds(measure: Measure) -> (f64, f64) {
             (f64::NEG_INFINITY, f64::INFINITY)
         }
         Measure::R2 | Measure::ErrorBudgetLeft => (f64::NEG_INFINITY, 1.0),
-        Measure::ReconstructionErrorChange => (-1.0, f64::INFINITY),
+        Measure::ReconstructionErrorChange | Measure::Volume => (-1.0, f64::INFINITY),
         // The discrepancy is estimated without bias, so it may fall below 0.
         Measure::CorrelationChange | Measure::MaximumMeanDiscrepancy => (-2.0, 2.0),
         Measure::Mcc

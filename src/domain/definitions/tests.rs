@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -791,10 +793,8 @@ fn the_detector_has_a_status_of_its_own_and_works_by_day_against_a_baseline() {
         .unwrap_or_else(|problems| panic!("{}", check_report(&problems)));
     let monitor = &definitions.models[0].value.monitors[0];
     assert!(monitor.watches_shift());
-    assert_eq!(
-        monitor.thresholds.keys().collect::<Vec<_>>(),
-        [&Measure::Psi]
-    );
+    // Readings beside the detector have no threshold unless somebody asks for one.
+    assert_eq!(monitor.thresholds, BTreeMap::new());
     let by_day = "`shift` is measured by day and against the days of a `baseline`";
     for (old, new, expected) in [
         ("window: day", "window: week", by_day),
@@ -808,11 +808,51 @@ fn the_detector_has_a_status_of_its_own_and_works_by_day_against_a_baseline() {
 }
 
 #[test]
+fn the_detector_is_what_drift_is_judged_by_unless_a_monitor_cannot_have_it() {
+    let rule = |text: &str, condition: &str| text.replace("wasserstein, above: 3", condition);
+    let usual = [
+        (
+            "baseline: past",
+            "baseline: past",
+            &Measure::USUAL_DRIFT[..],
+        ),
+        (
+            "baseline: past",
+            "against: {rolling: 4d}",
+            &Measure::USUAL_DRIFT_WITHOUT_DAYS,
+        ),
+        (
+            "window: day",
+            "window: week",
+            &Measure::USUAL_DRIFT_WITHOUT_DAYS,
+        ),
+    ];
+    for (old, new, expected) in usual {
+        let text = rule(&with_drift_monitor(""), "psi, above: 0.3").replace(old, new);
+        let definitions = parse(&[file("b.yml", &text)])
+            .unwrap_or_else(|problems| panic!("{}", check_report(&problems)));
+        let monitor = &definitions.models[0].value.monitors[0];
+        assert_eq!(monitor.drift_measures(), expected, "{new}");
+        let with_detector = expected.contains(&Measure::Shift);
+        assert_eq!(monitor.watches_shift(), with_detector, "{new}");
+        assert_eq!(monitor.thresholds.is_empty(), with_detector, "{new}");
+    }
+    let asked = rule(
+        &with_drift_monitor(", thresholds: {psi: 0.2}"),
+        "shift, status: drift",
+    );
+    let definitions = parse(&[file("b.yml", &asked)])
+        .unwrap_or_else(|problems| panic!("{}", check_report(&problems)));
+    let thresholds = &definitions.models[0].value.monitors[0].thresholds;
+    assert_eq!(thresholds, &BTreeMap::from([(Measure::Psi, 0.2)]));
+}
+
+#[test]
 fn measures_that_a_drift_monitor_does_not_have_are_named() {
     for (keys, expected) in [
         (
             "",
-            "the drift monitor `drift` does not measure `wasserstein`; it measures `psi`, `jensen_shannon` and `kolmogorov_smirnov`",
+            "the drift monitor `drift` does not measure `wasserstein`; it measures `shift`, `psi`, `jensen_shannon` and `kolmogorov_smirnov`",
         ),
         (
             ", measures: [psi, mae]",

@@ -10,6 +10,7 @@
 
 mod columns;
 mod counting;
+mod days;
 mod duplicates;
 mod error;
 mod grouping;
@@ -25,6 +26,7 @@ mod tool;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+pub use days::OverDays;
 pub use error::ComparisonError;
 pub use progress::Progress;
 pub use quality::QualityMeasurement;
@@ -32,7 +34,9 @@ pub use shape::{CategoryShare, Shape};
 pub use tool::{ToolComparison, ToolMeasurement, compare_as};
 
 use crate::domain::attributions::Attributions;
-use crate::domain::definitions::{ModelDef, MonitorDef, MonitorKind, SchemaDef, did_you_mean};
+use crate::domain::definitions::{
+    FALL_BACK_PSI, ModelDef, MonitorDef, MonitorKind, SchemaDef, did_you_mean,
+};
 use crate::domain::measurement::{Measure, Recipe, Segment, Status};
 use crate::domain::model::Task;
 use crate::domain::names::{is_about_row, is_answer};
@@ -42,6 +46,7 @@ use crate::domain::skew::{self, Finding, Tolerance};
 use crate::domain::window::{Grain, Window};
 use crate::formats::table::Table;
 use columns::Plan;
+use days::Days;
 use duplicates::RowHashes;
 use grouping::{Grouping, Wanted};
 
@@ -147,13 +152,16 @@ pub struct Comparison {
     pub quality: Vec<QualityMeasurement>,
     pub schema: Vec<SchemaFinding>,
     pub features: Vec<FeatureSummary>,
+    /// What the drift detector says; nothing where the files have no days, or too few.
+    pub over_days: Option<OverDays>,
 }
 
 impl Comparison {
-    /// Whether any feature drifted in any window or segment.
+    /// Whether any feature drifted in any window or segment, or over days.
     #[must_use]
     pub fn has_drift(&self) -> bool {
-        self.measurements.iter().any(|m| m.status == Status::Drift)
+        let over_days = self.over_days.as_ref().is_some_and(OverDays::has_drift);
+        over_days || self.measurements.iter().any(|m| m.status == Status::Drift)
     }
 
     /// Whether any measure of quality is beyond the threshold it was given.
@@ -202,6 +210,9 @@ impl Settings {
         let drift = monitor(MonitorKind::Drift);
         let schema = monitor(MonitorKind::Schema);
         let mut thresholds = drift.map_or_else(BTreeMap::new, |drift| drift.thresholds.clone());
+        if thresholds.is_empty() && drift.is_some_and(|drift| drift.measures.is_empty()) {
+            thresholds.insert(Measure::Psi, FALL_BACK_PSI);
+        }
         thresholds.extend(&request.thresholds);
         let rows = |monitor: Option<&MonitorDef>| {
             request
@@ -298,6 +309,10 @@ pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, Com
     };
     let mut compared = columns::compare(&job, &both)?;
     let again = columns::Job { rows: None, ..job };
+    let over_days = match Days::of(&reference, &current, timestamp_name.as_deref(), progress) {
+        Some(days) => days::judge(&again, &both, &days)?,
+        None => None,
+    };
     let mut schema = renames::one_sided(&again, &one_sided)?;
     let [before_rows, now_rows] = hashes.map(RowHashes::hashes);
     let wanted = rows::Wanted::of(
@@ -363,6 +378,7 @@ pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, Com
                 finding,
             })
             .collect(),
+        over_days,
         ..Comparison::default()
     };
     for result in &mut compared {

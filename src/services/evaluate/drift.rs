@@ -152,14 +152,10 @@ fn damaged_reference(subject: &Subject<'_>, segment: &Segment, feature: &str) ->
 
 /// What the monitor measures of profiles.
 fn chosen<'a>(subject: &'a Subject<'_>) -> impl Iterator<Item = Measure> + 'a {
-    let usual = subject.monitor.measures.is_empty();
-    let measures: &'a [Measure] = if usual {
-        &Measure::USUAL_DRIFT
-    } else {
-        &subject.monitor.measures
-    };
-    let distances = measures.iter().filter(|measure| measure.drift().is_some());
-    distances.copied()
+    let measures = subject.monitor.drift_measures().iter();
+    measures
+        .copied()
+        .filter(|measure| measure.drift().is_some())
 }
 
 /// What the monitor measures of such a feature: categories have no order.

@@ -7,7 +7,6 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::rows::some_chunks;
 use super::scene::Scene;
 use super::subject::Subject;
 use crate::domain::batch::Output;
@@ -21,6 +20,7 @@ use crate::domain::shift::day_number;
 use crate::services::Error;
 use crate::services::maturity;
 use crate::services::quality::{self, QualityOutcome, Wanted, positive_class};
+use crate::services::row_sample::some_chunks;
 use crate::stats::estimation::{Estimation, Reliability};
 use crate::storage::estimates::{self, Check};
 use crate::storage::predictions::{self, Chunk, ColumnKind, Read, row_column};

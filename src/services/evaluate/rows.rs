@@ -3,28 +3,19 @@
 //! They are of all rows of the window, not of its segments. What is read is bounded: the ids and times of so many chunks
 //! at most, and of these the columns that are needed.
 
-use std::collections::BTreeMap;
-
-use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::Subject;
 use crate::domain::attributions::Attributions;
-use crate::domain::columns::{Column, Value};
-use crate::domain::ids::VersionId;
 use crate::domain::measurement::{Measure, Measurement, Segment, Status};
 use crate::domain::row_measures::{About, Sides, not_measured};
-use crate::domain::sample::{Draw, DrawnBy, RowSample, SAMPLE_ROWS, hash_of};
+use crate::domain::sample::{Draw, RowSample, SAMPLE_ROWS, hash_of};
 use crate::domain::schema::{self, FeatureType};
 use crate::services::Error;
 use crate::services::configuration;
 use crate::services::profiling::PREDICTION;
-use crate::stats::thinning::mixed;
-use crate::storage::predictions::{self, ColumnKind, Read, row_column};
+use crate::services::row_sample::{Chunks, Span};
 use crate::storage::samples;
-
-/// How many chunks a window's sample is drawn from, at most: about 260,000 rows.
-const MOST_CHUNKS: usize = 64;
 
 /// What the monitor measures of rows; nothing when it chose nothing of the kind.
 pub(super) async fn measure(
@@ -172,9 +163,6 @@ impl Wanted {
     }
 }
 
-/// Which chunk: its day and number.
-type Place = (DateTime<Utc>, i32);
-
 /// Draws a sample of the window's predictions by their ids, and reads these columns of it.
 async fn window_sample(
     conn: &mut PgConnection,
@@ -182,144 +170,18 @@ async fn window_sample(
     columns: &[String],
 ) -> Result<RowSample, Error> {
     let (version_id, window) = (subject.version_id, subject.window);
-    let all = predictions::chunks_between(conn, version_id, window.start, window.end).await?;
-    let (chunks, drawn_by) = some_chunks(all);
+    let span = Span {
+        version_id,
+        from: window.start,
+        to: window.end,
+    };
+    let chunks = Chunks::of(conn, span).await?;
     let mut draw = Draw::new(SAMPLE_ROWS);
-    for (at, (day, chunk)) in (0..).zip(&chunks) {
-        let chunk = predictions::chunk(conn, version_id, *day, *chunk, Read::Times).await?;
-        let ids = chunk.column(ColumnKind::Row, row_column::PREDICTION_ID);
-        let times = chunk.column(ColumnKind::Row, row_column::PREDICTED_AT);
-        let (Some(ids), Some(times)) = (ids, times) else {
-            continue;
-        };
-        for (row, (id, time)) in (0_u64..).zip(ids.iter().zip(times.iter())) {
-            let inside =
-                matches!(time, Value::Timestamp(at) if (window.start..window.end).contains(&at));
-            if let Value::Text(id) = id
-                && inside
-            {
-                draw.offer(hash_of(&id), place(at, row));
-            }
+    for at in 0..chunks.len() {
+        for (id, place) in chunks.ids(conn, at).await? {
+            draw.offer(hash_of(&id), place);
         }
     }
     let seen = draw.seen();
-    let mut rows_of: BTreeMap<u64, Vec<(usize, u64)>> = BTreeMap::new();
-    for (rank, place) in draw.rows().into_iter().enumerate() {
-        let (chunk, row) = (place >> 32, place & u64::from(u32::MAX));
-        rows_of.entry(chunk).or_default().push((rank, row));
-    }
-    let mut collected = Collected::new(columns);
-    for (at, rows) in rows_of {
-        let Some((day, chunk)) = usize::try_from(at).ok().and_then(|at| chunks.get(at)) else {
-            continue;
-        };
-        collected
-            .read(conn, version_id, (*day, *chunk), &rows)
-            .await?;
-    }
-    Ok(collected.into_sample(seen, drawn_by))
-}
-
-/// A row as the draw knows it: the place of its chunk, and its own in the chunk.
-fn place(chunk: u64, row: u64) -> u64 {
-    chunk << 32 | row
-}
-
-/// All chunks, or so many of them that a hash of their place decides which: neither the first nor the last ones.
-pub(super) fn some_chunks(mut chunks: Vec<Place>) -> (Vec<Place>, DrawnBy) {
-    if chunks.len() <= MOST_CHUNKS {
-        return (chunks, DrawnBy::Id);
-    }
-    chunks.sort_by_key(|(day, chunk)| {
-        mixed(day.timestamp().cast_unsigned() ^ mixed(u64::from(chunk.cast_unsigned())))
-    });
-    chunks.truncate(MOST_CHUNKS);
-    (chunks, DrawnBy::IdInSomeChunks)
-}
-
-/// Drawn rows, chunk by chunk.
-struct Collected<'a> {
-    wanted: &'a [String],
-    columns: Vec<Column>,
-    times: Vec<Option<i64>>,
-    /// The place of each row in the sample.
-    ranks: Vec<usize>,
-}
-
-impl<'a> Collected<'a> {
-    fn new(wanted: &'a [String]) -> Self {
-        Self {
-            wanted,
-            columns: wanted
-                .iter()
-                .map(|name| Column::new(name.clone()))
-                .collect(),
-            times: Vec::new(),
-            ranks: Vec::new(),
-        }
-    }
-
-    async fn read(
-        &mut self,
-        conn: &mut PgConnection,
-        version_id: VersionId,
-        (day, chunk): Place,
-        rows: &[(usize, u64)],
-    ) -> Result<(), Error> {
-        let read = Read::Rows {
-            features: self.wanted,
-        };
-        let chunk = predictions::chunk(conn, version_id, day, chunk, read).await?;
-        let times = chunk.column(ColumnKind::Row, row_column::PREDICTED_AT);
-        for (rank, row) in rows {
-            let row = usize::try_from(*row).unwrap_or(usize::MAX);
-            self.ranks.push(*rank);
-            self.times.push(match times.map(|times| times.get(row)) {
-                Some(Value::Timestamp(at)) => Some(at.timestamp()),
-                _ => None,
-            });
-            for column in &mut self.columns {
-                let found = chunk.column(ColumnKind::Feature, &column.name);
-                let value = found.map_or(Value::Absent, |found| found.get(row));
-                column.push(&value);
-            }
-        }
-        Ok(())
-    }
-
-    fn into_sample(self, seen: u64, drawn_by: DrawnBy) -> RowSample {
-        let mut order: Vec<usize> = (0..self.ranks.len()).collect();
-        order.sort_unstable_by_key(|at| self.ranks[*at]);
-        RowSample {
-            seen,
-            drawn_by,
-            times: order.iter().map(|at| self.times[*at]).collect(),
-            columns: self
-                .columns
-                .iter()
-                .map(|column| column.select(&order))
-                .collect(),
-            vectors: Vec::new(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_many_chunks_some_are_taken_whatever_their_order() {
-        let day = DateTime::<Utc>::UNIX_EPOCH;
-        let chunks: Vec<Place> = (0..200).map(|chunk| (day, chunk)).collect();
-        let (few, by) = some_chunks(chunks[..64].to_vec());
-        assert_eq!((few.len(), by), (64, DrawnBy::Id));
-        let (some, by) = some_chunks(chunks.clone());
-        assert_eq!((some.len(), by), (MOST_CHUNKS, DrawnBy::IdInSomeChunks));
-        let backward = chunks.into_iter().rev().collect();
-        assert_eq!(some_chunks(backward).0, some);
-        assert!(
-            some.iter().any(|(_, chunk)| *chunk > 150) && some.iter().any(|(_, chunk)| *chunk < 50)
-        );
-    }
+    chunks.sample(conn, draw.rows(), seen, columns).await
 }

@@ -16,7 +16,7 @@ use crate::domain::measurement::Segment;
 use crate::domain::skew::{STEP_RANKS, Stills};
 use crate::domain::window::Window;
 use crate::services::profiling::{LATENCY, Yardstick};
-use crate::services::{Bounds, Error, labelled, recount};
+use crate::services::{Bounds, Error, labelled, recount, shift_reference};
 use crate::stats::profile::FeatureProfile;
 use crate::stats::thinning::ThinnedSample;
 use crate::storage::baselines::{self, Baseline};
@@ -39,6 +39,8 @@ pub(super) struct Scene<'a> {
     pub(super) bounds: Bounds,
     pub(super) now: DateTime<Utc>,
     pub(super) yardstick: Arc<Yardstick>,
+    /// The numbers of the model's holidays.
+    pub(super) holidays: Arc<BTreeSet<i64>>,
     /// By name.
     fitted: Vec<Arc<Baseline>>,
     read: HashMap<BaselineId, Arc<Fitted>>,
@@ -150,6 +152,7 @@ impl<'a> Scene<'a> {
             bounds,
             now,
             yardstick: Arc::new(Yardstick::load(conn, model.model_id).await?),
+            holidays: Arc::new(shift_reference::holidays(conn, model).await?),
             fitted: in_force
                 .into_iter()
                 .filter(|baseline| baseline.state == "fitted")

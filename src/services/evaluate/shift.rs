@@ -154,7 +154,13 @@ pub(super) async fn measure(
         } else if broken.contains(name) {
             Err(Lack::OtherBins)
         } else {
-            judge(&reference.reference, place, name, &days, number)
+            judge(
+                &reference.reference,
+                place,
+                name,
+                (&days, &scene.holidays),
+                number,
+            )
         };
         if let Ok(verdict) = &verdict {
             day.add(name, verdict);
@@ -230,7 +236,7 @@ fn judge(
     reference: &Reference,
     place: usize,
     feature: &str,
-    days: &BTreeMap<i64, DayTallies>,
+    (days, holidays): (&BTreeMap<i64, DayTallies>, &BTreeSet<i64>),
     number: i64,
 ) -> Result<Verdict, Lack> {
     let observed: Vec<Observation<'_>> = days
@@ -238,7 +244,7 @@ fn judge(
         .filter_map(|(bucket, tallies)| {
             Some(Observation {
                 bucket: *bucket,
-                holiday: false,
+                holiday: holidays.contains(bucket),
                 tally: tallies.0.get(feature)?,
             })
         })

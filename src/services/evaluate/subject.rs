@@ -1,6 +1,7 @@
 //! What a monitor measures of one window, and how a value of it is written down.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -28,6 +29,8 @@ pub(super) struct Subject<'a> {
     pub(super) window: Window,
     pub(super) totals: WindowTotals,
     pub(super) yardstick: Arc<Yardstick>,
+    /// The numbers of the model's holidays.
+    pub(super) holidays: Arc<BTreeSet<i64>>,
     /// The fitted baseline that values are taken against; none where `history` takes its place.
     pub(super) baseline: Option<Arc<Baseline>>,
     pub(super) history: Option<History>,
@@ -51,6 +54,7 @@ impl<'a> Subject<'a> {
             window,
             totals,
             yardstick: scene.yardstick.clone(),
+            holidays: scene.holidays.clone(),
             baseline: scene.baseline_of(monitor),
             history,
             now: scene.now,

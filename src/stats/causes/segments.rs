@@ -226,56 +226,59 @@ pub fn new_and_vanished(
     check(reference, current)?;
     let (n, m) = (reference.len() as u64, current.len() as u64);
     let features = reference.features.len();
-    let count = |rows: &LabelledRows, of: &dyn Fn(usize) -> Segment| {
-        let mut counts: BTreeMap<Segment, u64> = BTreeMap::new();
-        for row in 0..rows.len() {
-            *counts.entry(of(row)).or_default() += 1;
-        }
-        counts
-    };
+    let bins: Vec<usize> = (0..features)
+        .map(|f| bins_of(reference, current, f))
+        .collect();
     let mut looked_at = 0_usize;
     let mut found: Vec<Presence> = Vec::new();
-    let mut look = |counts: [BTreeMap<Segment, u64>; 2], found: &mut Vec<Presence>| {
-        let segments: std::collections::BTreeSet<Segment> = counts
-            .iter()
-            .flat_map(|side| side.keys().copied())
-            .collect();
-        looked_at += segments.len();
-        for segment in segments {
-            let [before, after] =
-                [0, 1].map(|side| counts[side].get(&segment).copied().unwrap_or(0));
-            let (p, q) = (before as f64 / n as f64, after as f64 / m as f64);
+    let mut look = |counts: &[[u64; 2]], segment: &dyn Fn(usize) -> Segment| {
+        for (at, [before, after]) in counts.iter().enumerate() {
+            if before + after == 0 {
+                continue;
+            }
+            looked_at += 1;
+            let (p, q) = (*before as f64 / n as f64, *after as f64 / m as f64);
             if p.min(q) < AS_GOOD_AS_NONE * p.max(q) {
                 found.push(Presence {
-                    segment,
+                    segment: segment(at),
                     reference: p,
                     current: q,
-                    p_value: fisher(before, n - before, after, m - after),
+                    p_value: fisher(*before, n - before, *after, m - after),
                 });
             }
         }
     };
-    for a in 0..features {
-        let of = |rows: &LabelledRows| {
-            count(rows, &|row| Segment {
-                first: (a, rows.features[a][row]),
-                second: None,
-            })
-        };
-        look([of(reference), of(current)], &mut found);
+    let count = |cells: usize, of: &dyn Fn(&LabelledRows, usize) -> usize| {
+        let mut counts = vec![[0_u64; 2]; cells];
+        for (side, rows) in [reference, current].into_iter().enumerate() {
+            for row in 0..rows.len() {
+                counts[of(rows, row)][side] += 1;
+            }
+        }
+        counts
+    };
+    for (a, own) in bins.iter().enumerate() {
+        let of = |rows: &LabelledRows, row: usize| usize::from(rows.features[a][row]);
+        look(&count(*own, &of), &|bin| Segment {
+            first: (a, bin as u16),
+            second: None,
+        });
     }
-    let singles: Vec<Segment> = found.iter().map(|presence| presence.segment).collect();
     for a in 0..features {
         for b in a + 1..features {
-            let of = |rows: &LabelledRows| {
-                count(rows, &|row| Segment {
-                    first: (a, rows.features[a][row]),
-                    second: Some((b, rows.features[b][row])),
-                })
+            let of = |rows: &LabelledRows, row: usize| {
+                usize::from(rows.features[a][row]) * bins[b] + usize::from(rows.features[b][row])
             };
-            look([of(reference), of(current)], &mut found);
+            look(&count(bins[a] * bins[b], &of), &|at| Segment {
+                first: (a, (at / bins[b]) as u16),
+                second: Some((b, (at % bins[b]) as u16)),
+            });
         }
     }
+    let singles: Vec<Segment> = (found.iter())
+        .map(|presence| presence.segment)
+        .filter(|segment| segment.second.is_none())
+        .collect();
     let tests = (looked_at.max(1) as f64).ln();
     let known = |part: (usize, u16)| {
         singles.contains(&Segment {

@@ -113,6 +113,19 @@ fn correlation(raw: f64, buckets: f64) -> f64 {
 }
 
 impl Reference {
+    /// A reference of the volume alone. `None` with fewer than 14 buckets that have rows.
+    #[must_use]
+    pub fn of_volume(grain: Grain, days: &[VolumeDay], settings: Settings) -> Option<Self> {
+        let volume = VolumeReference::fit(grain, days, &settings)?;
+        Some(Self {
+            grain,
+            correlation: 0.0,
+            features: Vec::new(),
+            volume: Some(volume),
+            settings,
+        })
+    }
+
     /// Judges the volume of the last of these buckets, given those before it. `None` if the reference has no volume.
     ///
     /// # Errors

@@ -8,11 +8,14 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use crate::domain::ids::AlertId;
+use crate::domain::measurement::Measure;
 use crate::domain::rule::{Condition, Rule};
 use crate::services::access::Session;
-use crate::services::{Error, Services};
+use crate::services::causes::{self, Question};
+use crate::services::{Error, Services, registry};
 use crate::storage::pages::{self, AlertEvent, AlertRow, DeliveryRow, RunRow};
 use crate::web::answer::{Failure, page};
+use crate::web::cause_view::CauseView;
 use crate::web::chart::ChartView;
 use crate::web::escape::path_segment;
 use crate::web::evidence::facts;
@@ -32,6 +35,9 @@ const LEAD: TimeDelta = TimeDelta::weeks(12);
 /// How much it shows after the alert was resolved.
 const TRAIL: TimeDelta = TimeDelta::weeks(4);
 
+/// How much of a long alert is looked at for causes: its beginning.
+const LONGEST: TimeDelta = TimeDelta::weeks(4);
+
 /// The page of an alert.
 #[derive(Debug, Template)]
 #[template(path = "pages/alerts/alert.html", escape = "page")]
@@ -50,6 +56,8 @@ pub struct AlertPage {
     pub facts: Vec<Fact>,
     pub next_step: Option<String>,
     pub causes: Vec<Cause>,
+    /// What a loss of quality is made of, where the rule is about quality.
+    pub why: Option<CauseView>,
     pub chart: Option<ChartView>,
     pub evidence: Vec<Fact>,
     pub runs: Vec<RunView>,
@@ -87,6 +95,7 @@ pub struct AlertRecords {
     /// What the alert's rule judges, where that is a single measure.
     pub measure: Option<String>,
     pub chart: Option<ChartView>,
+    pub why: Option<CauseView>,
 }
 
 /// `GET /alerts/{id}`
@@ -110,7 +119,9 @@ pub async fn show(
         &alert.summary,
     )
     .await?;
-    let records = load(&mut conn, session, alert).await?;
+    let mut records = load(&mut conn, session, alert).await?;
+    drop(conn);
+    records.why = why(&services, session, &records, now).await?;
     page(&alert_page(shell, &records, may_operate(session), now))
 }
 
@@ -127,9 +138,42 @@ async fn load(
         run_records: super::runs::load(conn, &runs).await?,
         measure: choice.map(|choice| choice.measure),
         chart,
+        why: None,
         runs,
         alert,
     })
+}
+
+/// What the loss of quality is made of that a rule has found. What cannot be said leaves the rest of the page as it is.
+async fn why(
+    services: &Services,
+    session: &Session,
+    records: &AlertRecords,
+    now: DateTime<Utc>,
+) -> Result<Option<CauseView>, Failure> {
+    let alert = &records.alert;
+    let measure = records.measure.as_deref().map(str::parse::<Measure>);
+    let Some(Ok(measure)) = measure.filter(|m| m.as_ref().is_ok_and(|m| m.is_quality())) else {
+        return Ok(None);
+    };
+    let mut conn = services.pool.acquire().await?;
+    let model = registry::model(&mut conn, session.project_id, &alert.model).await?;
+    drop(conn);
+    let end = alert.resolved_at.unwrap_or(now).min(alert.since + LONGEST);
+    let question = Question {
+        version: alert.version.clone(),
+        measure: Some(measure),
+        from: Some(alert.since),
+        to: Some(end),
+        ..Question::default()
+    };
+    let href = super::causes::address(&alert.model, &question);
+    match causes::glance(services, &model, &question, now).await {
+        Ok(Some(report)) => Ok(Some(CauseView::of(&report, &model.unit, href).short())),
+        Ok(None) => Ok(Some(CauseView::in_the_making(href))),
+        Err(Error::Invalid { .. } | Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The measure that the alert's rule judges, where it is one value of the whole model.
@@ -207,6 +251,7 @@ pub fn alert_page(
         facts: times(alert, now),
         next_step: text(&alert.explanation, "next_step").filter(|_| alert.resolved_at.is_none()),
         causes: causes(&alert.explanation),
+        why: records.why.clone(),
         chart: records.chart.clone(),
         evidence: facts(&alert.evidence),
         runs: records
@@ -216,7 +261,7 @@ pub fn alert_page(
             .collect(),
         runbook: alert.runbook.clone(),
         runbook_text: alert.runbook_text.as_deref().map(markdown::render),
-        events: records.events.iter().map(event_line).collect(),
+        events: event_lines(&records.events),
         deliveries: records
             .deliveries
             .iter()
@@ -291,11 +336,55 @@ fn text(value: &Value, key: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
+/// The life of the alert. An alert that lasts is confirmed by every window: of many confirmations in a row the first and the
+/// last are shown.
+fn event_lines(events: &[AlertEvent]) -> Vec<EventLine> {
+    let mut lines = Vec::new();
+    for row in events.chunk_by(|a, b| a.kind == CONFIRMED && b.kind == CONFIRMED) {
+        match row {
+            [first, between @ .., last] if !between.is_empty() => {
+                let mut last = event_line(last);
+                last.text = format!("{}; and {} times in between", last.text, between.len());
+                lines.extend([event_line(first), last]);
+            }
+            few => lines.extend(few.iter().map(event_line)),
+        }
+    }
+    lines
+}
+
+/// The kind of an event that says that the alert goes on.
+const CONFIRMED: &str = "seen";
+
 fn event_line(event: &AlertEvent) -> EventLine {
     EventLine {
         at: wording::date_time(event.at),
         kind: wording::words(&event.kind),
         text: event.text.clone(),
         actor: event.actor.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_confirmations_in_a_row_the_first_and_the_last_are_shown() {
+        let event = |kind: &str, text: &str| AlertEvent {
+            at: DateTime::UNIX_EPOCH,
+            kind: kind.to_owned(),
+            text: text.to_owned(),
+            actor: "bellwether".to_owned(),
+        };
+        let mut events = vec![event("opened", "o")];
+        events.extend(["1", "2", "3", "4"].map(|text| event(CONFIRMED, text)));
+        events.push(event("diagnosis", "d"));
+        events.extend(["5", "6"].map(|text| event(CONFIRMED, text)));
+        let told: Vec<String> = (event_lines(&events).into_iter())
+            .map(|line| line.text)
+            .collect();
+        assert_eq!(told, ["o", "1", "4; and 2 times in between", "d", "5", "6"]);
+        assert!(event_lines(&[]).is_empty());
     }
 }

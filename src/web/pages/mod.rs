@@ -2,6 +2,8 @@
 
 pub mod alert;
 pub mod alerts;
+pub mod baselines;
+pub mod causes;
 pub mod deliveries;
 pub mod fleet;
 pub mod intake;

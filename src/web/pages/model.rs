@@ -14,6 +14,7 @@ use crate::domain::ids::{ModelId, ProjectId};
 use crate::domain::measurement::{Better, Measure};
 use crate::domain::retention::{Kept, Marks};
 use crate::services::{Error, Services};
+use crate::stats::detector::{Settings, Verdict};
 use crate::storage::pages::{
     self, AlertRow, Finding, Measured, ModelRow, RunRow, SegmentValue, VerdictRow,
 };
@@ -32,6 +33,7 @@ use crate::web::visitor::Visitor;
 use crate::web::wording;
 
 use super::alerts::{AlertLine, line};
+use super::baselines::BaselineCard;
 use super::intake::IntakeView;
 
 /// The page of a model.
@@ -50,7 +52,9 @@ pub struct ModelPage {
     /// What is gone of it, in sentences.
     pub gone: Vec<String>,
     pub intake: IntakeView,
+    pub baselines: Vec<BaselineCard>,
     pub schema_href: String,
+    pub causes_href: String,
     /// How many changes of the schema wait for a decision.
     pub schema_proposals: i64,
     pub runs_action: String,
@@ -228,6 +232,7 @@ pub async fn show(
     }
     let runbooks = pages::runbooks(&mut conn, session.project_id).await?;
     let schema_proposals = proposals::open_count(&mut conn, reader.model.model_id).await?;
+    let baselines = super::baselines::cards(&mut conn, reader.model.model_id, &reader.base).await?;
     let intake = IntakeView::load(&mut conn, session.project_id, reader.model.model_id).await?;
     let marks = retention::marks(&mut conn, session.project_id).await?;
     page(&ModelPage {
@@ -240,7 +245,9 @@ pub async fn show(
         panels,
         measured: !reader.measured.is_empty(),
         intake,
+        baselines,
         schema_href: format!("{}/schema", reader.base),
+        causes_href: format!("{}/causes", reader.base),
         schema_proposals,
         runs_action: format!("{}/runs", reader.base),
         runbooks,
@@ -446,6 +453,14 @@ impl Reader {
                 .and_then(|newest| newest.recipe.pointer("/reference/text")?.as_str());
             view.note = describe(&choice)
                 + &against.map_or_else(String::new, |text| format!(", newest against {text}"));
+            if choice.measure == Measure::Shift.as_str() {
+                let errs = Verdict::by_chance(&Settings::default());
+                view.note = format!(
+                    "{}. A mark is the drift detector's verdict: {errs}. The smallest changes it would see are below, under \
+                     Baselines",
+                    view.note
+                );
+            }
             view.choices = self.choices(&choice, "drift", &view.id);
             map = heatmap(&choice.measure, &values);
         }

@@ -18,6 +18,7 @@ use crate::domain::ids::{AlertId, ApprovalId, ModelId, RunId};
 use crate::formats::Limits;
 use crate::outbound::Outbound;
 use crate::services::access::{self, FirstAdmin, Site};
+use crate::services::causes::Reports;
 use crate::services::delivery::Outward;
 use crate::services::ingest::Intake;
 use crate::services::{Bounds, Custody, Error, Nudges, Services};
@@ -149,6 +150,7 @@ fn the_fleet_shows_what_is_wrong_since_when_and_whether_somebody_is_on_it() {
 fn open_alert() -> AlertRecords {
     let run_id = RunId(uuid::Uuid::from_u128(5));
     AlertRecords {
+        why: None,
         alert: AlertRow {
             alert_id: AlertId(uuid::Uuid::from_u128(1)),
             model_id: ModelId(uuid::Uuid::from_u128(2)),
@@ -289,6 +291,7 @@ impl Browser {
                 secrets: Arc::new(|_| None),
             },
             nudges: Nudges::default(),
+            causes: Reports::default(),
         };
         let now = services.wall.now();
         let first = FirstAdmin {
