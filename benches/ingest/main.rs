@@ -8,6 +8,7 @@
 mod answering;
 mod bodies;
 mod by_hand;
+mod events;
 mod figures;
 mod generator;
 mod growth;
@@ -48,6 +49,8 @@ enum Part {
     Latency,
     /// One prediction per request against pgbench
     Single,
+    /// Answers to two thousand events of a serving platform a second
+    Events,
     /// Resident memory under the heaviest load
     Memory,
     /// Resident memory while the database stands still
@@ -257,6 +260,7 @@ async fn measure(
             Part::Columnar | Part::Zstd | Part::Parquet | Part::Ndjson => continue,
             Part::Latency => answering::latency(cluster, plan, columnar, rates, report).await,
             Part::Single => answering::single(cluster, plan, report).await,
+            Part::Events => events::prompt(cluster, plan, report).await,
             Part::Memory => memory::heaviest(cluster, plan, &formats, report).await,
             Part::Stall => memory::stalled(cluster, plan, &formats, report).await,
             Part::Growth => growth::measure(cluster, plan, columnar, report).await,

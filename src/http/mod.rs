@@ -11,6 +11,7 @@ pub mod auth;
 mod baselines;
 pub mod bodies;
 mod candidates;
+mod cloudevents;
 mod definitions;
 mod description;
 pub mod headers;
@@ -21,11 +22,13 @@ mod models;
 mod moments;
 mod names;
 mod observe;
+mod otlp;
 mod overload;
 mod pipeline_runs;
 pub mod problem;
 mod runs;
 mod schemas;
+mod telemetry;
 mod tokens;
 
 use std::sync::Arc;
@@ -116,6 +119,8 @@ pub fn router(state: ApiState) -> Router {
     let intake = intake().with_state(state.for_intake());
     let (routes, _) = described().merge(intake).split_for_parts();
     routes
+        .merge(otlp::routes().with_state(state.for_intake()))
+        .merge(cloudevents::routes().with_state(state.for_intake()))
         .route("/api/{*rest}", axum::routing::any(problem::no_such_route))
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(DefaultBodyLimit::max(bodies::MOST_BYTES_OF_A_DOCUMENT))
@@ -144,14 +149,22 @@ fn described() -> OpenApiRouter<ApiState> {
 fn intake() -> OpenApiRouter<ApiState> {
     let routes = OpenApiRouter::new()
         .routes(routes!(intake::send_predictions))
-        .routes(routes!(intake::send_labels));
-    OpenApiRouter::new().nest("/api/v1", routes)
+        .routes(routes!(intake::send_labels))
+        .routes(routes!(cloudevents::send))
+        .routes(routes!(cloudevents::send_with_token));
+    OpenApiRouter::new()
+        .nest("/api/v1", routes)
+        .routes(routes!(otlp::logs))
+        .routes(routes!(otlp::traces))
+        .routes(routes!(otlp::metrics))
 }
 
 fn api() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(intake::batch))
         .routes(routes!(intake::counts))
+        .routes(routes!(telemetry::of_model))
+        .routes(routes!(telemetry::unused))
         .routes(routes!(models::list, models::register))
         .routes(routes!(models::show))
         .routes(routes!(models::register_version))

@@ -6,7 +6,9 @@
 //! one batch.
 
 mod body;
+mod events;
 mod landing;
+mod otlp;
 mod pressure;
 mod standing;
 
@@ -29,8 +31,11 @@ use crate::storage::intake::BatchKind;
 use crate::storage::models::Model;
 use crate::storage::overflow::OverflowKind;
 
+pub(super) use body::encode as encode_body;
 pub use body::{BodyError, decode as decode_body};
+pub use events::{EventUpload, events};
 use landing::{Arrival, Lander, Rows, SMALL};
+pub use otlp::{Export, Exported, otlp};
 use pressure::Pressure;
 use standing::{Standing, Target};
 
@@ -166,7 +171,7 @@ pub async fn predictions(services: &Services, upload: Upload<'_>) -> Result<Rece
     land(
         services,
         &target.model,
-        (BatchKind::Predictions, format),
+        (BatchKind::Predictions, format.as_str()),
         (decoded, turn),
         Rows::of_predictions,
         now,
@@ -192,7 +197,7 @@ pub async fn labels(services: &Services, upload: Upload<'_>) -> Result<Receipt, 
     land(
         services,
         &target.model,
-        (BatchKind::Labels, format),
+        (BatchKind::Labels, format.as_str()),
         (decoded, turn),
         Rows::of_labels,
         now,
@@ -200,7 +205,7 @@ pub async fn labels(services: &Services, upload: Upload<'_>) -> Result<Receipt, 
     .await
 }
 
-fn expectations(
+pub(super) fn expectations(
     task: Task,
     version: Option<&str>,
     now: DateTime<Utc>,
@@ -298,7 +303,7 @@ async fn refuse_unknown_versions(
 async fn land<B: Send + 'static>(
     services: &Services,
     model: &Model,
-    (kind, format): (BatchKind, Format),
+    (kind, format): (BatchKind, &'static str),
     (decoded, turn): (Decoded<B>, Option<OwnedSemaphorePermit>),
     rows: fn(B, bool) -> Result<Rows, Error>,
     now: DateTime<Utc>,
@@ -331,7 +336,7 @@ async fn land<B: Send + 'static>(
         project_id: model.project_id,
         model_id: model.model_id,
         kind,
-        format: format.as_str(),
+        format,
         rows,
         received,
         rejects,

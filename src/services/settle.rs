@@ -10,6 +10,7 @@
 mod admission;
 mod chunks;
 mod features;
+mod inferences;
 mod labels;
 mod outcomes;
 mod pack;
@@ -26,6 +27,7 @@ use super::{Bounds, Error, Services, ingest, overflow, recount};
 use crate::domain::batch::{LabelBatch, PredictionBatch};
 use crate::domain::columns::{Column, TextColumn};
 use crate::domain::ids::{BatchId, ModelId, VersionId};
+use crate::domain::inference::EventBatch;
 use crate::domain::window::Grain;
 use crate::stats::profile::FeatureProfile;
 use crate::storage::intake::{self, BatchKind, CountAddition, Settled, Waiting};
@@ -144,6 +146,7 @@ struct Unpacked {
     predictions: Pack,
     foreseen: Foreseen,
     labels: Vec<LandedLabels>,
+    events: Vec<(BatchId, EventBatch)>,
     damaged: Vec<(BatchId, ingest::BodyError)>,
 }
 
@@ -174,6 +177,13 @@ fn unpack(due: &[Waiting], model_id: ModelId) -> Unpacked {
                         received_at: waiting.received_at,
                         rows,
                     });
+                    continue;
+                }
+                Err(damage) => damage,
+            },
+            BatchKind::Events => match ingest::decode_body(&waiting.body) {
+                Ok(events) => {
+                    unpacked.events.push((waiting.batch_id, events));
                     continue;
                 }
                 Err(damage) => damage,
@@ -244,6 +254,9 @@ async fn settle(
         settled.push((batch.batch_id, BatchKind::Labels, of));
         crate::faults::crash_point("settle.between_batches");
     }
+    for (batch_id, of) in inferences::settle(&mut tx, model, unpacked.events, now).await? {
+        settled.push((batch_id, BatchKind::Events, of));
+    }
     for (batch_id, damage) in &unpacked.damaged {
         tracing::error!(batch = %batch_id, error = %damage, "a landed batch is damaged; it is set aside");
         intake::mark_attempt(&mut tx, &[*batch_id], &error_chain(damage), None).await?;
@@ -266,7 +279,11 @@ async fn leave_settled_out(conn: &mut PgConnection, unpacked: &mut Unpacked) -> 
     let predictions = unpacked.predictions.batches();
     let labels = unpacked.labels.iter().map(|batch| batch.batch_id);
     let damaged = unpacked.damaged.iter().map(|(batch_id, _)| *batch_id);
-    let all: Vec<BatchId> = predictions.chain(labels).chain(damaged).collect();
+    let events = unpacked.events.iter().map(|(batch_id, _)| *batch_id);
+    let all: Vec<BatchId> = (predictions.chain(labels))
+        .chain(events)
+        .chain(damaged)
+        .collect();
     let landed = intake::still_landed(conn, &all).await?;
     if landed.len() < all.len() {
         unpacked
@@ -275,6 +292,9 @@ async fn leave_settled_out(conn: &mut PgConnection, unpacked: &mut Unpacked) -> 
         unpacked
             .labels
             .retain(|batch| landed.contains(&batch.batch_id));
+        unpacked
+            .events
+            .retain(|(batch_id, _)| landed.contains(batch_id));
         unpacked
             .damaged
             .retain(|(batch_id, _)| landed.contains(batch_id));

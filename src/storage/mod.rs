@@ -11,6 +11,7 @@ pub mod cluster;
 mod copy;
 pub mod definitions;
 pub mod deliveries;
+pub mod inferences;
 pub mod intake;
 pub mod labels;
 pub mod measurements;
@@ -25,6 +26,7 @@ pub mod replay;
 pub mod runs;
 pub mod samples;
 pub mod shifts;
+pub mod telemetry;
 pub mod windows;
 
 use sqlx::PgConnection;

@@ -24,7 +24,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("services", &BELOW_SERVICES),
     ("scheduler", &BELOW_SCHEDULER),
     ("http", &BELOW_EDGES),
-    ("otlp", &BELOW_EDGES),
     ("web", &BELOW_EDGES),
     ("cli", &BELOW_EDGES),
     ("app", &EVERYTHING),
@@ -46,7 +45,7 @@ const BELOW_SERVICES: [&str; 9] = [
 ];
 const BELOW_SCHEDULER: [&str; 10] = with_last(BELOW_SERVICES, "services");
 const BELOW_EDGES: [&str; 10] = BELOW_SCHEDULER;
-const EVERYTHING: [&str; 15] = [
+const EVERYTHING: [&str; 14] = [
     "config",
     "telemetry",
     "stats",
@@ -59,7 +58,6 @@ const EVERYTHING: [&str; 15] = [
     "services",
     "scheduler",
     "http",
-    "otlp",
     "web",
     "cli",
 ];
@@ -525,7 +523,7 @@ mod checks {
     fn table_keeps_adapters_and_edges_apart() {
         for group in [
             &["storage", "notify", "pipelines"][..],
-            &["http", "otlp", "web", "cli"][..],
+            &["http", "web", "cli"][..],
         ] {
             for from in group {
                 for to in group.iter().filter(|to| *to != from) {

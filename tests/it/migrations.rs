@@ -16,6 +16,7 @@ const SAMPLES: &[(i64, &str)] = &[
     (6, include_str!("../data/after_0006.sql")),
     (7, include_str!("../data/after_0007.sql")),
     (8, include_str!("../data/after_0008.sql")),
+    (12, include_str!("../data/after_0012.sql")),
 ];
 
 /// Tables that hold no rows of ours.

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::against;
 use super::fields::{self, Fields, Located, listed, suggestion};
 use super::problem::{Sink, did_you_mean};
-use super::quality;
 use super::yaml::{Content, Node};
+use super::{quality, serving};
+use crate::domain::inference::Serving;
 use crate::domain::measurement::Measure;
 use crate::domain::model::Task;
 use crate::domain::names;
@@ -36,6 +37,9 @@ pub struct ModelDef {
     pub segments: Vec<String>,
     pub baselines: Vec<BaselineDef>,
     pub schema: Option<SchemaDef>,
+    /// How it is served, for what serving platforms and telemetry bring.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<Serving>,
     pub monitors: Vec<MonitorDef>,
 }
 
@@ -254,6 +258,7 @@ pub(super) const MODEL_KEYS: &[&str] = &[
     "segments",
     "baselines",
     "schema",
+    "serving",
     "monitors",
 ];
 pub(super) const FILE_KEYS: &[&str] = &["file"];
@@ -314,6 +319,7 @@ pub(super) fn read(node: &Node, sink: &mut Sink) -> (Option<Located<String>>, Op
         baselines: &baseline_names,
     };
     let monitors = monitors(&f, of_model, sink);
+    let serving = f.get("serving").map(|n| serving::read(n, task, sink));
     let model = (|| {
         Some(ModelDef {
             name: name.as_ref()?.value.clone(),
@@ -326,6 +332,10 @@ pub(super) fn read(node: &Node, sink: &mut Sink) -> (Option<Located<String>>, Op
             segments: segments?,
             baselines: baselines.values?,
             schema: match schema {
+                None => None,
+                Some(read) => Some(read?),
+            },
+            serving: match serving {
                 None => None,
                 Some(read) => Some(read?),
             },
@@ -366,7 +376,7 @@ fn unique_items(
 }
 
 /// Notes every name that was given before.
-fn note_twice(names: &[Located<String>], what: &str, sink: &mut Sink) {
+pub(super) fn note_twice(names: &[Located<String>], what: &str, sink: &mut Sink) {
     for (position, name) in names.iter().enumerate() {
         if let Some(first) = names[..position].iter().find(|n| n.value == name.value) {
             sink.note(

@@ -22,7 +22,7 @@ const WORTH_COMPRESSING: usize = 4 << 10;
 const MOST_BYTES: usize = 1 << 30;
 
 /// Encodes a batch.
-pub(super) fn encode<B: Serialize>(batch: &B) -> Result<Vec<u8>, Error> {
+pub(in crate::services) fn encode<B: Serialize>(batch: &B) -> Result<Vec<u8>, Error> {
     let rows = postcard::to_allocvec(batch).map_err(Error::internal)?;
     let (version, rows) = if rows.len() < WORTH_COMPRESSING {
         (PLAIN, rows)

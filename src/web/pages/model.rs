@@ -28,6 +28,7 @@ use crate::web::wording;
 
 use super::alerts::{AlertLine, line};
 use super::intake::IntakeView;
+use super::telemetry;
 
 /// The page of a model.
 #[derive(Debug, Template)]
@@ -43,6 +44,8 @@ pub struct ModelPage {
     pub panels: Vec<PanelView>,
     pub measured: bool,
     pub intake: IntakeView,
+    /// How the model does in service, the last day.
+    pub telemetry: Vec<ChartView>,
     pub schema_href: String,
     /// How many changes of the schema wait for a decision.
     pub schema_proposals: i64,
@@ -202,6 +205,7 @@ pub async fn show(
     let runbooks = pages::runbooks(&mut conn, session.project_id).await?;
     let schema_proposals = proposals::open_count(&mut conn, reader.model.model_id).await?;
     let intake = IntakeView::load(&mut conn, session.project_id, reader.model.model_id).await?;
+    let telemetry = telemetry::charts(&mut conn, reader.model.model_id, now).await?;
     page(&ModelPage {
         shell,
         health: reader.health(),
@@ -211,6 +215,7 @@ pub async fn show(
         panels,
         measured: !reader.measured.is_empty(),
         intake,
+        telemetry,
         schema_href: format!("{}/schema", reader.base),
         schema_proposals,
         runs_action: format!("{}/runs", reader.base),
