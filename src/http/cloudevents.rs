@@ -43,7 +43,7 @@ pub struct EventsQuery {
     )),
     responses((status = 200, description = "The events are durable"))
 )]
-pub async fn send(
+pub async fn send_events(
     State(state): State<ApiState>,
     query: Query<EventsQuery>,
     request: Request,
@@ -60,7 +60,7 @@ pub async fn send(
     )),
     responses((status = 200, description = "The events are durable"))
 )]
-pub async fn send_with_token(
+pub async fn send_events_with_token(
     State(state): State<ApiState>,
     Path(token): Path<String>,
     query: Query<EventsQuery>,

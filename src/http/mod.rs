@@ -150,21 +150,21 @@ fn intake() -> OpenApiRouter<ApiState> {
     let routes = OpenApiRouter::new()
         .routes(routes!(intake::send_predictions))
         .routes(routes!(intake::send_labels))
-        .routes(routes!(cloudevents::send))
-        .routes(routes!(cloudevents::send_with_token));
+        .routes(routes!(cloudevents::send_events))
+        .routes(routes!(cloudevents::send_events_with_token));
     OpenApiRouter::new()
         .nest("/api/v1", routes)
-        .routes(routes!(otlp::logs))
-        .routes(routes!(otlp::traces))
-        .routes(routes!(otlp::metrics))
+        .routes(routes!(otlp::export_logs))
+        .routes(routes!(otlp::export_traces))
+        .routes(routes!(otlp::export_metrics))
 }
 
 fn api() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(intake::batch))
         .routes(routes!(intake::counts))
-        .routes(routes!(telemetry::of_model))
-        .routes(routes!(telemetry::unused))
+        .routes(routes!(telemetry::model_telemetry))
+        .routes(routes!(telemetry::unused_telemetry))
         .routes(routes!(models::list, models::register))
         .routes(routes!(models::show))
         .routes(routes!(models::register_version))

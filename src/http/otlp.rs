@@ -33,7 +33,7 @@ const JSON: &str = "application/json";
     )),
     responses((status = 200, description = "What was refused, if anything, in `partial_success`"))
 )]
-pub async fn logs(State(state): State<ApiState>, request: Request) -> Response {
+pub async fn export_logs(State(state): State<ApiState>, request: Request) -> Response {
     over_http(state, Signal::Logs, request).await
 }
 
@@ -46,7 +46,7 @@ pub async fn logs(State(state): State<ApiState>, request: Request) -> Response {
     )),
     responses((status = 200, description = "What was refused, if anything, in `partial_success`"))
 )]
-pub async fn traces(State(state): State<ApiState>, request: Request) -> Response {
+pub async fn export_traces(State(state): State<ApiState>, request: Request) -> Response {
     over_http(state, Signal::Traces, request).await
 }
 
@@ -59,7 +59,7 @@ pub async fn traces(State(state): State<ApiState>, request: Request) -> Response
     )),
     responses((status = 200, description = "What was refused, if anything, in `partial_success`"))
 )]
-pub async fn metrics(State(state): State<ApiState>, request: Request) -> Response {
+pub async fn export_metrics(State(state): State<ApiState>, request: Request) -> Response {
     over_http(state, Signal::Metrics, request).await
 }
 
@@ -122,27 +122,28 @@ fn encoding_of(headers: &HeaderMap) -> Option<Encoding> {
 }
 
 async fn over_http(state: ApiState, signal: Signal, request: Request) -> Response {
-    let Some(encoding) = encoding_of(request.headers()) else {
-        let told = format!("send OTLP as {PROTOBUF} or {JSON}, and say so in Content-Type");
-        let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, told);
-        return answers::failure(Encoding::Json, problem);
-    };
+    let encoding = encoding_of(request.headers());
     match take(&state, signal, encoding, request).await {
-        Ok(exported) => answers::success(encoding, signal, &exported),
-        Err(problem) => answers::failure(encoding, problem),
+        Ok((encoding, exported)) => answers::success(encoding, signal, &exported),
+        Err(problem) => answers::failure(encoding.unwrap_or(Encoding::Json), problem),
     }
 }
 
 async fn take(
     state: &ApiState,
     signal: Signal,
-    encoding: Encoding,
+    encoding: Option<Encoding>,
     request: Request,
-) -> Result<Exported, Problem> {
+) -> Result<(Encoding, Exported), Problem> {
     let (mut head, body) = request.into_parts();
     let caller = Timely::<Authorised<Ingest>>::from_request_parts(&mut head, state).await?;
+    let encoding = encoding.ok_or_else(|| {
+        let told = format!("send OTLP as {PROTOBUF} or {JSON}, and say so in Content-Type");
+        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, told)
+    })?;
     let (body, _room) = state.bodies.receive(&head.headers, body).await?;
-    export(state, &caller.0, signal, encoding, body).await
+    let exported = export(state, &caller.0, signal, encoding, body).await?;
+    Ok((encoding, exported))
 }
 
 async fn export(

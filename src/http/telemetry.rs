@@ -84,7 +84,7 @@ impl TelemetrySeries {
     params(("model" = String, Path, description = "Name of the model"), TelemetryQuery),
     responses((status = 200, description = "The measures there are samples of", body = [TelemetrySeries]))
 )]
-pub async fn of_model(
+pub async fn model_telemetry(
     caller: Authorised<Read>,
     State(services): State<Services>,
     Path(model): Path<String>,
@@ -127,7 +127,7 @@ pub struct UnusedTelemetry {
     get, path = "/telemetry/unused", tag = "plug in", security(("token" = ["read"])),
     responses((status = 200, description = "The latest first", body = [UnusedTelemetry]))
 )]
-pub async fn unused(
+pub async fn unused_telemetry(
     caller: Authorised<Read>,
     State(services): State<Services>,
 ) -> Result<Json<Vec<UnusedTelemetry>>, Problem> {

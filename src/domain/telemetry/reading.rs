@@ -166,6 +166,8 @@ impl Step {
             spread.sum / spread.count as f64
         } else if let Some(increase) = self.increase {
             increase / seconds
+        } else if self.levels.is_empty() {
+            return None;
         } else {
             let levels = self.levels.values();
             let levels = levels.map(|(sum, number)| sum / f64::from(*number));

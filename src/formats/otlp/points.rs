@@ -156,7 +156,7 @@ fn spread(point: &Point<'_>, form: Form, scale: f64) -> Option<Spread> {
     };
     match form {
         Form::ExponentialHistogram if !point.has_negative => {
-            let base = 2_f64.powf(2_f64.powi(-point.scale));
+            let base = 2_f64.powf(2_f64.powf(-f64::from(point.scale)));
             // Zeros, then the buckets; nothing lies above the last.
             spread.bounds.push(base.powi(point.offset));
             spread.buckets.push(point.zero_count);

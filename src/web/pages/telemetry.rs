@@ -136,7 +136,7 @@ mod tests {
         let view = chart(info, &readings).view().expect("has values");
         assert_eq!(
             (view.unit.as_str(), view.rows[0].cells[0].as_str()),
-            ("GiB", "3")
+            ("GiB", "3.00")
         );
     }
 }
