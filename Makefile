@@ -2,7 +2,7 @@
 # ARGS passes arguments on: make demo ARGS=--hands-on, make test ARGS=alerting.
 
 .DEFAULT_GOAL := help
-.PHONY: demo test test-crash test-archive test-full-disk lint bench bench-ingest bench-stats bench-detection assets sqlx help
+.PHONY: demo test test-integrations test-crash test-archive test-full-disk lint bench bench-ingest bench-stats bench-detection assets sqlx help
 
 demo: ## Live through a year of a real model in about a minute, then stay up to look around
 	@scripts/setup demo
@@ -10,6 +10,9 @@ demo: ## Live through a year of a real model in about a minute, then stay up to 
 
 test: ## Run every test, the browser's included, beside a throw-away Postgres
 	@scripts/test $(ARGS)
+
+test-integrations: ## Run real clients against the real program (OpenTelemetry, BentoML; installed from PyPI)
+	@scripts/test-integrations
 
 test-crash: ## Kill the service a thousand times (ROUNDS=8, half an hour) and check what is stored
 	@scripts/setup test
@@ -49,4 +52,4 @@ sqlx: ## Write the data of the checked SQL queries (.sqlx) anew
 	@scripts/sqlx
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

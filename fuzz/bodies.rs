@@ -5,13 +5,20 @@
 //! bounded by [`LIMITS`], nothing lost between rows received, kept and refused, and nothing in it that the
 //! database cannot keep or that deceives a reader.
 
+use std::sync::LazyLock;
+
 use bellwether::domain::batch::{Decoded, LabelBatch, PredictionBatch, Reject};
 use bellwether::domain::columns::{Column, Value};
 use bellwether::domain::definitions::{self, SourceFile};
+use bellwether::domain::inference::{Half, Inference, Serving};
 use bellwether::domain::mapping::ColumnMap;
 use bellwether::domain::model::Task;
 use bellwether::domain::names;
 use bellwether::domain::schema::Limit;
+use bellwether::domain::telemetry::Reading;
+use bellwether::formats::cloudevents::{self, EventKind, Mode};
+use bellwether::formats::inference::{Served, decode_inferences};
+use bellwether::formats::otlp::{self, Batch, Encoding, Signal};
 use bellwether::formats::{
     Expectations, Format, Limits, decode_labels, decode_predictions, decode_reference, schemas,
 };
@@ -23,7 +30,7 @@ use chrono::{DateTime, Utc};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 15] = [
     ("json", json),
     ("ndjson", ndjson),
     ("csv", csv),
@@ -35,6 +42,10 @@ pub const TARGETS: [Target; 11] = [
     ("profile", profile),
     ("definitions", definitions),
     ("schemas", schemas),
+    ("logs", logs),
+    ("traces", traces),
+    ("metrics", metrics),
+    ("events", events),
 ];
 
 /// Every format of rows.
@@ -111,24 +122,9 @@ pub fn azureml(data: &[u8]) {
 
 /// As predictions, labels and the rows of a baseline, of every task.
 fn rows(format: Format, data: &[u8]) {
-    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    let columns = ColumnMap {
-        fields: [("label".to_owned(), "truth".to_owned())].into(),
-        inputs: names(&["a", "b", "c"]),
-        ..ColumnMap::default()
-    };
     let _ = Format::of_line(data);
-    let instant = |seconds| DateTime::<Utc>::from_timestamp(seconds, 0).expect("in the calendar");
     for task in TASKS {
-        let expect = Expectations {
-            task,
-            default_version: Some("v1"),
-            earliest: instant(1_300_000_000),
-            latest: instant(1_800_000_000),
-            received_at: instant(1_700_000_000),
-            columns: &columns,
-            limits: LIMITS,
-        };
+        let expect = expectations(task);
         if let Ok(decoded) = decode_predictions(format, data, &expect) {
             check_predictions(&decoded, &expect);
         }
@@ -232,6 +228,139 @@ fn check_columns(columns: &[Column], rows: usize) {
 
 fn is_deceptive(c: char) -> bool {
     c.is_control() || names::turns_direction(c)
+}
+
+/// Log records of OpenTelemetry.
+pub fn logs(data: &[u8]) {
+    export(Signal::Logs, data);
+}
+
+/// Spans of OpenTelemetry.
+pub fn traces(data: &[u8]) {
+    export(Signal::Traces, data);
+}
+
+/// Metrics of OpenTelemetry.
+pub fn metrics(data: &[u8]) {
+    export(Signal::Metrics, data);
+}
+
+/// What the receiver knows of a model with that task.
+fn expectations(task: Task) -> Expectations<'static> {
+    let instant = |seconds| DateTime::<Utc>::from_timestamp(seconds, 0).expect("in the calendar");
+    Expectations {
+        task,
+        default_version: Some("v1"),
+        earliest: instant(1_300_000_000),
+        latest: instant(1_800_000_000),
+        received_at: instant(1_700_000_000),
+        columns: &COLUMNS,
+        limits: LIMITS,
+    }
+}
+
+/// A model's file that says what some columns are.
+static COLUMNS: LazyLock<ColumnMap> = LazyLock::new(|| ColumnMap {
+    fields: [("label".to_owned(), "truth".to_owned())].into(),
+    inputs: ["a", "b", "c"].map(str::to_owned).to_vec(),
+    ..ColumnMap::default()
+});
+
+/// In both encodings, for models of every task.
+fn export(signal: Signal, data: &[u8]) {
+    for encoding in [Encoding::Protobuf, Encoding::Json] {
+        let Ok(sorted) = otlp::sort(signal, encoding, data, &LIMITS) else {
+            continue;
+        };
+        assert!(sorted.received <= LIMITS.max_rows);
+        for (_, name) in sorted.unused.0.keys() {
+            assert!(name.len() <= MOST_CAUSE_BYTES && !name.contains(is_deceptive));
+        }
+        // A span tells four things at most, a point one.
+        assert!(sorted.samples.len() as u64 <= 4 * sorted.received);
+        for telling in &sorted.samples {
+            assert!(!telling.sample.source.contains(is_deceptive));
+            assert!(telling.models.iter().all(|model| !model.contains('\0')));
+            match &telling.sample.reading {
+                Reading::Level(value) | Reading::Count(_, value) => assert!(value.is_finite()),
+                Reading::Spread(_, spread) => {
+                    let fit = spread.buckets.len() == spread.bounds.len() + 1;
+                    assert!(fit || (spread.buckets.is_empty() && spread.bounds.is_empty()));
+                    assert!(spread.sum.is_finite() && spread.bounds.is_sorted());
+                }
+            }
+        }
+        for task in TASKS {
+            let expect = vec![Some(expectations(task)); sorted.destinations.len()];
+            let Ok(batches) = otlp::decode(signal, encoding, data, &sorted, &expect) else {
+                continue;
+            };
+            for (place, batch) in batches.iter().enumerate() {
+                let received = match batch.as_ref().expect("every model is known") {
+                    Batch::Predictions(decoded) => {
+                        check_predictions(decoded, &expectations(task));
+                        decoded.received
+                    }
+                    Batch::Labels(decoded) => {
+                        check_labels(decoded, &expectations(task));
+                        decoded.received
+                    }
+                };
+                assert_eq!(received, sorted.rows_of(place));
+            }
+        }
+    }
+}
+
+/// Events in a document and in a list, and what follows the first line as data of a request, of a response, and of
+/// both.
+pub fn events(data: &[u8]) {
+    for mode in [Mode::Structured, Mode::Batch] {
+        if let Ok(found) = cloudevents::read(mode, |_| None, data, 0) {
+            for event in found {
+                assert!(event.model.is_none_or(|model| !model.contains('\0')));
+                match event.kind {
+                    EventKind::Inference(event) => assert!(!event.pair.contains('\0')),
+                    EventKind::Other(name) => assert!(!name.contains(is_deceptive)),
+                }
+            }
+        }
+    }
+    let cut = data
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .unwrap_or(data.len());
+    let (request, response) = data.split_at(cut);
+    let content = |data: &[u8]| bellwether::domain::inference::Content {
+        at: None,
+        received_at: 1_700_000_000_000_000,
+        version: None,
+        data: data.to_vec(),
+    };
+    let inference = Inference {
+        pair: Half::Request.as_str().to_owned(),
+        request: content(request),
+        response: content(response),
+    };
+    for task in TASKS {
+        for names in [&[][..], &["a", "b"]] {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            let serving = Serving {
+                inputs: names.clone(),
+                classes: names,
+                ..Serving::default()
+            };
+            let served = Served {
+                serving: &serving,
+                task,
+                positive_class: Some("b"),
+            };
+            let expect = expectations(task);
+            if let Ok(decoded) = decode_inferences(&[inference.clone()], served, &expect) {
+                check_predictions(&decoded, &expect);
+            }
+        }
+    }
 }
 
 /// A landed body, and behind a checksum that fits, the rows in it.

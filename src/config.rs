@@ -45,6 +45,8 @@ const DEFAULT_DATABASE_WAIT_MS: u64 = 250;
 const DATABASE_WAIT_MS_RANGE: (u64, u64) = (20, 60_000);
 const DEFAULT_MAX_ROWS: u64 = 100_000;
 const DEFAULT_ORPHAN_LABEL_DAYS: u64 = 30;
+const DEFAULT_UNPAIRED_EVENT_MINUTES: u64 = 60;
+const UNPAIRED_EVENT_MINUTES_RANGE: (u64, u64) = (1, 7 * 24 * 60);
 const ORPHAN_LABEL_DAYS_RANGE: (u64, u64) = (1, 3_650);
 const DEFAULT_MAX_FEATURES: u64 = 2_000;
 const MAX_FEATURES_RANGE: (u64, u64) = (1, 20_000);
@@ -217,6 +219,8 @@ pub struct IntakeConfig {
     pub max_segment_values: u64,
     /// How long a label waits for its prediction.
     pub orphan_label_days: u64,
+    /// How long a request or response of an inference waits for the other one.
+    pub unpaired_event_minutes: u64,
 }
 
 /// `[alerting]`
@@ -239,6 +243,7 @@ impl Default for IntakeConfig {
             max_features: DEFAULT_MAX_FEATURES,
             max_segment_values: DEFAULT_MAX_SEGMENT_VALUES,
             orphan_label_days: DEFAULT_ORPHAN_LABEL_DAYS,
+            unpaired_event_minutes: DEFAULT_UNPAIRED_EVENT_MINUTES,
         }
     }
 }
@@ -713,6 +718,11 @@ fn intake(source: &mut Source<'_>) -> IntakeConfig {
             "intake.orphan_label_days",
             default.orphan_label_days,
             ORPHAN_LABEL_DAYS_RANGE,
+        ),
+        unpaired_event_minutes: of(
+            "intake.unpaired_event_minutes",
+            default.unpaired_event_minutes,
+            UNPAIRED_EVENT_MINUTES_RANGE,
         ),
     };
     if let Some(cause) = config.contradiction() {

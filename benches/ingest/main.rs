@@ -8,6 +8,7 @@
 mod answering;
 mod bodies;
 mod by_hand;
+mod events;
 #[path = "../shared/figures.rs"]
 mod figures;
 mod generator;
@@ -49,6 +50,8 @@ enum Part {
     Latency,
     /// One prediction per request against pgbench
     Single,
+    /// Answers to two thousand events of a serving platform a second
+    Events,
     /// Resident memory under the heaviest load
     Memory,
     /// Resident memory while the database stands still
@@ -258,6 +261,7 @@ async fn measure(
             Part::Columnar | Part::Zstd | Part::Parquet | Part::Ndjson => continue,
             Part::Latency => answering::latency(cluster, plan, columnar, rates, report).await,
             Part::Single => answering::single(cluster, plan, report).await,
+            Part::Events => events::prompt(cluster, plan, report).await,
             Part::Memory => memory::heaviest(cluster, plan, &formats, report).await,
             Part::Stall => memory::stalled(cluster, plan, &formats, report).await,
             Part::Growth => growth::measure(cluster, plan, columnar, report).await,

@@ -314,10 +314,12 @@ fn limits(config: &Config) -> Limits {
 
 fn bounds(config: &Config) -> Bounds {
     let days = i64::try_from(config.intake.orphan_label_days).unwrap_or(i64::MAX);
+    let minutes = i64::try_from(config.intake.unpaired_event_minutes).unwrap_or(i64::MAX);
     let hours = i64::try_from(config.alerting.annotate_after_hours).unwrap_or(i64::MAX);
     let most = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     Bounds {
         orphan_label_age: TimeDelta::days(days),
+        unpaired_age: TimeDelta::minutes(minutes),
         annotate_after: TimeDelta::hours(hours),
         features: most(config.intake.max_features),
         segment_values: most(config.intake.max_segment_values),

@@ -152,7 +152,7 @@ fn fault_at(byte: usize, cause: impl Into<String>) -> FormatError {
 }
 
 /// Walks over the elements of an array, or the members of an object, without understanding them.
-struct Elements<'a> {
+pub(super) struct Elements<'a> {
     body: &'a [u8],
     open: usize,
     /// The place after the last element and its comma, or after the closing bracket.
@@ -161,7 +161,7 @@ struct Elements<'a> {
 }
 
 impl<'a> Elements<'a> {
-    fn of(body: &'a [u8], open: usize) -> Self {
+    pub(super) fn of(body: &'a [u8], open: usize) -> Self {
         Self {
             body,
             open,
@@ -171,7 +171,7 @@ impl<'a> Elements<'a> {
     }
 
     /// The next element without the white space around it; `None` after the closing bracket.
-    fn next(&mut self) -> Result<Option<Range<usize>>, FormatError> {
+    pub(super) fn next(&mut self) -> Result<Option<Range<usize>>, FormatError> {
         if self.done {
             return Ok(None);
         }
@@ -360,13 +360,13 @@ fn read_text(text: &str) -> Result<Cow<'_, str>, Fault> {
 }
 
 /// An object with its names in order and as often as they were sent, values unread.
-struct Object<'a> {
+pub(super) struct Object<'a> {
     entries: Vec<(Cow<'a, str>, &'a RawValue)>,
     count: usize,
 }
 
 impl<'a> Object<'a> {
-    fn into_entries(self) -> Result<Vec<(Cow<'a, str>, &'a RawValue)>, Fault> {
+    pub(super) fn into_entries(self) -> Result<Vec<(Cow<'a, str>, &'a RawValue)>, Fault> {
         if self.count > MAX_ENTRIES {
             let count = self.count;
             return Err(Fault::too_large(format!(
@@ -383,7 +383,7 @@ impl<'de> Deserialize<'de> for Object<'de> {
     }
 }
 
-struct ObjectVisitor;
+pub(super) struct ObjectVisitor;
 
 impl<'de> Visitor<'de> for ObjectVisitor {
     type Value = Object<'de>;

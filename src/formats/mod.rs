@@ -14,10 +14,13 @@
 pub mod archived;
 mod arrow;
 mod captures;
+pub mod cloudevents;
 mod csv;
+pub mod inference;
 mod json;
 mod labels;
 mod names;
+pub mod otlp;
 mod parquet;
 mod predictions;
 mod raw;
@@ -198,6 +201,12 @@ pub enum FormatError {
     /// Not Arrow IPC, or damaged.
     #[error("read the body as Arrow: {cause}")]
     Arrow { cause: String },
+    /// An envelope that cannot be read, and with it nothing of what came with it.
+    #[error("read the body as CloudEvents: {cause}")]
+    CloudEvent { cause: String },
+    /// Not what OTLP is made of.
+    #[error("read the body as OTLP: {cause}")]
+    Otlp { cause: String },
     /// A column that cannot be taken, whatever its rows hold.
     #[error("read column \"{column}\": {cause}")]
     Column { column: String, cause: String },

@@ -397,7 +397,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// A sender's text, shortened, without anything that could deceive the reader of a message.
-fn shown(text: &str, max_chars: usize) -> String {
+pub(super) fn shown(text: &str, max_chars: usize) -> String {
     let mut shown = String::new();
     for (count, c) in text.chars().enumerate() {
         if count == max_chars {

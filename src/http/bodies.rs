@@ -135,6 +135,19 @@ impl Bodies {
         Ok(reading.done())
     }
 
+    /// Reads a body of records to its end. The room is for it and for what is made of it, to be kept until the
+    /// request is answered.
+    pub(super) async fn receive(
+        &self,
+        headers: &HeaderMap,
+        body: Content,
+    ) -> Result<(Bytes, Room), Problem> {
+        let held = self.read(headers, body, usize::MAX).await?;
+        let turn = self.turns.reserve_at_most_all(held.bytes.len()).await?;
+        crate::faults::crash_point("intake.body_read");
+        Ok((held.bytes, Room(held.reservation, turn)))
+    }
+
     fn too_large(&self, most: usize) -> Problem {
         Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -382,14 +395,8 @@ where
             .and_then(Format::from_content_type)
             .ok_or_else(|| unknown_format(content_type))?;
         let bodies = Bodies::from_ref(state);
-        let held = bodies.read(&head.headers, body, usize::MAX).await?;
-        let turn = bodies.turns.reserve_at_most_all(held.bytes.len()).await?;
-        crate::faults::crash_point("intake.body_read");
-        Ok(Self {
-            format,
-            body: held.bytes,
-            room: Room(held.reservation, turn),
-        })
+        let (body, room) = bodies.receive(&head.headers, body).await?;
+        Ok(Self { format, body, room })
     }
 }
 

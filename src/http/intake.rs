@@ -17,7 +17,7 @@ use crate::domain::ids::BatchId;
 use crate::services::ingest::{self, Receipt};
 use crate::services::{Error, Services, registry};
 use crate::storage::intake::{self, BatchKind, BatchStatus, IntakeCount};
-use crate::storage::labels;
+use crate::storage::{inferences, labels};
 
 /// How predictions are sent.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -101,7 +101,7 @@ pub async fn send_labels(
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Batch {
     pub batch_id: BatchId,
-    /// `predictions` or `labels`.
+    /// `predictions`, `labels` or `events`.
     pub kind: &'static str,
     /// `landed` (durable), `settled` (counted) or `failed` (kept, but cannot be counted).
     pub state: String,
@@ -181,11 +181,23 @@ pub struct LabelCounts {
     pub expired: i64,
 }
 
-/// The counts of both kinds.
+/// What came in as requests and responses of inferences. `waiting` and `expired` are shares of `accepted`.
+#[derive(Debug, Default, Serialize, utoipa::ToSchema)]
+pub struct EventCounts {
+    #[serde(flatten)]
+    pub rows: IntakeCounts,
+    /// Those whose other half has not come yet.
+    pub waiting: i64,
+    /// Those whose other half did not come within `intake.unpaired_event_minutes`.
+    pub expired: i64,
+}
+
+/// The counts of all kinds.
 #[derive(Debug, Default, Serialize, utoipa::ToSchema)]
 pub struct Intake {
     pub predictions: IntakeCounts,
     pub labels: LabelCounts,
+    pub events: EventCounts,
 }
 
 impl Intake {
@@ -193,6 +205,13 @@ impl Intake {
         let counts = match count.kind {
             BatchKind::Predictions => &mut self.predictions,
             BatchKind::Labels => &mut self.labels.rows,
+            BatchKind::Events => {
+                if count.outcome == "expired" {
+                    self.events.expired += count.rows;
+                    return;
+                }
+                &mut self.events.rows
+            }
         };
         match count.outcome.as_str() {
             "received" => counts.received += count.rows,
@@ -228,5 +247,6 @@ pub async fn counts(
     }
     intake.labels.waiting = orphans.waiting;
     intake.labels.expired = orphans.expired;
+    intake.events.waiting = inferences::waiting(&mut conn, model.model_id).await?;
     Ok(Json(intake))
 }

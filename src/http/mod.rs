@@ -12,6 +12,7 @@ mod baselines;
 pub mod bodies;
 mod candidates;
 mod causes;
+mod cloudevents;
 mod custody;
 mod definitions;
 mod description;
@@ -24,11 +25,13 @@ mod models;
 mod moments;
 mod names;
 mod observe;
+mod otlp;
 mod overload;
 mod pipeline_runs;
 pub mod problem;
 mod runs;
 mod schemas;
+mod telemetry;
 mod tokens;
 
 use std::sync::Arc;
@@ -119,6 +122,8 @@ pub fn router(state: ApiState) -> Router {
     let intake = intake().with_state(state.for_intake());
     let (routes, _) = described().merge(intake).split_for_parts();
     routes
+        .merge(otlp::routes().with_state(state.for_intake()))
+        .merge(cloudevents::routes().with_state(state.for_intake()))
         .route("/api/{*rest}", axum::routing::any(problem::no_such_route))
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(DefaultBodyLimit::max(bodies::MOST_BYTES_OF_A_DOCUMENT))
@@ -147,8 +152,14 @@ fn described() -> OpenApiRouter<ApiState> {
 fn intake() -> OpenApiRouter<ApiState> {
     let routes = OpenApiRouter::new()
         .routes(routes!(intake::send_predictions))
-        .routes(routes!(intake::send_labels));
-    OpenApiRouter::new().nest("/api/v1", routes)
+        .routes(routes!(intake::send_labels))
+        .routes(routes!(cloudevents::send_events))
+        .routes(routes!(cloudevents::send_events_with_token));
+    OpenApiRouter::new()
+        .nest("/api/v1", routes)
+        .routes(routes!(otlp::export_logs))
+        .routes(routes!(otlp::export_traces))
+        .routes(routes!(otlp::export_metrics))
 }
 
 fn api() -> OpenApiRouter<ApiState> {
@@ -157,6 +168,8 @@ fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(intake::counts))
         .routes(routes!(files::list, files::begin))
         .routes(routes!(files::advance))
+        .routes(routes!(telemetry::model_telemetry))
+        .routes(routes!(telemetry::unused_telemetry))
         .routes(routes!(models::list, models::register))
         .routes(routes!(models::show))
         .routes(routes!(models::register_version))

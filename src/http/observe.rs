@@ -49,7 +49,7 @@ impl Instruments {
         for reason in Shed::ALL {
             instruments.shed(reason, 0);
         }
-        for kind in ["predictions", "labels"] {
+        for kind in ["predictions", "labels", "events"] {
             instruments.count_rows(kind, 0, 0);
         }
         instruments
@@ -58,6 +58,11 @@ impl Instruments {
     /// Counts what a batch brought.
     pub fn batch(&self, kind: &'static str, receipt: &Receipt) {
         self.count_rows(kind, receipt.kept, receipt.rejected);
+    }
+
+    /// Counts events that were landed.
+    pub fn events(&self, landed: u64) {
+        self.count_rows("events", landed, 0);
     }
 
     pub(super) fn shed(&self, reason: Shed, requests: u64) {

@@ -8,6 +8,8 @@ use chrono::TimeDelta;
 pub struct Bounds {
     /// How long a label waits for its prediction before it is given up.
     pub orphan_label_age: TimeDelta,
+    /// How long a request or response of an inference waits for the other one.
+    pub unpaired_age: TimeDelta,
     /// How long ago a window may have ended for an alert about it to be told.
     pub annotate_after: TimeDelta,
     /// Features a model may have; those it was sent first stay.
@@ -20,6 +22,7 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             orphan_label_age: TimeDelta::days(30),
+            unpaired_age: TimeDelta::minutes(60),
             annotate_after: TimeDelta::hours(24),
             features: 2_000,
             segment_values: 200,

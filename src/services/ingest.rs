@@ -6,7 +6,9 @@
 //! one batch.
 
 mod body;
+mod events;
 mod landing;
+mod otlp;
 mod pressure;
 mod standing;
 
@@ -32,7 +34,9 @@ use crate::storage::overflow::OverflowKind;
 
 pub(super) use body::encode as encode_body;
 pub use body::{BodyError, decode as decode_body};
+pub use events::{EventUpload, events};
 use landing::{Arrival, Lander, Rows, SMALL};
+pub use otlp::{Export, Exported, otlp};
 use pressure::Pressure;
 use standing::{Standing, Target};
 
@@ -209,7 +213,7 @@ pub async fn labels(services: &Services, upload: Upload<'_>) -> Result<Receipt, 
     .await
 }
 
-fn expectations<'e>(
+pub(super) fn expectations<'e>(
     task: Task,
     version: Option<&'e str>,
     (columns, limits): (&'e ColumnMap, Limits),

@@ -42,6 +42,7 @@ pub mod schemas;
 pub mod segment_values;
 pub mod settle;
 mod shift_reference;
+pub mod telemetry;
 pub mod watch;
 
 use std::sync::Arc;

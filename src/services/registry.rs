@@ -130,6 +130,12 @@ pub(super) async fn model_for_intake(
     if let Some(model) = models::find(conn, project_id, name).await? {
         return Ok(model);
     }
+    let called = models::called(conn, project_id, &[name.to_owned()]).await?;
+    if let Some((_, model_id)) = called.into_iter().next()
+        && let Some(model) = models::get(conn, model_id).await?
+    {
+        return Ok(model);
+    }
     if models::auto_registers(conn, project_id).await? {
         let new = NewModel::named(name, Task::Regression);
         let registered = register_model(conn, project_id, &new, "intake", now).await;

@@ -10,6 +10,7 @@
 mod admission;
 mod chunks;
 mod features;
+mod inferences;
 mod labels;
 mod outcomes;
 mod pack;
@@ -28,6 +29,7 @@ use super::{Error, Services, ingest, overflow, recount};
 use crate::domain::batch::{LabelBatch, PredictionBatch, RejectReason};
 use crate::domain::columns::{Column, TextColumn};
 use crate::domain::ids::{BatchId, ModelId, VersionId};
+use crate::domain::inference::EventBatch;
 use crate::domain::window::Grain;
 use crate::stats::profile::FeatureProfile;
 use crate::stats::repeats::Repeats;
@@ -151,6 +153,7 @@ struct Unpacked {
     predictions: Pack,
     foreseen: Foreseen,
     labels: Vec<LandedLabels>,
+    events: Vec<(BatchId, EventBatch)>,
     damaged: Vec<(BatchId, ingest::BodyError)>,
     /// Which body of each batch was read.
     revisions: Vec<(BatchId, i32)>,
@@ -197,6 +200,13 @@ fn unpack(due: &[Waiting], model_id: ModelId) -> Unpacked {
                         received_at: waiting.received_at,
                         rows,
                     });
+                    continue;
+                }
+                Err(damage) => damage,
+            },
+            BatchKind::Events => match ingest::decode_body(&waiting.body) {
+                Ok(events) => {
+                    unpacked.events.push((waiting.batch_id, events));
                     continue;
                 }
                 Err(damage) => damage,
@@ -268,6 +278,9 @@ async fn settle(
         settled.push((batch.batch_id, BatchKind::Labels, of));
         crate::faults::crash_point("settle.between_batches");
     }
+    for (batch_id, of) in inferences::settle(&mut tx, model, unpacked.events, now).await? {
+        settled.push((batch_id, BatchKind::Events, of));
+    }
     for (batch_id, damage) in &unpacked.damaged {
         tracing::error!(batch = %batch_id, error = %damage, "a landed batch is damaged; it is set aside");
         intake::mark_attempt(&mut tx, &[*batch_id], &error_chain(damage), None).await?;
@@ -296,6 +309,9 @@ async fn leave_settled_out(conn: &mut PgConnection, unpacked: &mut Unpacked) -> 
         unpacked
             .labels
             .retain(|batch| landed.contains(&batch.batch_id));
+        unpacked
+            .events
+            .retain(|(batch_id, _)| landed.contains(batch_id));
         unpacked
             .damaged
             .retain(|(batch_id, _)| landed.contains(batch_id));

@@ -10,12 +10,14 @@ use uuid::Uuid;
 use crate::domain::batch::{Reject, RejectReason};
 use crate::domain::ids::{BatchId, ModelId, ProjectId};
 
-/// Predictions or labels.
+/// What a batch holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
 pub enum BatchKind {
     Predictions,
     Labels,
+    /// Requests and responses of inferences, one by one.
+    Events,
 }
 
 impl BatchKind {
@@ -25,6 +27,7 @@ impl BatchKind {
         match self {
             Self::Predictions => "predictions",
             Self::Labels => "labels",
+            Self::Events => "events",
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod deliveries;
 pub mod erasures;
 pub mod estimates;
 pub mod files;
+pub mod inferences;
 pub mod intake;
 pub mod keys;
 pub mod labelled;
@@ -33,6 +34,7 @@ pub mod runs;
 pub mod samples;
 pub mod sequential;
 pub mod shifts;
+pub mod telemetry;
 pub mod windows;
 
 use sqlx::PgConnection;

@@ -104,6 +104,34 @@ pub async fn configure_project(
     Ok(())
 }
 
+/// Models by the names that senders call them: their own, or one that their file says they are served under.
+pub async fn called(
+    conn: &mut PgConnection,
+    project_id: ProjectId,
+    names: &[String],
+) -> sqlx::Result<Vec<(String, ModelId)>> {
+    let found = sqlx::query!(
+        r#"
+        SELECT name AS "called!", model_id AS "model_id!: ModelId"
+        FROM models
+        WHERE project_id = $1 AND name = ANY($2)
+        UNION ALL
+        SELECT called, model_id
+        FROM definitions d
+        JOIN models m ON m.project_id = d.project_id AND m.name = d.name
+        CROSS JOIN jsonb_array_elements_text(d.body #> '{serving,names}') AS called
+        WHERE d.project_id = $1 AND d.kind = 'model' AND jsonb_typeof(d.body #> '{serving,names}') = 'array'
+            AND called = ANY($2)
+        "#,
+        project_id.0,
+        names
+    )
+    .fetch_all(conn)
+    .await?;
+    let found = found.into_iter();
+    Ok(found.map(|row| (row.called, row.model_id)).collect())
+}
+
 /// The model of that name in the project.
 pub async fn find(
     conn: &mut PgConnection,

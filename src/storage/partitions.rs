@@ -12,6 +12,7 @@ use crate::domain::retention::Kept;
 use crate::domain::window::{Grain, Window};
 
 const BY_DAY: [&str; 4] = ["prediction_chunks", "chunk_columns", "outcomes", "profiles"];
+const OF_TELEMETRY: [&str; 1] = ["telemetry_samples"];
 const BY_MONTH: [&str; 1] = ["measurements"];
 
 /// The partitioned tables in which what is kept for a time is.
@@ -50,6 +51,17 @@ pub async fn ensure(
     windows.dedup();
     for window in windows {
         ensure_window(conn, tables, window).await?;
+    }
+    Ok(())
+}
+
+/// As [`ensure`], the partitions by day that samples of telemetry need.
+pub async fn ensure_telemetry(
+    conn: &mut PgConnection,
+    days: impl IntoIterator<Item = Window>,
+) -> sqlx::Result<()> {
+    for day in days {
+        ensure_window(conn, &OF_TELEMETRY, day).await?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 
 use crate::domain::measurement::Measure;
+use crate::domain::telemetry;
 
 /// `6 May 2013`.
 #[must_use]
@@ -21,7 +22,10 @@ pub fn date_time(at: DateTime<Utc>) -> String {
 #[must_use]
 pub fn window(start: DateTime<Utc>, end: DateTime<Utc>) -> String {
     let length = end - start;
-    if length <= TimeDelta::hours(1) {
+    if length < TimeDelta::hours(1) {
+        return start.format("%-d %b %Y, %H:%M").to_string();
+    }
+    if length == TimeDelta::hours(1) {
         return start.format("%-d %b %Y, %H:00").to_string();
     }
     if length <= TimeDelta::days(1) {
@@ -199,6 +203,14 @@ pub fn scale(measure: &str) -> Scale {
         ) => Scale::Percent,
         Ok(Measure::Traffic) => Scale::Count,
         Ok(Measure::LatencyP50 | Measure::LatencyP95 | Measure::LatencyP99) => Scale::Milliseconds,
+        // Measures of telemetry have a table of their own.
+        Err(_)
+            if telemetry::table()
+                .measure(measure)
+                .is_some_and(|of| of.unit == "ratio") =>
+        {
+            Scale::Percent
+        }
         _ => Scale::Number,
     }
 }

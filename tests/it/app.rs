@@ -470,7 +470,7 @@ impl TestApp {
 
     /// Checks the conservation law of the intake: nothing is lost, nothing is counted twice.
     pub async fn assert_conserved(&self, model: &str) {
-        for kind in [BatchKind::Predictions, BatchKind::Labels] {
+        for kind in [BatchKind::Predictions, BatchKind::Labels, BatchKind::Events] {
             let mut parts = 0;
             for outcome in ["accepted", "duplicate", "conflicting", "rejected"] {
                 parts += self.count(model, kind, outcome).await;

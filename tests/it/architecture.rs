@@ -25,7 +25,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("services", &BELOW_SERVICES),
     ("scheduler", &BELOW_SCHEDULER),
     ("http", &BELOW_EDGES),
-    ("otlp", &BELOW_EDGES),
     ("web", &BELOW_EDGES),
     ("cli", &BELOW_EDGES),
     ("app", &EVERYTHING),
@@ -48,7 +47,7 @@ const BELOW_SERVICES: [&str; 10] = [
 ];
 const BELOW_SCHEDULER: [&str; 11] = with_last(BELOW_SERVICES, "services");
 const BELOW_EDGES: [&str; 11] = BELOW_SCHEDULER;
-const EVERYTHING: [&str; 16] = [
+const EVERYTHING: [&str; 15] = [
     "config",
     "telemetry",
     "stats",
@@ -62,7 +61,6 @@ const EVERYTHING: [&str; 16] = [
     "services",
     "scheduler",
     "http",
-    "otlp",
     "web",
     "cli",
 ];
@@ -528,7 +526,7 @@ mod checks {
     fn table_keeps_adapters_and_edges_apart() {
         for group in [
             &["storage", "notify", "pipelines"][..],
-            &["http", "otlp", "web", "cli"][..],
+            &["http", "web", "cli"][..],
         ] {
             for from in group {
                 for to in group.iter().filter(|to| *to != from) {

@@ -106,6 +106,7 @@ async fn deliver(services: &Services, app: &TestApp, model: &str, parcel: &Parce
     match parcel.kind {
         BatchKind::Predictions => ingest::predictions(services, upload).await,
         BatchKind::Labels => ingest::labels(services, upload).await,
+        BatchKind::Events => unreachable!("events have formats of their own"),
     }
     .expect("the batch is taken");
 }
@@ -192,6 +193,7 @@ fn columns(kind: BatchKind, rows: &[Value]) -> RecordBatch {
             numbers("label"),
             texts("observed_at"),
         ],
+        BatchKind::Events => unreachable!("events have formats of their own"),
     };
     RecordBatch::try_from_iter(columns).expect("columns fit")
 }

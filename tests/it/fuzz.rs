@@ -159,7 +159,7 @@ macro_rules! targets {
         const RUN: &[&str] = &[$(stringify!($name)),*];
     };
 }
-targets! { json ndjson csv parquet arrow sagemaker azureml landed profile definitions schemas }
+targets! { json ndjson csv parquet arrow sagemaker azureml landed profile definitions schemas logs traces metrics events }
 
 #[test]
 fn every_format_and_every_target_has_a_corpus_and_is_run() {

@@ -19,6 +19,7 @@ const SAMPLES: &[(i64, &str)] = &[
     (9, include_str!("../data/after_0009.sql")),
     (10, include_str!("../data/after_0010.sql")),
     (11, include_str!("../data/after_0011.sql")),
+    (12, include_str!("../data/after_0012.sql")),
     (13, include_str!("../data/after_0013.sql")),
     (14, include_str!("../data/after_0014.sql")),
 ];

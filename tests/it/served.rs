@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bellwether::domain::clock::{Clock, SystemClock};
@@ -24,7 +25,11 @@ pub struct Served {
     pub address: SocketAddr,
     pub token: String,
     pub pool: PgPool,
+    /// All that the program has said since it was ready.
+    said: Said,
 }
+
+type Said = Arc<Mutex<String>>;
 
 /// What was answered.
 #[derive(Debug, Clone)]
@@ -85,13 +90,17 @@ impl Served {
             .spawn()
             .expect("the program starts");
         let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-        let address = ready(lines).await.expect("the program is ready");
+        let said = Said::default();
+        let address = ready(lines, said.clone())
+            .await
+            .expect("the program is ready");
         let token = token(&pool).await;
         Self {
             child,
             address,
             token,
             pool,
+            said,
         }
     }
 
@@ -153,6 +162,11 @@ impl Served {
         }
     }
 
+    /// What the program has said so far.
+    pub fn said(&self) -> String {
+        self.said.lock().expect("nobody panics with it").clone()
+    }
+
     /// Resident memory in MiB.
     pub fn resident(&self) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
@@ -209,6 +223,7 @@ impl Served {
 /// own, because neither the program nor the test's tasks may wait for that.
 async fn ready(
     lines: impl Iterator<Item = std::io::Result<String>> + Send + 'static,
+    keep: Said,
 ) -> Option<SocketAddr> {
     let (say, said) = tokio::sync::oneshot::channel();
     let aloud = std::env::var_os("BELLWETHER_TEST_LOG").is_some();
@@ -218,6 +233,7 @@ async fn ready(
             let url = serde_json::from_str::<Value>(&line)
                 .ok()
                 .and_then(|line| Some(line["public_url"].as_str()?.to_owned()));
+            keep.lock().expect("nobody panics with it").push_str(&line);
             if let Some(url) = url
                 && let Some(say) = say.take()
             {

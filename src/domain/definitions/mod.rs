@@ -17,6 +17,7 @@ mod references;
 mod rule;
 mod runbook;
 mod schema_text;
+mod serving;
 mod shipped;
 mod yaml;
 

@@ -10,8 +10,9 @@ use super::attributions;
 use super::fields::{self, Fields, Located, listed, suggestion};
 use super::problem::{Sink, did_you_mean};
 use super::yaml::{Content, Node};
-use super::{outlook, quality};
+use super::{outlook, quality, serving};
 use crate::domain::attributions::Attributions;
+use crate::domain::inference::Serving;
 use crate::domain::mapping::{ColumnMap, FIELDS};
 use crate::domain::measurement::Measure;
 use crate::domain::model::Task;
@@ -43,6 +44,9 @@ pub struct ModelDef {
     pub holidays: Vec<NaiveDate>,
     pub baselines: Vec<BaselineDef>,
     pub schema: Option<SchemaDef>,
+    /// How it is served, for what serving platforms and telemetry bring.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<Serving>,
     pub monitors: Vec<MonitorDef>,
     /// Which columns say how much features contributed to a prediction.
     #[serde(default)]
@@ -310,6 +314,7 @@ pub(super) const MODEL_KEYS: &[&str] = &[
     "holidays",
     "baselines",
     "schema",
+    "serving",
     "monitors",
     "attributions",
     "columns",
@@ -388,6 +393,7 @@ pub(super) fn read(node: &Node, sink: &mut Sink) -> (Option<Located<String>>, Op
         .get("attributions")
         .map(|node| attributions::read(node, sink));
     let columns = f.optional("columns", sink, read_columns);
+    let serving = f.get("serving").map(|n| serving::read(n, task, sink));
     let model = (|| {
         Some(ModelDef {
             name: name.as_ref()?.value.clone(),
@@ -401,6 +407,10 @@ pub(super) fn read(node: &Node, sink: &mut Sink) -> (Option<Located<String>>, Op
             holidays: holidays?,
             baselines: baselines.values?,
             schema: match schema {
+                None => None,
+                Some(read) => Some(read?),
+            },
+            serving: match serving {
                 None => None,
                 Some(read) => Some(read?),
             },
@@ -474,7 +484,7 @@ fn unique_items(
 }
 
 /// Notes every name that was given before.
-fn note_twice(names: &[Located<String>], what: &str, sink: &mut Sink) {
+pub(super) fn note_twice(names: &[Located<String>], what: &str, sink: &mut Sink) {
     for (position, name) in names.iter().enumerate() {
         if let Some(first) = names[..position].iter().find(|n| n.value == name.value) {
             sink.note(

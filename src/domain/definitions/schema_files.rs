@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{TOP_KEYS, against, fields, model, quality, receiver, rule, runbook};
+use super::{TOP_KEYS, against, fields, model, quality, receiver, rule, runbook, serving};
 use crate::domain::measurement::Measure;
 use crate::domain::runbook::comparable;
 
@@ -57,6 +57,7 @@ fn the_schema_of_configuration_has_the_keys_that_are_read() {
         ("window_baseline", model::WINDOW_KEYS),
         ("schema", model::SCHEMA_KEYS),
         ("feature", model::FEATURE_KEYS),
+        ("serving", serving::KEYS),
         ("monitor", model::MONITOR_KEYS),
         ("against", against::AGAINST_KEYS),
         ("values", quality::VALUE_KEYS),
@@ -89,6 +90,7 @@ fn the_schema_of_configuration_has_the_words_that_are_read() {
         (of("monitor", "kind"), first(model::KINDS)),
         (of("monitor", "window"), first(model::GRAINS)),
         (of("feature", "type"), first(model::TYPES)),
+        (of("serving", "answer"), first(serving::ANSWERS)),
         (of("rule", "severity"), first(rule::SEVERITIES)),
         (
             defs["against"]["properties"]["season"]["items"]["enum"].clone(),

@@ -26,6 +26,7 @@ use tokio::time::Instant;
 use super::body::encode;
 use crate::domain::batch::{LabelBatch, PredictionBatch, Reject};
 use crate::domain::ids::{BatchId, ModelId, ProjectId};
+use crate::domain::inference::EventBatch;
 use crate::services::Error;
 use crate::services::error::passes_by_itself;
 use crate::services::patience::{discard_idle, patience};
@@ -48,6 +49,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Requests of up to this many rows, of which none was refused, share a batch.
 pub(super) const SMALL: usize = 100;
 
+/// Events of up to this many bytes share a batch.
+const SMALL_EVENTS: usize = 64 << 10;
+
 /// What a request brings.
 #[derive(Debug)]
 pub(super) struct Arrival {
@@ -67,6 +71,7 @@ pub(super) enum Rows {
     /// Few enough to share a batch with those of other requests.
     Predictions(Box<PredictionBatch>),
     Labels(LabelBatch),
+    Events(EventBatch),
     /// Nothing when every row was refused.
     Encoded(Option<Vec<u8>>),
 }
@@ -96,6 +101,18 @@ impl Rows {
         }
     }
 
+    /// Events are as large as what was asked; large ones are encoded here, and small ones share a batch.
+    ///
+    /// # Errors
+    /// Only for faults of ours.
+    pub(super) fn of_events(events: EventBatch) -> Result<Self, Error> {
+        let bytes: usize = events.events.iter().map(|e| e.content.data.len()).sum();
+        if events.events.len() <= SMALL && bytes <= SMALL_EVENTS {
+            return Ok(Self::Events(events));
+        }
+        Ok(Self::Encoded(Some(encode(&events)?)))
+    }
+
     fn is_encoded(&self) -> bool {
         matches!(self, Self::Encoded(_))
     }
@@ -113,6 +130,7 @@ impl Rows {
         match (self, other) {
             (Self::Predictions(mine), Self::Predictions(theirs)) => mine.append(&theirs),
             (Self::Labels(mine), Self::Labels(theirs)) => mine.append(theirs),
+            (Self::Events(mine), Self::Events(theirs)) => mine.events.extend(theirs.events),
             _ => unreachable!("arrivals are gathered by kind, and only rows that are not encoded"),
         }
     }
@@ -121,6 +139,7 @@ impl Rows {
         match self {
             Self::Predictions(rows) => encode(&rows).map(Some),
             Self::Labels(rows) => encode(&rows).map(Some),
+            Self::Events(events) => encode(&events).map(Some),
             Self::Encoded(body) => Ok(body),
         }
     }

@@ -4,8 +4,8 @@ use sqlx::PgConnection;
 
 use crate::domain::ids::{ModelId, ProjectId};
 use crate::storage::intake::{self, BatchKind};
-use crate::storage::labels;
 use crate::storage::overflow::{self, OverflowCount, OverflowKind};
+use crate::storage::{inferences, labels};
 use crate::web::wording;
 
 /// The account of a model's intake.
@@ -25,7 +25,7 @@ pub struct IntakeLine {
     pub duplicate: String,
     pub conflicting: String,
     pub rejected: String,
-    /// Accepted labels without a prediction; empty for predictions.
+    /// Accepted labels without a prediction, requests and responses without the other; empty for predictions.
     pub waiting: String,
     pub expired: String,
 }
@@ -40,6 +40,12 @@ impl IntakeView {
         let counts = intake::counts(conn, model).await?;
         let orphans = labels::orphans(conn, model).await?;
         let over = overflow::of_model(conn, project, model).await?;
+        let halves = inferences::waiting(conn, model).await?;
+        let of_events = |outcome: &str| {
+            let counts = counts.iter().filter(|c| c.kind == BatchKind::Events);
+            let rows = counts.filter(|c| c.outcome == outcome).map(|c| c.rows);
+            wording::count(rows.sum())
+        };
         let line = |kind: BatchKind, word, waiting: String, expired: String| {
             let of = |outcome: &str| {
                 let counts = counts.iter().filter(|c| c.kind == kind);
@@ -66,6 +72,12 @@ impl IntakeView {
                 "Labels",
                 waiting,
                 wording::count(orphans.expired),
+            ),
+            line(
+                BatchKind::Events,
+                "Requests and responses",
+                wording::count(halves),
+                of_events("expired"),
             ),
         ];
         Ok(Self {

@@ -12,6 +12,7 @@ pub mod runs;
 pub mod schema;
 pub mod settings;
 pub mod sign_in;
+pub mod telemetry;
 
 #[cfg(test)]
 mod tests;

@@ -35,6 +35,7 @@ use crate::web::wording;
 use super::alerts::{AlertLine, line};
 use super::baselines::BaselineCard;
 use super::intake::IntakeView;
+use super::telemetry;
 
 /// The page of a model.
 #[derive(Debug, Template)]
@@ -53,6 +54,8 @@ pub struct ModelPage {
     pub gone: Vec<String>,
     pub intake: IntakeView,
     pub baselines: Vec<BaselineCard>,
+    /// How the model does in service, the last day.
+    pub telemetry: Vec<ChartView>,
     pub schema_href: String,
     pub causes_href: String,
     /// How many changes of the schema wait for a decision.
@@ -235,6 +238,7 @@ pub async fn show(
     let baselines = super::baselines::cards(&mut conn, reader.model.model_id, &reader.base).await?;
     let intake = IntakeView::load(&mut conn, session.project_id, reader.model.model_id).await?;
     let marks = retention::marks(&mut conn, session.project_id).await?;
+    let telemetry = telemetry::charts(&mut conn, reader.model.model_id, now).await?;
     page(&ModelPage {
         shell,
         gone: gone(&marks),
@@ -246,6 +250,7 @@ pub async fn show(
         measured: !reader.measured.is_empty(),
         intake,
         baselines,
+        telemetry,
         schema_href: format!("{}/schema", reader.base),
         causes_href: format!("{}/causes", reader.base),
         schema_proposals,

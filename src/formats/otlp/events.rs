@@ -1,0 +1,231 @@
+//! Predictions and labels as events: which names mean what. The fields are those of every other format; an
+//! attribute puts `bellwether.` before their name, and a body that is a map is a row as it stands.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use sha2::{Digest, Sha256};
+
+use super::super::raw::{Entries, Fault, Raw};
+use super::message::{LogRecord, Node, Origin, Span, attribute, instant, text_of};
+use super::{Damage, Destination, Kind, bento, proto, text};
+use crate::domain::batch::RejectReason;
+use crate::domain::model::Task;
+
+const PREFIX: &str = "bellwether.";
+const PREDICTION: &str = "bellwether.prediction";
+const LABEL: &str = "bellwether.label";
+/// Where older SDKs put the name of an event.
+const EVENT_NAME: &str = "event.name";
+/// The attribute that names the model, of a record or of its resource.
+const MODEL: &str = "bellwether.model";
+const SERVICE: &str = "service.name";
+/// Fields that a resource may give for all of its records.
+const OF_RESOURCE: [&str; 2] = ["version", "deployment"];
+/// Fields of one value, and beginnings of the names of many.
+const FIELDS: [&str; 13] = [
+    "prediction_id",
+    "timestamp",
+    "version",
+    "prediction",
+    "score",
+    "probabilities",
+    "features",
+    "segments",
+    "latency_ms",
+    "error",
+    "deployment",
+    "label",
+    "observed_at",
+];
+const BEGINNINGS: [&str; 3] = ["feature.", "probability.", "segment."];
+const SEGMENT: &str = "segment.";
+
+pub(super) fn log_record(node: Node<'_>) -> Result<LogRecord<'_>, Damage> {
+    match node {
+        Node::Protobuf(message) => proto::log_record(message),
+        Node::Json(message) => text::log_record(message),
+    }
+}
+
+pub(super) fn span(node: Node<'_>) -> Result<Span<'_>, Damage> {
+    match node {
+        Node::Protobuf(message) => proto::span(message),
+        Node::Json(message) => text::span(message),
+    }
+}
+
+/// What an event tells of, if it is one of ours.
+pub(super) fn kind(record: &LogRecord<'_>) -> Option<Kind> {
+    let name = match &*record.event_name {
+        "" => text_of(attribute(&record.attributes, EVENT_NAME)?)?,
+        name => Cow::Borrowed(name),
+    };
+    match &*name {
+        PREDICTION => Some(Kind::Predictions),
+        LABEL => Some(Kind::Labels),
+        _ => None,
+    }
+}
+
+/// Whether a span says what a model answered.
+pub(super) fn tells_of_a_prediction(attributes: &Entries<'_>) -> bool {
+    let answers = ["prediction", "score", "probabilities", "prediction_id"];
+    attributes.iter().any(|(name, _)| {
+        let field = name.strip_prefix(PREFIX);
+        field.is_some_and(|field| answers.contains(&field) || field.starts_with("probability."))
+    })
+}
+
+/// The model a record is about.
+pub(super) fn model(origin: &Origin<'_>, attributes: &Entries<'_>) -> Option<String> {
+    let named = attribute(attributes, MODEL)
+        .or_else(|| attribute(&origin.resource, MODEL))
+        .or_else(|| attribute(&origin.resource, SERVICE));
+    named.and_then(text_of).map(Cow::into_owned)
+}
+
+/// The row that a log record stands for.
+pub(super) fn row_of_log<'a>(
+    origin: &Origin<'a>,
+    node: Node<'a>,
+    destination: &Destination,
+    task: Task,
+) -> Result<Entries<'a>, Fault> {
+    let record = log_record(node)?;
+    if bento::is_of(origin, &record) {
+        return bento::row(record, destination, task);
+    }
+    let at = instant(record.at).or_else(|| instant(record.observed_at));
+    let digest = content_id(origin, &record);
+    let mut row = match record.body {
+        Some(Raw::Object(entries)) => entries,
+        _ => Entries::new(),
+    };
+    add_attributes(&mut row, record.attributes)?;
+    let time = match destination.kind {
+        Kind::Predictions => "timestamp",
+        Kind::Labels => "observed_at",
+    };
+    if !has(&row, time)
+        && let Some(at) = at
+    {
+        row.push((Cow::Borrowed(time), Raw::Timestamp(at)));
+    }
+    if destination.kind == Kind::Predictions {
+        add_defaults(&mut row, origin);
+        if !has(&row, "prediction_id") {
+            row.push((Cow::Borrowed("prediction_id"), Raw::Text(digest.into())));
+        }
+    }
+    Ok(row)
+}
+
+/// The row that a span stands for: it began when the model was asked, and took as long as the model.
+pub(super) fn row_of_span<'a>(
+    origin: &Origin<'a>,
+    node: Node<'a>,
+    _: &Destination,
+) -> Result<Entries<'a>, Fault> {
+    let span = span(node)?;
+    let mut row = Entries::new();
+    add_attributes(&mut row, span.attributes)?;
+    add_defaults(&mut row, origin);
+    if !has(&row, "timestamp")
+        && let Some(at) = instant(span.started_at)
+    {
+        row.push((Cow::Borrowed("timestamp"), Raw::Timestamp(at)));
+    }
+    if !has(&row, "latency_ms") && span.ended_at >= span.started_at && span.started_at > 0 {
+        let milliseconds = (span.ended_at - span.started_at) as f64 / 1e6;
+        row.push((Cow::Borrowed("latency_ms"), Raw::Number(milliseconds)));
+    }
+    if !has(&row, "error") && span.failed {
+        let failure = match span.failure {
+            text if text.is_empty() => Cow::Borrowed("error"),
+            text => text,
+        };
+        row.push((Cow::Borrowed("error"), Raw::Text(failure)));
+    }
+    if !has(&row, "prediction_id") {
+        let id = format!("{:032x}-{:016x}", span.trace_id, span.span_id);
+        row.push((Cow::Borrowed("prediction_id"), Raw::Text(id.into())));
+    }
+    Ok(row)
+}
+
+fn has(row: &Entries<'_>, name: &str) -> bool {
+    row.iter()
+        .any(|(key, value)| key == name && !value.is_null())
+}
+
+/// Moves the attributes that are ours into the row. One that begins like ours and is none would be lost without a
+/// word, so it costs the row.
+fn add_attributes<'a>(row: &mut Entries<'a>, attributes: Entries<'a>) -> Result<(), Fault> {
+    let mut segments = Entries::new();
+    for (name, value) in attributes {
+        let Some(field) = name.strip_prefix(PREFIX) else {
+            continue;
+        };
+        if field == "model" {
+            continue;
+        }
+        if let Some(segment) = field.strip_prefix(SEGMENT) {
+            segments.push((Cow::Owned(segment.to_owned()), value));
+        } else if FIELDS.contains(&field) || BEGINNINGS.iter().any(|b| field.starts_with(b)) {
+            row.push((Cow::Owned(field.to_owned()), value));
+        } else {
+            let cause = "is no attribute that Bellwether knows; docs/plug-in.md lists them";
+            return Err(Fault::new(RejectReason::Malformed, cause).in_field(&name));
+        }
+    }
+    if segments.is_empty() {
+        return Ok(());
+    }
+    let given = row.iter_mut().find(|(name, _)| name == "segments");
+    match given {
+        Some((_, Raw::Object(given))) => given.append(&mut segments),
+        Some(_) => {
+            let cause = "is given as a list or text beside bellwether.segment attributes";
+            return Err(Fault::new(RejectReason::DuplicateField, cause).in_field("segments"));
+        }
+        None => row.push((Cow::Borrowed("segments"), Raw::Object(segments))),
+    }
+    Ok(())
+}
+
+/// What the resource says of all its records, where the row says nothing itself.
+fn add_defaults<'a>(row: &mut Entries<'a>, origin: &Origin<'a>) {
+    for field in OF_RESOURCE {
+        let of_resource = (origin.resource.iter())
+            .find(|(name, _)| name.strip_prefix(PREFIX) == Some(field))
+            .map(|(_, value)| value.clone());
+        if let Some(value) = of_resource
+            && !has(row, field)
+        {
+            row.retain(|(name, _)| name != field);
+            row.push((Cow::Borrowed(field), value));
+        }
+    }
+}
+
+/// An id for a record that has none: the same for the same record sent again.
+pub(super) fn content_id(origin: &Origin<'_>, record: &LogRecord<'_>) -> String {
+    let mut hash = Sha256::new();
+    hash.update(record.at.to_be_bytes());
+    hash.update(record.span_id.to_be_bytes());
+    // `Debug` of these is their content, and as stable as the types.
+    let mut text = String::new();
+    let _ = write!(
+        text,
+        "{:?}{:?}{:?}",
+        origin.resource, record.attributes, record.body
+    );
+    hash.update(text.as_bytes());
+    let digest: [u8; 32] = hash.finalize().into();
+    let mut id = String::from("otlp-");
+    for byte in &digest[..16] {
+        let _ = write!(id, "{byte:02x}");
+    }
+    id
+}

@@ -1,0 +1,119 @@
+//! Events of serving platforms. They are landed as they are, because whoever logs from the path of inference has
+//! milliseconds; what they hold is read when they are settled ([`crate::services::settle`]).
+
+use std::collections::BTreeMap;
+
+use super::answered;
+use super::landing::{Arrival, Rows};
+use crate::domain::ids::ProjectId;
+use crate::domain::inference::{EventBatch, InferenceEvent};
+use crate::formats::cloudevents::{Envelope, EventKind};
+use crate::services::{Error, Services};
+use crate::storage::intake::BatchKind;
+use crate::storage::telemetry;
+
+/// How batches of events are marked.
+const FORMAT: &str = "cloudevents";
+/// What the counts of what is not used call events.
+const SIGNAL: &str = "events";
+
+/// Events that came in.
+#[derive(Debug, Clone)]
+pub struct EventUpload {
+    pub project_id: ProjectId,
+    pub generation: Option<i64>,
+    /// The model of all of them, whatever they say themselves.
+    pub model: Option<String>,
+    /// The version of all of them.
+    pub version: Option<String>,
+    pub events: Vec<Envelope>,
+}
+
+/// Takes in events; returns how many landed.
+///
+/// # Errors
+/// Not found when an event's model is unknown, invalid when it names none: then nothing of the request was kept.
+/// Unavailable when it is not durable.
+pub async fn events(services: &Services, upload: EventUpload) -> Result<u64, Error> {
+    let _under_way = services.intake.pressure.enter();
+    let now = services.clock.now();
+    if upload
+        .model
+        .as_deref()
+        .is_some_and(|model| model.contains(char::is_control))
+    {
+        return Err(Error::invalid_field("model", "holds control characters"));
+    }
+    let mut by_model: BTreeMap<String, Vec<InferenceEvent>> = BTreeMap::new();
+    let mut unused: BTreeMap<(&'static str, String), u64> = BTreeMap::new();
+    for Envelope { model, kind } in upload.events {
+        match kind {
+            EventKind::Other(name) => *unused.entry(("no_prediction", name)).or_default() += 1,
+            EventKind::Inference(mut event) => {
+                let model = upload.model.clone().or(model).ok_or_else(|| {
+                    Error::invalid(
+                        "the event names no model: send the extension inferenceservicename, or name it in the address with ?model=",
+                    )
+                })?;
+                event.content.version.clone_from(&upload.version);
+                by_model.entry(model).or_default().push(event);
+            }
+        }
+    }
+    let mut arrivals = Vec::with_capacity(by_model.len());
+    for (name, events) in by_model {
+        let model = (upload.project_id, name.as_str());
+        let looking_up = services
+            .intake
+            .standing
+            .target(model, upload.generation, now);
+        let target = match answered(&services.intake.pool, looking_up).await? {
+            Ok(target) => target,
+            Err(error @ Error::NotFound { .. }) => {
+                unused.insert(("unknown_model", name.clone()), events.len() as u64);
+                note(services, upload.project_id, unused, now).await?;
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        };
+        arrivals.push(Arrival {
+            project_id: target.model.project_id,
+            model_id: target.model.model_id,
+            kind: BatchKind::Events,
+            format: FORMAT,
+            received: events.len() as u64,
+            rows: Rows::of_events(EventBatch { events })?,
+            rejects: Vec::new(),
+            received_at: now,
+        });
+    }
+    let mut landed = 0;
+    for arrival in arrivals {
+        landed += arrival.received;
+        services.intake.lander.land(arrival).await?;
+    }
+    note(services, upload.project_id, unused, now).await?;
+    services.nudges.settle.notify_one();
+    Ok(landed)
+}
+
+/// Counts what is not used, by name.
+async fn note(
+    services: &Services,
+    project_id: ProjectId,
+    unused: BTreeMap<(&'static str, String), u64>,
+    now: chrono::DateTime<chrono::Utc>,
+) -> Result<(), Error> {
+    if unused.is_empty() {
+        return Ok(());
+    }
+    let unused: Vec<(&'static str, String, u64)> = (unused.into_iter())
+        .map(|((reason, name), count)| (reason, name, count))
+        .collect();
+    let noting = async {
+        let mut conn = services.intake.pool.acquire().await?;
+        telemetry::count_unused(&mut conn, project_id, SIGNAL, &unused, now).await?;
+        Ok::<_, Error>(())
+    };
+    answered(&services.intake.pool, noting).await?
+}

@@ -1,0 +1,233 @@
+//! Joins requests and responses that a serving platform logged one by one. A half whose other half is not there yet
+//! waits, in the database; when it comes, both are read as predictions, which land like any others in the same
+//! transaction and are settled after it. So what was joined is joined once, whatever dies when.
+//!
+//! A half that was joined is remembered, without its body, for as long as a half would wait: platforms and the
+//! brokers between send events again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use crate::domain::batch::{Decoded, PredictionBatch, Reject, RejectReason};
+use crate::domain::definitions::ModelDef;
+use crate::domain::ids::BatchId;
+use crate::domain::inference::{Content, EventBatch, Half, Inference, Serving};
+use crate::formats::inference::{Served, decode_inferences};
+use crate::formats::{FormatError, Limits};
+use crate::services::{Error, ingest, registry};
+use crate::storage::definitions;
+use crate::storage::inferences::{self, HalfToKeep};
+use crate::storage::intake::{self, BatchKind, Landing, Settled};
+use crate::storage::models::{self, Model};
+
+/// How batches of joined inferences are marked.
+const FORMAT: &str = "inference";
+
+/// Takes in the events of landed batches, and lands the predictions of what is joined by them.
+pub(super) async fn settle(
+    conn: &mut PgConnection,
+    model: &Model,
+    batches: Vec<(BatchId, EventBatch)>,
+    now: DateTime<Utc>,
+) -> Result<Vec<(BatchId, Settled)>, Error> {
+    if batches.is_empty() {
+        return Ok(Vec::new());
+    }
+    let pairs: BTreeSet<String> = (batches.iter())
+        .flat_map(|(_, batch)| batch.events.iter().map(|event| event.pair.clone()))
+        .collect();
+    let pairs: Vec<String> = pairs.into_iter().collect();
+    let mut halves: BTreeMap<(String, Half), Option<Vec<u8>>> = BTreeMap::new();
+    for kept in inferences::known(conn, model.model_id, &pairs).await? {
+        halves.insert((kept.pair, kept.half), kept.body);
+    }
+    let mut settled = Vec::with_capacity(batches.len());
+    let mut keep: BTreeMap<(String, Half), HalfToKeep> = BTreeMap::new();
+    let mut joined = Vec::new();
+    for (batch_id, batch) in batches {
+        let mut counts = Settled::default();
+        for event in batch.events {
+            let key = (event.pair, event.half);
+            if halves.contains_key(&key) {
+                counts.duplicate += 1;
+                continue;
+            }
+            counts.accepted += 1;
+            let received_at = DateTime::from_timestamp_micros(event.content.received_at);
+            let body = ingest::encode_body(&event.content)?;
+            let mut to_keep = HalfToKeep {
+                pair: key.0.clone(),
+                half: key.1,
+                body: Some(body),
+                received_at: received_at.unwrap_or(now),
+            };
+            let other = (key.0.clone(), other(key.1));
+            if let Some(theirs) = halves.get_mut(&other)
+                && let Some(body) = theirs.take()
+            {
+                // The time of one that is there already stays what it was.
+                let of_other = HalfToKeep {
+                    pair: other.0.clone(),
+                    half: other.1,
+                    body: None,
+                    received_at: now,
+                };
+                keep.entry(other).or_insert(of_other).body = None;
+                to_keep.body = None;
+                joined.push(inference(&key.0, key.1, event.content, &body)?);
+            }
+            halves.insert(key.clone(), to_keep.body.clone());
+            keep.insert(key, to_keep);
+        }
+        settled.push((batch_id, counts));
+    }
+    let keep: Vec<HalfToKeep> = keep.into_values().collect();
+    inferences::keep(conn, (model.project_id, model.model_id), &keep).await?;
+    land(conn, model, &joined, now).await?;
+    Ok(settled)
+}
+
+fn other(half: Half) -> Half {
+    match half {
+        Half::Request => Half::Response,
+        Half::Response => Half::Request,
+    }
+}
+
+fn inference(pair: &str, half: Half, mine: Content, theirs: &[u8]) -> Result<Inference, Error> {
+    let theirs: Content = ingest::decode_body(theirs).map_err(Error::internal)?;
+    let (request, response) = match half {
+        Half::Request => (mine, theirs),
+        Half::Response => (theirs, mine),
+    };
+    Ok(Inference {
+        pair: pair.to_owned(),
+        request,
+        response,
+    })
+}
+
+async fn serving(conn: &mut PgConnection, model: &Model) -> Result<Serving, Error> {
+    let stored = definitions::find(conn, model.project_id, "model", &model.name).await?;
+    let defined = stored.and_then(|stored| serde_json::from_value::<ModelDef>(stored.body).ok());
+    Ok(defined.and_then(|model| model.serving).unwrap_or_default())
+}
+
+/// Lands what was joined, as predictions.
+async fn land(
+    conn: &mut PgConnection,
+    model: &Model,
+    joined: &[Inference],
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    if joined.is_empty() {
+        return Ok(());
+    }
+    let serving = serving(conn, model).await?;
+    let champion = registry::champion(conn, model).await?;
+    let version = champion.as_ref().map(|champion| champion.version.as_str());
+    let served = Served {
+        serving: &serving,
+        task: model.task,
+        positive_class: model.positive_class.as_deref(),
+    };
+    let expect = ingest::expectations(model.task, version, now, Limits::default());
+    // What is too much together is taken one by one, and what is too much alone is refused alone.
+    let mut parts = vec![decode_inferences(joined, served, &expect)];
+    if parts[0].is_err() {
+        let alone = joined.chunks(1);
+        parts = alone
+            .map(|one| decode_inferences(one, served, &expect))
+            .collect();
+    }
+    let mut landings = Vec::with_capacity(parts.len());
+    for part in parts {
+        let mut landing = Landing {
+            batch_id: BatchId::new(now),
+            project_id: model.project_id,
+            model_id: model.model_id,
+            kind: BatchKind::Predictions,
+            format: FORMAT,
+            body: None,
+            received: 1,
+            rejects: Vec::new(),
+            received_at: now,
+        };
+        match part {
+            Ok(mut decoded) => {
+                refuse_unknown_versions(conn, model, &mut decoded, now).await?;
+                landing.received = decoded.received;
+                landing.rejects = decoded.rejects;
+                if !decoded.batch.is_empty() {
+                    landing.body = Some(ingest::encode_body(&decoded.batch)?);
+                }
+            }
+            Err(error) => landing.rejects.push(too_large(&error)),
+        }
+        landings.push(landing);
+    }
+    intake::land(conn, &landings).await?;
+    Ok(())
+}
+
+/// Registers versions seen for the first time where the project allows it, else refuses their rows.
+async fn refuse_unknown_versions(
+    conn: &mut PgConnection,
+    model: &Model,
+    decoded: &mut Decoded<PredictionBatch>,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let known = models::versions(conn, model.model_id).await?;
+    let unknown: Vec<String> = (decoded.batch.versions.texts())
+        .filter(|version| !known.iter().any(|known| known.name == *version))
+        .map(str::to_owned)
+        .collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let mut refused: BTreeMap<&str, String> = BTreeMap::new();
+    let auto_registers = models::auto_registers(conn, model.project_id).await?;
+    for version in &unknown {
+        let cause = if auto_registers {
+            let lineage = serde_json::json!({});
+            match registry::add_version(conn, model, version, lineage, "intake", now).await {
+                Ok(_) => continue,
+                Err(error @ (Error::Conflict(_) | Error::Invalid { .. })) => error.to_string(),
+                Err(error) => return Err(error),
+            }
+        } else {
+            format!(
+                "version {version:?} of model {:?} is not registered; register it, or name another one \
+                 in the address that the events are sent to, with ?version=",
+                model.name
+            )
+        };
+        refused.insert(version, cause);
+    }
+    let rows = 0..decoded.batch.len();
+    let causes: Vec<Option<String>> = rows
+        .map(|row| refused.get(decoded.batch.version(row)).cloned())
+        .collect();
+    let keep: Vec<bool> = causes.iter().map(Option::is_none).collect();
+    for (row, cause) in causes.into_iter().enumerate() {
+        decoded.rejects.extend(cause.map(|cause| Reject {
+            line: decoded.lines[row],
+            field: "version".to_owned(),
+            reason: RejectReason::UnknownVersion,
+            cause,
+        }));
+    }
+    decoded.batch.retain(&keep);
+    Ok(())
+}
+
+fn too_large(error: &FormatError) -> Reject {
+    Reject {
+        line: 1,
+        field: String::new(),
+        reason: RejectReason::TooLarge,
+        cause: error.to_string(),
+    }
+}
