@@ -62,8 +62,3 @@ CREATE INDEX inference_halves_by_age ON inference_halves (received_at);
 ALTER TABLE intake_counts DROP CONSTRAINT intake_counts_outcome_known;
 ALTER TABLE intake_counts ADD CONSTRAINT intake_counts_outcome_known
     CHECK (outcome IN ('received', 'accepted', 'duplicate', 'conflicting', 'rejected', 'expired'));
-
--- The names under which a model is served stand in its definition, so a change of it counts as well.
-CREATE CONSTRAINT TRIGGER definitions_count_change
-    AFTER INSERT OR DELETE OR UPDATE OF body ON definitions
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION count_change();

@@ -21,7 +21,6 @@ use crate::domain::columns::{Column, Value};
 use crate::domain::definitions::MonitorKind;
 use crate::domain::ids::VersionId;
 use crate::domain::measurement::Measure;
-use crate::domain::row_measures::ATTRIBUTION_PREFIX;
 use crate::domain::sample::{Draw, hash_of};
 use crate::domain::schema::FeatureType;
 use crate::storage::models::{self, Model};
@@ -348,7 +347,9 @@ async fn features(
         let chunks = Chunks::of(conn, asked.current).await?;
         names = chunks.features(conn).await?;
     }
-    names.retain(|name| !name.starts_with(ATTRIBUTION_PREFIX));
+    let definition = configuration::model_definition(conn, model).await?;
+    let attributions = definition.map(|model| model.attributions).unwrap_or_default();
+    names.retain(|name| attributions.feature_of(name).is_none());
     names.sort_unstable();
     Ok(names)
 }

@@ -20,6 +20,7 @@ use sqlx::PgConnection;
 use super::archiving::{self, ErasedFromArchive};
 use super::profiling::PREDICTION;
 use super::{Bounds, Error, Services, ingest, recount, registry, settle};
+use crate::domain::inference::{Content, EventBatch};
 use crate::domain::batch::{LabelBatch, PredictionBatch, RejectReason};
 use crate::domain::columns::{Column, Value};
 use crate::domain::erasure::{ERASED, Scrub};
@@ -30,6 +31,7 @@ use crate::stats::profile::FeatureProfile;
 use crate::storage::audit::{self, AuditEvent};
 use crate::storage::erasures::{self, Form, OfBaseline, TOLD, Told};
 use crate::storage::intake::{self, BatchKind, CountAddition};
+use crate::storage::inferences;
 use crate::storage::keys::{self, IdHasher, KeyFilters, PredictionKey};
 use crate::storage::models::{self, Model};
 use crate::storage::predictions::{self, ChunkKey, Read};
@@ -238,6 +240,7 @@ impl Work<'_> {
         let ids: Vec<String> = self.ids.iter().cloned().collect();
         self.erased.labels = erasures::delete_labels(conn, self.model.model_id, &ids).await?;
         self.erase_landed(conn).await?;
+        self.erase_halves(conn).await?;
         self.count_again(conn, losses).await?;
         self.erase_values(conn).await
     }
@@ -306,7 +309,26 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// Forgets the halves of inferences that wait for the other one, and that a pair was joined.
+    async fn erase_halves(&mut self, conn: &mut PgConnection) -> Result<(), Error> {
+        let names = Names::of(self.ids);
+        for half in inferences::all(conn, self.model.model_id).await? {
+            let is_theirs = match half.body.as_deref().map(ingest::decode_body::<Content>) {
+                None => names.0.contains(half.pair.as_str()),
+                Some(Ok(content)) => names.are_in(&half.pair, &content),
+                // Nobody can say whether it holds one.
+                Some(Err(_)) => true,
+            };
+            if is_theirs {
+                inferences::remove(conn, self.model.model_id, &half.pair, half.half).await?;
+                self.erased.landed_rows += u64::from(half.body.is_some());
+            }
+        }
+        Ok(())
+    }
+
     async fn erase_landed(&mut self, conn: &mut PgConnection) -> Result<(), Error> {
+        let names = Names::of(self.ids);
         for landed in erasures::bodies(conn, self.model.model_id).await? {
             let stays = |id: &str| !self.ids.contains(id);
             let rest = match landed.kind {
@@ -333,6 +355,15 @@ impl Work<'_> {
                         )
                     })
                 }
+                BatchKind::Events => ingest::decode_body::<EventBatch>(&landed.body).map(|mut batch| {
+                    let before = batch.events.len();
+                    batch.events.retain(|event| !names.are_in(&event.pair, &event.content));
+                    (
+                        before - batch.events.len(),
+                        ingest::encode_body(&batch),
+                        batch.events.is_empty(),
+                    )
+                }),
             };
             let batch_id = landed.batch_id;
             match rest {
@@ -577,6 +608,27 @@ impl Work<'_> {
             }
         }
         Ok(scrubbed)
+    }
+}
+
+/// What serving platforms call the predictions: rows of one inference have its name with the row's number behind it.
+struct Names<'a>(BTreeSet<&'a str>);
+
+impl<'a> Names<'a> {
+    fn of(ids: &'a BTreeSet<String>) -> Self {
+        let inferences = ids.iter().filter_map(|id| id.rsplit_once('#'));
+        let inferences = inferences.map(|(inference, _)| inference);
+        Self(ids.iter().map(String::as_str).chain(inferences).collect())
+    }
+
+    /// Whether an event is about one of them: by its name, or because it says the name. Who asks for erasure would rather
+    /// lose an event too many.
+    fn are_in(&self, pair: &str, content: &Content) -> bool {
+        let says = |name: &&str| {
+            !name.is_empty()
+                && (content.data.windows(name.len())).any(|part| part == name.as_bytes())
+        };
+        self.0.contains(pair) || self.0.iter().any(says)
     }
 }
 

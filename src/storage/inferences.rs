@@ -43,6 +43,35 @@ pub async fn known(
     .await
 }
 
+/// Everything that is kept of a model.
+pub async fn all(conn: &mut PgConnection, model_id: ModelId) -> sqlx::Result<Vec<KeptHalf>> {
+    sqlx::query_as!(
+        KeptHalf,
+        r#"SELECT pair, half AS "half: Half", body FROM inference_halves WHERE model_id = $1 ORDER BY pair, half"#,
+        model_id.0
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Forgets a half.
+pub async fn remove(
+    conn: &mut PgConnection,
+    model_id: ModelId,
+    pair: &str,
+    half: Half,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "DELETE FROM inference_halves WHERE model_id = $1 AND pair = $2 AND half = $3",
+        model_id.0,
+        pair,
+        half.as_str()
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Keeps halves; of one that is there already, its body is replaced.
 pub async fn keep(
     conn: &mut PgConnection,

@@ -4,12 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::measurement::Measure;
-use crate::storage::pages::HeatValue;
-
 use super::chart::Span;
 use super::wording;
 use crate::domain::measurement::{Better, Measure};
+use crate::storage::pages::HeatValue;
 
 /// More columns than this no eye follows; the newest are kept.
 const MOST_WINDOWS: usize = 120;

@@ -73,7 +73,8 @@ impl LossKind {
                     | Measure::Lift,
                 ),
             ) => Self::Brier,
-            (Task::Binary | Task::Multiclass, _) => Self::Wrong,
+            // Nothing has a loss of rankings and forecasts row by row.
+            (Task::Binary | Task::Multiclass | Task::Ranking | Task::Forecast, _) => Self::Wrong,
         }
     }
 }

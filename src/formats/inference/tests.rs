@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 
 use crate::domain::columns::Value as Cell;
 use crate::domain::inference::Content;
+use crate::domain::mapping::ColumnMap;
 use crate::formats::Limits;
 
 fn now() -> DateTime<Utc> {
@@ -45,6 +46,7 @@ fn decoded(
         earliest: now() - TimeDelta::days(1),
         latest: now() + TimeDelta::days(1),
         received_at: now(),
+        columns: no_columns(),
         limits: Limits::default(),
     };
     let served = Served {
@@ -291,4 +293,10 @@ fn what_cannot_be_read_is_refused_with_its_cause_and_costs_nothing_else() {
         assert!(reject.cause.contains(cause), "{reject:?}");
         assert_eq!(reject.field, field, "{reject:?}");
     }
+}
+
+/// Of a model whose file says nothing of columns.
+fn no_columns() -> &'static ColumnMap {
+    static COLUMNS: std::sync::LazyLock<ColumnMap> = std::sync::LazyLock::new(ColumnMap::default);
+    &COLUMNS
 }

@@ -15,6 +15,7 @@ use prost::Message;
 
 use crate::domain::batch::LabelValue;
 use crate::domain::columns::Value as Cell;
+use crate::domain::mapping::ColumnMap;
 use crate::domain::model::Task;
 use crate::domain::telemetry::{Counting, Reading};
 
@@ -33,6 +34,7 @@ fn expectations(task: Task) -> Expectations<'static> {
         earliest: now() - chrono::TimeDelta::days(30),
         latest: now() + chrono::TimeDelta::days(1),
         received_at: now(),
+        columns: no_columns(),
         limits: Limits::default(),
     }
 }
@@ -819,4 +821,10 @@ fn what_the_python_sdk_sends_is_understood() {
     assert_eq!(taken.batch.outputs[2].score, Some(0.02));
     assert_eq!(taken.batch.version(0), "v1");
     assert_eq!(cell(&taken.batch, "age", 1), Cell::Integer(21));
+}
+
+/// Of a model whose file says nothing of columns.
+fn no_columns() -> &'static ColumnMap {
+    static COLUMNS: std::sync::LazyLock<ColumnMap> = std::sync::LazyLock::new(ColumnMap::default);
+    &COLUMNS
 }

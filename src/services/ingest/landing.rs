@@ -121,6 +121,7 @@ impl Rows {
         match self {
             Self::Predictions(rows) => rows.len(),
             Self::Labels(rows) => rows.len(),
+            Self::Events(events) => events.events.len(),
             // It shares its batch with nobody.
             Self::Encoded(_) => 0,
         }

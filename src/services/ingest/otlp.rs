@@ -147,7 +147,12 @@ async fn batches(
             .map(|target| {
                 let target = target.as_ref()?;
                 let version = target.champion.as_deref();
-                Some(expectations(target.task(), version, now, limits))
+                Some(expectations(
+                    target.task(),
+                    version,
+                    (&target.columns, limits),
+                    now,
+                ))
             })
             .collect();
         let batches = otlp::decode(signal, encoding, &body, &sorted, &expect)?;

@@ -13,6 +13,7 @@ use sqlx::PgConnection;
 use crate::domain::batch::{Decoded, PredictionBatch, Reject, RejectReason};
 use crate::domain::definitions::ModelDef;
 use crate::domain::ids::BatchId;
+use crate::domain::mapping::ColumnMap;
 use crate::domain::inference::{Content, EventBatch, Half, Inference, Serving};
 use crate::formats::inference::{Served, decode_inferences};
 use crate::formats::{FormatError, Limits};
@@ -133,7 +134,8 @@ async fn land(
         task: model.task,
         positive_class: model.positive_class.as_deref(),
     };
-    let expect = ingest::expectations(model.task, version, now, Limits::default());
+    let expected = (&ColumnMap::default(), Limits::default());
+    let expect = ingest::expectations(model.task, version, expected, now);
     // What is too much together is taken one by one, and what is too much alone is refused alone.
     let mut parts = vec![decode_inferences(joined, served, &expect)];
     if parts[0].is_err() {
@@ -151,6 +153,7 @@ async fn land(
             kind: BatchKind::Predictions,
             format: FORMAT,
             body: None,
+            request_rows: None,
             received: 1,
             rejects: Vec::new(),
             received_at: now,
