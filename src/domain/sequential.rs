@@ -458,6 +458,7 @@ impl Watch {
             overdispersion: self.overdispersion,
             windows_differ_known: self.dated,
             labels: state.labels(),
+            taken_until: taken.iter().map(|window| window.end).max(),
             since: found.as_ref().map(|found| found.since),
             labels_since: found.as_ref().map(|found| found.labels),
             alarm_since: state.alarm,
@@ -538,6 +539,11 @@ impl Watch {
             parts.push("the baseline does not say how windows differ: expect more false alarms where they do".to_owned());
         }
         parts.push(self.smallest_words(&recipe.smallest, unit));
+        parts.extend(
+            recipe
+                .taken_until
+                .map(|until| format!("labels of predictions up to {} were looked at", date(until))),
+        );
         parts.retain(|part| !part.is_empty());
         parts.join("; ")
     }
@@ -592,8 +598,10 @@ pub struct SequentialRecipe {
     /// How many times more than chance windows of the baseline differ, and whether it has enough of them to know.
     pub overdispersion: f64,
     pub windows_differ_known: bool,
-    /// Labels looked at since the detector began.
+    /// Labels looked at since the detector began, of predictions up to this instant.
     pub labels: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken_until: Option<DateTime<Utc>>,
     /// Where the windows begin that speak most for a change, and how many labels these have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<DateTime<Utc>>,
