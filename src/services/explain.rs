@@ -221,13 +221,19 @@ async fn shifted_features(conn: &mut PgConnection, scene: Scene<'_>) -> Result<V
             title: v.feature.clone(),
             detail: format!(
                 "{}; against {}, {} of {}",
-                told(v).unwrap_or_default(),
+                change(v),
                 against(v),
                 v.window.grain.as_str(),
                 v.window.start.format("%Y-%m-%d")
             ),
         })
         .collect())
+}
+
+/// What has changed and since when. How often that is wrong and what would not be seen is said once, by the alert.
+fn change(value: &StoredMeasurement) -> &str {
+    let told = told(value).unwrap_or_default();
+    told.split_once(';').map_or(told, |(change, _)| change)
 }
 
 /// What was found, in words.

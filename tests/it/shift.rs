@@ -157,10 +157,13 @@ async fn twenty_ordinary_days_are_quiet_and_a_feature_that_moves_is_found_with_d
         alerts[0]
     );
     let reader = app.reader().await;
-    for path in [
-        "/models/fares".to_owned(),
-        format!("/alerts/{}", alerts[0].alert_id),
-    ] {
+    let ticket = format!("/alerts/{}", alerts[0].alert_id);
+    let page = reader.page(&ticket).await;
+    assert!(
+        page.contains("What labels say of it") && page.contains("too few labels"),
+        "{page}"
+    );
+    for path in ["/models/fares".to_owned(), ticket] {
         let page = reader.page(&path).await;
         assert!(page.contains("centre up by 0."), "{path}: {page}");
         assert!(

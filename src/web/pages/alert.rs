@@ -58,6 +58,7 @@ pub struct AlertPage {
     pub causes: Vec<Cause>,
     /// What a loss of quality is made of, where the rule is about quality.
     pub why: Option<CauseView>,
+    pub why_title: &'static str,
     pub chart: Option<ChartView>,
     pub evidence: Vec<Fact>,
     pub runs: Vec<RunView>,
@@ -144,7 +145,8 @@ async fn load(
     })
 }
 
-/// What the loss of quality is made of that a rule has found. What cannot be said leaves the rest of the page as it is.
+/// What the loss of quality is made of that a rule has found; of drift, whether labels show that it matters. What cannot be said
+/// leaves the rest of the page as it is.
 async fn why(
     services: &Services,
     session: &Session,
@@ -152,9 +154,11 @@ async fn why(
     now: DateTime<Utc>,
 ) -> Result<Option<CauseView>, Failure> {
     let alert = &records.alert;
-    let measure = records.measure.as_deref().map(str::parse::<Measure>);
-    let Some(Ok(measure)) = measure.filter(|m| m.as_ref().is_ok_and(|m| m.is_quality())) else {
-        return Ok(None);
+    let judged = records.measure.as_deref().map(str::parse::<Measure>);
+    let measure = match judged {
+        Some(Ok(measure)) if measure.is_quality() => Some(measure),
+        Some(Ok(measure)) if measure.is_drift() => None,
+        _ => return Ok(None),
     };
     let mut conn = services.pool.acquire().await?;
     let model = registry::model(&mut conn, session.project_id, &alert.model).await?;
@@ -162,7 +166,7 @@ async fn why(
     let end = alert.resolved_at.unwrap_or(now).min(alert.since + LONGEST);
     let question = Question {
         version: alert.version.clone(),
-        measure: Some(measure),
+        measure,
         from: Some(alert.since),
         to: Some(end),
         ..Question::default()
@@ -252,6 +256,10 @@ pub fn alert_page(
         next_step: text(&alert.explanation, "next_step").filter(|_| alert.resolved_at.is_none()),
         causes: causes(&alert.explanation),
         why: records.why.clone(),
+        why_title: match measure.map(str::parse::<Measure>) {
+            Some(Ok(measure)) if measure.is_drift() => "What labels say of it",
+            _ => "Why quality was lost",
+        },
         chart: records.chart.clone(),
         evidence: facts(&alert.evidence),
         runs: records
