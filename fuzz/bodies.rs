@@ -356,7 +356,9 @@ pub fn events(data: &[u8]) {
                 positive_class: Some("b"),
             };
             let expect = expectations(task);
-            if let Ok(decoded) = decode_inferences(&[inference.clone()], served, &expect) {
+            if let Ok(decoded) =
+                decode_inferences(std::slice::from_ref(&inference), served, &expect)
+            {
                 check_predictions(&decoded, &expect);
             }
         }

@@ -85,7 +85,7 @@ async fn send(service: &Service, count: usize) -> anyhow::Result<Vec<f64>> {
 /// One event as KServe's logger writes it.
 async fn log(connection: &Connection, index: usize) -> anyhow::Result<()> {
     let number = index / 2;
-    let (half, body) = if index % 2 == 0 {
+    let (half, body) = if index.is_multiple_of(2) {
         let request = format!(
             r#"{{"instances":[{{"distance":{number},"carrier":"UA","origin":"EWR","hour":{}}}]}}"#,
             number % 24

@@ -236,11 +236,11 @@ mod tests {
                 },
             }),
         };
-        assert_eq!(found, [expected.clone()]);
+        assert_eq!(found, std::slice::from_ref(&expected));
         let document = r#"{"specversion":"1.0","id":"one","type":"org.kubeflow.serving.inference.request",
             "time":"2026-03-01T10:00:00.5Z","inferenceservicename":"fares","data":{"instances":[1]}}"#;
         let found = read(Mode::Structured, |_| None, document.as_bytes(), 7);
-        assert_eq!(found.expect("an event"), [expected.clone()]);
+        assert_eq!(found.expect("an event"), std::slice::from_ref(&expected));
         let encoded = document.replace(
             r#""data":{"instances":[1]}"#,
             r#""data_base64":"eyJpbnN0YW5jZXMiOlsxXX0=""#,

@@ -348,7 +348,9 @@ async fn features(
         names = chunks.features(conn).await?;
     }
     let definition = configuration::model_definition(conn, model).await?;
-    let attributions = definition.map(|model| model.attributions).unwrap_or_default();
+    let attributions = definition
+        .map(|model| model.attributions)
+        .unwrap_or_default();
     names.retain(|name| attributions.feature_of(name).is_none());
     names.sort_unstable();
     Ok(names)

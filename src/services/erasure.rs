@@ -20,18 +20,18 @@ use sqlx::PgConnection;
 use super::archiving::{self, ErasedFromArchive};
 use super::profiling::PREDICTION;
 use super::{Bounds, Error, Services, ingest, recount, registry, settle};
-use crate::domain::inference::{Content, EventBatch};
 use crate::domain::batch::{LabelBatch, PredictionBatch, RejectReason};
 use crate::domain::columns::{Column, Value};
 use crate::domain::erasure::{ERASED, Scrub};
 use crate::domain::ids::{ModelId, ProjectId, VersionId};
+use crate::domain::inference::{Content, EventBatch};
 use crate::domain::retention::Kept;
 use crate::domain::sample::RowSample;
 use crate::stats::profile::FeatureProfile;
 use crate::storage::audit::{self, AuditEvent};
 use crate::storage::erasures::{self, Form, OfBaseline, TOLD, Told};
-use crate::storage::intake::{self, BatchKind, CountAddition};
 use crate::storage::inferences;
+use crate::storage::intake::{self, BatchKind, CountAddition};
 use crate::storage::keys::{self, IdHasher, KeyFilters, PredictionKey};
 use crate::storage::models::{self, Model};
 use crate::storage::predictions::{self, ChunkKey, Read};
@@ -355,15 +355,19 @@ impl Work<'_> {
                         )
                     })
                 }
-                BatchKind::Events => ingest::decode_body::<EventBatch>(&landed.body).map(|mut batch| {
-                    let before = batch.events.len();
-                    batch.events.retain(|event| !names.are_in(&event.pair, &event.content));
-                    (
-                        before - batch.events.len(),
-                        ingest::encode_body(&batch),
-                        batch.events.is_empty(),
-                    )
-                }),
+                BatchKind::Events => {
+                    ingest::decode_body::<EventBatch>(&landed.body).map(|mut batch| {
+                        let before = batch.events.len();
+                        batch
+                            .events
+                            .retain(|event| !names.are_in(&event.pair, &event.content));
+                        (
+                            before - batch.events.len(),
+                            ingest::encode_body(&batch),
+                            batch.events.is_empty(),
+                        )
+                    })
+                }
             };
             let batch_id = landed.batch_id;
             match rest {

@@ -122,11 +122,7 @@ pub(super) fn row_of_log<'a>(
 }
 
 /// The row that a span stands for: it began when the model was asked, and took as long as the model.
-pub(super) fn row_of_span<'a>(
-    origin: &Origin<'a>,
-    node: Node<'a>,
-    _: &Destination,
-) -> Result<Entries<'a>, Fault> {
+pub(super) fn row_of_span<'a>(origin: &Origin<'a>, node: Node<'a>) -> Result<Entries<'a>, Fault> {
     let span = span(node)?;
     let mut row = Entries::new();
     add_attributes(&mut row, span.attributes)?;

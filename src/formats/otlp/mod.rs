@@ -244,7 +244,7 @@ pub fn decode(
                 let line = record as u64;
                 let row = match signal {
                     Signal::Logs => events::row_of_log(origin, node, destination, builder.task()),
-                    Signal::Traces => events::row_of_span(origin, node, destination),
+                    Signal::Traces => events::row_of_span(origin, node),
                     Signal::Metrics => continue,
                 };
                 builder.append(line, row)?;
