@@ -131,7 +131,7 @@ fn rows(format: Format, data: &[u8]) {
         if let Ok(decoded) = decode_labels(format, data, &expect) {
             check_labels(&decoded, &expect);
         }
-        if let Ok(rows) = decode_reference(format, data, task, &columns) {
+        if let Ok(rows) = decode_reference(format, data, task, &COLUMNS) {
             assert_eq!(rows.labels.len(), rows.len());
             check_columns(&rows.features, rows.len());
         }
