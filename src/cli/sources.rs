@@ -185,7 +185,12 @@ fn matching(pattern: &Path) -> anyhow::Result<Vec<PathBuf>> {
         )
     };
     let text = pattern.to_str().with_context(nothing)?;
-    let paths = glob::glob(text).with_context(nothing)?;
+    // As shells do.
+    let options = glob::MatchOptions {
+        require_literal_leading_dot: true,
+        ..glob::MatchOptions::default()
+    };
+    let paths = glob::glob_with(text, options).with_context(nothing)?;
     let mut found: Vec<PathBuf> = paths
         .filter_map(Result::ok)
         .filter(|path| path.is_file())

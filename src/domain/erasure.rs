@@ -171,8 +171,8 @@ mod tests {
             ),
             (&["x"], "max", None),
             (
-                &["m@x.org", "m@x"],
-                "to m@x.org and m@x",
+                &["m@x.org", "m@x.o"],
+                "to m@x.org and m@x.o",
                 Some("to (erased) and (erased)"),
             ),
             (&["été-1"], "l'été-1, été-12", Some("l'(erased), été-12")),

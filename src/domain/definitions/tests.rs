@@ -671,7 +671,7 @@ fn an_own_runbook_takes_the_place_of_a_shipped_one() {
 fn the_demo_is_what_the_story_needs() {
     let definitions = demo();
     let model = &definitions.models[0];
-    assert_eq!((model.file.as_str(), model.line), ("bellwether.yaml", 11));
+    assert_eq!((model.file.as_str(), model.line), ("bellwether.yaml", 13));
     assert_eq!(model.value.base_window, Grain::Day);
     let schema = model.value.schema.as_ref().expect("a schema");
     assert_eq!(schema.features.len(), 16);
