@@ -15,7 +15,7 @@ use super::ids::ProjectId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kept {
-    /// Predictions with their features, labels and outcomes.
+    /// Predictions with their features, labels and outcomes, and samples of telemetry.
     Raw,
     /// Counts by feature and window.
     Profiles,

@@ -19,7 +19,12 @@ const BY_MONTH: [&str; 1] = ["measurements"];
 #[must_use]
 pub fn tables(kept: Kept) -> &'static [&'static str] {
     match kept {
-        Kept::Raw => &["prediction_chunks", "chunk_columns", "outcomes"],
+        Kept::Raw => &[
+            "prediction_chunks",
+            "chunk_columns",
+            "outcomes",
+            "telemetry_samples",
+        ],
         Kept::Profiles => &["profiles"],
         Kept::Measurements => &BY_MONTH,
     }

@@ -278,6 +278,14 @@ pub async fn delete(
                 from,
                 to
             )
+            .execute(&mut *conn)
+            .await?;
+            sqlx::query!(
+                "DELETE FROM telemetry_samples WHERE project_id = ANY($1) AND sampled_at >= $2 AND sampled_at < $3",
+                &ids,
+                from,
+                to
+            )
             .execute(conn)
             .await?;
         }
