@@ -45,11 +45,7 @@ impl Bar {
     }
 
     fn text(&self) -> String {
-        let filled = if self.files == 0 {
-            WIDTH
-        } else {
-            self.done * WIDTH / self.files
-        };
+        let filled = (self.done * WIDTH).checked_div(self.files).unwrap_or(WIDTH);
         let bar = "#".repeat(filled) + &".".repeat(WIDTH - filled);
         format!(
             "[{bar}] {} of {} files, {} rows",

@@ -77,9 +77,14 @@ impl Scrub {
                 };
                 self.document(member) || taken || found
             }),
-            Value::Array(items) => items
-                .iter_mut()
-                .fold(false, |found, item| self.document(item) || found),
+            Value::Array(items) => {
+                // All of them, not just the first that holds one.
+                let mut found = false;
+                for item in items {
+                    found |= self.document(item);
+                }
+                found
+            }
             Value::String(text) if !self.may_be_ours(text) => match self.text(text) {
                 Some(scrubbed) => {
                     *text = scrubbed;

@@ -293,7 +293,7 @@ async fn manifest(archive: &Archive, place: &Place) -> Result<Option<Manifest>, 
 
 /// What a file of the archive holds.
 enum Content {
-    Predictions(PredictionBatch),
+    Predictions(Box<PredictionBatch>),
     Labels(LabelBatch),
 }
 
@@ -316,7 +316,9 @@ async fn open(archive: &Archive, place: &Place, file: &ArchivedFile) -> Result<C
     }
     let kind = file.kind;
     let content = tokio::task::spawn_blocking(move || match kind {
-        FileKind::Predictions => archived::decode(bytes).map(Content::Predictions),
+        FileKind::Predictions => {
+            archived::decode(bytes).map(|batch| Content::Predictions(Box::new(batch)))
+        }
         FileKind::Labels => archived::decode_labels(bytes).map(Content::Labels),
     });
     let content = content
@@ -498,7 +500,7 @@ async fn give_day_back(
                     registry::register_version(services, model, version, lineage, "archive", now)
                         .await?;
                 }
-                for part in rows::parts(batch, BATCH_ROWS) {
+                for part in rows::parts(*batch, BATCH_ROWS) {
                     ingest::give_back_predictions(services, model, part, now).await?;
                 }
             }
@@ -536,7 +538,7 @@ pub(super) async fn find(
                 continue;
             }
             if let Content::Predictions(batch) = open(archive, &place, file).await? {
-                found.append(&rows::without(batch, ids).1);
+                found.append(&rows::without(*batch, ids).1);
             }
         }
     }
@@ -564,7 +566,7 @@ pub(super) async fn erase(
                 Content::Predictions(batch)
                     if batch.prediction_ids.iter().any(|id| ids.contains(id)) =>
                 {
-                    let (stay, gone) = rows::without(batch, ids);
+                    let (stay, gone) = rows::without(*batch, ids);
                     erased.predictions += gone.len() as u64;
                     if !stay.is_empty() {
                         writer.predictions(&stay).await?;
