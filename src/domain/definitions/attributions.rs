@@ -64,7 +64,7 @@ mod tests {
         assert!(twice.is_err_and(|cause| cause.contains("`sv_0` is the attribution of another")));
         let empty = read(", attributions: \"\"");
         assert!(
-            empty.is_err_and(|cause| cause.contains("prefix")),
+            empty.is_err_and(|cause| cause.contains("empty")),
             "an empty prefix"
         );
     }

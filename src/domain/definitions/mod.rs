@@ -9,6 +9,7 @@ mod against;
 mod attributions;
 mod fields;
 mod model;
+mod monitors;
 mod outlook;
 mod problem;
 mod quality;
@@ -23,9 +24,8 @@ mod yaml;
 
 use serde::{Deserialize, Serialize};
 
-pub use model::{
-    BaselineDef, BaselineSource, FALL_BACK_PSI, ModelDef, MonitorDef, MonitorKind, SchemaDef,
-};
+pub use model::{BaselineDef, BaselineSource, ModelDef, SchemaDef};
+pub use monitors::{FALL_BACK_PSI, MonitorDef, MonitorKind};
 pub use problem::{Problem, check_report, did_you_mean};
 pub use receiver::{Channel, ProjectDef, ReceiverDef};
 pub use references::bounds;

@@ -1,25 +1,19 @@
 //! Models as they are declared: what they predict, their baselines, their schema and their monitors.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::against;
 use super::attributions;
 use super::fields::{self, Fields, Located, listed, suggestion};
+use super::monitors::{self, MonitorDef, OfModel};
 use super::problem::{Sink, did_you_mean};
+use super::serving;
 use super::yaml::{Content, Node};
-use super::{outlook, quality, serving};
 use crate::domain::attributions::Attributions;
 use crate::domain::inference::Serving;
 use crate::domain::mapping::{ColumnMap, FIELDS};
-use crate::domain::measurement::Measure;
 use crate::domain::model::Task;
 use crate::domain::names;
-use crate::domain::objective::ObjectiveChoice;
-use crate::domain::quality::QualityChoice;
-use crate::domain::reference::Past;
 use crate::domain::schema::{FeatureOverride, FeatureType, Limit};
 use crate::domain::window::Grain;
 
@@ -95,198 +89,12 @@ pub struct SchemaDef {
     pub features: Vec<FeatureOverride>,
 }
 
-/// What is measured regularly.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct MonitorDef {
-    pub name: String,
-    pub kind: MonitorKind,
-    /// The length of the measured windows.
-    pub grain: Grain,
-    /// What values are compared with. Drift monitors have one; for quality it gives rules a value to relate to.
-    pub baseline: Option<String>,
-    /// The part of the past that takes the place of a baseline.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub against: Option<Past>,
-    /// Schema: the share of rows that may be wrong without a finding.
-    pub tolerance: f64,
-    /// Below this many rows (labels, for quality) a window is insufficient.
-    pub min_rows: u64,
-    /// Drift: beyond these values a feature's status is drift.
-    pub thresholds: BTreeMap<Measure, f64>,
-    /// Quality: what is measured.
-    #[serde(default)]
-    pub quality: QualityChoice,
-    /// Drift: what is measured. Empty is what is usual for the window and what it is compared with.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub measures: Vec<Measure>,
-    /// Objective: what labels are held against.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub objective: Option<ObjectiveChoice>,
-    /// Estimate: how much worse than the baseline is no finding; the usual if nothing is given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub estimate_tolerance: Option<f64>,
-}
-
-impl MonitorDef {
-    /// The measures this monitor gives for a model of that task.
-    #[must_use]
-    pub fn measures(&self, task: Task) -> Vec<Measure> {
-        match self.kind {
-            MonitorKind::Quality => {
-                let mut measures = self.quality.measures(task).to_vec();
-                measures.push(Measure::LabelCoverage);
-                if self.quality.labels_within_seconds.is_some() {
-                    measures.push(Measure::LabelCompleteness);
-                }
-                measures
-            }
-            MonitorKind::Drift => self.drift_measures().to_vec(),
-            kind => kind.measures(task),
-        }
-    }
-
-    /// What is measured of drift: what the monitor chooses, or what is usual.
-    #[must_use]
-    pub fn drift_measures(&self) -> &[Measure] {
-        if self.measures.is_empty() {
-            usual_drift(Some(self.grain), self.against.is_some())
-        } else {
-            &self.measures
-        }
-    }
-
-    /// Whether the default detector judges its days.
-    #[must_use]
-    pub fn watches_shift(&self) -> bool {
-        self.kind == MonitorKind::Drift && self.drift_measures().contains(&Measure::Shift)
-    }
-
-    /// Whether detectors watch its labels.
-    #[must_use]
-    pub fn watches_labels(&self) -> bool {
-        self.kind == MonitorKind::Quality && self.quality.measures.iter().any(|m| m.is_sequential())
-    }
-
-    /// What is measured of a model that has no file: everything, by day.
-    #[must_use]
-    pub fn usual() -> Vec<Self> {
-        let kinds = [
-            MonitorKind::Schema,
-            MonitorKind::Drift,
-            MonitorKind::Quality,
-            MonitorKind::Traffic,
-        ];
-        kinds
-            .into_iter()
-            .map(|kind| Self {
-                name: kind.as_str().to_owned(),
-                kind,
-                grain: Grain::Day,
-                baseline: None,
-                against: None,
-                tolerance: USUAL_TOLERANCE,
-                min_rows: USUAL_ROWS,
-                thresholds: BTreeMap::new(),
-                quality: QualityChoice::default(),
-                measures: Vec::new(),
-                objective: None,
-                estimate_tolerance: None,
-            })
-            .collect()
-    }
-}
-
-/// What monitors go by when nothing is declared: the share of rows that may not fit the schema, and the fewest rows
-/// a window must have.
-const USUAL_TOLERANCE: f64 = 0.01;
-const USUAL_ROWS: u64 = 30;
-
-/// The usual measures of drift of a monitor with that window.
-fn usual_drift(grain: Option<Grain>, against_past: bool) -> &'static [Measure] {
-    if grain == Some(Grain::Day) && !against_past {
-        &Measure::USUAL_DRIFT
-    } else {
-        &Measure::USUAL_DRIFT_WITHOUT_DAYS
-    }
-}
-
-/// What a monitor is about, which decides the measures it gives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MonitorKind {
-    Schema,
-    Drift,
-    Quality,
-    /// Labels against the share of them that should be right.
-    Objective,
-    /// Quality before labels.
-    Estimate,
-    Traffic,
-}
-
-impl MonitorKind {
-    /// The word used in files, JSON and pages.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Schema => "schema",
-            Self::Drift => "drift",
-            Self::Quality => "quality",
-            Self::Objective => "objective",
-            Self::Estimate => "estimate",
-            Self::Traffic => "traffic",
-        }
-    }
-
-    /// The measures a monitor of this kind can give for a model of that task; of drift, those it gives unless it chooses
-    /// its own.
-    #[must_use]
-    pub fn measures(self, task: Task) -> Vec<Measure> {
-        match self {
-            Self::Schema => Measure::OF_SCHEMA.to_vec(),
-            Self::Drift => Measure::USUAL_DRIFT.to_vec(),
-            Self::Quality => {
-                let mut measures = Measure::of_quality(task).to_vec();
-                measures.extend_from_slice(Measure::detailed_quality(task));
-                measures.extend_from_slice(Measure::of_sequential(task));
-                measures.extend([Measure::LabelCoverage, Measure::LabelCompleteness]);
-                measures
-            }
-            Self::Objective => Measure::OF_OBJECTIVE.to_vec(),
-            Self::Estimate => Measure::of_estimate(task).to_vec(),
-            Self::Traffic => vec![
-                Measure::Traffic,
-                Measure::Volume,
-                Measure::ErrorRate,
-                Measure::LatencyP50,
-                Measure::LatencyP95,
-                Measure::LatencyP99,
-            ],
-        }
-    }
-}
-
-/// A schema finding below this share of rows is let pass unless the monitor says otherwise.
-const DEFAULT_TOLERANCE: f64 = 0.01;
-/// The usual reading of PSI: a quarter and more is a population that has moved. In force where the detector cannot
-/// work and nobody says otherwise, and then only beyond what chance gives.
-pub const FALL_BACK_PSI: f64 = 0.25;
-const DEFAULT_MIN_ROWS: u32 = 100;
-
 pub(super) const TASKS: &[(&str, Task)] = &[
     ("regression", Task::Regression),
     ("binary", Task::Binary),
     ("multiclass", Task::Multiclass),
     ("ranking", Task::Ranking),
     ("forecast", Task::Forecast),
-];
-pub(super) const KINDS: &[(&str, MonitorKind)] = &[
-    ("schema", MonitorKind::Schema),
-    ("drift", MonitorKind::Drift),
-    ("quality", MonitorKind::Quality),
-    ("objective", MonitorKind::Objective),
-    ("estimate", MonitorKind::Estimate),
-    ("traffic", MonitorKind::Traffic),
 ];
 pub(super) const GRAINS: &[(&str, Grain)] = &[
     ("hour", Grain::Hour),
@@ -332,29 +140,6 @@ pub(super) const FEATURE_KEYS: &[&str] = &[
     "max_null_share",
     "environments",
 ];
-pub(super) const MONITOR_KEYS: &[&str] = &[
-    "name",
-    "kind",
-    "window",
-    "baseline",
-    "against",
-    "tolerance",
-    "min_rows",
-    "min_labels",
-    "measures",
-    "thresholds",
-    "top_share",
-    "top_k",
-    "places",
-    "interval",
-    "values",
-    "groups",
-    "labels_within",
-    "sequential",
-    "objective",
-    "right_within",
-];
-
 /// Reads one item of `models`. The name is handed out even when the rest is wrong, so that what refers to it is
 /// not blamed as well.
 pub(super) fn read(node: &Node, sink: &mut Sink) -> (Option<Located<String>>, Option<ModelDef>) {
@@ -388,7 +173,7 @@ pub(super) fn read(node: &Node, sink: &mut Sink) -> (Option<Located<String>>, Op
         baselines: &baseline_names,
         files: &files,
     };
-    let monitors = monitors(&f, of_model, sink);
+    let monitors = monitors::read(&f, of_model, sink);
     let attributions = f
         .get("attributions")
         .map(|node| attributions::read(node, sink));
@@ -719,7 +504,7 @@ fn limit<T>(
     }
 }
 
-fn baseline_name(node: &Node, known: &[&str], sink: &mut Sink) -> Option<String> {
+pub(super) fn baseline_name(node: &Node, known: &[&str], sink: &mut Sink) -> Option<String> {
     let name = fields::text(node, sink)?;
     if known.contains(&name.as_str()) {
         return Some(name);
@@ -733,231 +518,6 @@ fn baseline_name(node: &Node, known: &[&str], sink: &mut Sink) -> Option<String>
         format!("this model has no baseline `{name}`{hint}"),
     );
     None
-}
-
-/// What monitors have to fit.
-#[derive(Clone, Copy)]
-struct OfModel<'m> {
-    task: Option<Task>,
-    base_window: Grain,
-    segments: &'m [String],
-    baselines: &'m [&'m str],
-    /// Those of them that come from files.
-    files: &'m [&'m str],
-}
-
-fn monitors(f: &Fields, model: OfModel, sink: &mut Sink) -> Option<Vec<MonitorDef>> {
-    let mut names = Vec::new();
-    let monitors = f.items("monitors", sink, |node, sink| {
-        let f = Fields::read(node, "a monitor", MONITOR_KEYS, sink)?;
-        let name = f.required("name", sink, fields::name);
-        names.extend(name.clone());
-        monitor(&f, name?.value, model, sink)
-    });
-    note_twice(&names, "monitor", sink);
-    monitors
-}
-
-fn monitor(f: &Fields, name: String, model: OfModel, sink: &mut Sink) -> Option<MonitorDef> {
-    let kind = f.required("kind", sink, |n, s| {
-        fields::word(n, s, "a kind of monitor", KINDS)
-    });
-    let grain = f.required("window", sink, |n, s| {
-        fields::word(n, s, "a window", GRAINS)
-    });
-    if grain.is_some_and(|grain| grain < model.base_window) {
-        sink.note(
-            f.get("window").map_or(f.place, |n| n.place),
-            "a monitor's window cannot be shorter than its model's base window; set the model's \
-             `window: hour`",
-        );
-    }
-    let baseline = f.optional("baseline", sink, |n, s| {
-        baseline_name(n, model.baselines, s)
-    });
-    let against = against::read(f, model.base_window, grain, sink);
-    let tolerance = f.optional("tolerance", sink, fields::share);
-    let rows_key = if kind == Some(MonitorKind::Quality) {
-        "min_labels"
-    } else {
-        "min_rows"
-    };
-    let min_rows = f.optional(rows_key, sink, fields::whole(0, u32::MAX));
-    // Quality monitors choose theirs with what these need.
-    let measures = if kind == Some(MonitorKind::Drift) {
-        f.items("measures", sink, drift_measure)
-    } else {
-        Some(Vec::new())
-    };
-    note_listed_twice(f, measures.as_deref().unwrap_or_default(), sink);
-    let given = measures.as_deref().unwrap_or_default();
-    let in_force = if given.is_empty() {
-        usual_drift(grain, f.get("against").is_some())
-    } else {
-        given
-    };
-    if given.contains(&Measure::Shift) && (grain != Some(Grain::Day) || f.get("against").is_some())
-    {
-        sink.note(
-            f.get("measures").map_or(f.place, |node| node.place),
-            "`shift` is measured by day and against the days of a `baseline`",
-        );
-    }
-    let thresholds = f
-        .get("thresholds")
-        .map(|node| thresholds(node, in_force, sink));
-    refuse_what_the_kind_has_no_use_for(f, kind?, sink);
-    let objective = if kind == Some(MonitorKind::Objective) {
-        Some(outlook::objective(f, model.task, sink)?)
-    } else {
-        f.refuse(
-            outlook::OBJECTIVE_KEYS,
-            "only objective monitors have it",
-            sink,
-        );
-        None
-    };
-    if kind == Some(MonitorKind::Estimate) {
-        outlook::note_what_estimates_need(f, model.task, sink);
-    }
-    let quality = if kind == Some(MonitorKind::Quality) {
-        quality::read(f, model.task, model.segments, model.files, sink)?
-    } else {
-        f.refuse(quality::KEYS, "only quality monitors have it", sink);
-        QualityChoice::default()
-    };
-    let compares = f.get("baseline").is_some() || f.get("against").is_some();
-    if kind == Some(MonitorKind::Drift) && !compares {
-        sink.note(
-            f.place,
-            "a drift monitor needs `baseline` or `against`: what the features are compared with",
-        );
-    }
-    Some(MonitorDef {
-        name,
-        kind: kind?,
-        grain: grain?,
-        baseline,
-        against: against?,
-        estimate_tolerance: tolerance.filter(|_| kind == Some(MonitorKind::Estimate)),
-        objective,
-        tolerance: tolerance.unwrap_or(DEFAULT_TOLERANCE),
-        min_rows: u64::from(min_rows.unwrap_or(DEFAULT_MIN_ROWS)),
-        thresholds: match thresholds {
-            Some(read) => read?,
-            None if kind == Some(MonitorKind::Drift)
-                && in_force.contains(&Measure::Psi)
-                && !in_force.contains(&Measure::Shift) =>
-            {
-                BTreeMap::from([(Measure::Psi, FALL_BACK_PSI)])
-            }
-            None => BTreeMap::new(),
-        },
-        quality,
-        measures: measures?,
-    })
-}
-
-fn refuse_what_the_kind_has_no_use_for(f: &Fields, kind: MonitorKind, sink: &mut Sink) {
-    let (keys, because): (&[&str], _) = match kind {
-        MonitorKind::Schema => (
-            &[
-                "baseline",
-                "against",
-                "min_labels",
-                "measures",
-                "thresholds",
-            ],
-            "a schema monitor compares with the schema; it has `tolerance` and `min_rows`",
-        ),
-        MonitorKind::Drift => (
-            &["tolerance", "min_labels"],
-            "a drift monitor has `baseline` or `against`, `min_rows`, `measures` and `thresholds`",
-        ),
-        MonitorKind::Quality => (
-            &["tolerance", "min_rows", "thresholds"],
-            "a quality monitor has `baseline` or `against`, `min_labels`, `measures` and what these need",
-        ),
-        MonitorKind::Objective => (
-            &[
-                "baseline",
-                "against",
-                "tolerance",
-                "min_rows",
-                "min_labels",
-                "measures",
-                "thresholds",
-            ],
-            "an objective monitor has `objective` and, of numbers, `right_within`",
-        ),
-        MonitorKind::Estimate => (
-            &["against", "min_labels", "measures", "thresholds"],
-            "an estimate monitor has `baseline`, `tolerance` and `min_rows`",
-        ),
-        MonitorKind::Traffic => (
-            &[
-                "baseline",
-                "against",
-                "tolerance",
-                "min_labels",
-                "measures",
-                "thresholds",
-            ],
-            "a traffic monitor has `min_rows` only",
-        ),
-    };
-    f.refuse(keys, because, sink);
-}
-
-fn note_listed_twice(f: &Fields, measures: &[Measure], sink: &mut Sink) {
-    for (index, measure) in measures.iter().enumerate() {
-        if measures[..index].contains(measure) {
-            sink.note(
-                f.get("measures").map_or(f.place, |node| node.place),
-                format!("`{}` is listed twice", measure.as_str()),
-            );
-        }
-    }
-}
-
-/// One of the measures a drift monitor may choose.
-fn drift_measure(node: &Node, sink: &mut Sink) -> Option<Measure> {
-    let measure = super::rule::measure(node, sink)?;
-    if measure.value.is_drift() {
-        return Some(measure.value);
-    }
-    let known = fields::listed(Measure::of_drift().map(Measure::as_str));
-    sink.note(
-        measure.place,
-        format!(
-            "a drift monitor does not measure `{}`; it can measure {known}",
-            measure.value.as_str()
-        ),
-    );
-    None
-}
-
-/// The thresholds of a monitor with these measures.
-fn thresholds(
-    node: &Node,
-    measures: &[Measure],
-    sink: &mut Sink,
-) -> Option<BTreeMap<Measure, f64>> {
-    // The detector has gates of its own.
-    let measures = || {
-        measures
-            .iter()
-            .filter(|measure| **measure != Measure::Shift)
-    };
-    let keys: Vec<&str> = measures().map(|measure| measure.as_str()).collect();
-    let f = Fields::read(node, "the thresholds of a drift monitor", &keys, sink)?;
-    let mut thresholds = BTreeMap::new();
-    for measure in measures() {
-        if let Some(value) = f.optional(measure.as_str(), sink, fields::positive) {
-            thresholds.insert(*measure, value);
-        }
-    }
-    Some(thresholds)
 }
 
 #[cfg(test)]

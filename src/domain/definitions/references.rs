@@ -4,7 +4,8 @@
 use chrono::DateTime;
 
 use super::fields::{Located, listed, suggestion};
-use super::model::{ModelDef, MonitorDef, MonitorKind};
+use super::model::ModelDef;
+use super::monitors::{MonitorDef, MonitorKind};
 use super::problem::{Place, Problem, did_you_mean};
 use super::rule::{ConditionDraft, MeasuredDraft, RuleDraft};
 use super::runbook::RunbookDraft;

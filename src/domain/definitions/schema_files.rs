@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{TOP_KEYS, against, fields, model, quality, receiver, rule, runbook, serving};
+use super::{
+    TOP_KEYS, against, fields, model, monitors, quality, receiver, rule, runbook, serving,
+};
 use crate::domain::measurement::Measure;
 use crate::domain::runbook::comparable;
 
@@ -58,7 +60,7 @@ fn the_schema_of_configuration_has_the_keys_that_are_read() {
         ("schema", model::SCHEMA_KEYS),
         ("feature", model::FEATURE_KEYS),
         ("serving", serving::KEYS),
-        ("monitor", model::MONITOR_KEYS),
+        ("monitor", monitors::MONITOR_KEYS),
         ("against", against::AGAINST_KEYS),
         ("values", quality::VALUE_KEYS),
         ("sequential", quality::SEQUENTIAL_KEYS),
@@ -87,7 +89,7 @@ fn the_schema_of_configuration_has_the_words_that_are_read() {
     let of = |object: &str, key: &str| defs[object]["properties"][key]["enum"].clone();
     let cases = [
         (of("model", "task"), first(model::TASKS)),
-        (of("monitor", "kind"), first(model::KINDS)),
+        (of("monitor", "kind"), first(monitors::KINDS)),
         (of("monitor", "window"), first(model::GRAINS)),
         (of("feature", "type"), first(model::TYPES)),
         (of("serving", "answer"), first(serving::ANSWERS)),
