@@ -112,7 +112,7 @@ pub struct Erasure {
     pub sample_rows: u64,
     /// Texts and documents in which a value lost its name.
     pub texts: u64,
-    /// Baselines whose reference of the default detector named a value; fit these again.
+    /// Baselines of which something that detectors or estimates keep named a value; fit these again.
     pub references_dropped: u64,
     pub archive: ErasedFromArchive,
 }
@@ -424,7 +424,7 @@ impl Work<'_> {
             .map(|value| value.clone().into_bytes())
             .collect();
         self.erased.references_dropped =
-            erasures::delete_shift_references(conn, model_id, &bytes).await?;
+            erasures::delete_references_naming(conn, model_id, &bytes).await?;
         let all = values
             .into_iter()
             .chain(segments)

@@ -1,9 +1,10 @@
 //! Erasing predictions: which were erased, and everything beside the rows themselves that may name what they held.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, PgConnection, Row};
+use uuid::Uuid;
 
 use super::intake::BatchKind;
 use crate::domain::ids::{BaselineId, BatchId, ModelId, ProjectId, VersionId};
@@ -384,8 +385,9 @@ pub async fn replace_sample(
     Ok(())
 }
 
-/// Forgets what the detector keeps of a model where it names one of the values; returns of how many baselines.
-pub async fn delete_shift_references(
+/// Forgets what the drift detector, the detectors of labels and estimates keep of a model's baselines where it names one of
+/// the values; returns of how many baselines.
+pub async fn delete_references_naming(
     conn: &mut PgConnection,
     model_id: ModelId,
     values: &[Vec<u8>],
@@ -407,9 +409,38 @@ pub async fn delete_shift_references(
         model_id.0,
         &deleted
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
-    Ok(deleted.len() as u64)
+    let mut dropped: BTreeSet<Uuid> = deleted.into_iter().collect();
+    let labelled = sqlx::query_scalar!(
+        r#"
+        DELETE FROM labelled_samples
+        WHERE model_id = $1
+          AND EXISTS (SELECT FROM unnest($2::bytea[]) AS v (value) WHERE position(value IN sample) > 0)
+        RETURNING baseline_id
+        "#,
+        model_id.0,
+        values
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    // What was learnt from a sample goes with it.
+    let learnt = sqlx::query_scalar!(
+        r#"
+        DELETE FROM estimators
+        WHERE model_id = $1
+          AND (baseline_id = ANY($3)
+               OR EXISTS (SELECT FROM unnest($2::bytea[]) AS v (value) WHERE position(value IN estimator) > 0))
+        RETURNING baseline_id
+        "#,
+        model_id.0,
+        values,
+        &labelled
+    )
+    .fetch_all(conn)
+    .await?;
+    dropped.extend(labelled.into_iter().chain(learnt));
+    Ok(dropped.len() as u64)
 }
 
 /// How a column holds text.
