@@ -50,7 +50,7 @@ fn a_schema_is_printed_for_the_models_file_and_what_is_left_out_is_told() {
         out.contains("\n    distance:\n      type: number\n"),
         "{out}"
     );
-    assert!(error.contains("is no baseline"), "{error}");
+    assert!(error.contains("name the file as a baseline"), "{error}");
     assert!(
         error.contains("5 features; 7 things are not carried over"),
         "{error}"
