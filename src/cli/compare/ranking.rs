@@ -131,60 +131,48 @@ pub(super) fn together(comparison: &Comparison) -> Option<Status> {
 
 /// Each measure of samples of rows where it is worst, in the order they were measured in.
 pub(super) fn of_rows(comparison: &Comparison) -> Vec<&Measurement> {
-    let mut worst: Vec<&Measurement> = Vec::new();
-    let size = |m: &Measurement| {
+    let of_rows = (comparison.measurements.iter()).filter(|m| m.measure.is_of_rows());
+    worst(of_rows, |m| {
         let value = m.value.unwrap_or(0.0);
-        match m.measure.better() {
+        let badness = match m.measure.better() {
             Better::Higher => -value,
             Better::Zero => value.abs(),
             Better::Lower | Better::Neither => value,
-        }
-    };
-    for m in comparison
-        .measurements
-        .iter()
-        .filter(|m| m.measure.is_of_rows())
-    {
-        let known = worst
-            .iter_mut()
-            .find(|known| (&known.feature, known.measure) == (&m.feature, m.measure));
-        match known {
-            None => worst.push(m),
-            Some(known) => {
-                let order = weight(m.status).cmp(&weight(known.status));
-                if order.then(size(m).total_cmp(&size(known))).is_gt() {
-                    *known = m;
-                }
-            }
-        }
-    }
-    worst
+        };
+        ((m.feature.as_str(), m.measure), m.status, badness)
+    })
 }
 
 /// Each measure of quality where it is worst, in the order they were measured in.
 pub(super) fn of_quality(comparison: &Comparison) -> Vec<&QualityMeasurement> {
-    let mut worst: Vec<&QualityMeasurement> = Vec::new();
-    let badness = |m: &QualityMeasurement| {
+    worst(comparison.quality.iter(), |m| {
         let value = m.value.unwrap_or(0.0);
-        match m.measure.better() {
+        let badness = match m.measure.better() {
             Better::Higher => -value,
             Better::Zero => value.abs(),
             Better::Lower => value,
             Better::Neither => m.reference.map_or(0.0, |before| (value - before).abs()),
-        }
-    };
-    for m in &comparison.quality {
-        let known = worst
-            .iter_mut()
-            .find(|known| (&known.feature, known.measure) == (&m.feature, m.measure));
-        match known {
-            None => worst.push(m),
-            Some(known) => {
-                let order = weight(m.status).cmp(&weight(known.status));
-                if order.then(badness(m).total_cmp(&badness(known))).is_gt() {
-                    *known = m;
-                }
-            }
+        };
+        ((m.feature.as_str(), m.measure), m.status, badness)
+    })
+}
+
+/// Of each subject the one with the worst status, and of these the one that is furthest off.
+fn worst<'c, M>(
+    all: impl Iterator<Item = &'c M>,
+    judged: impl Fn(&'c M) -> ((&'c str, Measure), Status, f64),
+) -> Vec<&'c M> {
+    let mut worst: Vec<&'c M> = Vec::new();
+    for m in all {
+        let (subject, status, badness) = judged(m);
+        let Some(known) = worst.iter_mut().find(|known| judged(known).0 == subject) else {
+            worst.push(m);
+            continue;
+        };
+        let (_, known_status, known_badness) = judged(known);
+        let order = weight(status).cmp(&weight(known_status));
+        if order.then(badness.total_cmp(&known_badness)).is_gt() {
+            *known = m;
         }
     }
     worst
