@@ -100,9 +100,15 @@ pub async fn single(cluster: &Cluster, plan: &Plan, report: &mut Report) -> anyh
     cluster.settle_down(&service.database)?;
     let rates = send_singles(plan, wanted.clamp(1_000, most), 203, &mut service).await?;
     service.verify(cluster).await?;
+    let asked = wanted.clamp(1_000, most);
+    let took = load::ask(service.target()?, "/healthz", asked, SINGLE_CONNECTIONS).await?;
     service.stop().await?;
     cluster.drop_database("single")?;
 
+    report.tell(
+        "Bellwether, requests for which nothing is done (`/healthz`), 64 connections",
+        per_second(asked as f64 / took.as_secs_f64()),
+    );
     report.tell(
         "Bellwether, one prediction a request, 64 connections: acknowledged and settled",
         per_second(rates.settled),

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use axum::http::Method;
+use bytes::Bytes;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 
@@ -46,6 +48,33 @@ pub async fn send_all(
         acknowledged: started.elapsed(),
         in_vain,
     })
+}
+
+/// Asks for a path so many times, and returns how long that took: what the same connections come to when hardly anything is
+/// to be done for a request.
+pub async fn ask(
+    target: &Target,
+    path: &'static str,
+    times: u64,
+    connections: usize,
+) -> anyhow::Result<Duration> {
+    let asked = Arc::new(AtomicU64::new(0));
+    let mut askers = JoinSet::new();
+    let started = Instant::now();
+    for _ in 0..connections {
+        let (connection, asked) = (Connection::new(target), Arc::clone(&asked));
+        askers.spawn(async move {
+            while asked.fetch_add(1, Ordering::Relaxed) < times {
+                let answer = connection
+                    .request(Method::GET, path, &[], Bytes::new())
+                    .await?;
+                ensure!(answer.status.is_success(), "{path}: {}", answer.status);
+            }
+            anyhow::Ok(())
+        });
+    }
+    joined(askers).await?;
+    Ok(started.elapsed())
 }
 
 /// Sends bodies as they are made, and returns how many rows they had.

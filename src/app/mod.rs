@@ -30,7 +30,7 @@ use crate::domain::pipeline::SecretName;
 use crate::domain::retention::Policy;
 use crate::formats::Limits;
 use crate::http::headers::{self, AllowedHosts};
-use crate::http::{self, ApiState};
+use crate::http::{self, ApiParts, ApiState};
 use crate::notify::email::{Encryption, Mailer, SmtpSettings};
 use crate::outbound::{HostPort, Outbound};
 use crate::scheduler::Scheduler;
@@ -466,7 +466,7 @@ fn router(
     let metrics = telemetry.clone();
     let instruments = http::Instruments::new(&telemetry.meter());
     let open = http::OpenRequests::new(most_open(config), instruments.clone());
-    let state = ApiState {
+    let state = ApiState::from(ApiParts {
         services: services.clone(),
         site: Site::at(&services.public_url)?,
         metrics: Arc::new(move || metrics.render()),
@@ -474,7 +474,7 @@ fn router(
         instruments,
         intake_pool: pools.intake.clone(),
         bodies: http::Bodies::new(&config.intake, &telemetry.meter()),
-    };
+    });
     let mut api = http::router(state.clone());
     if services.replay.is_some() {
         api = api.merge(replay_route::router(scheduler.clone(), state));

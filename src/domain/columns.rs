@@ -10,7 +10,7 @@ use std::ops::Index;
 
 use chrono::{DateTime, Utc};
 use hashbrown::{DefaultHashBuilder, HashTable};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A value as it was sent. Absent, null, NaN and empty text are four different things.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,8 +51,8 @@ impl Kind {
 }
 
 /// One feature over all rows of a batch.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(try_from = "StoredColumn", into = "StoredColumn")]
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(try_from = "StoredColumn")]
 pub struct Column {
     pub name: String,
     kinds: Vec<Kind>,
@@ -74,11 +74,36 @@ impl Column {
     /// A column of these values.
     #[must_use]
     pub fn of<'v>(name: impl Into<String>, values: impl IntoIterator<Item = Value<'v>>) -> Self {
+        let values = values.into_iter();
         let mut column = Self::new(name);
+        column.reserve(values.size_hint().0);
         for value in values {
             column.push(&value);
         }
         column
+    }
+
+    /// A column of numbers and nulls.
+    #[must_use]
+    pub fn of_numbers(
+        name: impl Into<String>,
+        numbers: impl ExactSizeIterator<Item = Option<f64>> + Clone,
+    ) -> Self {
+        let kind = |number: Option<f64>| number.map_or(Kind::Null, |_| Kind::Number);
+        Self {
+            name: name.into(),
+            kinds: numbers.clone().map(kind).collect(),
+            bits: numbers
+                .map(|number| number.map_or(0, f64::to_bits))
+                .collect(),
+            texts: Dictionary::default(),
+        }
+    }
+
+    /// Makes room for so many more rows.
+    pub fn reserve(&mut self, rows: usize) {
+        self.kinds.reserve(rows);
+        self.bits.reserve(rows);
     }
 
     /// Number of rows.
@@ -106,6 +131,15 @@ impl Column {
         };
         self.kinds.push(kind);
         self.bits.push(bits);
+    }
+
+    /// Adds a row with the value of an earlier one.
+    ///
+    /// # Panics
+    /// Where there is no such row.
+    pub fn repeat(&mut self, row: usize) {
+        self.kinds.push(self.kinds[row]);
+        self.bits.push(self.bits[row]);
     }
 
     /// Makes it `rows` long: adds absent values, or forgets the last ones.
@@ -160,6 +194,19 @@ impl Column {
     #[must_use]
     pub fn texts(&self) -> &[String] {
         &self.texts.texts
+    }
+
+    /// Adds the length of each row's text, in bytes, to that row's number.
+    pub fn add_text_bytes(&self, bytes: &mut [usize]) {
+        if self.texts.texts.is_empty() {
+            return;
+        }
+        let rows = self.kinds.iter().zip(&self.bits);
+        for ((kind, bits), bytes) in rows.zip(bytes) {
+            if *kind == Kind::Text {
+                *bytes += self.texts.text(*bits).len();
+            }
+        }
     }
 
     /// Keeps the rows for which `keep`, of one element per row, is true.
@@ -284,8 +331,8 @@ impl<'t> FromIterator<Option<&'t str>> for TextColumn {
 }
 
 /// A text per row, most of them different, such as ids: one behind the other in a single allocation.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "(String, Vec<u32>)", into = "(String, Vec<u32>)")]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "(String, Vec<u32>)")]
 pub struct Texts {
     joined: String,
     /// Where each text ends, in bytes.
@@ -353,9 +400,9 @@ impl<'t> FromIterator<&'t str> for Texts {
     }
 }
 
-impl From<Texts> for (String, Vec<u32>) {
-    fn from(texts: Texts) -> Self {
-        (texts.joined, texts.ends)
+impl Serialize for Texts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (&self.joined, &self.ends).serialize(serializer)
     }
 }
 
@@ -376,8 +423,8 @@ impl TryFrom<(String, Vec<u32>)> for Texts {
 }
 
 /// Different texts, numbered in order of their first sight.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(from = "Vec<String>", into = "Vec<String>")]
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(from = "Vec<String>")]
 struct Dictionary {
     texts: Vec<String>,
     /// Numbers by text. Empty, until something is looked up, in a dictionary that was read back.
@@ -428,14 +475,26 @@ impl From<Vec<String>> for Dictionary {
     }
 }
 
-impl From<Dictionary> for Vec<String> {
-    fn from(dictionary: Dictionary) -> Self {
-        dictionary.texts
+impl Serialize for Dictionary {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.texts.serialize(serializer)
     }
 }
 
 /// A column as it is written: kinds as one run where all rows are alike, values as plain bytes.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
+struct ColumnToStore<'c> {
+    name: &'c str,
+    rows: u32,
+    #[serde(with = "plain_bytes")]
+    kinds: Vec<u8>,
+    #[serde(with = "plain_bytes")]
+    bits: Vec<u8>,
+    texts: &'c [String],
+}
+
+/// The same, as it is read.
+#[derive(Deserialize)]
 struct StoredColumn {
     name: String,
     rows: u32,
@@ -446,35 +505,39 @@ struct StoredColumn {
     texts: Vec<String>,
 }
 
-impl From<Column> for StoredColumn {
-    fn from(column: Column) -> Self {
-        let uniform = column.kinds.first().filter(|first| {
-            let mut kinds = column.kinds.iter();
+impl Serialize for Column {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let uniform = self.kinds.first().filter(|first| {
+            let mut kinds = self.kinds.iter();
             kinds.all(|kind| kind == *first)
         });
         let kinds = match uniform {
             Some(kind) => vec![*kind as u8],
-            None => column.kinds.iter().map(|kind| *kind as u8).collect(),
+            None => self.kinds.iter().map(|kind| *kind as u8).collect(),
         };
         // Texts are few: four bytes are enough for the place of any.
         let bits = if uniform == Some(&Kind::Text) {
-            let places = column.bits.iter().map(|place| *place as u32);
-            places.flat_map(u32::to_le_bytes).collect()
+            joined(self.bits.iter().map(|place| (*place as u32).to_le_bytes()))
         } else {
-            column
-                .bits
-                .iter()
-                .flat_map(|bits| bits.to_le_bytes())
-                .collect()
+            joined(self.bits.iter().map(|bits| bits.to_le_bytes()))
         };
-        Self {
-            name: column.name,
-            rows: u32::try_from(column.kinds.len()).unwrap_or(u32::MAX),
+        let stored = ColumnToStore {
+            name: &self.name,
+            rows: u32::try_from(self.kinds.len()).unwrap_or(u32::MAX),
             kinds,
             bits,
-            texts: column.texts.texts,
-        }
+            texts: &self.texts.texts,
+        };
+        stored.serialize(serializer)
     }
+}
+
+fn joined<const N: usize>(parts: impl ExactSizeIterator<Item = [u8; N]>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(parts.len() * N);
+    for part in parts {
+        bytes.extend_from_slice(&part);
+    }
+    bytes
 }
 
 impl TryFrom<StoredColumn> for Column {

@@ -101,10 +101,25 @@ impl<'a> CellColumn<'a> {
         }
     }
 
-    /// The column as doubles without nulls, if it is one.
-    pub(super) fn plain_doubles(&self) -> Option<&'a [f64]> {
-        let doubles: &Float64Array = self.array.as_primitive_opt()?;
-        (doubles.null_count() == 0).then(|| &**doubles.values())
+    /// How many places the column's dictionary has; 0 where it has none.
+    pub(super) fn places(&self) -> usize {
+        self.array
+            .as_any_dictionary_opt()
+            .map_or(0, |dictionary| dictionary.values().len())
+    }
+
+    /// The place in the column's dictionary that a row's value is at.
+    pub(super) fn place(&self, row: usize) -> Option<usize> {
+        let places = self.places.as_ref()?;
+        places
+            .get(row)
+            .copied()
+            .filter(|_| self.array.is_valid(row))
+    }
+
+    /// The column as doubles, if it is one of doubles.
+    pub(super) fn doubles(&self) -> Option<&'a Float64Array> {
+        self.array.as_primitive_opt()
     }
 }
 

@@ -60,30 +60,37 @@ impl FeatureCells {
             column: Column::new(name),
             faults: Vec::new(),
         };
-        if let Some(doubles) = cells.plain_doubles() {
+        if let Some(doubles) = cells.doubles() {
             // As `Raw::into_feature` does: there is one zero.
-            let values = doubles.iter().map(|double| Value::Number(double + 0.0));
-            read.column = Column::of(name, values);
+            let numbers = doubles
+                .iter()
+                .map(|double| double.map(|double| double + 0.0));
+            read.column = Column::of_numbers(name, numbers);
             return read;
         }
+        read.column.reserve(rows);
+        // Where the value of each place of a dictionary was seen first.
+        let mut firsts = vec![None; cells.places()];
         for row in 0..rows {
-            let value = cells.cell(row).into_feature().unwrap_or_else(|fault| {
-                read.faults.push((row, fault.in_field(name)));
-                Value::Absent
-            });
-            read.column.push(&value);
+            let place = cells.place(row);
+            if let Some(first) = place.and_then(|place| *firsts.get(place)?) {
+                read.column.repeat(first);
+                continue;
+            }
+            match cells.cell(row).into_feature() {
+                Ok(value) => {
+                    read.column.push(&value);
+                    if let Some(first) = place.and_then(|place| firsts.get_mut(place)) {
+                        *first = Some(row);
+                    }
+                }
+                Err(fault) => {
+                    read.faults.push((row, fault.in_field(name)));
+                    read.column.push(&Value::Absent);
+                }
+            }
         }
         read
-    }
-
-    fn text_bytes(&self, row: usize) -> usize {
-        match self.column.kinds()[row] {
-            Kind::Text => match self.column.get(row) {
-                Value::Text(text) => text.len(),
-                _ => 0,
-            },
-            _ => 0,
-        }
     }
 }
 
@@ -587,6 +594,10 @@ impl Rows for PredictionRows<'_> {
         for (row, fault) in read.iter().flat_map(|cells| &cells.faults) {
             faults.entry(*row).or_insert_with(|| fault.clone());
         }
+        let mut text_bytes = vec![0; cells.rows()];
+        for cells in &read {
+            cells.column.add_text_bytes(&mut text_bytes);
+        }
         let start = self.batch.len();
         let mut kept = Vec::with_capacity(cells.rows());
         for row in 0..cells.rows() {
@@ -596,8 +607,7 @@ impl Rows for PredictionRows<'_> {
             let judged = self.gather(of_row).and_then(|row| self.judge(row));
             match (judged, faults.remove(&row)) {
                 (Ok(judged), None) => {
-                    let texts = read.iter().map(|cells| cells.text_bytes(row)).sum();
-                    self.keep(line, judged, texts)?;
+                    self.keep(line, judged, text_bytes[row])?;
                     kept.push(row);
                 }
                 (Err(fault), _) | (Ok(_), Some(fault)) => self.ledger.refuse(line, fault)?,
@@ -606,11 +616,16 @@ impl Rows for PredictionRows<'_> {
         self.name_columns();
         for cells in read {
             let column = &mut self.batch.features[cells.position];
-            column.resize(start);
-            if kept.len() == cells.column.len() {
-                column.append(&cells.column);
+            let added = if kept.len() == cells.column.len() {
+                cells.column
             } else {
-                column.append(&cells.column.select(&kept));
+                cells.column.select(&kept)
+            };
+            if start == 0 {
+                *column = added;
+            } else {
+                column.resize(start);
+                column.append(&added);
             }
         }
         Ok(())

@@ -34,6 +34,7 @@ mod schemas;
 mod telemetry;
 mod tokens;
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Router;
@@ -55,9 +56,13 @@ use crate::services::ingest::Intake;
 /// Makes the text of the metrics page.
 pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
 
-/// What the handlers need.
+/// What the handlers need. Every layer that a request passes clones it, so it is shared.
 #[derive(Clone)]
-pub struct ApiState {
+pub struct ApiState(Arc<ApiParts>);
+
+/// What is in an [`ApiState`].
+#[derive(Clone)]
+pub struct ApiParts {
     pub services: Services,
     pub site: Site,
     /// The service's metrics in the Prometheus text format.
@@ -70,12 +75,26 @@ pub struct ApiState {
     pub bodies: Bodies,
 }
 
+impl From<ApiParts> for ApiState {
+    fn from(parts: ApiParts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for ApiState {
+    type Target = ApiParts;
+
+    fn deref(&self) -> &ApiParts {
+        &self.0
+    }
+}
+
 impl ApiState {
     /// The same for the routes that take data in.
     fn for_intake(&self) -> Self {
-        let mut state = self.clone();
-        state.services.pool = self.intake_pool.clone();
-        state
+        let mut parts = ApiParts::clone(self);
+        parts.services.pool = self.intake_pool.clone();
+        parts.into()
     }
 }
 

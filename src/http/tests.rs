@@ -76,7 +76,7 @@ impl TestApi {
         Self {
             project_id: admin.project_id,
             csrf: admin.csrf_token.clone(),
-            state: ApiState {
+            state: ApiState::from(ApiParts {
                 services,
                 site: Site::at("http://localhost:8420").expect("a good URL"),
                 metrics: Arc::new(|| "bellwether_tests_total 1\n".to_owned()),
@@ -84,7 +84,7 @@ impl TestApi {
                 instruments: Instruments::new(&meter),
                 intake_pool: pool,
                 bodies: Bodies::new(&IntakeConfig::default(), &meter),
-            },
+            }),
             cookie,
         }
     }
@@ -726,7 +726,9 @@ async fn without_the_database_callers_are_told_when_to_come_back(pool: PgPool) {
 #[sqlx::test(migrator = "crate::storage::MIGRATOR")]
 async fn a_panic_is_told_as_an_internal_error_with_its_request(pool: PgPool) {
     let mut api = TestApi::new(pool).await;
-    api.state.metrics = Arc::new(|| panic!("the metrics are broken"));
+    let mut parts = ApiParts::clone(&api.state);
+    parts.metrics = Arc::new(|| panic!("the metrics are broken"));
+    api.state = parts.into();
     let admin = api.admin().await;
     let answer = api.get(&admin, "/metrics").await.expect(500);
     assert!(answer.json()["request_id"].is_string(), "{}", answer.text);

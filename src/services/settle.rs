@@ -25,7 +25,7 @@ use sqlx::PgConnection;
 use super::error::chain;
 use super::profiling::{self, PREDICTION, Yardstick};
 use super::segment_values::SegmentValues;
-use super::{Error, Services, ingest, overflow, recount};
+use super::{Error, Services, ingest, key_runs, overflow, recount};
 use crate::domain::batch::{LabelBatch, PredictionBatch, RejectReason};
 use crate::domain::columns::{Column, TextColumn};
 use crate::domain::ids::{BatchId, ModelId, VersionId};
@@ -34,6 +34,7 @@ use crate::domain::window::Grain;
 use crate::stats::profile::FeatureProfile;
 use crate::stats::repeats::Repeats;
 use crate::storage::intake::{self, BatchKind, CountAddition, Settled, Waiting};
+use crate::storage::keys;
 use crate::storage::models::{self, Model};
 use crate::storage::overflow::OverflowKind;
 use crate::storage::partitions;
@@ -68,6 +69,16 @@ pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, E
         .await?
         .ok_or_else(|| Error::not_found(format!("model {model_id}")))?;
     drop(conn);
+    match settle_due(services, &model, now).await {
+        Err(damage) if keys::is_damage(&damage) => key_runs::mend(services, model_id).await?,
+        settled => settled?,
+    }
+    Ok(true)
+}
+
+/// Settles what is due of a model, pack by pack.
+async fn settle_due(services: &Services, model: &Model, now: DateTime<Utc>) -> Result<(), Error> {
+    let model_id = model.model_id;
     let mut due = fetch(services, model_id, None, now).await?;
     let mut before = Stored::default();
     for _ in 0..PACKS {
@@ -79,9 +90,10 @@ pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, E
             let (services, last) = (services.clone(), last.batch_id);
             async move { fetch(&services, model_id, Some(last), now).await }
         });
-        match settle(services, &model, due.unpacked, &before, now).await {
+        match settle(services, model, due.unpacked, &before, now).await {
             Ok(stored) => before = stored,
             Err(error @ Error::Unavailable { .. }) => return Err(error),
+            Err(damage) if keys::is_damage(&damage) => return Err(damage),
             Err(error) => {
                 set_back(services, &due.batches, &error, now).await?;
                 break;
@@ -89,7 +101,7 @@ pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, E
         }
         due = following.await.map_err(Error::internal)??;
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Batches that are settled together.

@@ -6,6 +6,7 @@
 //! runs, those of about the same length are merged into a longer one ([`merge`]).
 
 mod filter;
+mod mending;
 mod merge;
 mod page;
 mod removal;
@@ -20,6 +21,7 @@ use super::copy::CopyRows;
 use super::predictions::ChunkKey;
 use crate::domain::ids::ModelId;
 pub use filter::Filter;
+pub use mending::{Lost, is_damage, take_damaged};
 pub use merge::{Merged, merge, mergeable};
 pub use removal::{hold, remove, sweep};
 
@@ -210,6 +212,24 @@ async fn pages_after(
     after: Option<i64>,
     most: i64,
 ) -> sqlx::Result<Vec<(i64, Vec<PredictionKey>)>> {
+    let pages = stored_pages(conn, model_id, run, after, most).await?;
+    pages
+        .into_iter()
+        .map(|(first_hash, bytes)| {
+            let keys = page::decode(&bytes).ok_or_else(|| Damaged::error(model_id, run))?;
+            Ok((first_hash, keys))
+        })
+        .collect()
+}
+
+/// As [`pages_after`], as stored.
+async fn stored_pages(
+    conn: &mut PgConnection,
+    model_id: ModelId,
+    run: i64,
+    after: Option<i64>,
+    most: i64,
+) -> sqlx::Result<Vec<(i64, Vec<u8>)>> {
     let pages = sqlx::query!(
         r#"
         SELECT first_hash, keys
@@ -225,13 +245,10 @@ async fn pages_after(
     )
     .fetch_all(conn)
     .await?;
-    pages
+    Ok(pages
         .into_iter()
-        .map(|of| {
-            let keys = page::decode(&of.keys).ok_or_else(|| Damaged::error(model_id, run))?;
-            Ok((of.first_hash, keys))
-        })
-        .collect()
+        .map(|of| (of.first_hash, of.keys))
+        .collect())
 }
 
 /// A run that is being written.

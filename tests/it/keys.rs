@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use bellwether::domain::ids::ModelId;
+use bellwether::services::key_runs;
+use bellwether::storage::intake::BatchKind;
 use bellwether::storage::keys::{self, KeyFilters, PredictionKey};
 use bellwether::storage::predictions::ChunkKey;
 use sqlx::PgPool;
@@ -169,4 +171,63 @@ async fn rows_sent_again_are_known_after_their_keys_were_merged(pool: PgPool) {
     app.assert_conserved("fares").await;
     let place = "SELECT COUNT(*) FROM models m CROSS JOIN LATERAL prediction_places(m.model_id, (SELECT MIN(prediction_id) FROM predictions))";
     assert_eq!(app.number(place).await, 1);
+}
+
+/// What can happen to the pages of keys: all are altered, one run's are empty, one run's are gone.
+const DAMAGES: [&str; 3] = [
+    "UPDATE prediction_key_pages SET keys = set_byte(keys, 30, get_byte(keys, 30) # 1)",
+    "UPDATE prediction_key_pages SET keys = '' WHERE run = (SELECT MIN(run) FROM prediction_key_pages)",
+    "DELETE FROM prediction_key_pages WHERE run = (SELECT MAX(run) FROM prediction_key_pages)",
+];
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn damaged_keys_are_read_from_the_chunks_again(pool: PgPool) {
+    let app = TestApp::start(pool.clone(), "2026-03-03T12:00:00Z").await;
+    app.with_fares("").await;
+    let rows: Vec<_> = (0..40)
+        .map(|n| fares::prediction(at("2026-03-02"), n))
+        .collect();
+    for rows in rows.chunks(8) {
+        app.predict("fares", rows).await;
+        app.settle().await;
+    }
+    for damage in DAMAGES {
+        sqlx::query(damage).execute(&pool).await.expect("damages");
+        // Another process has no filters that would know of the keys.
+        let replica = app.replica().await;
+        if damage.starts_with("DELETE") {
+            // Who looks for a key cannot tell that a page is gone; merging can, since it counts.
+            key_runs::mend(&replica, app.model("fares").await.model_id)
+                .await
+                .expect("mends");
+        }
+        app.predict("fares", &rows).await;
+        crate::app::settle_all(&replica).await;
+        assert_eq!(
+            app.number("SELECT COUNT(*) FROM predictions").await,
+            40,
+            "{damage}"
+        );
+        let keys = "SELECT COUNT(DISTINCT id_hash) FROM prediction_keys";
+        assert_eq!(app.number(keys).await, 40, "{damage}");
+        assert_eq!(
+            app.number("SELECT COUNT(*) FROM prediction_keys").await,
+            40,
+            "{damage}"
+        );
+        let counted =
+            "SELECT COUNT(*) FROM prediction_key_pages p CROSS JOIN LATERAL page_keys(p.keys)";
+        let listed = "SELECT SUM(keys)::bigint FROM prediction_key_runs";
+        assert_eq!(
+            app.number(counted).await,
+            app.number(listed).await,
+            "{damage}"
+        );
+        app.assert_conserved("fares").await;
+    }
+    assert_eq!(
+        app.count("fares", BatchKind::Predictions, "duplicate")
+            .await,
+        3 * 40
+    );
 }

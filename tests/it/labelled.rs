@@ -9,7 +9,7 @@ use bellwether::config::IntakeConfig;
 use bellwether::domain::clock::Clock;
 use bellwether::domain::measurement::Status;
 use bellwether::domain::window::Grain;
-use bellwether::http::{self, ApiState, Bodies, Instruments};
+use bellwether::http::{self, ApiParts, ApiState, Bodies, Instruments};
 use bellwether::services::access::{Scope, Site, TokenRequest, create_token};
 use bellwether::services::evaluate;
 use bellwether::storage::measurements::StoredMeasurement;
@@ -188,7 +188,7 @@ impl Api {
         let pool = &app.services.pool;
         let token = create_token(pool, app.wall.now(), app.project, &request, "tests").await;
         Self {
-            state: ApiState {
+            state: ApiState::from(ApiParts {
                 services: app.services.clone(),
                 site: Site::at("http://localhost:8420").expect("a good URL"),
                 metrics: Arc::new(String::new),
@@ -196,7 +196,7 @@ impl Api {
                 instruments: Instruments::new(&meter),
                 intake_pool: pool.clone(),
                 bodies: Bodies::new(&IntakeConfig::default(), &meter),
-            },
+            }),
             token: token.expect("a token").secret,
         }
     }

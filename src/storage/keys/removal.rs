@@ -126,7 +126,7 @@ async fn sweep_run(
 }
 
 /// Stores what is left of a page under the hash that it began with.
-async fn rewrite(
+pub(super) async fn rewrite(
     conn: &mut PgConnection,
     model_id: ModelId,
     (run, first_hash): (i64, i64),
@@ -155,7 +155,7 @@ async fn rewrite(
     Ok(())
 }
 
-async fn drop_empty(conn: &mut PgConnection, model_id: ModelId) -> sqlx::Result<()> {
+pub(super) async fn drop_empty(conn: &mut PgConnection, model_id: ModelId) -> sqlx::Result<()> {
     sqlx::query!(
         "DELETE FROM prediction_key_runs WHERE model_id = $1 AND keys = 0",
         model_id.0
