@@ -5,6 +5,7 @@ mod captures;
 mod files;
 mod matrix;
 mod poison;
+mod poison_names;
 mod properties;
 mod rows;
 
