@@ -78,10 +78,7 @@ impl FeatureCells {
 
     fn text_bytes(&self, row: usize) -> usize {
         match self.column.kinds()[row] {
-            Kind::Text => match self.column.get(row) {
-                Value::Text(text) => text.len(),
-                _ => 0,
-            },
+            Kind::Text | Kind::Vector => bytes_beside(&self.column.get(row)),
             _ => 0,
         }
     }
@@ -665,10 +662,7 @@ impl<'a> Gathered<'a> {
 
 impl Row<'_> {
     fn text_bytes(&self) -> usize {
-        let features = self.features.iter().map(|(_, value)| match value {
-            Value::Text(text) => text.len(),
-            _ => 0,
-        });
+        let features = self.features.iter().map(|(_, value)| bytes_beside(value));
         let segments = self
             .segments
             .iter()
@@ -691,6 +685,15 @@ impl Row<'_> {
                 .chain(classes)
                 .chain(optional)
                 .sum::<usize>()
+    }
+}
+
+/// What a value takes beside the nine bytes of any.
+fn bytes_beside(value: &Value<'_>) -> usize {
+    match value {
+        Value::Text(text) => text.len(),
+        Value::Vector(vector) => size_of_val(vector.as_ref()),
+        _ => 0,
     }
 }
 

@@ -8,6 +8,7 @@ mod poison;
 mod poison_names;
 mod properties;
 mod rows;
+mod vectors;
 
 use chrono::{DateTime, Utc};
 
