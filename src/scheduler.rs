@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::services::{
     Error, Services, alerting, baselines, delivery, evaluate, key_runs, orphans, overflow,
-    retention, retraining, runbooks, settle,
+    retention, retraining, runbooks, schemas, settle,
 };
 
 /// The background tasks, in the order of the data's way.
@@ -25,6 +25,7 @@ pub enum Task {
     Settle,
     MergeKeys,
     FitBaselines,
+    ChangeSchemas,
     Evaluate,
     Alert,
     Respond,
@@ -36,10 +37,11 @@ pub enum Task {
 
 impl Task {
     /// All tasks, in order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Settle,
         Self::MergeKeys,
         Self::FitBaselines,
+        Self::ChangeSchemas,
         Self::Evaluate,
         Self::Alert,
         Self::Respond,
@@ -56,6 +58,7 @@ impl Task {
             Self::Settle => "settle",
             Self::MergeKeys => "merge_keys",
             Self::FitBaselines => "fit_baselines",
+            Self::ChangeSchemas => "change_schemas",
             Self::Evaluate => "evaluate",
             Self::Alert => "alert",
             Self::Respond => "respond",
@@ -72,7 +75,9 @@ impl Task {
             Self::Settle | Self::MergeKeys | Self::Respond | Self::Retrain | Self::Deliver => {
                 Duration::from_secs(1)
             }
-            Self::FitBaselines | Self::Evaluate | Self::Alert => Duration::from_secs(5),
+            Self::FitBaselines | Self::ChangeSchemas | Self::Evaluate | Self::Alert => {
+                Duration::from_secs(5)
+            }
             Self::GiveUpLabels => Duration::from_secs(300),
             Self::Forget => Duration::from_secs(600),
         }
@@ -106,7 +111,9 @@ impl Task {
             Self::Settle => services.nudges.settle.clone(),
             Self::Respond | Self::Retrain => services.nudges.respond.clone(),
             Self::Deliver => services.nudges.deliver.clone(),
-            Self::FitBaselines | Self::Evaluate | Self::Alert => services.nudges.evaluate.clone(),
+            Self::FitBaselines | Self::ChangeSchemas | Self::Evaluate | Self::Alert => {
+                services.nudges.evaluate.clone()
+            }
             // Nothing hurries it.
             Self::MergeKeys | Self::GiveUpLabels | Self::Forget => Arc::new(Notify::new()),
         }
@@ -123,6 +130,7 @@ impl Task {
             }
             Self::MergeKeys => key_runs::activate(services).await,
             Self::FitBaselines => baselines::activate(services, now).await,
+            Self::ChangeSchemas => schemas::activate(services, now).await,
             Self::Evaluate => Ok(!evaluate::activate(services, now).await?.is_empty()),
             Self::Alert => alerting::activate(services, now).await,
             Self::Respond => runbooks::activate(services, now).await,

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::hash::BuildHasher;
-use std::ops::Index;
+use std::ops::{Index, Range};
 
 use chrono::{DateTime, Utc};
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -23,6 +23,20 @@ pub enum Value<'a> {
     Boolean(bool),
     Text(Cow<'a, str>),
     Timestamp(DateTime<Utc>),
+    /// A list of numbers, such as an embedding, in the precision in which models compute them.
+    Vector(#[serde(with = "exact_floats")] Cow<'a, [f32]>),
+}
+
+impl Value<'_> {
+    /// What it takes beside the nine bytes of any, in bytes.
+    #[must_use]
+    pub fn bytes_beside(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Vector(vector) => size_of_val(vector.as_ref()),
+            _ => 0,
+        }
+    }
 }
 
 /// Which of [`Value`]'s variants.
@@ -36,10 +50,11 @@ pub enum Kind {
     Boolean,
     Text,
     Timestamp,
+    Vector,
 }
 
 impl Kind {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Absent,
         Self::Null,
         Self::Number,
@@ -47,6 +62,7 @@ impl Kind {
         Self::Boolean,
         Self::Text,
         Self::Timestamp,
+        Self::Vector,
     ];
 }
 
@@ -56,9 +72,12 @@ impl Kind {
 pub struct Column {
     pub name: String,
     kinds: Vec<Kind>,
-    /// The value of each row in 64 bits: a number's own, microseconds since 1970, or the place of a text.
+    /// The value of each row in 64 bits: a number's own, microseconds since 1970, the place of a text, or the
+    /// [`span`] of a vector.
     bits: Vec<u64>,
     texts: Dictionary,
+    /// Of all vectors, one behind the other; some may have lost their rows.
+    numbers: Vec<f32>,
 }
 
 impl Column {
@@ -97,6 +116,7 @@ impl Column {
                 .map(|number| number.map_or(0, f64::to_bits))
                 .collect(),
             texts: Dictionary::default(),
+            numbers: Vec::new(),
         }
     }
 
@@ -128,6 +148,11 @@ impl Column {
             Value::Boolean(boolean) => (Kind::Boolean, u64::from(*boolean)),
             Value::Text(text) => (Kind::Text, u64::from(self.texts.code_of(text))),
             Value::Timestamp(at) => (Kind::Timestamp, at.timestamp_micros().cast_unsigned()),
+            Value::Vector(vector) => {
+                let first = self.numbers.len();
+                self.numbers.extend_from_slice(vector);
+                (Kind::Vector, span(first, vector.len()))
+            }
         };
         self.kinds.push(kind);
         self.bits.push(bits);
@@ -168,6 +193,10 @@ impl Column {
             Kind::Timestamp => Value::Timestamp(
                 DateTime::from_timestamp_micros(bits.cast_signed()).unwrap_or_default(),
             ),
+            Kind::Vector => {
+                let numbers = self.numbers.get(range(bits));
+                Value::Vector(Cow::Borrowed(numbers.unwrap_or_default()))
+            }
         }
     }
 
@@ -184,7 +213,7 @@ impl Column {
     }
 
     /// Each row's value in 64 bits: of a number its own, of a text its place in [`Self::texts`], of a timestamp
-    /// the microseconds since 1970, as its kind says.
+    /// the microseconds since 1970, as its kind says. Those of a vector say where it is, which [`Self::get`] knows.
     #[must_use]
     pub fn bits(&self) -> &[u64] {
         &self.bits
@@ -196,16 +225,13 @@ impl Column {
         &self.texts.texts
     }
 
-    /// Adds the length of each row's text, in bytes, to that row's number.
-    pub fn add_text_bytes(&self, bytes: &mut [usize]) {
-        if self.texts.texts.is_empty() {
+    /// Adds what each row's value takes beside the nine bytes of any to that row's number, in bytes.
+    pub fn add_bytes_beside(&self, bytes: &mut [usize]) {
+        if self.texts.texts.is_empty() && self.numbers.is_empty() {
             return;
         }
-        let rows = self.kinds.iter().zip(&self.bits);
-        for ((kind, bits), bytes) in rows.zip(bytes) {
-            if *kind == Kind::Text {
-                *bytes += self.texts.text(*bits).len();
-            }
+        for (value, bytes) in self.iter().zip(bytes) {
+            *bytes += value.bytes_beside();
         }
     }
 
@@ -230,13 +256,30 @@ impl Column {
         let places: Vec<u64> = (other.texts.texts.iter())
             .map(|text| u64::from(self.texts.code_of(text)))
             .collect();
+        let first = self.numbers.len();
+        self.numbers.extend(&other.numbers);
         self.kinds.extend(&other.kinds);
         let bits = other.kinds.iter().zip(&other.bits);
         self.bits.extend(bits.map(|(kind, bits)| match kind {
             Kind::Text => place(&places, *bits),
+            Kind::Vector => bits + span(first, 0),
             _ => *bits,
         }));
     }
+}
+
+/// Where a vector begins among all numbers, and how long it is.
+///
+/// # Panics
+/// Beyond four thousand million numbers, which the limits on bodies and packs never let come together.
+fn span(first: usize, length: usize) -> u64 {
+    let half = |number: usize| u32::try_from(number).expect("packs are bounded far below 16 GiB");
+    u64::from(half(first)) << 32 | u64::from(half(length))
+}
+
+fn range(span: u64) -> Range<usize> {
+    let (first, length) = ((span >> 32) as usize, (span & u64::from(NONE)) as usize);
+    first..first + length
 }
 
 /// By its values: two columns may number their texts differently.
@@ -481,7 +524,8 @@ impl Serialize for Dictionary {
     }
 }
 
-/// A column as it is written: kinds as one run where all rows are alike, values as plain bytes.
+/// A column as it is written: kinds as one run where all rows are alike, values as plain bytes, and the numbers of
+/// vectors behind them.
 #[derive(Serialize)]
 struct ColumnToStore<'c> {
     name: &'c str,
@@ -519,7 +563,11 @@ impl Serialize for Column {
         let bits = if uniform == Some(&Kind::Text) {
             joined(self.bits.iter().map(|place| (*place as u32).to_le_bytes()))
         } else {
-            joined(self.bits.iter().map(|bits| bits.to_le_bytes()))
+            let mut bits = joined(self.bits.iter().map(|bits| bits.to_le_bytes()));
+            bits.extend(joined(
+                self.numbers.iter().map(|number| number.to_le_bytes()),
+            ));
+            bits
         };
         let stored = ColumnToStore {
             name: &self.name,
@@ -546,15 +594,18 @@ impl TryFrom<StoredColumn> for Column {
     fn try_from(stored: StoredColumn) -> Result<Self, Self::Error> {
         let kind = |byte: &u8| Kind::ALL.get(usize::from(*byte)).copied();
         let rows = stored.rows as usize;
-        let bits: Vec<u64> = if stored.bits.len() == rows * 4 {
+        let (bits, numbers): (Vec<u64>, Vec<f32>) = if stored.bits.len() == rows * 4 {
             let (places, _) = stored.bits.as_chunks::<4>();
-            places
-                .iter()
-                .map(|place| u32::from_le_bytes(*place).into())
-                .collect()
+            let places = places.iter().map(|place| u32::from_le_bytes(*place).into());
+            (places.collect(), Vec::new())
         } else {
-            let (bits, _) = stored.bits.as_chunks::<8>();
-            bits.iter().map(|bits| u64::from_le_bytes(*bits)).collect()
+            let split = stored.bits.split_at_checked(rows * 8);
+            let (bits, numbers) = split.ok_or("a column does not have the rows it says")?;
+            let ((bits, _), (numbers, _)) = (bits.as_chunks::<8>(), numbers.as_chunks::<4>());
+            (
+                bits.iter().map(|bits| u64::from_le_bytes(*bits)).collect(),
+                numbers.iter().map(|n| f32::from_le_bytes(*n)).collect(),
+            )
         };
         let kinds: Option<Vec<Kind>> = match stored.kinds.as_slice() {
             [uniform] => kind(uniform).map(|kind| vec![kind; bits.len()]),
@@ -569,12 +620,35 @@ impl TryFrom<StoredColumn> for Column {
         if places.any(|(kind, place)| *kind == Kind::Text && *place >= texts) {
             return Err("a column lacks a text");
         }
+        let mut spans = kinds.iter().zip(&bits);
+        if spans.any(|(kind, span)| *kind == Kind::Vector && range(*span).end > numbers.len()) {
+            return Err("a column lacks numbers of a vector");
+        }
         Ok(Self {
             name: stored.name,
             kinds,
             bits,
             texts: stored.texts.into(),
+            numbers,
         })
+    }
+}
+
+/// Numbers by their bits: JSON has no words for NaN and infinities.
+mod exact_floats {
+    use std::borrow::Cow;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(numbers: &[f32], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(numbers.iter().map(|number| number.to_bits()))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Cow<'static, [f32]>, D::Error> {
+        let bits = Vec::<u32>::deserialize(deserializer)?;
+        Ok(bits.into_iter().map(f32::from_bits).collect())
     }
 }
 
@@ -630,6 +704,7 @@ mod tests {
             (0_i64..4_000_000_000_000_000).prop_map(|micros| {
                 Value::Timestamp(DateTime::from_timestamp_micros(micros).unwrap_or_default())
             }),
+            prop::collection::vec(-9.0_f32..9.0, 0..4).prop_map(|n| Value::Vector(n.into())),
         ]
     }
 
@@ -690,8 +765,12 @@ mod tests {
         };
         assert!(stored(2, &[2], 16, &[]).is_ok());
         assert!(
-            stored(2, &[7], 16, &[]).is_err(),
+            stored(2, &[8], 16, &[]).is_err(),
             "a kind that does not exist"
+        );
+        assert!(
+            stored(2, &[7], 16, &[]).is_err(),
+            "vectors whose numbers are not there"
         );
         assert!(stored(3, &[2], 16, &[]).is_err(), "fewer values than rows");
         assert!(

@@ -371,10 +371,10 @@ fn vector(classes: &[String], probabilities: &[(String, f64)]) -> Option<Vec<f64
 }
 
 impl Coding {
-    /// Nothing for dates and for what has no values: a date is always later than those of the baseline.
+    /// Nothing for vectors, dates and what has no values: a date is always later than those of the baseline.
     fn of(column: &columns::Column) -> Option<Self> {
         let has = |kind| column.kinds().contains(&kind);
-        if has(Kind::Timestamp) {
+        if has(Kind::Timestamp) || has(Kind::Vector) {
             return None;
         }
         let categories = if has(Kind::Text) || has(Kind::Boolean) {
@@ -430,7 +430,7 @@ fn category(value: &Value<'_>) -> Option<String> {
         Value::Boolean(flag) => Some(flag.to_string()),
         Value::Integer(integer) => Some(integer.to_string()),
         Value::Number(number) => Some(number.to_string()),
-        Value::Timestamp(_) | Value::Null | Value::Absent => None,
+        Value::Timestamp(_) | Value::Vector(_) | Value::Null | Value::Absent => None,
     }
 }
 

@@ -104,6 +104,7 @@ measures! {
     MaximumMeanDiscrepancy = "maximum_mean_discrepancy", Lower, "Squared distance of the two distributions of vectors under a Gaussian kernel.";
     TextLengthDistance = "text_length_distance", Lower, "Kolmogorov–Smirnov distance of the lengths of texts, in characters.";
     UnseenWords = "unseen_words", Lower, "Share of words that the baseline never used, minus what the baseline shows of itself.";
+    LanguageProfile = "language_profile", Lower, "Total variation distance of the languages that texts are in.";
     FutureShareChange = "future_share_change", Zero, "Share of dates later than their row's time, minus that of the baseline.";
     AgeDistance = "age_distance", Lower, "Kolmogorov–Smirnov distance of how old dates are at their row's time.";
     HourProfile = "hour_profile", Lower, "Total variation distance of the dates' hours of the day, in UTC.";
@@ -283,11 +284,10 @@ impl Measure {
         })
     }
 
-    /// Whether a drift monitor can measure it: not what is of vectors only, which the service does not take.
+    /// Whether a drift monitor can measure it.
     #[must_use]
     pub fn is_drift(self) -> bool {
-        let of_vectors = matches!(self, Self::MeanShift | Self::MaximumMeanDiscrepancy);
-        self.drift().is_some() || self == Self::Shift || self.is_of_rows() && !of_vectors
+        self.drift().is_some() || self == Self::Shift || self.is_of_rows()
     }
 
     /// Whether what was found says more in words than its value does.

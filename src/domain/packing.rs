@@ -21,6 +21,7 @@ pub enum ValueType {
     Boolean,
     Text,
     Timestamp,
+    Vector,
     /// Values of several types, each as JSON.
     Mixed,
 }
@@ -35,6 +36,7 @@ impl ValueType {
             Self::Boolean => "boolean",
             Self::Text => "text",
             Self::Timestamp => "timestamp",
+            Self::Vector => "vector",
             Self::Mixed => "mixed",
         }
     }
@@ -47,6 +49,7 @@ impl ValueType {
             Kind::Boolean => Some(Self::Boolean),
             Kind::Text => Some(Self::Text),
             Kind::Timestamp => Some(Self::Timestamp),
+            Kind::Vector => Some(Self::Vector),
         }
     }
 }
@@ -76,6 +79,11 @@ pub enum PackedValues {
     Categories {
         places: Vec<Option<i16>>,
         categories: Vec<String>,
+    },
+    /// The vectors' numbers one behind the other, and how many of them each row has.
+    Vectors {
+        lengths: Vec<Option<i16>>,
+        reals: Vec<f32>,
     },
 }
 
@@ -118,6 +126,7 @@ impl PackedColumn {
             }
             ValueType::Timestamp => pack_timestamps(column, rows),
             ValueType::Text => pack_texts(column, rows),
+            ValueType::Vector => pack_vectors(column, rows),
             ValueType::Mixed => PackedValues::Texts(
                 rows.iter()
                     .map(|row| match column.get(*row) {
@@ -147,6 +156,7 @@ impl PackedColumn {
             PackedValues::Uuids(uuids) => uuids.len(),
             PackedValues::Texts(texts) => texts.len(),
             PackedValues::Categories { places, .. } => places.len(),
+            PackedValues::Vectors { lengths, .. } => lengths.len(),
         }
     }
 
@@ -200,6 +210,18 @@ impl PackedColumn {
                         .and_then(|place| usize::try_from(place).ok()?.checked_sub(1))
                         .and_then(|place| categories.get(place));
                     push(position, text.map(|text| Value::Text(text.as_str().into())));
+                }
+            }
+            PackedValues::Vectors { lengths, reals } => {
+                let mut rest = reals.as_slice();
+                for (position, length) in (0..).zip(lengths) {
+                    let vector = length.map(|length| {
+                        let length = usize::try_from(length).unwrap_or(0).min(rest.len());
+                        let (vector, behind) = rest.split_at(length);
+                        rest = behind;
+                        Value::Vector(vector.into())
+                    });
+                    push(position, vector);
                 }
             }
         }
@@ -389,6 +411,22 @@ fn pack_texts(column: &Column, rows: &[usize]) -> PackedValues {
     )
 }
 
+/// No vector is longer than a small integer says: decoders refuse those.
+fn pack_vectors(column: &Column, rows: &[usize]) -> PackedValues {
+    let mut reals = Vec::new();
+    let lengths = rows.iter().map(|row| match column.get(*row) {
+        Value::Vector(vector) => {
+            reals.extend_from_slice(&vector);
+            i16::try_from(vector.len()).ok()
+        }
+        _ => None,
+    });
+    PackedValues::Vectors {
+        lengths: lengths.collect(),
+        reals,
+    }
+}
+
 /// Packs texts of which most are different: as UUIDs where all of them are, else as they are.
 fn pack_long_texts(texts: &[Option<&str>]) -> PackedValues {
     let uuids: Option<Vec<Option<Uuid>>> = texts
@@ -563,8 +601,26 @@ mod tests {
             Value::Text("1".into()),
             Value::Integer(1),
             Value::Number(1.0),
+            Value::Vector(vec![f32::NAN, 0.5].into()),
             Value::Absent,
         ]);
+    }
+
+    #[test]
+    fn vectors_of_whatever_length_come_back() {
+        let vector = |numbers: &[f32]| Value::Vector(numbers.to_vec().into());
+        let packed = there_and_back(&[
+            vector(&[0.1, -2.0]),
+            Value::Null,
+            vector(&[]),
+            Value::Absent,
+            vector(&[f32::NAN, f32::INFINITY, 3.0]),
+        ]);
+        let PackedValues::Vectors { lengths, reals } = packed.values else {
+            panic!("not packed as vectors");
+        };
+        assert_eq!(lengths, [Some(2), None, Some(0), None, Some(3)]);
+        assert_eq!(reals.len(), 5);
     }
 
     proptest! {

@@ -21,6 +21,8 @@ use crate::stats::profile::FeatureProfile;
 pub enum ProposalState {
     /// Waits for a decision.
     Proposed,
+    /// Somebody has accepted it; it is in force once the stored rows have been counted by it.
+    Accepting,
     /// In force, or was, as the version it names.
     Accepted,
     Declined,
@@ -34,6 +36,7 @@ impl ProposalState {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Proposed => "proposed",
+            Self::Accepting => "accepting",
             Self::Accepted => "accepted",
             Self::Declined => "declined",
             Self::Superseded => "superseded",

@@ -4,21 +4,32 @@
 //! They are stored with predictions: another hash would make what was sent before and again after a change look like a
 //! conflict.
 
-use super::columns::{Column, Kind};
+use super::columns::{Column, Kind, Value};
 
 /// Adds what each row has of a column; an absent value adds nothing.
 pub fn add_column(hashes: &mut [u64], column: &Column) {
     let name = mix(2, hash_text(&column.name));
     let texts: Vec<u64> = column.texts().iter().map(|text| hash_text(text)).collect();
     let values = column.kinds().iter().zip(column.bits());
-    for (hash, (kind, bits)) in hashes.iter_mut().zip(values) {
+    for (row, (hash, (kind, bits))) in hashes.iter_mut().zip(values).enumerate() {
         let value = match kind {
             Kind::Absent => continue,
             Kind::Text => usize::try_from(*bits).map_or(0, |place| texts[place]),
+            Kind::Vector => match column.get(row) {
+                Value::Vector(vector) => hash_vector(&vector),
+                _ => 0,
+            },
             _ => *bits,
         };
         *hash = hash.wrapping_add(mix(name.wrapping_add(*kind as u64), value));
     }
+}
+
+/// A hash of the numbers of a vector.
+#[must_use]
+pub fn hash_vector(vector: &[f32]) -> u64 {
+    let numbers = vector.iter().map(|number| u64::from(number.to_bits()));
+    numbers.fold(mix(3, vector.len() as u64), mix)
 }
 
 /// A hash of a text.

@@ -6,14 +6,15 @@
 
 mod together;
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::attributions::Attributions;
 use super::columns::{Column, Value};
 use super::drift::Judged;
 use super::measurement::{ExplainedBy, Measure, Recipe, Status};
-use super::sample::{RowSample, SEED, VectorColumn};
-use super::schema::FeatureType;
+use super::sample::{RowSample, SEED};
+use super::schema::{FeatureType, vector_length};
 use crate::stats::attribution;
 use crate::stats::contingency::ShareTest;
 use crate::stats::dates::{self, ProfileChange};
@@ -45,6 +46,7 @@ impl About {
         match feature_type {
             FeatureType::Text => Some(Self::Text),
             FeatureType::Timestamp => Some(Self::Dates),
+            FeatureType::Vector => Some(Self::Vectors),
             FeatureType::Number
             | FeatureType::Integer
             | FeatureType::Boolean
@@ -62,7 +64,11 @@ impl About {
                 Measure::CorrelationChange,
             ],
             Self::Attributions => &[Measure::AttributionNdcg],
-            Self::Text => &[Measure::TextLengthDistance, Measure::UnseenWords],
+            Self::Text => &[
+                Measure::TextLengthDistance,
+                Measure::UnseenWords,
+                Measure::LanguageProfile,
+            ],
             Self::Dates => &[
                 Measure::FutureShareChange,
                 Measure::AgeDistance,
@@ -98,7 +104,7 @@ impl Measure {
     pub fn usual_threshold(self) -> Option<f64> {
         match self {
             Self::DomainClassifierAuc => Some(0.55),
-            Self::UnseenWords => Some(0.1),
+            Self::UnseenWords | Self::LanguageProfile => Some(0.1),
             Self::AttributionNdcg => Some(0.9),
             _ => None,
         }
@@ -176,6 +182,9 @@ impl Sides<'_> {
                 distribution(&lengths(&before), &lengths(&now), what)?,
                 Vec::new(),
             ));
+        }
+        if measure == Measure::LanguageProfile {
+            return Ok((languages(&before, &now)?, Vec::new()));
         }
         let test = text::unseen_words(&before, &now)
             .ok_or_else(|| NotRead("a side has no words".to_owned()))?;
@@ -388,6 +397,40 @@ fn profile(reference: &[u64], current: &[u64], what: &str) -> Result<Reading, No
     })
 }
 
+/// How many languages of a side the method names.
+const LANGUAGES_NAMED: usize = 3;
+
+fn languages(before: &[&str], now: &[&str]) -> Result<Reading, NotRead> {
+    let (before, now) = (
+        text::languages(before.iter().copied()),
+        text::languages(now.iter().copied()),
+    );
+    let all: BTreeSet<&str> = before.keys().chain(now.keys()).copied().collect();
+    let counts = |side: &BTreeMap<&str, u64>| -> Vec<u64> {
+        let of = |language: &&str| side.get(*language).copied().unwrap_or(0);
+        all.iter().map(of).collect()
+    };
+    let named = |side: &BTreeMap<&str, u64>| {
+        let texts = side.values().sum::<u64>().max(1) as f64;
+        let mut most: Vec<_> = side.iter().collect();
+        most.sort_by_key(|(language, count)| (Reverse(**count), **language));
+        let most = most.into_iter().take(LANGUAGES_NAMED);
+        let most = most.map(|(language, count)| {
+            let percent = 100.0 * *count as f64 / texts;
+            format!("{language} {percent:.1} %")
+        });
+        most.collect::<Vec<_>>().join(", ")
+    };
+    let what = format!(
+        "languages by letters and trigrams, unknown where a text has fewer than {} letters; most often {} in the \
+         reference, {} now",
+        text::FEWEST_LETTERS,
+        named(&before),
+        named(&now)
+    );
+    profile(&counts(&before), &counts(&now), &what)
+}
+
 fn classified(classifier: &DomainClassifier, what: String, sizes: (usize, usize)) -> Reading {
     Reading {
         p_value: Some(classifier.p_value),
@@ -487,23 +530,26 @@ struct Vectors {
     rows: Rows,
 }
 
-/// The vectors of a side that are as long as most of them.
+/// The vectors of a side that are as long as most of them, and have finite numbers only.
 fn vectors(sample: &RowSample, feature: &str) -> Result<Vectors, NotRead> {
-    let none = VectorColumn::default();
-    let column = sample.vectors(feature).unwrap_or(&none);
-    let present = column.vectors.iter().flatten();
+    let values = sample.column(feature).into_iter().flat_map(Column::iter);
+    let vectors: Vec<_> = values
+        .filter_map(|value| match value {
+            Value::Vector(vector) if vector_length(&vector).is_finite() => Some(vector),
+            _ => None,
+        })
+        .collect();
     let mut lengths: BTreeMap<usize, usize> = BTreeMap::new();
-    for vector in present.clone() {
+    for vector in &vectors {
         *lengths.entry(vector.len()).or_default() += 1;
     }
     let most = lengths.into_iter().filter(|(length, _)| *length > 0);
     let Some((dimension, _)) = most.max_by_key(|(_, rows)| *rows) else {
         return Err(no_values(sample));
     };
-    let values: Vec<f64> = present
+    let values: Vec<f64> = (vectors.iter())
         .filter(|vector| vector.len() == dimension)
-        .flatten()
-        .copied()
+        .flat_map(|vector| vector.iter().map(|number| f64::from(*number)))
         .collect();
     Ok(Vectors {
         dimension,

@@ -11,13 +11,14 @@ use std::collections::BinaryHeap;
 use serde::{Deserialize, Serialize};
 
 use super::columns::{Column, Value};
+use super::row_hashes::hash_vector;
 use crate::stats::thinning::mixed;
 
 /// The most rows of a sample. An area under the ROC curve between two samples of this size has a standard error of
 /// 0.0065 when nothing has changed, an eighth of the usual threshold's distance from 0.5; the classifier takes a
 /// fraction of a second, and thirty features take a megabyte (nine bytes a value, and their different texts).
 pub const SAMPLE_ROWS: usize = 4_000;
-/// The most numbers kept of one column of vectors, 16 MiB: long vectors get fewer rows.
+/// The most numbers kept of one feature of vectors, 8 MiB: long vectors get fewer rows.
 pub const SAMPLE_NUMBERS: usize = 1 << 21;
 /// Told in recipes. Another number would give another sample; nobody needs one.
 pub const SEED: u64 = 1;
@@ -130,12 +131,10 @@ impl DrawnBy {
     }
 }
 
-/// A column of vectors, such as embeddings.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct VectorColumn {
-    pub name: String,
-    /// Of the first rows of the sample, or of all; `None` where a row has no vector.
-    pub vectors: Vec<Option<Vec<f64>>>,
+/// How many rows of a sample keep their vectors, if these are so long: the first ones.
+#[must_use]
+pub fn rows_with_vectors(length: usize) -> usize {
+    SAMPLE_NUMBERS / length.max(1)
 }
 
 /// Some rows of a file or window, drawn by [`Draw`], column by column.
@@ -146,9 +145,8 @@ pub struct RowSample {
     pub drawn_by: DrawnBy,
     /// The time of each row in seconds since 1970, where it is known.
     pub times: Vec<Option<i64>>,
-    /// With one element per row.
+    /// With one element per row. Of long vectors only [the first rows](rows_with_vectors) have theirs.
     pub columns: Vec<Column>,
-    pub vectors: Vec<VectorColumn>,
 }
 
 /// Before the version, the checksum and the body.
@@ -192,8 +190,10 @@ impl RowSample {
             seen: rows as u64,
             drawn_by: DrawnBy::Content,
             times: drawn.iter().map(time).collect(),
-            columns: columns.iter().map(|column| column.select(&drawn)).collect(),
-            vectors: Vec::new(),
+            columns: columns
+                .iter()
+                .map(|column| selected(column, &drawn))
+                .collect(),
         }
     }
 
@@ -242,12 +242,6 @@ impl RowSample {
             let values = rows.iter().map(|row| column.get(*row));
             *column = Column::of(column.name.clone(), values.collect::<Vec<_>>());
         }
-        for column in &mut self.vectors {
-            let sampled = rows
-                .iter()
-                .filter_map(|row| column.vectors.get(*row).cloned());
-            column.vectors = sampled.collect();
-        }
         self.times = rows.iter().map(|row| self.times[*row]).collect();
     }
 
@@ -261,12 +255,6 @@ impl RowSample {
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
-    }
-
-    /// The column of vectors of a feature.
-    #[must_use]
-    pub fn vectors(&self, name: &str) -> Option<&VectorColumn> {
-        self.vectors.iter().find(|column| column.name == name)
     }
 
     /// What recipes say of it, such as `4000 of 57128 rows by a hash of their ids`.
@@ -283,6 +271,20 @@ impl RowSample {
     }
 }
 
+/// The drawn rows of a column, of long vectors the first ones.
+fn selected(column: &Column, drawn: &[usize]) -> Column {
+    let mut selected = Column::new(column.name.clone());
+    for (rank, row) in drawn.iter().enumerate() {
+        match column.get(*row) {
+            Value::Vector(vector) if rank >= rows_with_vectors(vector.len()) => {
+                selected.push(&Value::Absent);
+            }
+            value => selected.push(&value),
+        }
+    }
+    selected
+}
+
 fn checksum(body: &[u8]) -> u32 {
     crc32c::crc32c_append(u32::from(VERSION), body)
 }
@@ -297,6 +299,7 @@ fn key_of(value: &Value<'_>) -> u64 {
         Value::Boolean(boolean) => 4 + u64::from(*boolean),
         Value::Text(text) => hash_of(text),
         Value::Timestamp(at) => mixed(at.timestamp_micros().cast_unsigned() ^ 6),
+        Value::Vector(vector) => hash_vector(vector),
     }
 }
 

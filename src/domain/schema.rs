@@ -19,6 +19,8 @@ pub enum FeatureType {
     Category,
     Text,
     Timestamp,
+    /// Lists of numbers, such as embeddings.
+    Vector,
 }
 
 impl FeatureType {
@@ -32,20 +34,37 @@ impl FeatureType {
             Self::Category => "category",
             Self::Text => "text",
             Self::Timestamp => "timestamp",
+            Self::Vector => "vector",
         }
     }
 
     /// Whether values are counted on numeric cells rather than as categories. Timestamps count as seconds
-    /// since 1970.
+    /// since 1970, vectors as their lengths ([`vector_length`]).
     #[must_use]
     pub fn is_numeric(self) -> bool {
-        matches!(self, Self::Number | Self::Integer | Self::Timestamp)
+        matches!(
+            self,
+            Self::Number | Self::Integer | Self::Timestamp | Self::Vector
+        )
     }
 
     /// Whether the values that are known can be listed.
     #[must_use]
     pub fn has_categories(self) -> bool {
         matches!(self, Self::Category | Self::Boolean)
+    }
+}
+
+/// The number that a vector counts as: how many numbers it has, so that the range of a feature of vectors is that of
+/// their lengths. With a NaN in it, it counts as NaN, and with an infinity as one: no distance can be had of it.
+#[must_use]
+pub fn vector_length(vector: &[f32]) -> f64 {
+    if vector.iter().any(|number| number.is_nan()) {
+        f64::NAN
+    } else if vector.iter().all(|number| number.is_finite()) {
+        vector.len() as f64
+    } else {
+        f64::INFINITY
     }
 }
 
@@ -56,9 +75,9 @@ pub struct FeatureExpectation {
     pub feature_type: FeatureType,
     /// Whether a row without the feature is a finding.
     pub required: bool,
-    /// Smallest value in range, for numeric features.
+    /// Smallest value in range, for numeric features; of vectors the smallest length.
     pub minimum: Option<f64>,
-    /// Largest value in range, for numeric features.
+    /// Largest value in range, for numeric features; of vectors the largest length.
     pub maximum: Option<f64>,
     /// The known categories, for categories and booleans; `None` when any is allowed.
     pub categories: Option<Vec<String>>,
@@ -235,6 +254,7 @@ pub struct Evidence {
     pub numbers: u64,
     pub booleans: u64,
     pub timestamps: u64,
+    pub vectors: u64,
     pub texts: u64,
     /// The different texts, until there are too many for categories.
     pub categories: BTreeSet<String>,
@@ -253,6 +273,7 @@ impl Default for Evidence {
             numbers: 0,
             booleans: 0,
             timestamps: 0,
+            vectors: 0,
             texts: 0,
             categories: BTreeSet::new(),
             minimum: f64::INFINITY,
@@ -284,6 +305,10 @@ impl Evidence {
                 self.timestamps += 1;
                 self.extend_range(at.timestamp() as f64);
             }
+            Value::Vector(vector) => {
+                self.vectors += 1;
+                self.extend_range(vector_length(vector));
+            }
             Value::Text(text) => {
                 self.texts += 1;
                 self.observe_text(text);
@@ -311,10 +336,14 @@ impl Evidence {
     #[must_use]
     pub fn feature_type(&self) -> Option<FeatureType> {
         let numeric = self.integers + self.numbers;
-        let most = [numeric, self.booleans, self.timestamps, self.texts]
-            .into_iter()
-            .max()
-            .filter(|most| *most > 0)?;
+        let kinds = [
+            numeric,
+            self.booleans,
+            self.timestamps,
+            self.vectors,
+            self.texts,
+        ];
+        let most = kinds.into_iter().max().filter(|most| *most > 0)?;
         Some(if most == numeric {
             if self.numbers > 0 {
                 FeatureType::Number
@@ -325,6 +354,8 @@ impl Evidence {
             FeatureType::Boolean
         } else if most == self.timestamps {
             FeatureType::Timestamp
+        } else if most == self.vectors {
+            FeatureType::Vector
         } else if self.categories.len() <= MAX_CATEGORIES {
             FeatureType::Category
         } else {

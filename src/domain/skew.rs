@@ -5,6 +5,7 @@
 //! (frozen values, rounding, another type) is judged for the whole of them. A finding always says what was seen
 //! and what had been expected, because "schema changed" helps nobody.
 
+mod constancy;
 mod habits;
 mod profiles;
 pub mod renames;
@@ -14,6 +15,7 @@ use super::measurement::Measure;
 use super::measurement::Status;
 use super::schema::{FeatureExpectation, FeatureType};
 use crate::stats::profile::{Counts, FeatureProfile};
+pub use constancy::{Past, Stillness, Stillnesses};
 pub use habits::{Habits, of_column};
 pub use profiles::{STEP_RANKS, Stills, judge_profiles};
 pub use units::{UnitChange, unit_change};
@@ -407,6 +409,7 @@ pub fn judge_window(
     }
     if let Some(reference) = reference
         && expected.feature_type.is_numeric()
+        && expected.feature_type != FeatureType::Vector
     {
         let values = reference.valid().min(current.valid());
         let detail =

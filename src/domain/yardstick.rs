@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use chrono::DateTime;
 
 use super::columns::{Column, Kind, Value};
-use super::schema::{FeatureExpectation, FeatureType};
+use super::schema::{FeatureExpectation, FeatureType, vector_length};
 use crate::stats::grid::Grid;
 use crate::stats::profile::{FeatureProfile, Mismatches, ProfileError, ProfileKind};
 
@@ -206,6 +206,8 @@ fn mismatch(value: &Value<'_>) -> Mismatches {
         Value::Boolean(_) => noted.booleans = 1,
         Value::Number(_) | Value::Integer(_) => noted.numbers = 1,
         Value::Timestamp(_) => noted.timestamps = 1,
+        // Not told apart: a feature that should be something else seldom becomes vectors.
+        Value::Vector(_) => {}
         Value::Text(text) => {
             noted.texts = 1;
             noted.numeric_texts = u64::from(is_numeric_text(text));
@@ -235,7 +237,7 @@ pub enum Reading<'v> {
 fn is_numeric(kind: Kind) -> Option<bool> {
     match kind {
         Kind::Absent | Kind::Null => None,
-        Kind::Number | Kind::Integer | Kind::Timestamp => Some(true),
+        Kind::Number | Kind::Integer | Kind::Timestamp | Kind::Vector => Some(true),
         Kind::Boolean | Kind::Text => Some(false),
     }
 }
@@ -247,7 +249,7 @@ fn is_numeric(kind: Kind) -> Option<bool> {
     reason = "profiles count in doubles; rows keep the integer"
 )]
 pub fn read<'v>(value: &'v Value<'_>, expected: Option<FeatureType>, numeric: bool) -> Reading<'v> {
-    use FeatureType::{Boolean, Category, Integer, Number, Text, Timestamp};
+    use FeatureType::{Boolean, Category, Integer, Number, Text, Timestamp, Vector};
     let any_number = matches!(expected, Some(Number) | None) && numeric;
     match value {
         Value::Absent => Reading::Absent,
@@ -274,6 +276,9 @@ pub fn read<'v>(value: &'v Value<'_>, expected: Option<FeatureType>, numeric: bo
             }),
         Value::Timestamp(at) if expected == Some(Timestamp) || any_number => {
             Reading::Number(at.timestamp() as f64)
+        }
+        Value::Vector(vector) if expected == Some(Vector) || (expected.is_none() && numeric) => {
+            Reading::Number(vector_length(vector))
         }
         _ => Reading::Mismatch,
     }

@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow_array::builder::{Float64Builder, StringBuilder};
+use arrow_array::builder::{Float32Builder, Float64Builder, ListBuilder, StringBuilder};
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow_array::types::{Float32Type, Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{
     Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
@@ -262,6 +262,19 @@ fn feature(column: &Column, exact: &mut Exact) -> ArrayRef {
             });
             Arc::new(TimestampMicrosecondArray::from_iter(micros).with_timezone("UTC"))
         }
+        Some(Kind::Vector) if is_one => {
+            let mut vectors = ListBuilder::new(Float32Builder::new());
+            for value in column.iter() {
+                match value {
+                    Value::Vector(vector) => {
+                        vectors.values().append_slice(&vector);
+                        vectors.append(true);
+                    }
+                    _ => vectors.append(false),
+                }
+            }
+            Arc::new(vectors.finish())
+        }
         Some(_) => {
             exact.mixed.insert(column.name.clone());
             Arc::new(StringArray::from_iter(column.iter().map(
@@ -493,6 +506,16 @@ fn plain_values(array: &ArrayRef) -> Option<Vec<Value<'_>>> {
                 })
             });
             times.collect::<Option<Vec<_>>>()?
+        }
+        DataType::List(item) if item.data_type() == &DataType::Float32 => {
+            let vectors = array.as_list::<i32>().iter();
+            let vector = |numbers: ArrayRef| {
+                let numbers = numbers.as_primitive::<Float32Type>().values().to_vec();
+                Value::Vector(numbers.into())
+            };
+            vectors
+                .map(|numbers| or_null(numbers.map(vector)))
+                .collect()
         }
         _ => return None,
     })

@@ -20,6 +20,7 @@ use chrono::DateTime;
 
 use super::names::Field;
 use super::raw::Raw;
+use super::table::arrays::{are_vectors, vector_with_gaps};
 use super::{FormatError, Limits, Rows};
 
 const SECONDS_PER_DAY: i64 = 86_400;
@@ -262,10 +263,13 @@ pub(super) fn locate_columns(
         if columns.iter().any(|column| column.field == field) {
             return Err(refuse("occurs twice".to_owned()));
         }
-        let read = reader_of(arrow.data_type()).ok_or_else(|| {
+        let vectors = matches!(field, Field::Feature(_)) && are_vectors(arrow.data_type());
+        let read = vectors.then_some(vector as ReadCell);
+        let read = read.or_else(|| reader_of(arrow.data_type()));
+        let read = read.ok_or_else(|| {
             let data_type = arrow.data_type();
             refuse(format!(
-                "is of type {data_type}; taken are numbers, booleans, texts, timestamps and dates"
+                "is of type {data_type}; taken are numbers, booleans, texts, timestamps, dates and, of features, lists of numbers"
             ))
         })?;
         columns.push(Column { index, field, read });
@@ -319,6 +323,10 @@ fn large_integer(array: &dyn Array, row: usize) -> Raw<'_> {
 
 fn number<T: ArrowPrimitiveType<Native: Into<f64>>>(array: &dyn Array, row: usize) -> Raw<'_> {
     Raw::Number(array.as_primitive::<T>().value(row).into())
+}
+
+fn vector(array: &dyn Array, row: usize) -> Raw<'_> {
+    vector_with_gaps(array, row).map_or(Raw::Null, Raw::Vector)
 }
 
 fn date(array: &dyn Array, row: usize) -> Raw<'_> {

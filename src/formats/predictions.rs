@@ -594,9 +594,9 @@ impl Rows for PredictionRows<'_> {
         for (row, fault) in read.iter().flat_map(|cells| &cells.faults) {
             faults.entry(*row).or_insert_with(|| fault.clone());
         }
-        let mut text_bytes = vec![0; cells.rows()];
+        let mut bytes_beside = vec![0; cells.rows()];
         for cells in &read {
-            cells.column.add_text_bytes(&mut text_bytes);
+            cells.column.add_bytes_beside(&mut bytes_beside);
         }
         let start = self.batch.len();
         let mut kept = Vec::with_capacity(cells.rows());
@@ -607,7 +607,7 @@ impl Rows for PredictionRows<'_> {
             let judged = self.gather(of_row).and_then(|row| self.judge(row));
             match (judged, faults.remove(&row)) {
                 (Ok(judged), None) => {
-                    self.keep(line, judged, text_bytes[row])?;
+                    self.keep(line, judged, bytes_beside[row])?;
                     kept.push(row);
                 }
                 (Err(fault), _) | (Ok(_), Some(fault)) => self.ledger.refuse(line, fault)?,
@@ -680,10 +680,7 @@ impl<'a> Gathered<'a> {
 
 impl Row<'_> {
     fn text_bytes(&self) -> usize {
-        let features = self.features.iter().map(|(_, value)| match value {
-            Value::Text(text) => text.len(),
-            _ => 0,
-        });
+        let features = self.features.iter().map(|(_, value)| value.bytes_beside());
         let segments = self
             .segments
             .iter()

@@ -13,6 +13,10 @@ use crate::domain::names;
 pub(super) const MAX_NAME_BYTES: usize = 200;
 /// The longest text of a feature, class or error.
 pub(super) const MAX_TEXT_BYTES: usize = 10_000;
+/// The most numbers of a vector: twice what the largest embeddings in use have.
+pub(super) const MAX_VECTOR_NUMBERS: usize = 8_192;
+/// Longer than any number has to be written.
+const MAX_NUMBER_BYTES: usize = 32;
 /// How much of a sender's text is repeated in a cause or a field's name.
 const SHOWN_CHARS: usize = 60;
 
@@ -34,6 +38,8 @@ pub(super) enum Raw<'a> {
     Timestamp(DateTime<Utc>),
     /// A timestamp so far away that no calendar holds it.
     EndlessTimestamp,
+    /// A list of numbers, NaN where it has a null.
+    Vector(Vec<f32>),
     List(Vec<Raw<'a>>),
     Object(Entries<'a>),
     /// A list or object where no field allows one, in words and as its text, which has not been read.
@@ -208,6 +214,8 @@ impl<'a> Raw<'a> {
                 RejectReason::TimeOutOfBounds,
                 "is a time outside the years 1 to 9999",
             )),
+            Raw::Vector(vector) => check_vector(vector),
+            Raw::Nested(_, list) if list.starts_with('[') => check_vector(numbers_of(list)?),
             other => Err(other.not("a single value")),
         }
     }
@@ -231,7 +239,7 @@ impl<'a> Raw<'a> {
             Raw::Untyped(text) => format!("the cell {}", quoted(text)),
             Raw::Timestamp(instant) => format!("the time {}", rfc3339(*instant)),
             Raw::EndlessTimestamp => "a time".to_owned(),
-            Raw::List(_) => "a list".to_owned(),
+            Raw::List(_) | Raw::Vector(_) => "a list".to_owned(),
             Raw::Object(_) => "an object".to_owned(),
             Raw::Nested(kind, _) => (*kind).to_owned(),
         };
@@ -308,6 +316,46 @@ fn exact_or_text(digits: Cow<'_, str>) -> Result<Value<'_>, Fault> {
     } else {
         Ok(Value::Text(digits))
     }
+}
+
+/// The numbers of a JSON list. JSON has no NaN: where senders have one they write null, and NaN it is again.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "vectors are kept as floats"
+)]
+fn numbers_of(list: &str) -> Result<Vec<f32>, Fault> {
+    if list.len() > MAX_VECTOR_NUMBERS * MAX_NUMBER_BYTES {
+        return Err(too_long());
+    }
+    let numbers: Vec<Option<f64>> = serde_json::from_str(list).map_err(|_| {
+        Fault::wrong(
+            "is a list with something that is no number, not a single value or a list of numbers",
+        )
+    })?;
+    let numbers = numbers.into_iter();
+    Ok(numbers
+        .map(|number| number.map_or(f32::NAN, |number| number as f32))
+        .collect())
+}
+
+fn check_vector(mut vector: Vec<f32>) -> Result<Value<'static>, Fault> {
+    if vector.len() > MAX_VECTOR_NUMBERS {
+        return Err(too_long());
+    }
+    for number in &mut vector {
+        *number = if number.is_nan() {
+            f32::NAN
+        } else {
+            *number + 0.0
+        };
+    }
+    Ok(Value::Vector(vector.into()))
+}
+
+fn too_long() -> Fault {
+    Fault::too_large(format!(
+        "is a list that is too long; at most {MAX_VECTOR_NUMBERS} numbers are kept"
+    ))
 }
 
 /// −0 and 0 are the same number and would be two categories.

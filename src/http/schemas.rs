@@ -334,12 +334,12 @@ pub struct ProposalDecision {
 /// A proposal that is decided.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Decided {
-    /// The version of the schema that is in force now; nothing when the proposal was declined.
-    pub version: Option<i32>,
+    /// Declined, or accepting: in force once the stored rows have been counted by it, accepted then.
+    pub state: ProposalState,
 }
 
-/// Accepts or declines a proposal. Accepting puts a version of the schema into force, by which the stored rows are
-/// counted again.
+/// Accepts or declines a proposal. What is accepted comes into force as a version of the schema once the stored rows have
+/// been counted by it, in the background.
 #[utoipa::path(
     post, path = "/schema-proposals/{proposal_id}", tag = "schemas", security(("token" = ["operate"])),
     params(("proposal_id" = ProposalId, Path)),
@@ -359,6 +359,6 @@ pub async fn decide(
         reason: &decision.reason,
         actor: &principal.actor,
     };
-    let version = schemas::decide(&services, principal.project_id, verdict).await?;
-    Ok(Json(Decided { version }))
+    let state = schemas::decide(&services, principal.project_id, verdict).await?;
+    Ok(Json(Decided { state }))
 }

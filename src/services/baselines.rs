@@ -24,6 +24,7 @@ use crate::domain::retention::Kept;
 use crate::domain::row_hashes;
 use crate::domain::sample::RowSample;
 use crate::domain::schema::{self, FeatureExpectation};
+use crate::domain::skew::Stillnesses;
 use crate::formats::{self, Format, ReferenceRows};
 use crate::stats::grid::Grid;
 use crate::stats::repeats::Repeats;
@@ -467,6 +468,8 @@ async fn keep_rows(
         i64::try_from(rows).unwrap_or(i64::MAX),
     );
     samples::put_repeated(conn, baseline.baseline_id, counts).await?;
+    let stillnesses = Stillnesses::of(&reference.columns, &reference.times);
+    samples::put_stillness(conn, baseline.baseline_id, &stillnesses).await?;
     Ok(())
 }
 
@@ -608,6 +611,7 @@ fn as_number(value: &Value<'_>) -> Option<f64> {
         Value::Number(n) => *n,
         Value::Integer(n) => *n as f64,
         Value::Timestamp(at) => at.timestamp() as f64,
+        Value::Vector(vector) => schema::vector_length(vector),
         Value::Boolean(_) | Value::Text(_) | Value::Null | Value::Absent => return None,
     };
     number.is_finite().then_some(number)

@@ -338,7 +338,10 @@ async fn features(
     asked: &Asked,
 ) -> Result<Vec<String>, Error> {
     let yardstick = Yardstick::load(conn, model.model_id).await?;
-    let sorts = |feature_type| !matches!(feature_type, FeatureType::Text | FeatureType::Timestamp);
+    let sorts = |feature_type| {
+        use FeatureType::{Text, Timestamp, Vector};
+        !matches!(feature_type, Text | Timestamp | Vector)
+    };
     let mut names: Vec<String> = (yardstick.expectations())
         .filter(|expected| sorts(expected.feature_type))
         .map(|expected| expected.feature.clone())

@@ -14,7 +14,7 @@ use crate::domain::columns::{Column, TextColumn, Value};
 use crate::domain::ids::{BaselineId, GridId, ModelId, VersionId};
 use crate::domain::measurement::Segment;
 use crate::domain::model::Task;
-use crate::domain::schema::FeatureExpectation;
+use crate::domain::schema::{FeatureExpectation, FeatureType};
 use crate::domain::yardstick::FeatureYardstick;
 use crate::stats::grid::Grid;
 use crate::stats::profile::{Counts, FeatureProfile, ProfileError};
@@ -79,6 +79,14 @@ impl Yardstick {
     #[must_use]
     pub fn expectation(&self, feature: &str) -> Option<&FeatureExpectation> {
         self.features.get(feature)?.expectation.as_ref()
+    }
+
+    /// Whether drift shows in the counts of a feature: of the latency it is no drift, and of vectors counts have nothing
+    /// but the lengths.
+    #[must_use]
+    pub fn shows_drift(&self, feature: &str) -> bool {
+        let expected = self.expectation(feature);
+        feature != LATENCY && expected.is_none_or(|e| e.feature_type != FeatureType::Vector)
     }
 
     /// Everything that is expected, by name of the feature.
@@ -166,7 +174,7 @@ fn segment_text(column: Option<&Column>, row: usize) -> Option<Cow<'_, str>> {
         Value::Integer(n) => Some(n.to_string().into()),
         Value::Number(n) => Some(n.to_string().into()),
         Value::Boolean(b) => Some(if b { "true" } else { "false" }.into()),
-        Value::Timestamp(_) | Value::Null | Value::Absent => None,
+        Value::Timestamp(_) | Value::Vector(_) | Value::Null | Value::Absent => None,
     }
 }
 
@@ -416,7 +424,6 @@ pub fn latency_column(latencies: impl Iterator<Item = Option<f64>>) -> Column {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::schema::FeatureType;
 
     fn expectation(feature: &str, feature_type: FeatureType) -> FeatureExpectation {
         FeatureExpectation {

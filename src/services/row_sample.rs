@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use super::Error;
 use crate::domain::columns::{Column, Value};
 use crate::domain::ids::VersionId;
-use crate::domain::sample::{DrawnBy, RowSample};
+use crate::domain::sample::{DrawnBy, RowSample, rows_with_vectors};
 use crate::stats::thinning::mixed;
 use crate::storage::predictions::{self, ColumnKind, Read, row_column};
 
@@ -175,7 +175,12 @@ impl<'a> Collected<'a> {
             for column in &mut self.columns {
                 let found = chunk.column(ColumnKind::Feature, &column.name);
                 let value = found.map_or(Value::Absent, |found| found.get(row));
-                column.push(&value);
+                column.push(match &value {
+                    Value::Vector(vector) if *rank >= rows_with_vectors(vector.len()) => {
+                        &Value::Absent
+                    }
+                    value => value,
+                });
             }
         }
         Ok(())
@@ -193,7 +198,6 @@ impl<'a> Collected<'a> {
                 .iter()
                 .map(|column| column.select(&order))
                 .collect(),
-            vectors: Vec::new(),
         }
     }
 }

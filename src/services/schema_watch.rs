@@ -90,6 +90,10 @@ pub(super) async fn look(
             changes.push(change);
         }
     }
+    // What is about to be in force may be just this.
+    if (earlier.iter()).any(|p| p.state == ProposalState::Accepting) {
+        return Ok(false);
+    }
     let open = earlier
         .iter()
         .find(|p| p.origin == Origin::Observed && p.state == ProposalState::Proposed);

@@ -1,6 +1,6 @@
 //! Schemas change by proposals: made by people, by files, by baselines, by imports and by the service itself, read by
-//! somebody, then accepted or declined. Accepting adds a version of the schema, which is in force from then on and
-//! counts the stored rows again. What a file declares or a baseline says is proposed and accepted in one step:
+//! somebody, then accepted or declined. What is accepted becomes a version of the schema, which is in force once the
+//! stored rows have been counted by it. What a file declares or a baseline says is proposed and accepted in one step:
 //! whoever applied it has decided already; it leaves the same history.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use sqlx::types::Json;
 
 use super::error::FieldProblem;
 use super::profiling::{PREDICTION, Yardstick};
-use super::{Error, Services, reason, recount, registry};
+use super::{Bounds, Error, Services, reason, recount, registry};
 use crate::domain::ids::{ProjectId, ProposalId, VersionId};
 use crate::domain::names;
 use crate::domain::proposal::{self, FeatureChange, Origin, ProposalState};
@@ -227,7 +227,10 @@ fn check(wish: &Wish) -> Result<(), Error> {
         if let Some(kind) = said.feature_type {
             let range = [&said.minimum, &said.maximum];
             if !kind.is_numeric() && range.iter().any(|l| matches!(l, Limit::Given(_))) {
-                note(field(""), "only numbers and timestamps have a range");
+                note(
+                    field(""),
+                    "only numbers, timestamps and vectors have a range",
+                );
             }
             if !kind.has_categories() && matches!(said.categories, Limit::Given(_)) {
                 note(
@@ -380,70 +383,125 @@ pub struct Verdict<'a> {
     pub actor: &'a str,
 }
 
-/// Accepts or declines a proposal. Accepting puts a version of the schema into force, counts the stored rows by it
-/// again, and ends the open proposals it leaves without ground. Returns the version.
+/// Accepts or declines a proposal. What is accepted comes into force once the stored rows have been counted by it
+/// ([`activate`]), which takes longer than anybody should wait for an answer. Returns where the proposal stands.
 ///
 /// # Errors
-/// Not found; invalid without a reason; conflict when it is not open any more.
+/// Not found; invalid without a reason; conflict when it is not open any more, or does not fit what is in force.
 pub async fn decide(
     services: &Services,
     project_id: ProjectId,
     verdict: Verdict<'_>,
-) -> Result<Option<i32>, Error> {
+) -> Result<ProposalState, Error> {
     let now = services.clock.now();
     let reason = reason::checked(verdict.reason)?;
-    let not_found = || Error::not_found(format!("schema proposal {}", verdict.proposal_id));
     let mut tx = services.pool.begin().await?;
-    let found = proposals::get(&mut tx, project_id, verdict.proposal_id).await?;
-    let model_id = found.ok_or_else(not_found)?.model_id;
-    let model = models::get(&mut tx, model_id)
-        .await?
-        .ok_or_else(not_found)?;
-    models::lock(&mut tx, model_id).await?;
-    // Read again: only now nobody else can decide.
-    let found = proposals::get(&mut tx, project_id, verdict.proposal_id).await?;
-    let proposal = found.ok_or_else(not_found)?;
+    let (model, proposal) = locked(&mut tx, project_id, verdict.proposal_id).await?;
     if proposal.state != ProposalState::Proposed {
         return Err(Error::Conflict(format!(
             "the proposal is {} already; reload the page to see how",
             proposal.state.as_str()
         )));
     }
-    let mut ending = Ending {
-        state: ProposalState::Declined,
+    if verdict.accept {
+        made_of(&mut tx, &proposal).await?;
+    }
+    let (state, action) = if verdict.accept {
+        (ProposalState::Accepting, "schema.accept")
+    } else {
+        (ProposalState::Declined, "schema.decline")
+    };
+    let ending = Ending {
+        state,
         by: verdict.actor,
         reason,
         at: now,
         version: None,
     };
-    if verdict.accept {
-        let present = baselines::schema(&mut tx, model_id).await?;
-        let in_force = present.as_ref().map_or(&[][..], |s| &s.features);
-        let wanted = proposal::changed(in_force, &proposal.changes)
-            .map_err(|outdated| Error::Conflict(format!("{outdated}; propose it again")))?;
-        let source = format!("{}: {reason}", proposal.source);
-        let version = put_into_force(&mut tx, &model, &wanted, &source, verdict.actor, now).await?;
-        ending.state = ProposalState::Accepted;
-        ending.version = Some(version);
-    }
-    if !proposals::end(&mut tx, proposal.proposal_id, ending).await? {
-        return Err(Error::Conflict(
-            "somebody has decided this already".to_owned(),
-        ));
-    }
-    let action = if verdict.accept {
-        "schema.accept"
-    } else {
-        "schema.decline"
-    };
+    proposals::end(&mut tx, proposal.proposal_id, ending).await?;
     record(&mut tx, &model, action, &proposal, verdict.actor, now).await?;
-    if verdict.accept {
-        end_outdated(&mut tx, &model, now).await?;
-        recount::count_again(&mut tx, &model, services.bounds, now).await?;
-    }
     tx.commit().await?;
     services.nudges.evaluate.notify_waiters();
-    Ok(ending.version)
+    Ok(state)
+}
+
+/// A proposal and its model, which is locked: nobody else can decide meanwhile.
+async fn locked(
+    conn: &mut PgConnection,
+    project_id: ProjectId,
+    proposal_id: ProposalId,
+) -> Result<(Model, Proposal), Error> {
+    let not_found = || Error::not_found(format!("schema proposal {proposal_id}"));
+    let found = proposals::get(conn, project_id, proposal_id).await?;
+    let model_id = found.ok_or_else(not_found)?.model_id;
+    let model = models::get(conn, model_id).await?.ok_or_else(not_found)?;
+    models::lock(conn, model_id).await?;
+    let found = proposals::get(conn, project_id, proposal_id).await?;
+    Ok((model, found.ok_or_else(not_found)?))
+}
+
+/// What a proposal makes of the schema that is in force.
+async fn made_of(
+    conn: &mut PgConnection,
+    proposal: &Proposal,
+) -> Result<Vec<FeatureExpectation>, Error> {
+    let present = baselines::schema(conn, proposal.model_id).await?;
+    let in_force = present.as_ref().map_or(&[][..], |s| &s.features);
+    proposal::changed(in_force, &proposal.changes)
+        .map_err(|outdated| Error::Conflict(format!("{outdated}; propose it again")))
+}
+
+/// Puts what was accepted into force: each proposal in one transaction with the count of the stored rows by it, so that
+/// a process that dies on the way leaves the schema before it and the proposal to be taken up again. Ends the open
+/// proposals that lose their ground. Returns whether there was anything to do.
+///
+/// # Errors
+/// When the database fails or a stored value cannot be counted.
+pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, Error> {
+    let mut conn = services.pool.acquire().await?;
+    let accepted = proposals::accepting(&mut conn).await?;
+    drop(conn);
+    for (project_id, proposal_id) in &accepted {
+        let mut tx = services.pool.begin().await?;
+        let (model, proposal) = locked(&mut tx, *project_id, *proposal_id).await?;
+        // Another process may have done it meanwhile.
+        if proposal.state == ProposalState::Accepting {
+            come_into_force(&mut tx, &model, &proposal, services.bounds, now).await?;
+        }
+        tx.commit().await?;
+    }
+    if !accepted.is_empty() {
+        services.nudges.evaluate.notify_waiters();
+    }
+    Ok(!accepted.is_empty())
+}
+
+async fn come_into_force(
+    conn: &mut PgConnection,
+    model: &Model,
+    proposal: &Proposal,
+    bounds: Bounds,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let features = match made_of(conn, proposal).await {
+        Ok(features) => features,
+        Err(Error::Conflict(cause)) => return supersede(conn, model, proposal, &cause, now).await,
+        Err(error) => return Err(error),
+    };
+    let by = proposal.decided_by.as_deref().unwrap_or_default();
+    let reason = proposal.decision_reason.as_deref().unwrap_or_default();
+    let source = format!("{}: {reason}", proposal.source);
+    let version = put_into_force(conn, model, &features, &source, by, now).await?;
+    let ending = Ending {
+        state: ProposalState::Accepted,
+        by,
+        reason,
+        at: proposal.decided_at.unwrap_or(now),
+        version: Some(version),
+    };
+    proposals::end(conn, proposal.proposal_id, ending).await?;
+    end_outdated(conn, model, now).await?;
+    recount::count_again(conn, model, bounds, now).await
 }
 
 async fn put_into_force(

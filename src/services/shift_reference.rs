@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use sqlx::PgConnection;
 
 use super::Error;
-use super::profiling::{LATENCY, PREDICTION, Yardstick};
+use super::profiling::{PREDICTION, Yardstick};
 use crate::domain::columns::Column;
 use crate::domain::ids::BaselineId;
 use crate::domain::shift::{date_of, day_number, footing_word};
@@ -158,7 +158,8 @@ fn fitted(
 ) -> Result<Option<Fitted>, Error> {
     let mut usable = Vec::new();
     let mut unusable = Vec::new();
-    for column in columns.iter().filter(|column| column.name != LATENCY) {
+    let shown = |column: &&Column| yardstick.shows_drift(&column.name);
+    for column in columns.iter().filter(shown) {
         // One feature at a time: the profiles of all days of all features need not be in memory at once.
         let mut profiles = Vec::with_capacity(days.rows.len());
         for (day, rows) in &days.rows {

@@ -171,6 +171,14 @@ impl Element for i64 {
     }
 }
 
+impl Element for f32 {
+    const TYPE: i32 = 700;
+
+    fn push(&self, rows: &mut CopyRows) {
+        rows.field(&self.to_be_bytes());
+    }
+}
+
 impl Element for f64 {
     const TYPE: i32 = 701;
 

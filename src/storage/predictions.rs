@@ -146,7 +146,7 @@ pub async fn insert_chunks(
         heads.timestamp(chunk.first_at);
         heads.timestamp(chunk.last_at);
         for (kind, name, packed) in &chunk.columns {
-            columns.row(18);
+            columns.row(19);
             push_place(&mut columns, project_id, model_id, chunk);
             columns.text(kind.as_str());
             columns.text(name);
@@ -159,7 +159,7 @@ pub async fn insert_chunks(
     heads.copy(conn, statement).await?;
     let statement = "COPY chunk_columns (project_id, model_id, model_version_id, day, chunk, kind, name, value_type,
                                          base, scale, small_units, medium_units, large_units, numbers, uuids,
-                                         texts, categories, absent)
+                                         texts, categories, reals, absent)
                      FROM STDIN (FORMAT binary)";
     columns.copy(conn, statement).await
 }
@@ -180,7 +180,7 @@ fn push_packed(rows: &mut CopyRows, packed: &PackedColumn) {
     };
     rows.bigint(base);
     rows.smallint(scale);
-    // small, medium and large units, numbers, uuids, texts, categories: nulls around the one that is there.
+    // small, medium and large units, numbers, uuids, texts, categories, reals: nulls around what is there.
     let nulls = |rows: &mut CopyRows, count: usize| (0..count).for_each(|_| rows.null());
     match &packed.values {
         PackedValues::Units { units, .. } => {
@@ -199,27 +199,33 @@ fn push_packed(rows: &mut CopyRows, packed: &PackedColumn) {
                     rows.array(units);
                 }
             }
-            nulls(rows, 4);
+            nulls(rows, 5);
         }
         PackedValues::Numbers(numbers) => {
             nulls(rows, 3);
             rows.array(numbers);
-            nulls(rows, 3);
+            nulls(rows, 4);
         }
         PackedValues::Uuids(uuids) => {
             nulls(rows, 4);
             rows.array(uuids);
-            nulls(rows, 2);
+            nulls(rows, 3);
         }
         PackedValues::Texts(texts) => {
             nulls(rows, 5);
             rows.array(texts);
-            nulls(rows, 1);
+            nulls(rows, 2);
         }
         PackedValues::Categories { places, categories } => {
             rows.array(places);
             nulls(rows, 5);
             rows.array(&categories.iter().cloned().map(Some).collect::<Vec<_>>());
+            nulls(rows, 1);
+        }
+        PackedValues::Vectors { lengths, reals } => {
+            rows.array(lengths);
+            nulls(rows, 6);
+            rows.array(&reals.iter().copied().map(Some).collect::<Vec<_>>());
         }
     }
     rows.array(&packed.absent.iter().copied().map(Some).collect::<Vec<_>>());
@@ -313,6 +319,7 @@ struct ColumnRow {
     uuids: Option<Vec<Option<Uuid>>>,
     texts: Option<Vec<Option<String>>>,
     categories: Option<Vec<String>>,
+    reals: Option<Vec<f32>>,
     absent: Vec<i32>,
 }
 
@@ -329,6 +336,11 @@ impl ColumnRow {
                 categories: Some(categories),
                 ..
             } => PackedValues::Categories { places, categories },
+            Self {
+                small_units: Some(lengths),
+                reals: Some(reals),
+                ..
+            } => PackedValues::Vectors { lengths, reals },
             Self {
                 small_units: Some(small),
                 ..
@@ -384,7 +396,7 @@ pub async fn chunk(
                small_units AS "small_units: Vec<Option<i16>>", medium_units AS "medium_units: Vec<Option<i32>>",
                large_units AS "large_units: Vec<Option<i64>>", numbers AS "numbers: Vec<Option<f64>>",
                uuids AS "uuids: Vec<Option<Uuid>>", texts AS "texts: Vec<Option<String>>",
-               categories AS "categories: Vec<String>", absent
+               categories AS "categories: Vec<String>", reals AS "reals: Vec<f32>", absent
         FROM chunk_columns
         WHERE model_version_id = $1 AND day = $2 AND chunk = $3
           AND ($4 OR kind <> 'feature' OR name = ANY($6))

@@ -105,7 +105,7 @@ pub async fn of_model(
     limit: i64,
 ) -> sqlx::Result<Vec<Proposal>> {
     proposal_query!(
-        "WHERE model_id = $1 ORDER BY state = 'proposed' DESC, proposed_at DESC, proposal_id DESC LIMIT $2",
+        "WHERE model_id = $1 ORDER BY state = 'proposed' DESC, state = 'accepting' DESC, proposed_at DESC, proposal_id DESC LIMIT $2",
         model_id.0,
         limit
     )
@@ -124,7 +124,7 @@ pub struct Ending<'a> {
     pub version: Option<i32>,
 }
 
-/// Ends a proposal that is open; returns whether it was.
+/// Ends a proposal that is open or being put into force; returns whether it was.
 pub async fn end(
     conn: &mut PgConnection,
     proposal_id: ProposalId,
@@ -134,7 +134,7 @@ pub async fn end(
         r#"
         UPDATE schema_proposals
         SET state = $2, decided_by = $3, decision_reason = $4, decided_at = $5, accepted_version = $6
-        WHERE proposal_id = $1 AND state = 'proposed'
+        WHERE proposal_id = $1 AND state IN ('proposed', 'accepting')
         "#,
         proposal_id.0,
         ending.state as ProposalState,
@@ -146,6 +146,25 @@ pub async fn end(
     .execute(conn)
     .await?;
     Ok(ended.rows_affected() == 1)
+}
+
+/// The proposals that are accepted and not in force yet, in the order of the decisions.
+pub async fn accepting(conn: &mut PgConnection) -> sqlx::Result<Vec<(ProjectId, ProposalId)>> {
+    let found = sqlx::query!(
+        r#"
+        SELECT project_id, proposal_id
+        FROM schema_proposals
+        WHERE state = 'accepting'
+        ORDER BY decided_at, proposal_id
+        "#
+    )
+    .fetch_all(conn)
+    .await?;
+    let of = |project_id, proposal_id| (ProjectId(project_id), ProposalId(proposal_id));
+    Ok(found
+        .into_iter()
+        .map(|found| of(found.project_id, found.proposal_id))
+        .collect())
 }
 
 /// How many proposals of a model wait for a decision.

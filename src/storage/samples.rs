@@ -1,8 +1,10 @@
 //! Samples of the rows that baselines were fitted on.
 
 use sqlx::PgConnection;
+use sqlx::types::Json;
 
 use crate::domain::ids::{BaselineId, ModelId, ProjectId};
+use crate::domain::skew::Stillnesses;
 
 /// Replaces the sample of a baseline.
 pub async fn put(
@@ -61,6 +63,36 @@ pub async fn repeated(
     .fetch_optional(conn)
     .await?;
     Ok(counts.and_then(|counts| counts.repeated_rows.zip(counts.counted_rows)))
+}
+
+/// Keeps how often the features of a baseline stand still; the sample is there.
+pub async fn put_stillness(
+    conn: &mut PgConnection,
+    baseline_id: BaselineId,
+    stillness: &Stillnesses,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE baseline_samples SET stillness = $2 WHERE baseline_id = $1",
+        baseline_id.0,
+        Json(stillness) as _
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// How often the features of a baseline stand still; nothing of one that was fitted before this was counted.
+pub async fn stillness(
+    conn: &mut PgConnection,
+    baseline_id: BaselineId,
+) -> sqlx::Result<Option<Json<Stillnesses>>> {
+    let found = sqlx::query_scalar!(
+        r#"SELECT stillness AS "stillness: Json<Stillnesses>" FROM baseline_samples WHERE baseline_id = $1"#,
+        baseline_id.0
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(found.flatten())
 }
 
 /// The sample of a baseline; nothing of one that was fitted before there were samples.

@@ -291,6 +291,7 @@ pub fn measure_title(measure: &str) -> &str {
         "maximum_mean_discrepancy" => "Maximum mean discrepancy",
         "text_length_distance" => "Distance of the lengths of texts",
         "unseen_words" => "Unseen words",
+        "language_profile" => "Languages",
         "future_share_change" => "Change of dates in the future",
         "age_distance" => "Distance of the ages of dates",
         "hour_profile" => "Hours of the day",

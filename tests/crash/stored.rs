@@ -162,7 +162,7 @@ pub const DAMAGES: &[Damage] = &[
               FROM prediction_chunks;
               INSERT INTO chunk_columns
               SELECT project_id, model_id, model_version_id, day, chunk + 1000, kind, name, value_type, base, scale,
-                     small_units, medium_units, large_units, numbers, uuids, texts, categories, absent
+                     small_units, medium_units, large_units, numbers, uuids, texts, categories, absent, reals
               FROM chunk_columns",
         rule: IDS_ARE_UNIQUE,
     },

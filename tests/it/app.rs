@@ -24,7 +24,7 @@ use bellwether::services::ingest::{self, Intake, Receipt, Upload};
 use bellwether::services::runbooks::Answer;
 use bellwether::services::{
     Bounds, Custody, Error, Nudges, Services, alerting, baselines, configuration, delivery,
-    evaluate, key_runs, orphans, registry, retraining, runbooks, settle,
+    evaluate, key_runs, orphans, registry, retraining, runbooks, schemas, settle,
 };
 use bellwether::storage::access::{self, PersonToAdd};
 use bellwether::storage::alerts::Alert;
@@ -264,6 +264,9 @@ impl TestApp {
             moved |= baselines::activate(&self.services, now)
                 .await
                 .expect("baselines");
+            moved |= schemas::activate(&self.services, now)
+                .await
+                .expect("schemas");
             moved |= !evaluate::activate(&self.services, now)
                 .await
                 .expect("evaluate")

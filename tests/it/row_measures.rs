@@ -7,7 +7,8 @@ use sqlx::PgPool;
 use crate::app::{TestApp, at};
 
 const MEASURES: &str = "domain_classifier_auc, correlation_change, reconstruction_error_change, unseen_words, \
-                        text_length_distance, hour_profile, weekday_profile, age_distance, attribution_ndcg";
+                        text_length_distance, language_profile, hour_profile, weekday_profile, age_distance, \
+                        attribution_ndcg";
 
 fn configuration() -> String {
     let declared = |name: &str| {
@@ -99,13 +100,14 @@ async fn status(app: &TestApp, measure: &str, feature: &str, day: &str) -> Statu
         .1
 }
 
-const MEASURED: [(&str, &str); 8] = [
+const MEASURED: [(&str, &str); 9] = [
     ("domain_classifier_auc", ""),
     ("correlation_change", ""),
     ("reconstruction_error_change", ""),
     ("attribution_ndcg", ""),
     ("unseen_words", "note"),
     ("text_length_distance", "note"),
+    ("language_profile", "note"),
     ("hour_profile", "asked"),
     ("weekday_profile", "asked"),
 ];
@@ -181,6 +183,122 @@ async fn the_order_in_which_rows_come_changes_nothing(pool: PgPool) {
     let measured = app.measured("fares").await;
     let method = measured[0].recipe["method"].to_string();
     assert!(method.contains("rows by a hash of their ids"), "{method}");
+}
+
+/// Rows whose feature is an embedding that may have moved, and some of them broken in different ways.
+fn embeddings(numbers: std::ops::Range<i64>, by: f64, broken: bool) -> Vec<Value> {
+    let row = |row: i64| {
+        let mut vector: Vec<Value> = (0..6)
+            .map(|at| json!(uniform(row, 20 + at) + if at == 2 { by } else { 0.0 }))
+            .collect();
+        match row % 10 {
+            3 if broken => vector.truncate(4),
+            5 if broken => vector[1] = Value::Null,
+            _ => {}
+        }
+        let vector = match row % 10 {
+            7 if broken => json!(1.5),
+            9 if broken => Value::Null,
+            _ => json!(vector),
+        };
+        json!({"embedding": vector, "prediction": 1.0})
+    };
+    numbers.map(row).collect()
+}
+
+fn sent(day: &str, mut rows: Vec<Value>) -> Vec<Value> {
+    for (number, row) in rows.iter_mut().enumerate() {
+        row["prediction_id"] = json!(format!("{day}-{number}"));
+        row["timestamp"] = json!(at(day) + chrono::TimeDelta::seconds(10 * number as i64));
+    }
+    rows
+}
+
+const OF_VECTORS: &str = "models:
+  - name: fares
+    task: regression
+    window: day
+    baselines:
+      training: {file: training.ndjson}
+    schema:
+      from: training
+      features:
+        embedding: {type: vector, min: 6, max: 6}
+    monitors:
+      - name: rows
+        kind: drift
+        window: day
+        baseline: training
+        min_rows: 50
+        measures: [domain_classifier_auc, mean_shift, maximum_mean_discrepancy, psi]
+      - name: schema
+        kind: schema
+        window: day
+        min_rows: 50
+";
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn vectors_that_move_and_vectors_that_are_none_are_told_apart(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    app.apply(OF_VECTORS).await;
+    app.version("fares", "v1").await;
+    app.fit("fares", "training", &embeddings(0..600, 0.0, false))
+        .await;
+    let days = [
+        ("2026-03-02", 0.0, false),
+        ("2026-03-03", 0.5, false),
+        ("2026-03-04", 0.0, true),
+    ];
+    for (first, (day, by, broken)) in (1_i64..).zip(days) {
+        let rows = embeddings(1_000 * first..1_000 * first + 400, by, broken);
+        app.predict("fares", &sent(day, rows)).await;
+        app.tick_at(at(day) + chrono::TimeDelta::days(1)).await;
+    }
+    let measures = [
+        "domain_classifier_auc",
+        "mean_shift",
+        "maximum_mean_discrepancy",
+    ];
+    for measure in measures {
+        let on = async |day| status(&app, measure, "embedding", day).await;
+        assert_eq!(on("2026-03-02").await, Status::Ok, "{measure}");
+        assert_eq!(
+            on("2026-03-04").await,
+            Status::Ok,
+            "{measure} of what is left"
+        );
+    }
+    let moved = status(&app, "domain_classifier_auc", "embedding", "2026-03-03").await;
+    assert_eq!(moved, Status::Drift);
+    let shift = async |day| {
+        let shift = app.value("fares", "mean_shift", "embedding", day).await;
+        shift.and_then(|(value, ..)| value).expect("a distance")
+    };
+    let (before, after) = (shift("2026-03-02").await, shift("2026-03-03").await);
+    assert!(
+        before < 0.1 && (after - 0.5).abs() < 0.1,
+        "{before} {after}"
+    );
+    // Counts have nothing but lengths.
+    let psi = app.value("fares", "psi", "embedding", "2026-03-02").await;
+    assert_eq!(psi, None);
+    for (measure, share) in [
+        ("out_of_range", 1.0 / 9.0),
+        ("nan_share", 0.1),
+        ("wrong_type", 1.0 / 9.0),
+        ("null_share", 0.1),
+    ] {
+        let before = app.value("fares", measure, "embedding", "2026-03-03").await;
+        assert!(
+            before.is_none_or(|(value, ..)| value == Some(0.0)),
+            "{measure}"
+        );
+        let now = app.value("fares", measure, "embedding", "2026-03-04").await;
+        let (value, status, _) = now.unwrap_or_else(|| panic!("{measure} is told"));
+        assert_eq!(status, Status::Drift, "{measure}");
+        let value = value.expect("a share");
+        assert!((value - share).abs() < 0.03, "{measure}: {value}");
+    }
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]

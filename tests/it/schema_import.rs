@@ -197,12 +197,14 @@ async fn an_import_becomes_a_proposal_that_is_accepted_through_the_api(pool: PgP
     let accepted = decide(json!({"accept": true, "reason": "it is what was trained on"})).await;
     assert_eq!(
         (accepted.status, accepted.body.as_str()),
-        (200, "{\"version\":1}")
+        (200, "{\"state\":\"accepting\"}")
     );
     decide(json!({"accept": false, "reason": "no"}))
         .await
         .problem(409);
 
+    let accepted = "SELECT COUNT(*) FROM schema_proposals WHERE state = 'accepted'";
+    served.until(accepted, 1).await;
     let schema = read("/api/v1/models/fares/schema").await;
     assert_eq!(
         schema["schema"]["features"].as_array().map(Vec::len),

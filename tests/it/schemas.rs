@@ -44,7 +44,7 @@ impl TestApp {
         schemas::propose(&self.services, self.project, "fares", wish(features), "Ada").await
     }
 
-    async fn decide_on(&self, id: ProposalId, accept: bool) -> Result<Option<i32>, Error> {
+    async fn decide_on(&self, id: ProposalId, accept: bool) -> Result<ProposalState, Error> {
         let verdict = Verdict {
             proposal_id: id,
             accept,
@@ -118,12 +118,22 @@ async fn an_accepted_proposal_is_in_force_from_then_on_and_leaves_a_history(pool
         "nothing yet"
     );
 
-    let version = app
+    let state = app
         .decide_on(by_hand.proposal_id, true)
         .await
         .expect("accepts");
-    assert_eq!(version, Some(2));
+    assert_eq!(state, ProposalState::Accepting);
+    let maximum = async || {
+        let expected = app.expected("fares", "distance").await;
+        expected.expect("is expected").maximum
+    };
+    assert_eq!(
+        maximum().await,
+        Some(1000.0),
+        "not before the rows are counted"
+    );
     app.work().await;
+    assert_eq!(maximum().await, Some(2000.0));
     assert_eq!(out_of_range().await, Some((Some(0.0), Status::Ok, 40)));
     let twice = app.decide_on(by_hand.proposal_id, false).await;
     assert!(matches!(twice, Err(Error::Conflict(_))), "{twice:?}");
@@ -287,6 +297,7 @@ async fn an_open_suggestion_gives_way_to_one_that_says_more(pool: PgPool) {
     app.decide_on(second.proposal_id, true)
         .await
         .expect("accepts");
+    app.work().await;
     assert_eq!(
         app.expected("fares", "distance")
             .await
@@ -307,6 +318,7 @@ async fn what_a_file_declares_is_proposed_and_accepted_at_once_and_only_when_it_
     app.decide_on(open.proposal_id, true)
         .await
         .expect("accepts");
+    app.work().await;
     let stale = app.propose(vec![up_to("distance", 9000.0)]).await;
     let stale = stale.expect("is taken").expect("differs");
 
@@ -398,6 +410,7 @@ async fn what_cannot_be_expected_is_refused_and_nothing_is_proposed_twice_or_wit
     let beyond = app.propose(vec![up_to("distance", 2000.0)]).await;
     assert!(matches!(beyond, Err(Error::Conflict(_))), "{beyond:?}");
     app.decide_on(one.proposal_id, true).await.expect("accepts");
+    app.work().await;
     app.propose(vec![up_to("distance", 1000.0)])
         .await
         .expect("there is room");
@@ -429,6 +442,7 @@ async fn a_schema_can_be_replaced_and_features_leave_it(pool: PgPool) {
     app.decide_on(replaced.proposal_id, true)
         .await
         .expect("accepts");
+    app.work().await;
     assert_eq!(app.expected("fares", "carrier").await, None);
     let unknown = Wish {
         removed: vec!["carrier".to_owned()],

@@ -180,6 +180,7 @@ impl Flights {
                     Value::Boolean(b) => json!(b),
                     Value::Text(text) => json!(text),
                     Value::Timestamp(at) => json!(at),
+                    Value::Vector(vector) => json!(vector),
                 };
                 Some((column.name.clone(), value))
             })

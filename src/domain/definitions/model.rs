@@ -109,6 +109,7 @@ pub(super) const TYPES: &[(&str, FeatureType)] = &[
     ("category", FeatureType::Category),
     ("text", FeatureType::Text),
     ("timestamp", FeatureType::Timestamp),
+    ("vector", FeatureType::Vector),
 ];
 pub(super) const MODEL_KEYS: &[&str] = &[
     "name",

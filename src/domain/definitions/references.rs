@@ -597,6 +597,7 @@ pub fn bounds(measure: Measure) -> (f64, f64) {
         Measure::Mcc
         | Measure::MissingShareChange
         | Measure::UnseenWords
+        | Measure::LanguageProfile
         | Measure::FutureShareChange => (-1.0, 1.0),
         Measure::Smape | Measure::Brier => (0.0, 2.0),
         Measure::Psi

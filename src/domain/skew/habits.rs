@@ -1,8 +1,8 @@
 //! What shows only in the rows themselves: in their order, in their digits, in the types they came in.
 
+use super::constancy::{Past, constant};
 use super::{
     FROZEN_SHARE, Finding, FindingKind, RARER, Tolerance, is_constant, percent, share, shortened,
-    single_value,
 };
 use crate::domain::schema::{Evidence, FeatureExpectation, FeatureType};
 use crate::domain::yardstick::is_numeric_text;
@@ -154,7 +154,11 @@ pub fn of_column(
         found.push(Finding::new(FindingKind::TypeChange, feature, detail));
         return found;
     }
-    if let Some(detail) = constant(reference, current) {
+    let past = Past {
+        windows: None,
+        longest_run: before.longest_run,
+    };
+    if let Some(detail) = constant(reference, current, past) {
         found.push(Finding::new(FindingKind::Constant, feature, detail));
     } else if let Some(detail) = frozen(before, now) {
         found.push(Finding::new(FindingKind::Frozen, feature, detail));
@@ -166,18 +170,6 @@ pub fn of_column(
         found.push(Finding::new(FindingKind::Granularity, feature, detail));
     }
     found
-}
-
-/// That it varied, and has a single value now.
-pub(super) fn constant(reference: &FeatureProfile, current: &FeatureProfile) -> Option<String> {
-    let is_new = is_constant(current) && !is_constant(reference) && reference.valid() > 0;
-    is_new.then(|| {
-        format!(
-            "all {} values are {}; the reference varies",
-            current.valid(),
-            single_value(current)
-        )
-    })
 }
 
 /// That numbers come in coarser steps than before, of samples of both.

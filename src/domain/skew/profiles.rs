@@ -1,7 +1,8 @@
 //! What profiles alone say of a feature beyond the shares of its rows: what files are judged by row by row, judged
 //! where the rows have long been settled. The order of rows is not in a profile; that of its base windows is.
 
-use super::habits::{constant, granularity};
+use super::constancy::{Past, constant};
+use super::habits::granularity;
 use super::{
     FROZEN_SHARE, FindingKind, Judgement, RARER, Sight, Tolerance, is_constant, percent, share,
     single_value,
@@ -79,7 +80,7 @@ impl Stills {
 }
 
 /// The share of the reference's rows that may have the single value of a profile: those of its category or cell.
-fn usual_share(reference: &FeatureProfile, single: &FeatureProfile) -> Option<f64> {
+pub(super) fn usual_share(reference: &FeatureProfile, single: &FeatureProfile) -> Option<f64> {
     let rows = match (reference.cells(), single.cells()) {
         (Some(before), Some(now)) => {
             let cell = now.iter().position(|count| *count > 0)?;
@@ -91,26 +92,29 @@ fn usual_share(reference: &FeatureProfile, single: &FeatureProfile) -> Option<f6
 }
 
 /// How a feature stands to the kinds of finding that take more than shares: another type, a single value, a value that
-/// stood still, coarser steps. `steps` are numbers of the reference and of the window, `stills` its base windows.
+/// stood still, coarser steps. `steps` are numbers of the reference and of the window, `stills` its base windows,
+/// `past` says how often the reference has a single value.
 #[must_use]
 pub fn judge_profiles(
     expected: &FeatureExpectation,
     reference: Option<&FeatureProfile>,
     current: &FeatureProfile,
     steps: Option<(&[f64], &[f64])>,
-    stills: Option<&Stills>,
+    (stills, past): (Option<&Stills>, Past),
     tolerance: Tolerance,
 ) -> Vec<Judgement> {
     let min_rows = tolerance.min_rows;
     let mut judged = vec![type_change(expected, current, min_rows)];
-    let Some(reference) = reference else {
+    // The lengths of vectors stand still as they should.
+    let of_lengths = expected.feature_type == FeatureType::Vector;
+    let Some(reference) = reference.filter(|_| !of_lengths) else {
         return judged;
     };
     judged.push(Judgement::sign(
         FindingKind::Constant,
         current.valid(),
         min_rows,
-        constant(reference, current),
+        constant(reference, current, past),
     ));
     if let Some(stills) = stills.filter(|stills| stills.windows > FROZEN_WINDOWS) {
         let rows = (stills.unusual(reference), stills.rows);

@@ -362,7 +362,7 @@ fn a_value_that_stands_still_is_frozen_unless_it_is_usual_or_all_there_is() {
             Some(reference),
             &all,
             None,
-            Some(&stills),
+            (Some(&stills), Past::default()),
             TOLERANCE,
         );
         let frozen = judged.into_iter().find(|j| j.kind == FindingKind::Frozen);
@@ -429,7 +429,10 @@ fn most_values_of_another_type_are_a_change_of_type() {
         let mut profile = counted(temperatures().into_iter().take(right));
         profile.observe_mismatch(noted.total());
         profile.note_mismatches(noted);
-        let judged = judge_profiles(&number("temp"), None, &profile, None, None, TOLERANCE);
+        let judged = {
+            let unknown = (None, Past::default());
+            judge_profiles(&number("temp"), None, &profile, None, unknown, TOLERANCE)
+        };
         assert_eq!(judged.len(), 1, "without a reference nothing else is said");
         (judged[0].is_found(), judged[0].detail.clone())
     };

@@ -124,18 +124,43 @@ pub fn are_vectors(data_type: &DataType) -> bool {
     }
 }
 
-/// The list of a row of such an array as doubles; `None` where there is none, or it has a null.
+/// The list of a row of such an array; `None` where there is none, or it has a null.
 #[must_use]
-pub fn vector(array: &ArrayRef, row: usize) -> Option<Vec<f64>> {
+pub fn vector(array: &dyn Array, row: usize) -> Option<Vec<f32>> {
+    let items = list(array, row)?;
+    (items.null_count() == 0).then(|| floats(&items))?
+}
+
+/// The list of a row of such an array, NaN for nulls in it.
+#[must_use]
+pub fn vector_with_gaps(array: &dyn Array, row: usize) -> Option<Vec<f32>> {
+    let items = list(array, row)?;
+    let mut numbers = floats(&items)?;
+    for (at, number) in numbers.iter_mut().enumerate() {
+        if items.is_null(at) {
+            *number = f32::NAN;
+        }
+    }
+    Some(numbers)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "vectors are kept as floats"
+)]
+fn floats(items: &ArrayRef) -> Option<Vec<f32>> {
+    let numbers = doubles(items)?;
+    Some(numbers.iter().map(|number| *number as f32).collect())
+}
+
+fn list(array: &dyn Array, row: usize) -> Option<ArrayRef> {
     if array.is_null(row) {
         return None;
     }
-    let items = match array.data_type() {
+    Some(match array.data_type() {
         DataType::List(_) => array.as_list::<i32>().value(row),
         DataType::LargeList(_) => array.as_list::<i64>().value(row),
         DataType::FixedSizeList(..) => array.as_fixed_size_list().value(row),
         _ => return None,
-    };
-    let complete = items.null_count() == 0;
-    doubles(&items).filter(|_| complete).map(Cow::into_owned)
+    })
 }

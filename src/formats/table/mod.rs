@@ -240,7 +240,7 @@ impl Table {
 }
 
 /// What is done with the vector of a row; `false` ends the reading.
-pub type TakeVector<'a> = dyn FnMut(u64, Option<Vec<f64>>) -> bool + 'a;
+pub type TakeVector<'a> = dyn FnMut(u64, Option<Vec<f32>>) -> bool + 'a;
 
 fn open(file: &Path) -> Result<File, TableError> {
     File::open(file).map_err(|source| TableError::Open {
@@ -353,6 +353,10 @@ fn value_of(cell: Raw<'_>) -> Value<'_> {
         Raw::Text(text) => Some(text.clone()),
         _ => None,
     };
+    // Lists are read apart from single values.
+    if let Raw::Nested(kind, _) = cell {
+        return Value::Text(format!("{kind}, not a single value").into());
+    }
     match (cell.into_feature(), text) {
         (Ok(value), _) => value,
         (Err(_), Some(text)) => Value::Text(text),

@@ -119,9 +119,9 @@ impl Source {
         take: &mut TakeVector<'_>,
     ) -> Result<(), TableError> {
         // The row that is being read, its line, and its vector once it has come.
-        let mut present: Option<(u64, u64, Option<Vec<f64>>)> = None;
+        let mut present: Option<(u64, u64, Option<Vec<f32>>)> = None;
         let mut going_on = true;
-        let mut finish = |row: u64, vector: Option<Vec<f64>>| !wanted(row) || take(row, vector);
+        let mut finish = |row: u64, vector: Option<Vec<f32>>| !wanted(row) || take(row, vector);
         each_row(file, |row, name, raw| {
             if present
                 .as_ref()
@@ -149,7 +149,7 @@ impl Source {
 }
 
 /// A list of numbers, and nothing but numbers.
-fn vector(raw: &Raw<'_>) -> Option<Vec<f64>> {
+fn vector(raw: &Raw<'_>) -> Option<Vec<f32>> {
     match raw {
         Raw::Nested(_, text) => serde_json::from_str(text).ok(),
         _ => None,

@@ -5,8 +5,10 @@ mod captures;
 mod files;
 mod matrix;
 mod poison;
+mod poison_names;
 mod properties;
 mod rows;
+mod vectors;
 
 use chrono::{DateTime, Utc};
 

@@ -231,7 +231,7 @@ impl Watch {
                 Value::Integer(number) => self.numbers.push(*number as f64),
                 Value::Timestamp(at) => self.numbers.push(at.timestamp() as f64),
                 Value::Null | Value::Absent => key = NULL_KEY,
-                Value::Boolean(_) => {}
+                Value::Boolean(_) | Value::Vector(_) => {}
             }
             habits.evidence.observe(&value);
             self.keys.push(key);

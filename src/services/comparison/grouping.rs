@@ -310,7 +310,7 @@ impl SegmentReader {
                 Value::Integer(n) => n.to_string().into(),
                 Value::Number(n) => n.to_string().into(),
                 Value::Boolean(b) => if b { "true" } else { "false" }.into(),
-                Value::Timestamp(_) | Value::Null | Value::Absent => "".into(),
+                Value::Timestamp(_) | Value::Vector(_) | Value::Null | Value::Absent => "".into(),
             };
             let code = match self.values.get(text.as_ref()) {
                 _ if text.is_empty() => NONE,
@@ -381,7 +381,7 @@ pub(super) fn seconds(data: &ColumnData) -> Result<Vec<Option<i64>>, (usize, Str
                     format!("{shown:?} is no time such as 2026-03-01T09:30:00Z or 2026-03-01"),
                 )
             })?),
-            Value::Number(_) | Value::Boolean(_) => {
+            Value::Number(_) | Value::Boolean(_) | Value::Vector(_) => {
                 return Err((
                     row,
                     "is neither a time nor milliseconds since 1970".to_owned(),

@@ -14,6 +14,7 @@ mod days;
 mod duplicates;
 mod error;
 mod grouping;
+mod maturity;
 pub mod measures;
 mod measuring;
 mod progress;
@@ -321,15 +322,15 @@ pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, Com
         vectors,
         (settings.multivariate, &settings.attributions),
     );
+    let timestamp_in_reference =
+        (timestamp_name.as_deref()).and_then(|name| reference.position(name));
     let of_rows = if wanted.is_nothing() {
         None
     } else {
         let before = rows::Side {
             table: &reference,
             grouping: &in_reference,
-            timestamp: timestamp_name
-                .as_deref()
-                .and_then(|name| reference.position(name)),
+            timestamp: timestamp_in_reference,
             contents: before_rows.clone(),
         };
         let now = rows::Side {
@@ -366,8 +367,16 @@ pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, Com
         windows: in_current.windows.clone(),
         quality: quality::compare(
             settings.quality.as_ref(),
-            (&reference, &in_reference),
-            (&current, &in_current),
+            &maturity::Side {
+                table: &reference,
+                grouping: &in_reference,
+                timestamp: timestamp_in_reference,
+            },
+            &maturity::Side {
+                table: &current,
+                grouping: &in_current,
+                timestamp,
+            },
         )?,
         // Features only count the rows of windows.
         current_rows: in_current.untimed.map_or(0, |(_, rows)| rows),

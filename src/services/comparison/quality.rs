@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use super::error::ComparisonError;
 use super::grouping::Grouping;
+use super::maturity::{self, Side as Labels};
 use super::{Request, place};
 use crate::domain::batch::{LabelValue, Output};
 use crate::domain::columns::{Column, Value};
@@ -24,7 +25,7 @@ use crate::stats::quality::{GroupOutcomes, wilson_interval};
 
 /// Numbers kept of one file's outcomes: half a gigabyte.
 const MOST_NUMBERS: usize = 1 << 26;
-const LABEL: &str = "label";
+pub(super) const LABEL: &str = "label";
 
 /// What the predictions are and by what they are judged.
 #[derive(Debug, Clone)]
@@ -192,12 +193,14 @@ struct Side {
 /// When a file cannot be read, or lacks a column of the task that was asked for.
 pub(super) fn compare(
     settings: Option<&Settings>,
-    (reference, in_reference): (&Table, &Grouping),
-    (current, in_current): (&Table, &Grouping),
+    of_reference: &Labels<'_>,
+    of_current: &Labels<'_>,
 ) -> Result<Vec<QualityMeasurement>, ComparisonError> {
     let Some(settings) = settings else {
         return Ok(Vec::new());
     };
+    let (reference, in_reference) = (of_reference.table, of_reference.grouping);
+    let (current, in_current) = (of_current.table, of_current.grouping);
     let places = match Places::of(current, settings.task) {
         Ok(places) => places,
         Err(column) if settings.asked => return Err(lacking(current, column)),
@@ -215,6 +218,12 @@ pub(super) fn compare(
         let place = place_of(in_current, 0, group);
         measured.push(of_coverage(settings, place, of_window, before.coverage));
     }
+    let threshold = settings.thresholds.get(&Measure::LabelCompleteness);
+    measured.extend(maturity::completeness(
+        of_reference,
+        of_current,
+        threshold.copied(),
+    )?);
     if now.overflowed {
         let measures = settings.wanted().measures.iter();
         measured.extend(measures.map(|measure| overflowed(*measure)));

@@ -22,7 +22,7 @@ use crate::domain::columns::{Column, Value};
 use crate::domain::measurement::{Measure, Segment, Status};
 use crate::domain::row_measures::{About, Sides, not_measured};
 use crate::domain::sample::{
-    Draw, DrawnBy, RowSample, SAMPLE_NUMBERS, SAMPLE_ROWS, VectorColumn, hash_of, tell_apart,
+    Draw, DrawnBy, RowSample, SAMPLE_NUMBERS, SAMPLE_ROWS, hash_of, tell_apart,
 };
 use crate::domain::schema::FeatureType;
 use crate::domain::window::Window;
@@ -246,10 +246,7 @@ fn in_window(
 }
 
 fn summary_of_vectors(name: &str, before: &RowSample, now: &[RowSample]) -> FeatureSummary {
-    let mut vectors = before
-        .vectors(name)
-        .into_iter()
-        .flat_map(|column| &column.vectors);
+    let mut vectors = before.column(name).into_iter().flat_map(Column::iter);
     let side = |rows: u64| SideSummary {
         rows,
         ..SideSummary::default()
@@ -257,7 +254,10 @@ fn summary_of_vectors(name: &str, before: &RowSample, now: &[RowSample]) -> Feat
     FeatureSummary {
         feature: name.to_owned(),
         feature_type: None,
-        dimensions: vectors.find_map(|vector| vector.as_ref().map(Vec::len)),
+        dimensions: vectors.find_map(|value| match value {
+            Value::Vector(vector) => Some(vector.len()),
+            _ => None,
+        }),
         window: None,
         shape: None,
         reference: side(before.seen),
@@ -288,7 +288,6 @@ fn samples(wanted: &Wanted, side: Side<'_>, at: usize) -> Result<Vec<RowSample>,
             drawn_by,
             times: Vec::new(),
             columns: Vec::new(),
-            vectors: Vec::new(),
         })
         .collect();
     let mut drawn = Vec::new();
@@ -318,10 +317,10 @@ fn samples(wanted: &Wanted, side: Side<'_>, at: usize) -> Result<Vec<RowSample>,
         let Some(place) = place else { continue };
         let vectors = read_vectors(table, place, &drawn, groups)?;
         for (sample, vectors) in samples.iter_mut().zip(vectors) {
-            sample.vectors.push(VectorColumn {
-                name: plan.name.clone(),
-                vectors,
-            });
+            let vectors = vectors.iter().flatten();
+            let vectors = vectors.map(|vector| Value::Vector(vector.as_slice().into()));
+            let column = Column::of(plan.name.clone(), vectors);
+            sample.columns.push(column);
         }
     }
     Ok(samples)
@@ -382,7 +381,11 @@ fn hashes_of_ids(data: &ColumnData) -> Vec<u64> {
         Value::Text(text) => hash_of(&text),
         Value::Integer(number) => hash_of(&number.to_string()),
         Value::Number(number) => hash_of(&number.to_string()),
-        Value::Boolean(_) | Value::Timestamp(_) | Value::Null | Value::Absent => 0,
+        Value::Boolean(_)
+        | Value::Timestamp(_)
+        | Value::Vector(_)
+        | Value::Null
+        | Value::Absent => 0,
     };
     match data {
         ColumnData::Mixed(column) => column.iter().map(hash).collect(),
@@ -539,7 +542,7 @@ fn read_vectors(
     place: usize,
     drawn: &[Drawn],
     groups: usize,
-) -> Result<Vec<Vec<Option<Vec<f64>>>>, ComparisonError> {
+) -> Result<Vec<Vec<Option<Vec<f32>>>>, ComparisonError> {
     let mut length = None;
     table.each_vector(place, &|_| true, &mut |_, vector| {
         length = vector.map(|vector| vector.len());

@@ -12,7 +12,6 @@ use super::subject::Subject;
 use crate::domain::drift::{Judged, is_of_the_profiles};
 use crate::domain::measurement::{Measure, Measurement, Recipe, Segment};
 use crate::services::Error;
-use crate::services::profiling::LATENCY;
 use crate::stats::profile::{FeatureProfile, ProfileKind};
 use crate::stats::{DriftMeasure, NotDefined, Reading, Readings};
 
@@ -58,7 +57,10 @@ fn of_baseline(
         if !current.knows(segment) {
             continue;
         }
-        for (feature, reference) in features.iter().filter(|(feature, _)| *feature != LATENCY) {
+        let counted = features
+            .iter()
+            .filter(|(feature, _)| subject.yardstick.shows_drift(feature));
+        for (feature, reference) in counted {
             values.extend(of_feature(subject, current, segment, feature, reference));
         }
     }
@@ -79,7 +81,10 @@ fn of_history(
     for (segment, present) in &current.profiles {
         let past = reference.profiles.get(segment).unwrap_or(&nothing);
         let features: BTreeSet<&String> = past.keys().chain(present.keys()).collect();
-        for feature in features.into_iter().filter(|feature| *feature != LATENCY) {
+        let counted = features
+            .into_iter()
+            .filter(|feature| subject.yardstick.shows_drift(feature));
+        for feature in counted {
             if reference.is_unknown(segment, feature) {
                 let unknown = |measure| subject.unknown(segment, feature, measure);
                 values.extend(chosen(subject).map(unknown));

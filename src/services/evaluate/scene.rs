@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use sqlx::types::Json;
 
 use super::shift::{NoReference, ShiftReference};
 use crate::domain::definitions::MonitorDef;
 use crate::domain::ids::{BaselineId, VersionId};
 use crate::domain::labelled::LabelledSample;
 use crate::domain::measurement::Segment;
-use crate::domain::skew::{STEP_RANKS, Stills};
+use crate::domain::skew::{STEP_RANKS, Stillnesses, Stills};
 use crate::domain::window::Window;
 use crate::services::profiling::{LATENCY, Yardstick};
 use crate::services::{Bounds, Error, labelled, recount, shift_reference};
@@ -22,7 +23,7 @@ use crate::stats::thinning::ThinnedSample;
 use crate::storage::baselines::{self, Baseline};
 use crate::storage::models::{Deployment, Model};
 use crate::storage::profiles::{self, ProfileKey};
-use crate::storage::shifts;
+use crate::storage::{samples, shifts};
 
 /// How many base windows are read at a time: a month of hours need not be in memory at once.
 const BASE_WINDOWS: usize = 64;
@@ -57,6 +58,7 @@ pub(super) struct Scene<'a> {
 pub(super) struct Fitted {
     pub(super) profiles: Profiles,
     pub(super) damaged: Vec<(Segment, String)>,
+    pub(super) stillnesses: Stillnesses,
 }
 
 /// A version's base window that profiles are wanted of, and what for: which part of a reference it belongs to.
@@ -193,7 +195,10 @@ impl<'a> Scene<'a> {
         if let Some(read) = self.read.get(&baseline_id) {
             return Ok(read.clone());
         }
-        let fitted = Arc::new(decode(baselines::profiles(conn, baseline_id).await?));
+        let mut fitted = decode(baselines::profiles(conn, baseline_id).await?);
+        let stillness = samples::stillness(conn, baseline_id).await?;
+        fitted.stillnesses = stillness.map(|Json(found)| found).unwrap_or_default();
+        let fitted = Arc::new(fitted);
         self.read.insert(baseline_id, fitted.clone());
         Ok(fitted)
     }

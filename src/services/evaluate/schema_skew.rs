@@ -12,7 +12,7 @@ use super::share;
 use super::subject::Subject;
 use crate::domain::measurement::{Measure, Measurement, Recipe, Segment, Status};
 use crate::domain::schema::FeatureExpectation;
-use crate::domain::skew::{self, Judgement, STEP_RANKS, Sight, judge_profiles, judge_window};
+use crate::domain::skew::{self, Judgement, Past, STEP_RANKS, Sight, judge_profiles, judge_window};
 use crate::services::profiling::{LATENCY, PREDICTION};
 use crate::stats::profile::FeatureProfile;
 
@@ -35,7 +35,13 @@ pub(super) fn measure(
             match subject.yardstick.expectation(feature) {
                 Some(expected) => {
                     let before = profile_of(&reference.profiles, segment, feature);
-                    let judged = judge(subject, segment, expected, (before, profile), current);
+                    let past = Past {
+                        windows: (reference.stillnesses)
+                            .of_feature(&expected.feature, subject.window.grain),
+                        longest_run: 0,
+                    };
+                    let seen = (before, profile);
+                    let judged = judge(subject, segment, expected, seen, (current, past));
                     let told = judged
                         .iter()
                         .filter_map(|j| of_judgement(subject, segment, feature, j));
@@ -90,7 +96,7 @@ fn judge(
     segment: &Segment,
     expected: &FeatureExpectation,
     (before, now): (Option<&FeatureProfile>, &FeatureProfile),
-    current: &Gathered,
+    (current, past): (&Gathered, Past),
 ) -> Vec<Judgement> {
     let tolerance = subject.tolerance();
     let expected = &subject.expected_here(expected);
@@ -107,7 +113,12 @@ fn judge(
         .zip(trace.map(|trace| trace.numbers.values()));
     let stills = trace.map(|trace| &trace.stills);
     judged.extend(judge_profiles(
-        expected, before, now, steps, stills, tolerance,
+        expected,
+        before,
+        now,
+        steps,
+        (stills, past),
+        tolerance,
     ));
     judged
 }

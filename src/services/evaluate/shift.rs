@@ -18,7 +18,6 @@ use crate::domain::reference::Part;
 use crate::domain::shift::{self, Day, State};
 use crate::domain::window::{Grain, Window};
 use crate::services::Error;
-use crate::services::profiling::LATENCY;
 use crate::stats::detector::{CannotEvaluate, DayTallies, Observation, Reference, Tally, Verdict};
 use crate::storage::shifts::{self, StoredDay, StoredReference};
 
@@ -115,7 +114,7 @@ pub(super) async fn measure(
             let fitted = scene.baseline(conn, Some(baseline_id)).await?;
             let features = (fitted.profiles.get(&Segment::overall()).into_iter())
                 .flat_map(BTreeMap::keys)
-                .filter(|feature| *feature != LATENCY);
+                .filter(|feature| subject.yardstick.shows_drift(feature));
             return Ok(features
                 .map(|f| without_reference(subject, f, lack))
                 .collect());

@@ -163,8 +163,8 @@ impl NumericReference {
 
     /// Wasserstein distance in the unit of the values, bins standing at their left edge; `None` without values.
     ///
-    /// When the window has values below the reference's smallest, NannyML's own binned value differs from this
-    /// one by up to half a percent, and this one is the nearer to the exact distance.
+    /// When the window has values below the reference's smallest, NannyML counts that smallest value as one more of
+    /// the window's wherever the reference has bins. It does so here, too: up to half a percent of the exact distance.
     #[must_use]
     pub fn wasserstein(&self, current: &Sample) -> Option<f64> {
         let Some(fine) = &self.fine else {
@@ -178,6 +178,7 @@ impl NumericReference {
             .sorted()
             .iter()
             .filter(|value| **value < first || **value > last);
+        let reaches_below = current.sorted().first().is_some_and(|least| *least < first);
         let inside = binning::counts(current.sorted(), &fine.edges);
         let mut masses: Vec<(f64, i128)> = Vec::with_capacity(BINNED_FROM + 16);
         let (n, m) = (self.sample.len() as i128, current.len() as i128);
@@ -185,6 +186,9 @@ impl NumericReference {
             masses.push((*edge, i128::from(*p) * m - i128::from(q) * n));
         }
         masses.extend(outside.map(|value| (*value, -n)));
+        if reaches_below {
+            masses.extend([(first, -n), (last, n)]);
+        }
         masses.sort_by(|a, b| a.0.total_cmp(&b.0));
         let (mut gap, mut area) = (0_i128, 0.0);
         for pair in masses.windows(2) {

@@ -69,6 +69,8 @@ pub struct ProposalCard {
     pub notes: Vec<String>,
     /// The same for a configuration file.
     pub yaml: String,
+    /// Who has accepted it and why, while it is being put into force.
+    pub accepted: Option<String>,
 }
 
 /// One part of one feature, as it is and as it is to be.
@@ -139,7 +141,7 @@ pub fn schema_page(
     let (open, decided): (Vec<Proposal>, Vec<Proposal>) = records
         .proposals
         .into_iter()
-        .partition(|p| p.state == ProposalState::Proposed);
+        .partition(|p| matches!(p.state, ProposalState::Proposed | ProposalState::Accepting));
     let model_href = format!("/models/{}", path_segment(model));
     SchemaPage {
         shell,
@@ -279,7 +281,17 @@ fn card(proposal: &Proposal, model_href: &str) -> ProposalCard {
         parts: proposal.changes.iter().flat_map(part_lines).collect(),
         notes: proposal.notes.clone(),
         yaml: definitions::schema_yaml(&changed),
+        accepted: (proposal.state == ProposalState::Accepting).then(|| accepted(proposal)),
     }
+}
+
+fn accepted(proposal: &Proposal) -> String {
+    format!(
+        "Accepted {} by {}: {}",
+        wording::date_time(proposal.decided_at.unwrap_or(proposal.proposed_at)),
+        proposal.decided_by.as_deref().unwrap_or_default(),
+        proposal.decision_reason.as_deref().unwrap_or_default()
+    )
 }
 
 fn origin(origin: Origin) -> Badge {

@@ -285,3 +285,70 @@ models:
     );
     assert_near(&found(&told, "class_f1", None, "dog")["value"], 8.0 / 11.0);
 }
+
+/// Predictions of ten days, an hour apart, whose labels come `days` later, evenly up to twice that; those that would come
+/// after the last prediction are not there.
+fn late(days: f64) -> String {
+    let start: chrono::DateTime<chrono::Utc> = "2026-03-01T00:00:00Z".parse().expect("a time");
+    let last = start + chrono::TimeDelta::hours(239);
+    let mut rows = "timestamp,prediction,label,observed_at\n".to_owned();
+    for row in 0..240 {
+        let at = start + chrono::TimeDelta::hours(row);
+        let hours =
+            (days * 24.0 * (1.0 + f64::from(u8::try_from(row % 5).unwrap_or(0)) / 4.0)) as i64;
+        let known = at + chrono::TimeDelta::hours(hours);
+        rows += &if known <= last {
+            format!("{},10,9,{}\n", at.to_rfc3339(), known.to_rfc3339())
+        } else {
+            format!("{},10,,\n", at.to_rfc3339())
+        };
+    }
+    rows
+}
+
+#[test]
+fn labels_that_are_still_to_come_are_told_by_how_long_they_took() {
+    let folder = Folder::new("quality-maturity");
+    let reference = folder.write("reference.csv", late(0.0));
+    let current = folder.write("current.csv", late(2.0));
+    let options = ["--task", "regression", "--by", "day"];
+    let completeness = |reference: &std::path::Path| -> Vec<(String, f64, f64)> {
+        let told = document(reference, &current, &options);
+        let measured = told["measurements"].as_array().expect("a list");
+        let of = |measure: &str| -> Vec<&Value> {
+            (measured.iter())
+                .filter(|m| m["measure"] == measure && m["segment"].is_null())
+                .collect()
+        };
+        let coverage = of("label_coverage");
+        let completeness = of("label_completeness");
+        assert_eq!(completeness.len(), coverage.len(), "one beside the other");
+        let pairs = completeness.into_iter().zip(coverage);
+        pairs
+            .map(|(completeness, coverage)| {
+                assert_eq!(completeness["window"], coverage["window"]);
+                let start = completeness["window"]["start"].as_str().expect("a time");
+                let value = |m: &Value| m["value"].as_f64().expect("a share");
+                (start[..10].to_owned(), value(completeness), value(coverage))
+            })
+            .collect()
+    };
+    // Where labels came at once, all should be there: those that are not are missing.
+    let at_once = completeness(&reference);
+    assert_eq!(at_once.len(), 10);
+    assert!(at_once.iter().all(|(_, complete, _)| *complete > 0.999));
+    assert_eq!(at_once[9].2, 0.0);
+
+    // Of a reference whose labels took as long, the last days are young.
+    let mut alike = late(2.0);
+    alike = alike.replace("2026-03-", "2026-02-");
+    let reference = folder.write("alike.csv", alike);
+    let young = completeness(&reference);
+    let of_day = |day: usize| (young[day].1, young[day].2);
+    assert!(of_day(0).0 > 0.999 && of_day(0).1 == 1.0, "{young:?}");
+    let (complete, coverage) = of_day(7);
+    assert!((0.05..0.95).contains(&complete), "{complete}");
+    assert!((0.05..0.95).contains(&coverage), "{coverage}");
+    assert_eq!(of_day(9).1, 0.0);
+    assert!(of_day(9).0 < 0.01, "{:?}", of_day(9));
+}

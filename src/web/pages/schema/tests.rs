@@ -107,6 +107,7 @@ fn a_proposal_stands_side_by_side_with_what_is_in_force() {
         }],
         proposals: vec![
             proposal(1, ProposalState::Proposed),
+            proposal(3, ProposalState::Accepting),
             proposal(2, ProposalState::Declined),
         ],
         file: Some("model.yaml at 0123456789ab".to_owned()),
@@ -196,6 +197,11 @@ async fn a_proposal_is_decided_by_our_own_form_with_a_reason(pool: PgPool) {
     ] {
         assert_eq!(browser.post(action, &form).await.status(), status, "{form}");
     }
+    let (_, html) = browser.get("/models/fares/schema").await;
+    assert!(html.contains("are being counted by it"), "{html}");
+    schemas::activate(services, services.clock.now())
+        .await
+        .expect("comes into force");
     let (status, html) = browser.get("/models/fares/schema").await;
     assert_eq!(status, StatusCode::OK);
     assert!(

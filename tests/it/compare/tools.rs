@@ -1,0 +1,159 @@
+//! The modes of other tools: their values, their choices, their verdicts.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{Folder, compare, document, findings, flights_in, rows_with, text, trusted};
+
+/// What a tool's mode may be off by, relative to the value.
+const PARITY: f64 = 1e-6;
+
+/// Compares every measurement that has a trusted value, and says how many there were.
+fn held_against(document: &Value, trusted: &BTreeMap<(String, String, String), f64>) -> usize {
+    let mut compared = 0;
+    for measured in document["measurements"].as_array().expect("a list") {
+        let start = measured["window"]["start"].as_str().expect("a time");
+        let word = |key: &str| measured[key].as_str().expect("a word").to_owned();
+        let key = (word("feature"), start[..7].to_owned(), word("measure"));
+        let Some(exact) = trusted.get(&key).filter(|value| value.is_finite()) else {
+            continue;
+        };
+        let ours = measured["value"].as_f64().expect("a number");
+        assert!(
+            (ours - exact).abs() <= PARITY * exact.abs() + 1e-9,
+            "{key:?}: {ours} {exact}"
+        );
+        compared += 1;
+    }
+    compared
+}
+
+#[test]
+fn modes_give_the_tools_values_by_month() {
+    let folder = Folder::new("modes");
+    let files = flights_in(&folder);
+    let names = [
+        ("evidently_js", "Jensen-Shannon distance"),
+        ("evidently_psi", "PSI"),
+        ("evidently_hellinger", "Hellinger distance"),
+        ("evidently_ks_p", "K-S p_value"),
+        (
+            "evidently_wasserstein_norm",
+            "Wasserstein distance (normed)",
+        ),
+        ("evidently_chi2_p", "chi-square p_value"),
+    ];
+    let mut evidently = BTreeMap::new();
+    for ((column, window), values) in trusted() {
+        for (metric, measure) in names {
+            if let Some(value) = values.get(metric) {
+                let key = (column.clone(), window.clone(), measure.to_owned());
+                evidently.insert(key, *value);
+            }
+        }
+    }
+    let document_of = |mode| document(&files[0], &files[1], &["--by", "month", "--mode", mode]);
+    let document = document_of("evidently");
+    let compared = held_against(&document, &evidently);
+    let finite = evidently.values().filter(|value| value.is_finite()).count();
+    assert_eq!(compared, finite, "every value of the tool is given");
+    let all = document["measurements"].as_array().expect("a list");
+    let of = |feature: &str, month: &str| -> Vec<&Value> {
+        let start = format!("2013-{month}-01T00:00:00Z");
+        let is_it = |m: &&Value| m["feature"] == feature && m["window"]["start"] == start.as_str();
+        all.iter().filter(is_it).collect()
+    };
+    let temp = of("temp", "06");
+    let chosen: Vec<&&Value> = temp.iter().filter(|m| m["chosen"] == true).collect();
+    assert_eq!(chosen.len(), 1);
+    assert_eq!(chosen[0]["measure"], "Wasserstein distance (normed)");
+    assert_eq!(chosen[0]["verdict"], "drift");
+    assert_eq!(chosen[0]["status"], "drift");
+    assert_eq!(chosen[0]["threshold"], 0.1);
+    assert_eq!(chosen[0]["drift_when"], "at_least");
+
+    // Wasserstein has explained differences; NannyML divided probabilities by their sum before it measured them.
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/reference/nannyml_flights.csv");
+    let mut reader = csv::Reader::from_path(path).expect("readable");
+    let mut nannyml = BTreeMap::new();
+    for record in reader.records().map(|record| record.expect("a record")) {
+        if record[3].starts_with("proba_") {
+            continue;
+        }
+        if let Some(measure) = record[4]
+            .strip_suffix(".value")
+            .filter(|m| *m != "wasserstein")
+        {
+            let value: f64 = record[5].parse().expect("a number");
+            nannyml.insert(
+                (
+                    record[3].to_owned(),
+                    record[1].to_owned(),
+                    measure.to_owned(),
+                ),
+                value,
+            );
+        }
+    }
+    let document = document_of("nannyml");
+    assert_eq!(held_against(&document, &nannyml), nannyml.len());
+    for measured in document["measurements"].as_array().expect("a list") {
+        assert_ne!(measured["verdict"], "no_threshold", "{measured}");
+    }
+}
+
+#[test]
+fn modes_are_written_in_every_format_and_judge_by_the_tool() {
+    let folder = Folder::new("mode-formats");
+    let reference = folder.write("reference.csv", rows_with(0.0, &["red", "blue"]));
+    let moved = rows_with(60.0, &["red", "blue"]).replace(",3\n", ",x\n");
+    let moved = folder.write("moved.csv", moved);
+    let code = |current: &Path, mode: &str| {
+        let options = ["--mode", mode, "--fail-on", "drift"];
+        compare(&reference, current, &options).status.code()
+    };
+    for mode in ["evidently", "nannyml", "azure", "sagemaker"] {
+        assert_eq!(code(&reference, mode), Some(0), "{mode}");
+        assert_eq!(code(&moved, mode), Some(1), "{mode}");
+    }
+    assert_eq!(
+        code(&moved, "tfdv"),
+        Some(0),
+        "it has no threshold by itself"
+    );
+    let options = ["--mode", "azure", "--by", "week", "--segment", "colour"];
+    let document = document(&reference, &moved, &options);
+    assert_eq!(document["mode"], "azure");
+    let measured = document["measurements"].as_array().expect("a list");
+    let is_there = |m: &&Value| m["segment"] == "colour=red" && m["window"]["grain"] == "week";
+    assert!(measured.iter().any(|m| is_there(&m)));
+    assert!(
+        findings(&document, "code").contains(&"wrong_type"),
+        "what is left out is told"
+    );
+    for format in ["table", "html", "junit"] {
+        let options = [&options[..], &["--format", format]].concat();
+        let written = text(&compare(&reference, &moved, &options), 0);
+        assert!(
+            written.contains("NormalizedWassersteinDistance"),
+            "{format}: {written}"
+        );
+        assert!(
+            written.contains("values that are no "),
+            "{format}: {written}"
+        );
+        assert!(
+            !written.contains("jensen_shannon"),
+            "{format}: nothing of ours beside it"
+        );
+    }
+    let mixed = compare(
+        &reference,
+        &moved,
+        &["--mode", "azure", "--threshold", "psi=1"],
+    );
+    assert_eq!(mixed.status.code(), Some(2));
+}
