@@ -52,12 +52,13 @@ fn rows(day: DateTime<Utc>, of: std::ops::Range<i64>, together: f64) -> Vec<Valu
         } else {
             mixed(number, i, 2)
         };
+        let carrier = ["AA", "DL"][usize::from(mixed(number, i, 3) < 0.5)];
         json!({
             "prediction_id": format!("{number}-{i}"),
             "timestamp": day + TimeDelta::hours(6) + TimeDelta::minutes(i),
             "distance": 1_000.0 * distance,
             "weight": 40.0 * weight,
-            "carrier": ["AA", "DL"][usize::from(mixed(number, i, 3) < 0.5)],
+            "carrier": carrier,
             "prediction": 100.0 * mixed(number, i, 4),
         })
     };
