@@ -140,10 +140,9 @@ fn what_is_missing_for_a_day_is_an_outage_and_for_three_days_a_candidate() {
         counts: vec![0; 7],
         ..Tally::default()
     };
-    for number in 40..42 {
-        lost.push((number, nothing.clone()));
-        assert_eq!(judged(&reference, &lost).status, Status::Quiet, "{number}");
-    }
+    lost.push((40, nothing.clone()));
+    assert_eq!(judged(&reference, &lost).status, Status::Quiet);
+    lost.push((41, nothing.clone()));
     lost.push((42, nothing));
     let verdict = judged(&reference, &lost);
     assert_eq!(verdict.status, Status::Candidate);
