@@ -54,10 +54,6 @@ pub struct JointRecipe {
     pub smallest: Vec<(usize, f64)>,
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes a reference"
-)]
 fn is_zero(count: &usize) -> bool {
     *count == 0
 }
