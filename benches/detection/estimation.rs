@@ -408,7 +408,7 @@ fn flights(report: &mut Report) -> anyhow::Result<()> {
         let mut counted = ClassWindow::of(&calibration);
         let mut outcomes = MulticlassOutcomes::new(CLASSES.map(str::to_owned));
         for (row, predicted, truth) in rows {
-            counted.push(&calibration, &row, predicted);
+            counted.push(&calibration, &row, predicted, None);
             let named: Vec<(String, f64)> = CLASSES
                 .iter()
                 .zip(&row)

@@ -4,12 +4,14 @@
 //! Estimates are tickets and never pages, and no estimate is a proof of health: where what the scores mean has changed,
 //! which is concept change, no score and no feature shows it. That sentence goes with every value.
 
+mod coding;
+
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
 use super::batch::Output;
-use super::columns::{self, Kind, Value};
+use super::columns;
 use super::labelled::{LabelledSample, Truth};
 use super::measurement::{Better, Measure, Recipe, Status};
 use super::model::Task;
@@ -17,14 +19,16 @@ use crate::stats::detector::{Damaged, Form, decode, encode};
 use crate::stats::estimation::label_shift::{JointCounts, LabelShift};
 use crate::stats::estimation::{
     BinaryEstimates, BoostingOptions, Calibration, ClassCalibration, ClassEstimates, ClassWindow,
-    Column, Compared, ConceptChange, Distrust, Estimated, Estimation, LossEstimates, LossModel,
-    LossWindow, Reliability, ScoreWindow,
+    Compared, ConceptChange, Distrust, Estimated, Estimation, LossEstimates, LossModel, LossWindow,
+    Reliability, ScoreWindow,
 };
 use crate::stats::quality::Undefined;
+pub use coding::Coding;
+use coding::coded;
 
 const ESTIMATOR: Form = Form {
     family: 19,
-    version: 1,
+    version: 2,
 };
 
 /// The score from which on a binary prediction without a class counts as positive.
@@ -55,19 +59,14 @@ pub enum Estimator {
     Classes {
         classes: Vec<String>,
         calibration: ClassCalibration,
+        /// By class, the probability from which on a prediction of it is one of the surer half.
+        sure_from: Vec<f64>,
+        joint: JointCounts,
     },
     Numbers {
         codings: Vec<Coding>,
         model: LossModel,
     },
-}
-
-/// How a feature becomes a column of the model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Coding {
-    pub feature: String,
-    /// The categories in the order of their codes; nothing for numbers.
-    categories: Option<Vec<String>>,
 }
 
 /// A window's predictions as an estimator counts them.
@@ -78,7 +77,13 @@ pub enum Counted {
         /// Groups of scores by day.
         days: BTreeMap<i64, Vec<u64>>,
     },
-    Classes(ClassWindow),
+    Classes {
+        rows: ClassWindow,
+        /// Predicted classes, sure and less sure, by day.
+        days: BTreeMap<i64, Vec<u64>>,
+        /// What the rows are corrected for while they are counted.
+        shift: Option<LabelShift>,
+    },
     Numbers(LossWindow),
 }
 
@@ -125,26 +130,40 @@ impl Estimator {
             .collect();
         classes.sort_unstable();
         classes.dedup();
-        let rows: Vec<(Vec<f64>, usize)> = (sample.rows.iter())
-            .filter_map(|row| match &row.truth {
-                Truth::Class {
-                    label,
-                    probabilities,
-                    ..
-                } => Some((
-                    vector(&classes, probabilities)?,
-                    classes.binary_search(label).ok()?,
-                )),
-                _ => None,
-            })
-            .collect();
+        let place = |class: &String| classes.binary_search(class).ok();
+        let mut rows: Vec<(Vec<f64>, usize)> = Vec::new();
+        let mut predicted = Vec::new();
+        for row in &sample.rows {
+            if let Truth::Class {
+                label,
+                probabilities,
+                predicted: class,
+            } = &row.truth
+                && let (Some(label), Some(row)) = (place(label), vector(&classes, probabilities))
+            {
+                rows.push((row, label));
+                predicted.push(place(class));
+            }
+        }
         if rows.is_empty() {
             return Err(Undefined::NoScores);
         }
         let calibration = ClassCalibration::fit(&rows, classes.len())?;
+        let answers: Vec<(f64, usize, usize)> = (rows.iter().zip(predicted))
+            .filter_map(|((row, label), class)| Some((row[class?], class?, *label)))
+            .collect();
+        let sure_from: Vec<f64> = (0..classes.len())
+            .map(|class| median((answers.iter()).filter(|a| a.1 == class).map(|a| a.0)))
+            .collect();
+        let mut joint = JointCounts::new(2 * classes.len(), classes.len());
+        for (probability, class, label) in answers {
+            joint.push(group_of_class(&sure_from, class, probability), label);
+        }
         Ok(Self::Classes {
             classes,
             calibration,
+            sure_from,
+            joint,
         })
     }
 
@@ -191,8 +210,31 @@ impl Estimator {
                 scores: ScoreWindow::of(calibration),
                 days: BTreeMap::new(),
             },
-            Self::Classes { calibration, .. } => Counted::Classes(ClassWindow::of(calibration)),
+            Self::Classes { calibration, .. } => Counted::Classes {
+                rows: ClassWindow::of(calibration),
+                days: BTreeMap::new(),
+                shift: None,
+            },
             Self::Numbers { model, .. } => Counted::Numbers(model.table().window()),
+        }
+    }
+
+    /// A window without predictions that corrects those it is given for the shift of the classes that a window has shown. Nothing
+    /// where none can be told from it, and where [`Self::estimates`] needs no second reading to correct it.
+    #[must_use]
+    pub fn corrected_window(&self, counted: &Counted) -> Option<Counted> {
+        match (self, counted) {
+            (
+                Self::Classes {
+                    calibration, joint, ..
+                },
+                Counted::Classes { days, .. },
+            ) => Some(Counted::Classes {
+                rows: ClassWindow::of(calibration),
+                days: BTreeMap::new(),
+                shift: Some(shift_of(joint, days)?),
+            }),
+            _ => None,
         }
     }
 
@@ -228,16 +270,21 @@ impl Estimator {
                 Self::Classes {
                     classes,
                     calibration,
+                    sure_from,
+                    ..
                 },
-                Counted::Classes(window),
+                Counted::Classes { rows, days, shift },
             ) => {
-                for (_, output) in outputs {
+                for (day, output) in outputs {
                     let place =
                         (output.class.as_ref()).and_then(|class| classes.binary_search(class).ok());
                     if let (Some(place), Some(row)) =
                         (place, vector(classes, &output.probabilities))
                     {
-                        window.push(calibration, &row, place);
+                        rows.push(calibration, &row, place, shift.as_ref());
+                        days.entry(*day)
+                            .or_insert_with(|| vec![0; 2 * classes.len()])
+                            [group_of_class(sure_from, place, row[place])] += 1;
                     }
                 }
                 Ok(())
@@ -273,17 +320,22 @@ impl Estimator {
         decode(ESTIMATOR, bytes)
     }
 
-    /// What the labels of a window will say. `age` is that of the baseline, in seconds.
+    /// What the labels of a window will say, and what [`Self::corrected_window`] makes of it where there is one. `age` is that of
+    /// the baseline, in seconds.
     ///
     /// # Errors
     /// Without predictions, or with a window that was counted by another estimator.
-    pub fn estimates(&self, counted: &Counted, age: f64) -> Result<Estimates, Undefined> {
+    pub fn estimates(
+        &self,
+        counted: &Counted,
+        corrected: Option<&Counted>,
+        age: f64,
+    ) -> Result<Estimates, Undefined> {
         let age = (age, OLDEST);
         match (self, counted) {
             (Self::Binary { calibration, joint }, Counted::Binary { scores, days }) => {
                 let plain = BinaryEstimates::new(calibration, scores, None, age)?;
-                let days: Vec<Vec<u64>> = days.values().cloned().collect();
-                let shift = LabelShift::estimate(joint, &days).ok();
+                let shift = shift_of(joint, days);
                 let corrected = match &shift {
                     Some(shift) => Some(binary(&BinaryEstimates::new(
                         calibration,
@@ -298,21 +350,35 @@ impl Estimator {
                     trust: plain.trust().clone(),
                     values: binary(&plain),
                     shift: shift.zip(corrected),
+                    classes: ["negative", "positive"].map(str::to_owned).to_vec(),
                 })
             }
-            (Self::Classes { calibration, .. }, Counted::Classes(window)) => {
-                let of = ClassEstimates::new(calibration, window, age)?;
+            (
+                Self::Classes {
+                    classes,
+                    calibration,
+                    ..
+                },
+                Counted::Classes { rows, .. },
+            ) => {
+                let plain = ClassEstimates::new(calibration, rows, age)?;
+                let shift = match corrected {
+                    Some(Counted::Classes {
+                        rows,
+                        shift: Some(shift),
+                        ..
+                    }) => {
+                        let of = ClassEstimates::new(calibration, rows, age)?;
+                        Some((shift.clone(), of_classes(&of)))
+                    }
+                    _ => None,
+                };
                 Ok(Estimates {
-                    rows: window.rows(),
-                    trust: of.trust().clone(),
-                    values: vec![
-                        (Measure::EstimatedAccuracy, of.accuracy()),
-                        (Measure::EstimatedPrecision, of.precision()),
-                        (Measure::EstimatedRecall, of.recall()),
-                        (Measure::EstimatedF1, of.f1()),
-                        (Measure::EstimatedRocAuc, of.roc_auc()),
-                    ],
-                    shift: None,
+                    rows: rows.rows(),
+                    trust: plain.trust().clone(),
+                    values: of_classes(&plain),
+                    shift,
+                    classes: classes.clone(),
                 })
             }
             (Self::Numbers { model, .. }, Counted::Numbers(window)) => {
@@ -325,23 +391,12 @@ impl Estimator {
                         (Measure::EstimatedRmse, Ok(of.root_mean_square())),
                     ],
                     shift: None,
+                    classes: Vec::new(),
                 })
             }
             _ => Err(Undefined::BadParameter),
         }
     }
-}
-
-/// The columns of the model: features as they are coded, and the prediction as the last.
-fn coded(codings: &[Coding], features: &[columns::Column], predictions: Vec<f64>) -> Vec<Column> {
-    let rows = predictions.len();
-    let of = |coding: &Coding| {
-        let column = features.iter().find(|column| column.name == coding.feature);
-        coding.code(column, rows)
-    };
-    let mut columns: Vec<Column> = codings.iter().map(of).collect();
-    columns.push(Column::Numbers(predictions));
-    columns
 }
 
 fn binary(of: &BinaryEstimates) -> Vec<(Measure, Estimation)> {
@@ -352,6 +407,38 @@ fn binary(of: &BinaryEstimates) -> Vec<(Measure, Estimation)> {
         (Measure::EstimatedF1, of.f1()),
         (Measure::EstimatedRocAuc, of.roc_auc()),
     ]
+}
+
+fn of_classes(of: &ClassEstimates) -> Vec<(Measure, Estimation)> {
+    vec![
+        (Measure::EstimatedAccuracy, of.accuracy()),
+        (Measure::EstimatedPrecision, of.precision()),
+        (Measure::EstimatedRecall, of.recall()),
+        (Measure::EstimatedF1, of.f1()),
+        (Measure::EstimatedRocAuc, of.roc_auc()),
+    ]
+}
+
+/// The classes' new shares, from the groups of a window's predictions by day; nothing where they cannot be told.
+fn shift_of(joint: &JointCounts, days: &BTreeMap<i64, Vec<u64>>) -> Option<LabelShift> {
+    let days: Vec<Vec<u64>> = days.values().cloned().collect();
+    LabelShift::estimate(joint, &days).ok()
+}
+
+/// The group of a prediction: its class, and whether it is one of the surer half. More groups than classes tell pure label shift
+/// from other shifts.
+fn group_of_class(sure_from: &[f64], class: usize, probability: f64) -> usize {
+    2 * class + usize::from(probability >= sure_from[class])
+}
+
+/// Infinite of nothing.
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values
+        .get(values.len() / 2)
+        .copied()
+        .unwrap_or(f64::INFINITY)
 }
 
 fn group(calibration: &Calibration, score: f64) -> usize {
@@ -370,70 +457,6 @@ fn vector(classes: &[String], probabilities: &[(String, f64)]) -> Option<Vec<f64
     (row.iter().sum::<f64>() > 0.0).then_some(row)
 }
 
-impl Coding {
-    /// Nothing for vectors, dates and what has no values: a date is always later than those of the baseline.
-    fn of(column: &columns::Column) -> Option<Self> {
-        let has = |kind| column.kinds().contains(&kind);
-        if has(Kind::Timestamp) || has(Kind::Vector) {
-            return None;
-        }
-        let categories = if has(Kind::Text) || has(Kind::Boolean) {
-            let mut all: Vec<String> = column.iter().filter_map(|value| category(&value)).collect();
-            all.sort_unstable();
-            all.dedup();
-            Some(all)
-        } else if has(Kind::Number) || has(Kind::Integer) {
-            None
-        } else {
-            return None;
-        };
-        Some(Self {
-            feature: column.name.clone(),
-            categories,
-        })
-    }
-
-    fn code(&self, column: Option<&columns::Column>, rows: usize) -> Column {
-        match (&self.categories, column) {
-            (None, None) => Column::Numbers(vec![f64::NAN; rows]),
-            (Some(_), None) => Column::Categories(vec![u32::MAX; rows]),
-            (None, Some(column)) => {
-                Column::Numbers(column.iter().map(|value| number(&value)).collect())
-            }
-            (Some(categories), Some(column)) => {
-                let code = |value: Value<'_>| {
-                    let place = categories.binary_search(&category(&value)?).ok()?;
-                    u32::try_from(place).ok()
-                };
-                Column::Categories(
-                    column
-                        .iter()
-                        .map(|value| code(value).unwrap_or(u32::MAX))
-                        .collect(),
-                )
-            }
-        }
-    }
-}
-
-fn number(value: &Value<'_>) -> f64 {
-    match value {
-        Value::Number(number) => *number,
-        Value::Integer(integer) => *integer as f64,
-        _ => f64::NAN,
-    }
-}
-
-fn category(value: &Value<'_>) -> Option<String> {
-    match value {
-        Value::Text(text) => Some(text.to_string()),
-        Value::Boolean(flag) => Some(flag.to_string()),
-        Value::Integer(integer) => Some(integer.to_string()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Timestamp(_) | Value::Vector(_) | Value::Null | Value::Absent => None,
-    }
-}
-
 /// What the labels of a window are expected to say.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Estimates {
@@ -442,6 +465,8 @@ pub struct Estimates {
     pub values: Vec<(Measure, Estimation)>,
     /// The classes' new shares, and what follows if nothing else has changed.
     shift: Option<(LabelShift, Vec<(Measure, Estimation)>)>,
+    /// The classes by name, in their order.
+    classes: Vec<String>,
 }
 
 /// What else is known when an estimate is judged.
@@ -469,6 +494,9 @@ pub struct EstimateRecipe {
     /// The same if only the classes' shares have changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub corrected: Option<Estimated>,
+    /// The classes' shares of which it is the same; those that have changed most first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub class_shares: Vec<ClassShare>,
     /// How likely pure label shift is to leave so much unexplained; low says that the correction is not to be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label_shift_p: Option<f64>,
@@ -486,6 +514,17 @@ pub struct EstimateRecipe {
     pub smallest: Vec<(f64, f64)>,
 }
 
+/// A class's share of a window's labels, if nothing but the classes' shares has changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClassShare {
+    pub class: String,
+    /// In the baseline.
+    pub before: f64,
+    pub now: f64,
+    /// 95 % interval of the share now.
+    pub interval: (f64, f64),
+}
+
 /// What is said of a window by one measure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Told {
@@ -498,6 +537,26 @@ pub struct Told {
 const METHOD: &str = "what labelled rows of the baseline with such scores and features came to, over the window's predictions";
 
 impl Estimates {
+    fn class_shares(&self) -> Vec<ClassShare> {
+        let Some((shift, _)) = &self.shift else {
+            return Vec::new();
+        };
+        let mut shares: Vec<ClassShare> = (self.classes.iter().enumerate())
+            .map(|(place, class)| {
+                let (now, wide) = (shift.shares[place], 1.96 * shift.errors[place]);
+                ClassShare {
+                    class: class.clone(),
+                    before: shift.before[place],
+                    now,
+                    interval: ((now - wide).max(0.0), (now + wide).min(1.0)),
+                }
+            })
+            .collect();
+        let change = |share: &ClassShare| (share.now - share.before).abs();
+        shares.sort_by(|a, b| change(b).total_cmp(&change(a)));
+        shares
+    }
+
     /// What is said of one of the values.
     #[must_use]
     pub fn told(
@@ -532,6 +591,7 @@ impl Estimates {
         let recipe = EstimateRecipe {
             distrust: self.trust.clone(),
             corrected: corrected.map(|(value, _)| value),
+            class_shares: corrected.map_or_else(Vec::new, |_| self.class_shares()),
             label_shift_p: corrected.and_then(|(_, p)| p),
             within: around.reliability.within(WINDOWS_TOLD).map(|(x, _)| x),
             windows: around
@@ -761,7 +821,17 @@ fn words(
         parts.push(if impure {
             "more than the classes' shares has changed, so the correction for them is not to be used".to_owned()
         } else {
-            format!("{} if only the classes' shares have changed", said(corrected.value))
+            let most = recipe.class_shares.first().map_or_else(String::new, |share| {
+                format!(
+                    " ({} from {:.0} to {:.0} %, {:.0} to {:.0} %)",
+                    share.class,
+                    100.0 * share.before,
+                    100.0 * share.now,
+                    100.0 * share.interval.0,
+                    100.0 * share.interval.1
+                )
+            });
+            format!("{} if only the classes' shares have changed{most}", said(corrected.value))
         });
     }
     parts.push(reliability_words(measure, around.reliability, around.unit));

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::estimate::EstimateRecipe;
 use super::ids::{BaselineId, VersionId};
+use super::joint::JointRecipe;
 use super::objective::ObjectiveRecipe;
 use super::reference::ReferenceUsed;
 use super::sequential::SequentialRecipe;
@@ -111,6 +112,8 @@ measures! {
     WeekdayProfile = "weekday_profile", Lower, "Total variation distance of the dates' days of the week, in UTC.";
     AttributionNdcg = "attribution_ndcg", Higher, "How alike features rank by their mean absolute attribution, from 0 to 1.";
     Shift = "shift", Zero, "Change in standard deviations that the default detector finds over days.";
+    CopulaCorrelationChange = "copula_correlation_change", Zero, "Change of the rank correlation of the two columns whose days speak most for one.";
+    RandomFeaturesMmd = "random_features_mmd", Lower, "Squared distance of rows as a whole from the baseline's, by random Fourier features over days.";
     Mae = "mae", Lower, "Mean absolute error.";
     Rmse = "rmse", Lower, "Root of the mean squared error.";
     Bias = "bias", Zero, "Mean of prediction minus label.";
@@ -251,8 +254,9 @@ impl Measure {
 
     /// The measures of drift that a monitor gives unless it chooses its own: the detector decides, the others are
     /// familiar readings beside it.
-    pub const USUAL_DRIFT: [Self; 4] = [
+    pub const USUAL_DRIFT: [Self; 5] = [
         Self::Shift,
+        Self::CopulaCorrelationChange,
         Self::Psi,
         Self::JensenShannon,
         Self::KolmogorovSmirnov,
@@ -261,6 +265,16 @@ impl Measure {
     /// The same for a monitor that the detector cannot serve, because it does not work by day or has no baseline that stands still.
     pub const USUAL_DRIFT_WITHOUT_DAYS: [Self; 3] =
         [Self::Psi, Self::JensenShannon, Self::KolmogorovSmirnov];
+
+    /// The measures of drift of columns together, from sums of days.
+    pub const OVER_DAYS_TOGETHER: [Self; 2] =
+        [Self::CopulaCorrelationChange, Self::RandomFeaturesMmd];
+
+    /// Whether the measure is judged by day against the days of a baseline, with gates of its own and not by a threshold.
+    #[must_use]
+    pub fn is_over_days(self) -> bool {
+        self == Self::Shift || Self::OVER_DAYS_TOGETHER.contains(&self)
+    }
 
     /// How a window's distribution is compared with the baseline's, for the measures that do.
     #[must_use]
@@ -287,14 +301,15 @@ impl Measure {
     /// Whether a drift monitor can measure it.
     #[must_use]
     pub fn is_drift(self) -> bool {
-        self.drift().is_some() || self == Self::Shift || self.is_of_rows()
+        self.drift().is_some() || self.is_over_days() || self.is_of_rows()
     }
 
     /// Whether what was found says more in words than its value does.
     #[must_use]
     pub fn is_told_in_words(self) -> bool {
         self.is_told_where_found()
-            || matches!(self, Self::Shift | Self::Volume | Self::ErrorBudgetLeft)
+            || matches!(self, Self::Volume | Self::ErrorBudgetLeft)
+            || self.is_over_days()
             || self.is_sequential()
             || self.is_burn()
             || self.is_estimate()
@@ -400,6 +415,9 @@ pub struct Recipe {
     /// What the default detector went by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shift: Option<ShiftRecipe>,
+    /// What a measure of columns together over days went by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub joint: Option<JointRecipe>,
     /// What a detector of labels went by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sequential: Option<SequentialRecipe>,
@@ -518,7 +536,7 @@ mod tests {
                 .iter()
                 .all(|measure| measure.drift().is_some())
         );
-        assert_eq!(Measure::USUAL_DRIFT[1..], Measure::USUAL_DRIFT_WITHOUT_DAYS);
+        assert_eq!(Measure::USUAL_DRIFT[2..], Measure::USUAL_DRIFT_WITHOUT_DAYS);
     }
 
     #[test]

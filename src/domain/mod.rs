@@ -17,6 +17,7 @@ pub mod estimate;
 pub mod gate;
 pub mod ids;
 pub mod inference;
+pub mod joint;
 pub mod labelled;
 pub mod mapping;
 pub mod measurement;

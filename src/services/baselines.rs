@@ -11,7 +11,8 @@ use sqlx::PgConnection;
 use super::profiling::{self, PREDICTION, Yardstick};
 use super::quality::{self, QualityOutcome, Wanted};
 use super::{
-    Bounds, Error, Services, configuration, labelled, recount, registry, schemas, shift_reference,
+    Bounds, Error, Services, configuration, joint_reference, labelled, recount, registry, schemas,
+    shift_reference,
 };
 use crate::domain::columns::{Column, TextColumn, Value};
 use crate::domain::definitions::{BaselineSource, ModelDef};
@@ -76,7 +77,7 @@ pub async fn fit_file(
     if let Some(same) =
         present.filter(|b| b.file_sha256.as_ref() == Some(&sha256) && b.state == "fitted")
         // One that an earlier release fitted, or that is damaged, is fitted again.
-        && (same.source == STATISTICS || shift_reference::is_whole(&mut conn, &model, same.baseline_id).await?)
+        && (same.source == STATISTICS || is_whole(&mut conn, &model, same.baseline_id).await?)
     {
         return Ok(same);
     }
@@ -196,7 +197,7 @@ pub async fn declare_window(
     if let Some(present) = present.filter(same) {
         let fitted = present.state == "fitted";
         // Its window is what was declared, but it was fitted with other holidays.
-        if fitted && !shift_reference::is_whole(conn, model, present.baseline_id).await? {
+        if fitted && !is_whole(conn, model, present.baseline_id).await? {
             baselines::mark_waiting(conn, present.baseline_id).await?;
         }
         return Ok(present);
@@ -444,6 +445,16 @@ async fn fit(
     Ok(())
 }
 
+/// Whether what is known of a baseline's days can be read and was fitted without the holidays of today.
+async fn is_whole(
+    conn: &mut PgConnection,
+    model: &Model,
+    baseline_id: BaselineId,
+) -> Result<bool, Error> {
+    Ok(shift_reference::is_whole(conn, model, baseline_id).await?
+        && joint_reference::is_whole(conn, baseline_id).await?)
+}
+
 /// Keeps what is about whole rows: their days, a sample, how many repeat each other.
 async fn keep_rows(
     conn: &mut PgConnection,
@@ -455,6 +466,7 @@ async fn keep_rows(
 ) -> Result<(), Error> {
     let days = (reference.columns.as_slice(), reference.times.as_slice());
     shift_reference::fit(conn, model, baseline, yardstick, days, now).await?;
+    joint_reference::fit(conn, model, baseline, yardstick, days, now).await?;
     let times: Vec<Option<i64>> = (reference.times.iter())
         .map(|at| Some(at.timestamp()))
         .collect();

@@ -8,6 +8,7 @@
 mod drift;
 mod estimate;
 mod history;
+mod joint;
 mod objective;
 mod quality_monitor;
 mod quality_reference;
@@ -184,7 +185,7 @@ async fn windows_referring(
         return Ok(referring);
     };
     for (index, monitor) in monitors.iter().enumerate() {
-        if monitor.against.is_none() && !monitor.watches_shift() {
+        if monitor.against.is_none() && !monitor.looks_back_over_days() {
             continue;
         }
         let measured = windows::measured_after(conn, model_id, &monitor.name, *oldest).await?;
@@ -266,7 +267,7 @@ async fn measure_windows(
         };
         let of_past = match &history {
             Some(history) => history.revision,
-            None if monitor.watches_shift() => {
+            None if monitor.looks_back_over_days() => {
                 let days = shift::days_before(window);
                 let totals = windows::totals(conn, version_id, days.from, days.to).await?;
                 // Not their revisions: labels, which come for weeks, change nothing in it. A new grid or baseline raises
@@ -353,6 +354,7 @@ async fn measure(
             if subject.monitor.watches_shift() {
                 values.extend(shift::measure(conn, scene, subject).await?);
             }
+            values.extend(joint::measure(conn, scene, subject).await?);
             values
         }
         MonitorKind::Quality => {

@@ -20,6 +20,7 @@ pub mod explain;
 pub mod files;
 pub mod gate;
 pub mod ingest;
+mod joint_reference;
 pub mod key_runs;
 mod labelled;
 pub mod maturity;

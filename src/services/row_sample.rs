@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::Error;
+use super::profiling::PREDICTION;
 use crate::domain::columns::{Column, Value};
 use crate::domain::ids::VersionId;
 use crate::domain::sample::{DrawnBy, RowSample, rows_with_vectors};
@@ -89,7 +90,8 @@ impl Chunks {
         Ok(columns.map(|column| column.name.clone()).collect())
     }
 
-    /// Reads these columns of the rows that were drawn, in the order of the draw. `seen` is how many it was drawn from.
+    /// Reads these features of the rows that were drawn, and predicted numbers under [`PREDICTION`], in the order of the draw.
+    /// `seen` is how many it was drawn from.
     pub(super) async fn sample(
         &self,
         conn: &mut PgConnection,
@@ -173,7 +175,10 @@ impl<'a> Collected<'a> {
                 _ => None,
             });
             for column in &mut self.columns {
-                let found = chunk.column(ColumnKind::Feature, &column.name);
+                let found = match column.name.as_str() {
+                    PREDICTION => chunk.column(ColumnKind::Row, row_column::VALUE),
+                    feature => chunk.column(ColumnKind::Feature, feature),
+                };
                 let value = found.map_or(Value::Absent, |found| found.get(row));
                 column.push(match &value {
                     Value::Vector(vector) if *rank >= rows_with_vectors(vector.len()) => {

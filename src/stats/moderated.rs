@@ -90,6 +90,17 @@ impl Prior {
     }
 }
 
+/// How many degrees of freedom a variance has whose part beyond chance has no more than `trust`: days are not as normal as
+/// means of rows are (Satterthwaite 1946, with the sampling part known).
+#[must_use]
+pub fn trusted(factor: f64, trust: f64) -> f64 {
+    if factor <= 1.0 {
+        return MOST_FREEDOM;
+    }
+    let share = (factor - 1.0) / factor;
+    (trust / (share * share)).min(MOST_FREEDOM)
+}
+
 /// The derivative of the digamma function, for positive arguments: its asymptotic series from 15 on, recurrence
 /// below.
 #[must_use]

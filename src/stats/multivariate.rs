@@ -6,6 +6,7 @@
 //! a value that is not finite take no part.
 
 pub mod comoments;
+pub mod days;
 pub mod random_features;
 
 use super::samples::Sample;
@@ -21,7 +22,7 @@ pub struct Rows {
 /// Why rows cannot be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotComparable {
-    #[error("the reference has too few rows")]
+    #[error("the reference has too few rows, or too few days with rows enough")]
     TooFewReferenceRows,
     #[error("the window has too few rows")]
     TooFewCurrentRows,

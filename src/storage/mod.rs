@@ -16,6 +16,7 @@ pub mod estimates;
 pub mod files;
 pub mod inferences;
 pub mod intake;
+pub mod joints;
 pub mod keys;
 pub mod labelled;
 pub mod labels;

@@ -336,6 +336,13 @@ pub async fn delete_beside(
                 &ids,
                 before
             )
+            .execute(&mut *conn)
+            .await?;
+            sqlx::query!(
+                "DELETE FROM joint_days WHERE project_id = ANY($1) AND day < ($2 AT TIME ZONE 'UTC')::date",
+                &ids,
+                before
+            )
             .execute(conn)
             .await?;
         }

@@ -137,8 +137,8 @@ fn cell(measure: &str, value: Option<&HeatValue>) -> HeatCell {
             class: shade_beyond(share(measure, v, threshold(row))),
             text: beyond(row, &wording::value(measure, v)),
         },
-        // The size of a change is only one of the detector's gates: near it is not near drift.
-        ("ok", Some(v)) if measure == Measure::Shift.as_str() => HeatCell {
+        // The size of a change is only one of the gates of what is judged over days: near it is not near drift.
+        ("ok", Some(v)) if measure.parse().is_ok_and(Measure::is_over_days) => HeatCell {
             class: "h0",
             text: wording::value(measure, v),
         },

@@ -20,6 +20,7 @@ mod floods;
 mod full_disk;
 mod fuzz;
 mod import;
+mod joint;
 mod keys;
 mod labelled;
 mod late_data;

@@ -23,6 +23,7 @@ const SAMPLES: &[(i64, &str)] = &[
     (13, include_str!("../data/after_0013.sql")),
     (14, include_str!("../data/after_0014.sql")),
     (15, include_str!("../data/after_0015.sql")),
+    (16, include_str!("../data/after_0016.sql")),
 ];
 
 /// Tables that hold no rows of ours.

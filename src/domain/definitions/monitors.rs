@@ -82,6 +82,22 @@ impl MonitorDef {
         self.kind == MonitorKind::Drift && self.drift_measures().contains(&Measure::Shift)
     }
 
+    /// The measures of columns together over days that it gives.
+    pub fn joint_measures(&self) -> impl Iterator<Item = Measure> {
+        let measures = match self.kind {
+            MonitorKind::Drift => self.drift_measures(),
+            _ => &[],
+        };
+        let together = |measure: &Measure| Measure::OVER_DAYS_TOGETHER.contains(measure);
+        measures.iter().copied().filter(together)
+    }
+
+    /// Whether it judges days together with those before them.
+    #[must_use]
+    pub fn looks_back_over_days(&self) -> bool {
+        self.watches_shift() || self.joint_measures().next().is_some()
+    }
+
     /// Whether detectors watch its labels.
     #[must_use]
     pub fn watches_labels(&self) -> bool {
@@ -288,11 +304,16 @@ fn monitor(f: &Fields, name: String, model: OfModel, sink: &mut Sink) -> Option<
     } else {
         given
     };
-    if given.contains(&Measure::Shift) && (grain != Some(Grain::Day) || f.get("against").is_some())
+    let over_days = given.iter().find(|measure| measure.is_over_days());
+    if let Some(measure) = over_days
+        && (grain != Some(Grain::Day) || f.get("against").is_some())
     {
         sink.note(
             f.get("measures").map_or(f.place, |node| node.place),
-            "`shift` is measured by day and against the days of a `baseline`",
+            format!(
+                "`{}` is measured by day and against the days of a `baseline`",
+                measure.as_str()
+            ),
         );
     }
     let thresholds = f
@@ -435,12 +456,8 @@ fn thresholds(
     measures: &[Measure],
     sink: &mut Sink,
 ) -> Option<BTreeMap<Measure, f64>> {
-    // The detector has gates of its own.
-    let measures = || {
-        measures
-            .iter()
-            .filter(|measure| **measure != Measure::Shift)
-    };
+    // What is judged over days has gates of its own.
+    let measures = || measures.iter().filter(|measure| !measure.is_over_days());
     let keys: Vec<&str> = measures().map(|measure| measure.as_str()).collect();
     let f = Fields::read(node, "the thresholds of a drift monitor", &keys, sink)?;
     let mut thresholds = BTreeMap::new();

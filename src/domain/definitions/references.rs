@@ -563,7 +563,7 @@ fn own_status_fault(measure: Measure, monitor: &MonitorDef) -> Option<String> {
         MonitorKind::Drift
             if monitor.thresholds.contains_key(&measure)
                 || measure.usual_threshold().is_some()
-                || measure == Measure::Shift =>
+                || measure.is_over_days() =>
         {
             None
         }
@@ -593,7 +593,10 @@ pub fn bounds(measure: Measure) -> (f64, f64) {
         Measure::R2 | Measure::ErrorBudgetLeft => (f64::NEG_INFINITY, 1.0),
         Measure::ReconstructionErrorChange | Measure::Volume => (-1.0, f64::INFINITY),
         // The discrepancy is estimated without bias, so it may fall below 0.
-        Measure::CorrelationChange | Measure::MaximumMeanDiscrepancy => (-2.0, 2.0),
+        Measure::CorrelationChange
+        | Measure::CopulaCorrelationChange
+        | Measure::MaximumMeanDiscrepancy => (-2.0, 2.0),
+        Measure::RandomFeaturesMmd => (0.0, 4.0),
         Measure::Mcc
         | Measure::MissingShareChange
         | Measure::UnseenWords

@@ -640,7 +640,7 @@ fn measures_that_a_drift_monitor_does_not_have_are_named() {
     for (keys, expected) in [
         (
             "",
-            "the drift monitor `drift` does not measure `wasserstein`; it measures `shift`, `psi`, `jensen_shannon` and `kolmogorov_smirnov`",
+            "the drift monitor `drift` does not measure `wasserstein`; it measures `shift`, `copula_correlation_change`, `psi`, `jensen_shannon` and `kolmogorov_smirnov`",
         ),
         (
             ", measures: [psi, mae]",

@@ -1,6 +1,7 @@
 //! What estimates say before labels, and when they are not to be leant on.
 
 use super::*;
+use crate::domain::columns::Value;
 use crate::domain::labelled::LabelledRow;
 
 /// Uniform numbers from 0 to 1, the same for the same seed.
@@ -65,7 +66,15 @@ fn counted(
     stored
         .count(&mut counted, outputs, features, "yes")
         .expect("the same estimator");
-    stored.estimates(&counted, 0.0).expect("estimates")
+    let mut corrected = stored.corrected_window(&counted);
+    if let Some(corrected) = &mut corrected {
+        stored
+            .count(corrected, outputs, features, "yes")
+            .expect("the same estimator");
+    }
+    stored
+        .estimates(&counted, corrected.as_ref(), 0.0)
+        .expect("estimates")
 }
 
 fn around(reliability: &Reliability, reference: f64) -> Circumstances<'_> {
@@ -332,4 +341,98 @@ fn an_interval_is_wider_where_fewer_labels_have_come() {
     let (low, high) = widened((0.5, (0.4, 0.6)), 400, 100);
     assert!((low - 0.3).abs() < 1e-12 && (high - 0.7).abs() < 1e-12);
     assert_eq!(widened((0.5, (0.4, 0.6)), 100, 400), (0.4, 0.6));
+}
+
+#[test]
+fn a_shift_of_three_classes_is_corrected_in_a_second_reading() {
+    let names = ["bus", "train", "walk"];
+    let mut draw = uniform(17);
+    let mut rows = |count: usize, shares: [f64; 3]| -> Vec<(usize, [f64; 3])> {
+        let mut row = || {
+            let mut left = draw();
+            let label = shares.iter().position(|share| {
+                left -= share;
+                left < 0.0
+            });
+            let label = label.unwrap_or(2);
+            let raw = [0, 1, 2].map(|class| {
+                let noise = draw() * draw();
+                if class == label {
+                    noise + 0.3
+                } else {
+                    noise + 0.05
+                }
+            });
+            let sum: f64 = raw.iter().sum();
+            (label, raw.map(|p| p / sum))
+        };
+        (0..count).map(|_| row()).collect()
+    };
+    let highest = |row: &[f64; 3]| {
+        (0..3)
+            .max_by(|a, b| row[*a].total_cmp(&row[*b]))
+            .expect("three")
+    };
+    let named = |row: &[f64; 3]| -> Vec<(String, f64)> {
+        names
+            .iter()
+            .map(|name| (*name).to_owned())
+            .zip(*row)
+            .collect()
+    };
+    let reference = rows(9_000, [0.5, 0.3, 0.2]);
+    let labelled = reference.iter().map(|(label, probabilities)| {
+        row(Truth::Class {
+            predicted: names[highest(probabilities)].to_owned(),
+            label: names[*label].to_owned(),
+            probabilities: named(probabilities),
+        })
+    });
+    let estimator = Estimator::fit(&sample(labelled.collect(), Vec::new()), Task::Multiclass)
+        .expect("all classes");
+    let output = |(_, probabilities): &(usize, [f64; 3])| {
+        let output = Output {
+            class: Some(names[highest(probabilities)].to_owned()),
+            probabilities: named(probabilities),
+            ..Output::default()
+        };
+        (0, output)
+    };
+    let nothing = Reliability::default();
+    let said = |window: &[(usize, [f64; 3])]| {
+        let outputs: Vec<(i64, Output)> = window.iter().map(output).collect();
+        let estimates = counted(&estimator, &outputs, &[]);
+        told(
+            &estimates,
+            Measure::EstimatedAccuracy,
+            &around(&nothing, 0.8),
+        )
+    };
+    let shifted = rows(6_000, [0.2, 0.2, 0.6]);
+    let right = shifted
+        .iter()
+        .filter(|(label, row)| highest(row) == *label)
+        .count();
+    let right = right as f64 / shifted.len() as f64;
+    let told = said(&shifted);
+    let recipe = told.recipe.estimate.expect("a recipe");
+    let corrected = recipe.corrected.expect("a correction").value;
+    let plain = told.value.expect("a value");
+    assert!(
+        (corrected - right).abs() < 0.015
+            && (corrected - right).abs() < (plain - right).abs() / 2.0,
+        "{plain} {corrected} {right}"
+    );
+    assert!(recipe.label_shift_p.expect("more groups than classes") > 0.001);
+    let most = &recipe.class_shares[0];
+    assert_eq!(most.class, "walk");
+    assert!(most.interval.0 < 0.6 && 0.6 < most.interval.1, "{most:?}");
+    let words = told.recipe.detail.expect("words");
+    assert!(
+        words.contains(" if only the classes' shares have changed (walk from 20 to "),
+        "{words}"
+    );
+    // Too few rows for each class: nothing is corrected, and the estimate stands.
+    let few = said(&shifted[..120]);
+    assert_eq!(few.recipe.estimate.expect("a recipe").corrected, None);
 }

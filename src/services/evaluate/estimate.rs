@@ -70,13 +70,17 @@ pub(super) async fn measure(
         Ok(estimator) => estimator,
         Err(cause) => return Ok(all(Status::Insufficient, &cause)),
     };
-    let counted = count(conn, subject, &estimator).await?;
+    let counted = count(conn, subject, &estimator, estimator.window()).await?;
+    let corrected = match estimator.corrected_window(&counted) {
+        Some(empty) => Some(count(conn, subject, &estimator, empty).await?),
+        None => None,
+    };
     let learnt_at = baseline
         .window_to
         .or(baseline.fitted_at)
         .unwrap_or(baseline.created_at);
     let age = (subject.window.end - learnt_at).num_seconds().max(0) as f64;
-    let of_window = match estimator.estimates(&counted, age) {
+    let of_window = match estimator.estimates(&counted, corrected.as_ref(), age) {
         Ok(estimates) => estimates,
         Err(undefined) => return Ok(all(Status::Insufficient, &undefined.to_string())),
     };
@@ -186,10 +190,10 @@ async fn count(
     conn: &mut PgConnection,
     subject: &Subject<'_>,
     estimator: &Estimator,
+    mut counted: Counted,
 ) -> Result<Counted, Error> {
     let (version_id, window) = (subject.version_id, subject.window);
     let features = estimator.features();
-    let mut counted = estimator.window();
     let all = predictions::chunks_between(conn, version_id, window.start, window.end).await?;
     for (day, chunk) in some_chunks(all).0 {
         let read = Read::Rows {

@@ -163,8 +163,8 @@ impl Wanted {
     }
 }
 
-/// Draws a sample of the window's predictions by their ids, and reads these columns of it.
-async fn window_sample(
+/// Draws a sample of the window's predictions by their ids, and reads these columns of it, in this order.
+pub(super) async fn window_sample(
     conn: &mut PgConnection,
     subject: &Subject<'_>,
     columns: &[String],

@@ -24,7 +24,7 @@ pub(crate) struct Form {
 
 const REFERENCE: Form = Form {
     family: 2,
-    version: 1,
+    version: 2,
 };
 const DAY: Form = Form {
     family: 3,

@@ -7,7 +7,7 @@ use super::test::{ExcessTest, Form, MeanTest, ScoreKind, Test};
 use super::wandering::inflation;
 use super::{Observation, Settings};
 use crate::stats::beta::student_two_sided;
-use crate::stats::moderated::{MOST_FREEDOM, Moderated, Prior};
+use crate::stats::moderated::{MOST_FREEDOM, Moderated, Prior, trusted};
 use crate::stats::tails::PValue;
 
 /// The ends are watched in so many of the shortest windows.
@@ -16,9 +16,11 @@ const END_WINDOWS: usize = 2;
 const UNSEEN_WINDOWS: usize = 4;
 /// A day further from its level than this, in standard deviations, says that days have heavier tails than they
 /// should, and widens them by as much.
-const PEAK: f64 = 3.0;
+pub(super) const PEAK: f64 = 3.0;
 /// From this variance between days on, in units of the sampling variance, days are trusted less and less to be normal.
 const KINDS_FROM: f64 = 6.0;
+/// Missing values and those of a wrong type are not looked for in the shortest window.
+const PRESENCE_FROM: usize = 1;
 /// Degrees of freedom that the days' part of a rare count's variance is trusted with.
 const TRUST_IN_COUNTS: f64 = 8.0;
 
@@ -45,16 +47,6 @@ pub(super) enum Pool {
     LargeShare,
     SmallShare,
     Presence,
-}
-
-/// How many degrees of freedom a variance has whose days' part has no more than `trust`: days are not as normal as
-/// means of rows are (Satterthwaite 1946, with the sampling part known).
-fn trusted(factor: f64, trust: f64) -> f64 {
-    if factor <= 1.0 {
-        return MOST_FREEDOM;
-    }
-    let share = (factor - 1.0) / factor;
-    (trust / (share * share)).min(MOST_FREEDOM)
 }
 
 impl Pool {
@@ -90,12 +82,14 @@ impl DraftScore {
     }
 
     /// The part of each window. What leaves the range shows at once, or in the shapes; and how many categories are
-    /// still to be met is not known well enough for a window as long as the reference.
+    /// still to be met is not known well enough for a window as long as the reference. What is missing for a day is an outage:
+    /// the schema's measures say so at once, and no reference of a few weeks knows how often a feed fails.
     pub(super) fn windows(&self, settings: &Settings) -> [f64; WINDOWS] {
         let mut weights = settings.window_weights;
         match self.kind {
             ScoreKind::LowEnd | ScoreKind::HighEnd => weights[END_WINDOWS..].fill(0.0),
             ScoreKind::Unseen => weights[UNSEEN_WINDOWS..].fill(0.0),
+            ScoreKind::Missing | ScoreKind::WrongType => weights[..PRESENCE_FROM].fill(0.0),
             _ => {}
         }
         let total: f64 = weights.iter().sum();
@@ -244,6 +238,7 @@ impl DraftScore {
             skewness: self.moments.0,
             kurtosis: self.moments.1,
             factor: moderated.factor,
+            together: moderated.factor.max(feature.clumping(&self.kind)),
             freedom: moderated.freedom,
             day_variance,
             level_day_variance: day_variance * inflation(self.observed.len(), correlation),
@@ -260,8 +255,25 @@ impl DraftScore {
         let factor = moderated.factor * peak.max(1.0);
         Moderated {
             factor,
-            freedom: moderated.freedom.min(trusted(factor, pool.trust(factor))),
+            freedom: moderated
+                .freedom
+                .min(trusted(factor, pool.trust(factor).min(self.tails(factor)))),
         }
+    }
+
+    /// Whether a day's rows are worth fewer than two: each day has a value of its own.
+    pub(super) fn is_of_days(&self) -> bool {
+        self.mean_rows < 2.0 * self.variance
+    }
+
+    /// The degrees of freedom with which Student's distribution has the kurtosis of a day's mean, where the day's rows go
+    /// together so much that they are worth only so many: it has the tails of these few.
+    fn tails(&self, factor: f64) -> f64 {
+        let kurtosis = self.moments.1;
+        if kurtosis <= 0.0 {
+            return MOST_FREEDOM;
+        }
+        4.0 + 6.0 * self.mean_rows / factor / kurtosis
     }
 
     /// The share is what the reference has, twice its standard error and two rows more.

@@ -324,11 +324,16 @@ impl Score {
     /// How many buckets ago the change began: the start of the window up to now that deviates most.
     pub(super) fn since(&self, points: &[Point], frame: &Frame<'_>) -> Option<usize> {
         let mut best: Option<(f64, usize)> = None;
+        // Whatever windows it is looked at in by itself.
+        let watched = Self {
+            weights: [1.0; super::WINDOWS],
+            ..self.clone()
+        };
         for (index, point) in points.iter().enumerate() {
             let mut one_window = *frame;
             // Every window the same, so that the first that adds a day is the one asked for.
             one_window.windows = [point.age + 1; super::WINDOWS];
-            self.windows(&points[..=index], &one_window, |_, statistic| {
+            watched.windows(&points[..=index], &one_window, |_, statistic| {
                 let t = statistic.t.abs();
                 if best.is_none_or(|(most, _)| t > most) {
                     best = Some((t, point.age));

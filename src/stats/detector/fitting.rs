@@ -21,7 +21,7 @@ const OUTLIER_T: f64 = 10.0;
 /// A variance between days, in units of the sampling variance, that calm days stay below.
 const CALM: f64 = 4.0;
 /// From this on a day's values go together.
-const CLUMPED: f64 = 3.0;
+pub(super) const CLUMPED: f64 = 3.0;
 /// A score wanders only if its days vary visibly more than chance has them.
 const VISIBLE_VARIANCE: f64 = 1.5;
 /// From fewer such scores a correlation of days is not believed.
@@ -306,17 +306,26 @@ impl<'a> Draft<'a> {
         });
     }
 
-    /// How much a day's rows go together, of what is at the ends: where a day's values are alike, as those of a day's
-    /// weather, all of them are beyond the range together, however few days have shown it.
+    /// How much a day's rows go together, of what is at the ends, new or a single number: where a day's values are alike, as
+    /// those of a day's weather, all of them are beyond the range together, however few days have shown it; and where a day has
+    /// one value, another one has all of the day's rows.
     pub(super) fn clumping(&self, kind: &ScoreKind) -> f64 {
-        if !matches!(kind, ScoreKind::LowEnd | ScoreKind::HighEnd) {
-            return 1.0;
-        }
-        let centre = self
+        let of = |score: &&DraftScore| match kind {
+            ScoreKind::LowEnd | ScoreKind::HighEnd => score.kind == ScoreKind::Centre,
+            ScoreKind::Unseen => {
+                matches!(score.kind, ScoreKind::Category(_)) && score.pool.is_some()
+            }
+            ScoreKind::Value(_) => score.kind == ScoreKind::Centre && score.is_of_days(),
+            _ => false,
+        };
+        let mut variances: Vec<f64> = self
             .scores
             .iter()
-            .find(|score| score.kind == ScoreKind::Centre);
-        let variance = centre.map_or(1.0, |centre| centre.variance);
+            .filter(of)
+            .map(|score| score.variance)
+            .collect();
+        variances.sort_unstable_by(f64::total_cmp);
+        let variance = variances.get(variances.len() / 2).copied().unwrap_or(1.0);
         if variance > CLUMPED { variance } else { 1.0 }
     }
 

@@ -3,9 +3,10 @@
 //! A promise of quiet is worth little without this. It is computed from the same standard errors and the same
 //! probability as the test itself, for a chance of 90 % to see the change in that window.
 
+use super::fitting::CLUMPED;
 use super::reference::{FeatureReference, Reference};
 use super::season::Phases;
-use super::test::{ExcessTest, MeanTest, Score, ScoreKind, Test};
+use super::test::{ExcessTest, MeanTest, Score, ScoreKind, Test, ln_share};
 use crate::stats::beta::student_critical;
 
 /// The normal quantile of the chance to see the change, 90 %.
@@ -66,7 +67,17 @@ impl Score {
             return None;
         }
         let effect = match &self.test {
-            Test::Mean(test) => test.smallest(ln_p, rows, length as f64, inflation)?,
+            Test::Mean(test) => {
+                let effect = test.smallest(ln_p, rows, length as f64, inflation)?;
+                let own = (1.0 / rows + test.day_variance * inflation) / length as f64;
+                match self.share {
+                    Some(share) if test.together > CLUMPED => {
+                        let worth = test.factor / test.together / own;
+                        effect.max(smallest_of_share(share, worth, ln_p)?)
+                    }
+                    _ => effect,
+                }
+            }
             Test::Excess(test) => {
                 let share = self.share.unwrap_or(0.0);
                 let rows = rows * length as f64;
@@ -94,6 +105,25 @@ impl Score {
             shares,
         }
     }
+}
+
+/// The smallest rise of a share that is surprising enough on so many rows; nothing where not even all of them are.
+fn smallest_of_share(share: f64, rows: f64, ln_p: f64) -> Option<f64> {
+    let most = ((1.0 - share) / share).sqrt();
+    let surprising = |effect: f64| ln_share(share, effect, rows) < ln_p;
+    if !surprising(most) {
+        return None;
+    }
+    let (mut low, mut high) = (0.0, most);
+    for _ in 0..40 {
+        let middle = f64::midpoint(low, high);
+        if surprising(middle) {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    Some(high)
 }
 
 impl MeanTest {

@@ -3,11 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::bins::Tally;
+use super::draft::PEAK;
+use super::fitting::CLUMPED;
 use super::scores::corrected;
 use super::season::{Levels, Phase, Phases, WINDOWS};
 use super::wandering::inflation;
 use crate::stats::beta::{
-    binomial_upper, negative_binomial_upper, student_two_sided, student_upper,
+    binomial_upper, ln_incomplete_beta, negative_binomial_upper, student_two_sided, student_upper,
 };
 use crate::stats::tails::PValue;
 
@@ -67,6 +69,8 @@ pub(super) struct MeanTest {
     pub kurtosis: f64,
     /// The variance of a day's mean in units of its sampling variance.
     pub factor: f64,
+    /// The same of the feature, where it says more of how much a day's rows go together.
+    pub together: f64,
     pub freedom: f64,
     /// What a day's mean varies by beyond sampling.
     pub day_variance: f64,
@@ -135,6 +139,8 @@ pub(super) struct Statistic {
     pub error: f64,
     pub t: f64,
     pub freedom: f64,
+    /// How many rows its days are worth, which go together within a day.
+    pub worth: f64,
     pub ln_p: f64,
 }
 
@@ -238,8 +244,16 @@ impl Score {
             return 0.0;
         }
         match &self.test {
-            Test::Mean(_) => {
-                student_two_sided(statistic.t, statistic.freedom).map_or(f64::NAN, PValue::ln)
+            Test::Mean(test) => {
+                let student = student_two_sided(statistic.t, statistic.freedom);
+                let student = student.map_or(f64::NAN, PValue::ln);
+                match self.share {
+                    Some(share) if test.together > CLUMPED => {
+                        let worth = statistic.worth * test.factor / test.together;
+                        student.max(ln_share(share, statistic.effect, worth))
+                    }
+                    _ => student,
+                }
             }
             Test::Excess(_) => statistic.ln_p,
         }
@@ -259,7 +273,54 @@ impl Score {
     }
 }
 
+/// The p-value of a share as a logarithm, as if the window had as many rows as it is worth: where a day's rows are all of one kind,
+/// a category is there on some days and not on others, and that is all the chance there is. Twice the binomial tail.
+pub(super) fn ln_share(share: f64, effect: f64, rows: f64) -> f64 {
+    let now = share + effect * (share * (1.0 - share)).sqrt();
+    let count = rows * now.clamp(0.0, 1.0);
+    let tail = if effect > 0.0 {
+        ln_incomplete_beta(count, rows - count + 1.0, share, 1.0 - share)
+    } else {
+        ln_incomplete_beta(rows - count, count + 1.0, 1.0 - share, share)
+    };
+    (tail + std::f64::consts::LN_2).min(0.0)
+}
+
+/// Days nearer to their level than this, in standard deviations, are ordinary.
+const ORDINARY: f64 = 2.0;
+
+fn widening(deviations: impl Iterator<Item = f64>) -> f64 {
+    let furthest = deviations.fold(0.0, f64::max) / PEAK;
+    (furthest * furthest).max(1.0)
+}
+
 impl MeanTest {
+    /// How far days that have a level are from it and `effect`, in standard deviations of a day.
+    fn deviations(&self, points: &[Point], effect: f64) -> impl Iterator<Item = f64> {
+        let known = points.iter().filter(|point| self.levels.knows(point.phase));
+        known.map(move |point| {
+            let deviation = point.value - self.levels.at(point.phase) - effect;
+            deviation / (1.0 / point.rows + self.day_variance).sqrt()
+        })
+    }
+
+    /// By how much a window's own days widen its variance: one bad day is not many. The furthest of them is no more than three
+    /// standard deviations from their mean then.
+    fn peak(&self, points: &[Point], effect: f64) -> f64 {
+        widening(self.deviations(points, effect).map(f64::abs))
+    }
+
+    /// By how much the days before widen the variance of a single day: it is no news that is no further off than one that was met
+    /// lately, on the same side, and went away. Days that lead up to this one without an ordinary one between are part of it.
+    fn met(&self, points: &[Point]) -> f64 {
+        let mut deviations = self.deviations(points, 0.0);
+        let Some(today) = deviations.next() else {
+            return 1.0;
+        };
+        let towards = deviations.map(|deviation| deviation * today.signum());
+        widening(towards.skip_while(|deviation| *deviation > ORDINARY))
+    }
+
     fn windows(&self, points: &[Point], frame: &Frame, mut see: impl FnMut(Statistic)) {
         let season = self.levels.season();
         let mut phases = Phases::NONE;
@@ -285,9 +346,15 @@ impl MeanTest {
                 continue;
             }
             let inflated = self.day_variance * frame.inflations[buckets];
-            let variance = (sampling + inflated * squares) / (weight * weight)
-                + self.levels.variance(&phases, self.level_day_variance);
-            let (effect, error) = (sum / weight, variance.sqrt());
+            let effect = sum / weight;
+            let own = (sampling + inflated * squares) / (weight * weight)
+                * if buckets > 1 {
+                    self.peak(&points[..next], effect)
+                } else {
+                    self.met(points)
+                };
+            let variance = own + self.levels.variance(&phases, self.level_day_variance);
+            let error = variance.sqrt();
             see(Statistic {
                 window,
                 buckets,
@@ -296,6 +363,7 @@ impl MeanTest {
                 error,
                 t: corrected(effect / error, self.skewness, self.kurtosis, rows),
                 freedom: self.freedom,
+                worth: 1.0 / own,
                 ln_p: f64::NAN,
             });
         }
@@ -347,6 +415,7 @@ impl ExcessTest {
                 error: (now * (1.0 - now) * dispersion / rows).sqrt() / deviation.max(1e-6),
                 t: (count - mean) / (mean * dispersion).sqrt(),
                 freedom: self.freedom,
+                worth: rows / dispersion,
                 ln_p: self.ln_p(count as u64, rows, dispersion),
             });
         }

@@ -131,35 +131,96 @@ fn too_few_rows_are_insufficient_and_never_quiet() {
 }
 
 #[test]
-fn a_day_on_which_all_is_missing_is_a_candidate() {
+fn what_is_missing_for_a_day_is_an_outage_and_for_three_days_a_candidate() {
     let reference = fit(&days(0..28, 1_000.0, 0.0));
-    let lost = [(
-        40,
-        Tally {
-            rows: 1_000,
-            missing: 1_000,
-            counts: vec![0; 7],
-            ..Tally::default()
-        },
-    )];
+    let mut lost = days(38..40, 1_000.0, 0.0);
+    let nothing = Tally {
+        rows: 1_000,
+        missing: 1_000,
+        counts: vec![0; 7],
+        ..Tally::default()
+    };
+    lost.push((40, nothing.clone()));
+    assert_eq!(judged(&reference, &lost).status, Status::Quiet);
+    lost.push((41, nothing.clone()));
+    lost.push((42, nothing));
     let verdict = judged(&reference, &lost);
     assert_eq!(verdict.status, Status::Candidate);
+    assert_eq!(verdict.since, Some(40));
     assert_eq!(
         verdict.deciding.expect("a cause").words(),
         "missing from 0 % to 100.0 % of rows"
     );
-    let broken = [(
-        40,
-        Tally {
+    let broken = [40, 41, 42].map(|number| {
+        let tally = Tally {
             rows: 1_000,
             mismatched: 60,
-            ..day(40, 940.0, 0.0)
-        },
-    )];
+            ..day(number, 940.0, 0.0)
+        };
+        (number, tally)
+    });
     let verdict = judged(&reference, &broken);
     assert_eq!(
         verdict.deciding.expect("a cause").score,
         ScoreKind::WrongType
+    );
+}
+
+#[test]
+fn one_bad_day_is_not_many_and_one_like_it_is_no_news() {
+    let reference = fit(&days(0..28, 1_000.0, 0.0));
+    let mut lived = days(30..40, 1_000.0, 0.0);
+    lived.push((40, day(40, 1_000.0, 0.4)));
+    assert_eq!(judged(&reference, &lived).status, Status::Candidate);
+    for number in 41..50 {
+        lived.push((number, day(number, 1_000.0, 0.0)));
+        assert_eq!(judged(&reference, &lived).status, Status::Quiet, "{number}");
+    }
+    let mut again = lived.clone();
+    again.push((50, day(50, 1_000.0, 0.4)));
+    assert_eq!(judged(&reference, &again).status, Status::Quiet);
+    again.extend([51, 52].map(|number| (number, day(number, 1_000.0, 0.4))));
+    let stays = judged(&reference, &again);
+    assert_eq!((stays.status, stays.since), (Status::Candidate, Some(50)));
+}
+
+#[test]
+fn a_value_of_whole_days_is_worth_as_many_rows_as_days() {
+    // Every day is of one of three kinds; the third was met on one day of 28.
+    let of_kind = |number: i64, kind: usize| {
+        let mut counts = vec![0, 0, 0, 0];
+        counts[kind] = 600;
+        let tally = Tally {
+            rows: 600,
+            counts,
+            unseen: Some(0),
+            ..Tally::default()
+        };
+        (number, tally)
+    };
+    let kind = |number: i64| {
+        if number == 13 {
+            2
+        } else {
+            usize::from(number % 2 == 0)
+        }
+    };
+    let before: Vec<(i64, Tally)> = (0..28)
+        .map(|number| of_kind(number, kind(number)))
+        .collect();
+    let names = [("a", 8_400), ("b", 7_800), ("c", 600)];
+    let reference = fit_with(observed(&before), Bins::of_categories([names; 28], true));
+    assert_ne!(
+        judged(&reference, &[of_kind(40, 2)]).status,
+        Status::Candidate
+    );
+    // What would have to change to be seen on a day cannot: nothing is promised.
+    let promised = reference.smallest_changes(0);
+    assert!(
+        promised
+            .iter()
+            .all(|change| change.days > 1.0 || !matches!(change.score, ScoreKind::Category(_))),
+        "{promised:?}"
     );
 }
 
@@ -410,7 +471,11 @@ fn the_smallest_change_shrinks_with_the_window_down_to_the_gate() {
         .find(|change| change.score == ScoreKind::Missing)
         .expect("watched");
     let (before, now) = missing.shares.expect("shares");
-    assert!(before == 0.0 && (0.002..0.02).contains(&now), "{now}");
+    assert!(before == 0.0 && (0.0005..0.02).contains(&now), "{now}");
+    assert!(
+        (missing.days - 7.0).abs() < 1e-9,
+        "a single day is an outage"
+    );
     assert!(reference.smallest_changes(3).is_empty());
 }
 

@@ -78,6 +78,7 @@ impl VolumeReference {
                     levels,
                     skewness: 0.0,
                     kurtosis: 0.0,
+                    together: 1.0,
                     factor: 1.0 + day_variance / by_chance,
                     freedom: freedom.min(MOST_FREEDOM),
                     day_variance,

@@ -38,6 +38,8 @@ pub enum NoLabelShift {
 pub struct LabelShift {
     /// By class: the new share over the old one.
     ratios: Vec<f64>,
+    /// By class: its share in the reference.
+    pub before: Vec<f64>,
     /// By class: the new share, and its standard error.
     pub shares: Vec<f64>,
     pub errors: Vec<f64>,
@@ -47,7 +49,8 @@ pub struct LabelShift {
     pub is_pure: Option<PValue>,
 }
 
-/// Below this singular value of the matrix the errors are multiplied too much.
+/// Below this singular value of the matrix of two classes the errors are multiplied too much. Of more classes, whose shares are
+/// smaller, it is less in proportion.
 const LEAST_SINGULAR: f64 = 0.05;
 const ROWS_PER_CLASS: u64 = 50;
 
@@ -119,7 +122,7 @@ impl LabelShift {
         }
         let joint = reference.joint();
         let least = least_singular_value(&joint, groups, classes);
-        if least < LEAST_SINGULAR {
+        if least < LEAST_SINGULAR * 2.0 / classes as f64 {
             return Err(NoLabelShift::NotSeparated(least));
         }
         let mu: Vec<f64> = (0..groups)
@@ -162,6 +165,7 @@ impl LabelShift {
                 .map(|(error, share)| error * share)
                 .collect(),
             ratios,
+            before: old,
             is_clipped,
             is_pure,
         })

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::calibration::Calibration;
 use super::cells::{Cell, Cells};
+use super::label_shift::LabelShift;
 use super::{Estimated, Estimation, Trust, trust};
 use crate::stats::quality::Undefined;
 
@@ -98,14 +99,24 @@ impl ClassWindow {
         }
     }
 
-    /// Takes a prediction in: the probabilities and the place of the predicted class. One with a NaN, of another length or
-    /// for an unknown class says nothing.
-    pub fn push(&mut self, calibration: &ClassCalibration, row: &[f64], predicted: usize) {
+    /// Takes a prediction in: the probabilities and the place of the predicted class; with a shift of the classes as if nothing
+    /// else had changed. One with a NaN, of another length or for an unknown class says nothing.
+    pub fn push(
+        &mut self,
+        calibration: &ClassCalibration,
+        row: &[f64],
+        predicted: usize,
+        shift: Option<&LabelShift>,
+    ) {
         let classes = calibration.classes();
         if !is_whole(row, classes) || predicted >= classes {
             return;
         }
-        let probabilities = calibration.probabilities(row);
+        let calibrated = calibration.probabilities(row);
+        let probabilities = match shift {
+            Some(shift) => shift.corrected(&calibrated),
+            None => calibrated,
+        };
         for (class, c) in probabilities.iter().enumerate() {
             let bin = calibration.classes[class].bins().of(row[class]);
             let cell = &mut self.cells[class][bin][usize::from(class == predicted)];

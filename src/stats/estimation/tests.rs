@@ -201,10 +201,10 @@ fn several_classes_are_estimated_from_rows() {
     let mut half = ClassWindow::of(&calibration);
     for (at, (row, _)) in rows[6_000..].iter().enumerate() {
         let into = if at % 2 == 0 { &mut counted } else { &mut half };
-        into.push(&calibration, row, highest(row));
+        into.push(&calibration, row, highest(row), None);
     }
     counted.merge(&half).expect("the same bins");
-    counted.push(&calibration, &[f64::NAN, 0.5, 0.5], 1);
+    counted.push(&calibration, &[f64::NAN, 0.5, 0.5], 1, None);
     assert_eq!(counted.rows(), 3_000);
     let of = ClassEstimates::new(&calibration, &counted, FRESH).expect("the same bins");
     let right = rows[6_000..]
@@ -305,6 +305,156 @@ fn label_shift_is_found_corrected_and_told_from_other_shifts() {
     );
     let sum: f64 = shift.corrected(&[0.5, 0.5]).iter().sum();
     assert!((sum - 1.0).abs() < 1e-12);
+}
+
+/// Solves `C w = μ` for three classes by Cramer's rule.
+fn solved(c: [[f64; 3]; 3], mu: [f64; 3]) -> [f64; 3] {
+    let determinant = |m: [[f64; 3]; 3]| {
+        m[0][0] * (m[1][1] * m[2][2] - m[1][2] * m[2][1])
+            - m[0][1] * (m[1][0] * m[2][2] - m[1][2] * m[2][0])
+            + m[0][2] * (m[1][0] * m[2][1] - m[1][1] * m[2][0])
+    };
+    [0, 1, 2].map(|class| {
+        let mut replaced = c;
+        for group in 0..3 {
+            replaced[group][class] = mu[group];
+        }
+        determinant(replaced) / determinant(c)
+    })
+}
+
+#[test]
+fn the_shares_of_three_classes_are_those_of_the_equations_solved_directly() {
+    // By prediction, then by class.
+    let confusion = [[400_u64, 60, 20], [50, 250, 30], [10, 40, 140]];
+    let mut joint = JointCounts::new(3, 3);
+    for (group, classes) in confusion.iter().enumerate() {
+        for (class, count) in classes.iter().enumerate() {
+            (0..*count).for_each(|_| joint.push(group, class));
+        }
+    }
+    let window = [500_u64, 1_100, 1_400];
+    let shift = LabelShift::estimate(&joint, &[window.to_vec()]).expect("separated");
+    let direct = solved(
+        confusion.map(|row| row.map(|count| count as f64 / 1_000.0)),
+        window.map(|count| count as f64 / 3_000.0),
+    );
+    for (class, expected) in direct.iter().enumerate() {
+        let found = shift.ratios()[class];
+        assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+        let before: u64 = confusion.iter().map(|row| row[class]).sum();
+        assert!((shift.before[class] - before as f64 / 1_000.0).abs() < 1e-12);
+        assert!((shift.shares[class] - expected * shift.before[class]).abs() < 1e-9);
+    }
+    assert!((shift.shares.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+    assert!(!shift.is_clipped && shift.is_pure.is_none());
+
+    // Its errors are those of windows drawn again and again: three of four shares within one, nearly all within three.
+    let mut random = uniform(21);
+    let mut redrawn = vec![Vec::new(); 3];
+    for _ in 0..300 {
+        let mut again = JointCounts::new(3, 3);
+        let mut draw = |weights: &[f64]| {
+            let mut left = random() * weights.iter().sum::<f64>();
+            let place = weights.iter().position(|weight| {
+                left -= weight;
+                left < 0.0
+            });
+            place.unwrap_or(weights.len() - 1)
+        };
+        let cells: Vec<f64> = confusion
+            .iter()
+            .flatten()
+            .map(|count| *count as f64)
+            .collect();
+        for _ in 0..1_000 {
+            let cell = draw(&cells);
+            again.push(cell / 3, cell % 3);
+        }
+        let mut counts = vec![0; 3];
+        (0..3_000).for_each(|_| counts[draw(&window.map(|count| count as f64))] += 1);
+        let found = LabelShift::estimate(&again, &[counts]).expect("separated");
+        for (all, share) in redrawn.iter_mut().zip(&found.shares) {
+            all.push(*share);
+        }
+    }
+    for (class, shares) in redrawn.iter().enumerate() {
+        let mean = shares.iter().sum::<f64>() / 300.0;
+        let spread = shares
+            .iter()
+            .map(|share| (share - mean).powi(2))
+            .sum::<f64>()
+            / 299.0;
+        let ratio = spread.sqrt() / shift.errors[class];
+        assert!((0.8..1.25).contains(&ratio), "class {class}: {ratio}");
+    }
+}
+
+#[test]
+fn three_classes_whose_shares_have_changed_are_estimated_anew() {
+    let row = |random: &mut dyn FnMut() -> f64, shares: [f64; 3]| {
+        let mut left = random();
+        let label = shares.iter().position(|share| {
+            left -= share;
+            left < 0.0
+        });
+        let label = label.unwrap_or(2);
+        // Some evidence for the class it is of, and noise for the others.
+        let raw = [0, 1, 2].map(|class| {
+            let noise = random() * random();
+            if class == label {
+                noise + 0.3
+            } else {
+                noise + 0.05
+            }
+        });
+        let sum: f64 = raw.iter().sum();
+        (raw.map(|p| p / sum).to_vec(), label)
+    };
+    let mut random = uniform(31);
+    let reference: Vec<_> = (0..12_000)
+        .map(|_| row(&mut random, [0.6, 0.3, 0.1]))
+        .collect();
+    let shifted: Vec<_> = (0..8_000)
+        .map(|_| row(&mut random, [0.2, 0.2, 0.6]))
+        .collect();
+    let highest = |row: &[f64]| {
+        (0..3)
+            .max_by(|a, b| row[*a].total_cmp(&row[*b]))
+            .expect("three classes")
+    };
+    let calibration = ClassCalibration::fit(&reference, 3).expect("all classes");
+    let mut joint = JointCounts::new(3, 3);
+    for (row, label) in &reference {
+        joint.push(highest(row), *label);
+    }
+    let mut counts = vec![0; 3];
+    shifted
+        .iter()
+        .for_each(|(row, _)| counts[highest(row)] += 1);
+    let shift = LabelShift::estimate(&joint, &[counts]).expect("separated");
+    for (class, share) in [0.2, 0.2, 0.6].iter().enumerate() {
+        let away = (shift.shares[class] - share).abs();
+        assert!(away < 4.0 * shift.errors[class], "{shift:?}");
+    }
+    let estimated = |shift: Option<&LabelShift>| {
+        let mut window = ClassWindow::of(&calibration);
+        for (row, _) in &shifted {
+            window.push(&calibration, row, highest(row), shift);
+        }
+        let of = ClassEstimates::new(&calibration, &window, FRESH).expect("the same bins");
+        of.accuracy().expect("rows").value
+    };
+    let right = shifted
+        .iter()
+        .filter(|(row, label)| highest(row) == *label)
+        .count();
+    let right = right as f64 / shifted.len() as f64;
+    let (plain, corrected) = (estimated(None), estimated(Some(&shift)));
+    assert!(
+        (corrected - right).abs() < 0.01 && (plain - right).abs() > 2.0 * (corrected - right).abs(),
+        "{plain} {corrected} {right}"
+    );
 }
 
 #[test]

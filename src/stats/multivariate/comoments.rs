@@ -1,15 +1,16 @@
 //! Correlations that change while every column stays as it was.
 //!
 //! Each value is mapped to the normal score of its frozen bin, so that the correlations are those of the copula and no far
-//! value weighs more than a rank can. A day then is the sums of the scores and of their products, `d(d + 3)/2` numbers, which add
-//! up to any window. What is tested are the days' transformed correlations, `atanh r`, with a variance that is estimated from
-//! the reference's days and never below the `1/(n − 3)` of chance.
+//! value weighs more than a rank can. A day then is the sums of the scores and of their products, `d(d + 3)/2` numbers. What is
+//! tested are means of the days' transformed correlations, `atanh r`, with a variance that is estimated from the reference's
+//! days and never below the `1/(n − 3)` of chance. Days are not added up into windows: columns whose means move together from
+//! day to day, as weather does, would look correlated over three days and not over one.
 
 use serde::{Deserialize, Serialize};
 
 use super::NotComparable;
-use crate::stats::beta::student_two_sided;
-use crate::stats::moderated::Prior;
+use crate::stats::beta::{student_critical, student_two_sided};
+use crate::stats::moderated::{Prior, trusted};
 use crate::stats::tails::{PValue, normal_quantile};
 
 /// More columns than these are left to the caller to choose from.
@@ -161,6 +162,8 @@ pub struct PairChange {
     pub current: f64,
     /// Days of the window in which it shows most.
     pub days: usize,
+    /// 95 % interval of the change.
+    pub interval: (f64, f64),
     /// Two-sided, times the number of pairs and of windows.
     pub p_value: PValue,
 }
@@ -172,14 +175,34 @@ pub struct CoMomentBaseline {
     /// `Σ (n − 3)` of the days.
     weight: f64,
     days: usize,
-    /// By pair: the mean of `atanh r`, and how many times chance its days vary by; `None` where a column did not vary.
-    pairs: Vec<Option<(f64, f64)>>,
+    /// `None` where a column did not vary on some day.
+    pairs: Vec<Option<Usual>>,
+}
+
+/// What a pair's days are like.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Usual {
+    /// The mean of `atanh r`.
+    mean: f64,
+    /// How many times chance its days vary by.
+    factor: f64,
     freedom: f64,
 }
 
-const WINDOWS: [usize; 4] = [1, 3, 7, 14];
+/// Days in the windows that are looked at.
+pub(super) const WINDOWS: [usize; 4] = [1, 3, 7, 14];
 const FEWEST_DAYS: usize = 7;
-const FEWEST_ROWS: u64 = 20;
+/// Of fewer rows nothing is said.
+pub(super) const FEWEST_ROWS: u64 = 20;
+/// The normal quantile of the chance to see the smallest change, 90 %.
+const POWER_QUANTILE: f64 = 1.281_551_565_544_6;
+/// A day further from the mean than this, in standard deviations, says that days have heavier tails than they should, and
+/// widens them by as much.
+const PEAK: f64 = 3.0;
+/// Degrees of freedom that the days' part of a variance is trusted with, less where days differ many times more than chance.
+const TRUST: f64 = 30.0;
+const LEAST_TRUST: f64 = 10.0;
+const KINDS_FROM: f64 = 6.0;
 
 impl CoMomentBaseline {
     /// Learns from the days of the reference; those with fewer than twenty rows are left out.
@@ -201,87 +224,150 @@ impl CoMomentBaseline {
         let weight: f64 = weights.iter().sum();
         let values: Vec<Vec<Option<f64>>> = days.iter().map(|day| day.transformed()).collect();
         let degrees = days.len() as f64 - 1.0;
-        let moments: Vec<Option<(f64, f64)>> = (0..values[0].len())
+        let moments: Vec<Option<Moments>> = (0..values[0].len())
             .map(|pair| {
                 let own: Option<Vec<f64>> = values.iter().map(|day| day[pair]).collect();
                 let own = own?;
                 let pairs = || own.iter().zip(&weights);
                 let mean = pairs().map(|(a, w)| a * w).sum::<f64>() / weight;
-                let spread = pairs().map(|(a, w)| w * (a - mean).powi(2)).sum::<f64>();
-                Some((mean, spread / degrees))
+                let squares = || pairs().map(|(a, w)| w * (a - mean).powi(2));
+                Some(Moments {
+                    mean,
+                    variance: squares().sum::<f64>() / degrees,
+                    furthest: squares().fold(0.0, f64::max),
+                })
             })
             .collect();
-        let variances: Vec<f64> = moments
-            .iter()
-            .flatten()
-            .map(|(_, variance)| *variance)
-            .collect();
-        if variances.is_empty() {
+        if moments.iter().all(Option::is_none) {
             return Err(NotComparable::NothingVaries);
         }
-        let known: Vec<(f64, f64)> = variances.iter().map(|v| (*v, degrees)).collect();
+        let known = moments.iter().flatten();
+        let known: Vec<(f64, f64)> = known.map(|of| (of.variance, degrees)).collect();
         let prior = Prior::of(&known);
-        let moderated = |(mean, variance)| (mean, prior.moderate(variance, degrees).factor);
+        let usual = moments
+            .iter()
+            .map(|of| of.map(|of| of.moderated(&prior, degrees)));
         Ok(Self {
             columns,
             weight,
             days: days.len(),
-            pairs: moments
-                .into_iter()
-                .map(|pair| pair.map(moderated))
-                .collect(),
-            freedom: prior.moderate(1.0, degrees).freedom,
+            pairs: usual.collect(),
         })
     }
 
     /// Tests the windows of 1, 3, 7 and 14 days that end on the last of these days; pairs with their p-values, the least likely
-    /// first. An empty list means that no window has twenty rows.
+    /// first. Days with fewer than twenty rows say nothing; an empty list means that all do.
     ///
     /// # Errors
     /// With other columns.
     pub fn changes(&self, days: &[CoMoments]) -> Result<Vec<PairChange>, NotComparable> {
-        let mut windows = Vec::new();
-        for length in WINDOWS.into_iter().filter(|length| *length <= days.len()) {
-            let mut window = CoMoments::new(self.columns)?;
-            for day in &days[days.len() - length..] {
-                window.merge(day)?;
-            }
-            if window.rows >= FEWEST_ROWS {
-                windows.push((length, window));
-            }
+        if days.iter().any(|day| day.sums.len() != self.columns) {
+            return Err(NotComparable::DifferentColumns);
         }
-        let mut best: Vec<Option<PairChange>> = vec![None; self.pairs.len()];
-        let tests = (self.pairs.iter().flatten().count() * windows.len()) as f64;
-        for (length, window) in windows {
-            let own = window.rows as f64 - 3.0;
-            for (pair, value) in window.transformed().into_iter().enumerate() {
-                let (Some((mean, factor)), Some(value)) = (self.pairs[pair], value) else {
+        let values: Vec<(f64, Vec<Option<f64>>)> = (days.iter())
+            .map(|day| match day.rows {
+                0..FEWEST_ROWS => (0.0, vec![None; self.pairs.len()]),
+                rows => (rows as f64 - 3.0, day.transformed()),
+            })
+            .collect();
+        let lengths: Vec<usize> = (WINDOWS.into_iter())
+            .filter(|length| *length <= days.len())
+            .collect();
+        let tests = (self.pairs.iter().flatten().count() * lengths.len()) as f64;
+        let mut found = Vec::new();
+        for (pair, usual) in self.pairs.iter().enumerate() {
+            let Some(usual) = usual else { continue };
+            let mut best: Option<PairChange> = None;
+            for length in &lengths {
+                let window = values[values.len() - length..].iter();
+                let known = window.filter_map(|(weight, day)| Some((*weight, day[pair]?)));
+                let (own, sum) = known.fold((0.0, 0.0), |(own, sum), (weight, value)| {
+                    (own + weight, sum + weight * value)
+                });
+                if own <= 0.0 {
                     continue;
-                };
-                let error = (factor * (1.0 / own + 1.0 / self.weight)).sqrt();
-                let p = student_two_sided((value - mean) / error, self.freedom);
-                let p = p.and_then(|p| PValue::from_ln(p.ln() + tests.ln()));
-                let Some(p_value) = p else { continue };
-                if best[pair].is_none_or(|best| p_value < best.p_value) {
-                    best[pair] = Some(PairChange {
-                        columns: columns_of(pair),
-                        reference: mean.tanh(),
-                        current: value.tanh(),
-                        days: length,
-                        p_value,
-                    });
                 }
+                let change = self.change(pair, usual, (*length, own, sum / own), tests);
+                best = match (best, change) {
+                    (Some(best), Some(change)) if best.p_value <= change.p_value => Some(best),
+                    (best, change) => change.or(best),
+                };
             }
+            found.extend(best);
         }
-        let mut found: Vec<PairChange> = best.into_iter().flatten().collect();
         found.sort_by(|a, b| a.p_value.ln().total_cmp(&b.p_value.ln()));
         Ok(found)
+    }
+
+    fn change(
+        &self,
+        pair: usize,
+        usual: &Usual,
+        (days, own, value): (usize, f64, f64),
+        tests: f64,
+    ) -> Option<PairChange> {
+        let error = (usual.factor * (1.0 / own + 1.0 / self.weight)).sqrt();
+        let p = student_two_sided((value - usual.mean) / error, usual.freedom)?;
+        // Both tails of 5 %.
+        let wide = student_critical(0.05_f64.ln(), usual.freedom)? * error;
+        let end = |away: f64| (value + away).tanh() - usual.mean.tanh();
+        Some(PairChange {
+            columns: columns_of(pair),
+            reference: usual.mean.tanh(),
+            current: value.tanh(),
+            days,
+            interval: (end(-wide), end(wide)),
+            p_value: PValue::from_ln((p.ln() + tests.ln()).min(0.0))?,
+        })
     }
 
     /// Days it was learnt from.
     #[must_use]
     pub fn days(&self) -> usize {
         self.days
+    }
+
+    /// The smallest change of `atanh r`, near 0 that of `r`, that a window of so many days of `rows` rows would call unlikely at
+    /// `alpha` with a chance of 90 %, of a pair whose days differ by the median amount. No window is longer than 14 days.
+    /// `None` for fewer rows than anything is said of.
+    #[must_use]
+    pub fn smallest_change(&self, days: usize, rows: f64, alpha: PValue) -> Option<f64> {
+        let mut usual: Vec<&Usual> = self.pairs.iter().flatten().collect();
+        usual.sort_unstable_by(|a, b| a.factor.total_cmp(&b.factor));
+        let median = *usual.get(usual.len() / 2)?;
+        let length = *WINDOWS.iter().rev().find(|length| **length <= days)?;
+        let own = rows * length as f64;
+        if own.is_nan() || own < FEWEST_ROWS as f64 {
+            return None;
+        }
+        let tests = (usual.len() * WINDOWS.len()) as f64;
+        let critical = student_critical(alpha.ln() - tests.ln(), median.freedom)?;
+        let error = (median.factor * (1.0 / (own - 3.0) + 1.0 / self.weight)).sqrt();
+        Some((critical + POWER_QUANTILE) * error)
+    }
+}
+
+/// A pair's days as they are.
+#[derive(Debug, Clone, Copy)]
+struct Moments {
+    mean: f64,
+    variance: f64,
+    /// Of the day that is furthest from the mean, what it adds to the sum of squares.
+    furthest: f64,
+}
+
+impl Moments {
+    /// With a variance drawn towards that of the other pairs, which the furthest day fits to.
+    fn moderated(self, prior: &Prior, degrees: f64) -> Usual {
+        let moderated = prior.moderate(self.variance, degrees);
+        let peak = self.furthest / moderated.factor / (PEAK * PEAK);
+        let factor = moderated.factor * peak.max(1.0);
+        let trust = (TRUST * KINDS_FROM / factor).clamp(LEAST_TRUST, TRUST);
+        Usual {
+            mean: self.mean,
+            factor,
+            freedom: moderated.freedom.min(trusted(factor, trust)),
+        }
     }
 }
 

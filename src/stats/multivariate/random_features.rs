@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{NotComparable, Rows, median_distance};
+use crate::stats::beta::student_upper;
 use crate::stats::tails::{PValue, ln_upper_gamma, normal_quantile};
 
 /// Features, fixed: the error of the kernel is about one over their root.
@@ -34,9 +35,11 @@ pub struct FeatureSums {
 pub struct Distance {
     /// The squared distance of the mean features: 0 to 4, more is worse. Its chance level is not 0.
     pub squared: f64,
+    /// What it is on average for a day of the reference with as many rows, held against the others.
+    pub usual: f64,
     pub p_value: PValue,
-    /// Whether it is also further than every day of the reference was from the others. Without it the tail of the fitted
-    /// distribution should not be leant on.
+    /// Whether it is also further than every day of the reference was from the others. Without it the tails of fitted
+    /// distributions should not be leant on.
     pub is_beyond_all_days: bool,
 }
 
@@ -109,6 +112,20 @@ fn uniform(seed: u64) -> impl FnMut() -> f64 {
 }
 
 impl FeatureSums {
+    /// Of no rows.
+    pub(super) fn empty() -> Self {
+        Self {
+            rows: 0,
+            sums: vec![0.0; FEATURES],
+        }
+    }
+
+    /// The number of rows.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
     /// Adds another day.
     ///
     /// # Errors
@@ -149,13 +166,18 @@ pub struct FeatureBaseline {
     shape: f64,
     scale: f64,
     largest: f64,
+    /// Mean and deviation of their logarithms, and how many there are.
+    log_mean: f64,
+    log_deviation: f64,
+    days: f64,
 }
 
 const FEWEST_DAYS: usize = 7;
 
 impl FeatureBaseline {
     /// Learns from the days of the reference, each held against the others; empty ones are left out. The gamma distribution
-    /// has the mean and the variance of the days' scaled distances.
+    /// has the mean and the variance of the days' scaled distances. It is taken for known, which so few days do not make it; so
+    /// the logarithms of the distances are held against Student's distribution as well, as a further day of these would be.
     ///
     /// # Errors
     /// With fewer than seven days, or days of other features.
@@ -185,7 +207,13 @@ impl FeatureBaseline {
         if mean.is_nan() || variance.is_nan() || mean <= 0.0 || variance <= 0.0 {
             return Err(NotComparable::NothingVaries);
         }
+        let logs: Vec<f64> = scaled.iter().map(|value| value.ln()).collect();
+        let log_mean = logs.iter().sum::<f64>() / n;
+        let log_variance = logs.iter().map(|log| (log - log_mean).powi(2)).sum::<f64>() / (n - 1.0);
         Ok(Self {
+            log_mean,
+            log_deviation: log_variance.sqrt(),
+            days: n,
             all,
             shape: mean * mean / variance,
             scale: variance / mean,
@@ -205,9 +233,20 @@ impl FeatureBaseline {
             return Err(NotComparable::DifferentColumns);
         }
         let (squared, scaled) = window.distance(&self.all);
-        let p = PValue::from_ln(ln_upper_gamma(self.shape, scaled / self.scale));
+        let known = ln_upper_gamma(self.shape, scaled / self.scale);
+        let t =
+            (scaled.ln() - self.log_mean) / (self.log_deviation * (1.0 + 1.0 / self.days).sqrt());
+        let p = match student_upper(t, self.days - 1.0) {
+            Some(estimated) => PValue::from_ln(known.max(estimated.ln())),
+            None => None,
+        };
         Ok(Distance {
             squared,
+            usual: if scaled > 0.0 {
+                squared / scaled * self.shape * self.scale
+            } else {
+                0.0
+            },
             p_value: p.ok_or(NotComparable::BeyondRange)?,
             is_beyond_all_days: scaled > self.largest,
         })
@@ -249,7 +288,7 @@ mod tests {
         assert!(of(100, 1.0).p_value.value() > 1e-3, "{:?}", of(100, 1.0));
         let far = of(101, 1.3);
         assert!(
-            far.p_value.value() < 1e-6 && far.is_beyond_all_days,
+            far.p_value.value() < 1e-3 && far.is_beyond_all_days,
             "{far:?}"
         );
     }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use sqlx::PgConnection;
 
 use crate::domain::ids::{ModelId, ProjectId};
+use crate::domain::joint;
 use crate::domain::measurement::{Better, Measure};
 use crate::domain::retention::{Kept, Marks};
 use crate::services::{Error, Services};
@@ -465,6 +466,11 @@ impl Reader {
                      Baselines",
                     view.note
                 );
+            }
+            let together = Measure::OVER_DAYS_TOGETHER.map(Measure::as_str);
+            if together.contains(&choice.measure.as_str()) {
+                let errs = joint::by_chance();
+                view.note = format!("{}. A mark is a finding of its own: {errs}", view.note);
             }
             view.choices = self.choices(&choice, "drift", &view.id);
             map = heatmap(&choice.measure, &values);

@@ -99,9 +99,10 @@ def inflation(length, rho):
 class Mean:
     """A score that is averaged over days."""
 
-    def __init__(self, weight, pool, value, rows, skew, kurt, weekdays):
+    def __init__(self, weight, pool, value, rows, skew, kurt, weekdays, share=None, kind=None):
         self.weight, self.pool, self.value, self.rows = weight, pool, value, rows
         self.skew, self.kurt, self.weekdays = skew, kurt, weekdays
+        self.share, self.kind = share, kind
 
     def fit(self, seasonal):
         ok = self.rows > 0
@@ -132,8 +133,8 @@ class Mean:
             return 1.0
         return stats.f.sf(max((flat - within) / 6 / (within / (len(m) - 7)), 0), 6, len(m) - 7)
 
-    def finish(self, factor, df, rho):
-        self.factor, self.dof = factor, df
+    def finish(self, factor, df, rho, together):
+        self.factor, self.dof, self.together = factor, df, max(factor, together)
         self.g = (factor - 1) / np.mean(self.n)
         weights = self.n / (1 + self.g * self.n)
         vd = inflation(len(self.m), rho)
@@ -166,22 +167,44 @@ class Mean:
             else:
                 used = share > 0
                 reference = np.sum(share[used] ** 2 * self.level_variance[used])
-            variance = np.sum(om**2 / n) + self.g * inflation(len(m), rho) * np.sum(om**2) + reference
-            t = effect / np.sqrt(variance)
+            own = np.sum(om**2 / n) + self.g * inflation(len(m), rho) * np.sum(om**2)
+            own *= self.widening(m - self.level[w] - effect, n) if len(m) > 1 else self.met(value, rows, weekdays)
+            t = effect / np.sqrt(own + reference)
             total = n.sum()
             skew, kurt = np.clip(self.skew / np.sqrt(total), -0.3, 0.3), np.clip(self.kurt / total, -0.3, 0.3)
             a = np.clip(t, -8, 8)
             c = t - skew * (a**2 - 1) / 6 + skew**2 * (4 * a**3 - 7 * a) / 36 - kurt * (a**3 - 3 * a) / 24
             c = c if c * t > 0 else 0.0
-            out.append(0.0 if abs(effect) < gate else log_t_two_sided(c, self.dof))
+            ln_p = log_t_two_sided(c, self.dof)
+            if self.share is not None and self.together > 3:
+                worth = self.factor / self.together / own
+                now = np.clip(self.share + effect * np.sqrt(self.share * (1 - self.share)), 0, 1)
+                k = worth * now
+                # At least as many, or as many at most, of as many rows as the window is worth.
+                tail = log_beta(k, worth - k + 1, self.share) if effect > 0 else log_beta(worth - k, k + 1, 1 - self.share)
+                ln_p = max(ln_p, min(tail + np.log(2), 0.0))
+            out.append(0.0 if abs(effect) < gate else ln_p)
         return out
+
+    def widening(self, deviations, rows):
+        return max(np.max(deviations**2 / (1 / rows + self.g), initial=0) / 9, 1.0)
+
+    def met(self, value, rows, weekdays):
+        """The days before that went away, on the side of the last."""
+        m, n, w = value[-28:], rows[-28:], weekdays[-28:]
+        known = (n > 0) & np.isfinite(self.level_variance[w])
+        z = ((m - self.level[w]) / np.sqrt(1 / np.where(n > 0, n, 1) + self.g))[known][::-1]
+        towards = z[1:] * np.sign(z[0])
+        ordinary = np.flatnonzero(towards <= 2)
+        earlier = towards[ordinary[0]:] if len(ordinary) else towards[:0]
+        return max(np.max(earlier, initial=0) ** 2 / 9, 1.0)
 
 
 class Count:
     """A score that is counted."""
 
-    def __init__(self, weight, share, count, rows, windows=5, gated=True):
-        self.weight, self.share, self.windows, self.gated = weight, share, windows, gated
+    def __init__(self, weight, share, count, rows, windows=5, gated=True, kind=None):
+        self.weight, self.share, self.windows, self.gated, self.kind = weight, share, windows, gated, kind
         self.count, self.rows = count, rows
 
     def finish(self, known, rho, clumping):
@@ -279,40 +302,41 @@ class Feature:
         per_day, rows_per_day = self.v[keep].sum() / n_days, rows[keep].sum() / n_days
         self.known = (self.v[keep] > 0).sum() >= 14
 
-        def mean(weight, pool, value, n, skew, kurt):
-            self.series.append((Mean(weight, pool, value[ref], n[ref], skew, kurt, weekdays[ref]), value, n))
+        def mean(weight, pool, value, n, skew, kurt, share=None, kind=None):
+            score = Mean(weight, pool, value[ref], n[ref], skew, kurt, weekdays[ref], share, kind)
+            self.series.append((score, value, n))
 
         def count(weight, share, k, n, **more):
             self.series.append((Count(weight, share, k[ref], n[ref], **more), k, n))
 
-        def share_score(weight, pool, share, k, n, expected):
+        def share_score(weight, pool, share, k, n, expected, kind):
             if min(share, 1 - share) * expected < 15:
-                count(weight, share, k, n)
+                count(weight, share, k, n, kind=kind)
                 return
             if pool == "share":
                 pool = "large" if share * (1 - share) > 0.05 else "small"
             sd = np.sqrt(share * (1 - share))
             with np.errstate(invalid="ignore"):
                 value = np.where(n > 0, (k / n - share) / sd, 0)
-            mean(weight, pool, value, n, (1 - 2 * share) / sd, (1 - 6 * sd**2) / sd**2)
+            mean(weight, pool, value, n, (1 - 2 * share) / sd, (1 - 6 * sd**2) / sd**2, share, kind)
 
         if numeric:
             for degree, phi in enumerate(polynomials(q)):
                 mean(SHAPE_WEIGHTS[degree], ("shape", degree), counts @ phi / self.v, self.v, q @ phi**3, q @ phi**4 - 3)
             for b in (0, bins - 1):
-                count(END, q[b], counts[:, b], self.v, windows=2)
+                count(END, q[b], counts[:, b], self.v, windows=2, kind="end")
             if bins > 6 and (q > 0).sum() > 2:
-                share_score(VALUES, "share", q[2], counts[:, 2], self.v, per_day)
+                share_score(VALUES, "share", q[2], counts[:, 2], self.v, per_day, "value")
         else:
             occupied = np.flatnonzero(q > 0)
             if len(occupied) == 2:
                 occupied = [min(occupied, key=lambda b: q[b])]
             weight = (VALUES + sum(SHAPE_WEIGHTS)) / max(len(occupied), 1)
             for b in occupied if len(np.flatnonzero(q > 0)) > 1 else []:
-                share_score(weight, "share", q[b], counts[:, b], self.v, per_day)
-            count(UNSEEN, 0.0, new, self.v, windows=4, gated=False)
-        share_score(MISSING, "presence", absent[keep].sum() / rows[keep].sum(), absent, rows, rows_per_day)
-        share_score(WRONG, "presence", 0.0, absent * 0, rows, rows_per_day)
+                share_score(weight, "share", q[b], counts[:, b], self.v, per_day, "category")
+            count(UNSEEN, 0.0, new, self.v, windows=4, gated=False, kind="unseen")
+        share_score(MISSING, "presence", absent[keep].sum() / rows[keep].sum(), absent, rows, rows_per_day, "presence")
+        share_score(WRONG, "presence", 0.0, absent * 0, rows, rows_per_day, "presence")
         self.weekdays = weekdays
         means = [s for s, _, _ in self.series if isinstance(s, Mean)]
         self.seasonal = self.known and bool(means) and min(s.pattern_p() for s in means) < 1e-3 / len(means)
@@ -349,10 +373,17 @@ def model(seed):
         gate = 0.05 if f.known else 0.1
         total = sum(s.weight for s, _, _ in f.series)
         for s, _, _ in f.series:
+            means = [x for x, _, _ in f.series if isinstance(x, Mean)]
+            centre = [x for x in means if x.pool == ("shape", 0)]
+            alike = {
+                "end": centre,
+                "value": [x for x in centre if np.mean(x.n) < 2 * x.s2],
+                "unseen": [x for x in means if x.kind == "category"],
+            }.get(s.kind, [])
+            clumping = sorted(x.s2 for x in alike)[len(alike) // 2] if alike else 1.0
+            clumping = clumping if clumping > 3 else 1.0
             if isinstance(s, Count):
-                centre = [x.s2 for x, _, _ in f.series if isinstance(x, Mean) and x.pool == ("shape", 0)]
-                clumped = s.windows == 2 and centre and centre[0] > 3
-                s.finish(f.known, rho, centre[0] if clumped else 1.0)
+                s.finish(f.known, rho, clumping)
             elif f.known and s.df > 0:
                 d0, s0, most = priors[s.pool]
                 factor = max((d0 * s0 + s.df * max(s.s2, 1e-3)) / (d0 + s.df), 1.0)
@@ -360,10 +391,12 @@ def model(seed):
                 peak = np.max(s.scaled**2 / (s.df / len(s.r))) / factor / 9
                 factor *= max(peak, 1.0)
                 if factor > 1:
-                    df = min(df, trust(s.pool, factor) / ((factor - 1) / factor) ** 2)
-                s.finish(factor, df, rho)
+                    # Of so few rows as a day is worth the mean has their tails: Student's with the same kurtosis.
+                    tails = 4 + 6 * np.mean(s.n) / factor / s.kurt if s.kurt > 0 else np.inf
+                    df = min(df, min(trust(s.pool, factor), tails) / ((factor - 1) / factor) ** 2)
+                s.finish(factor, df, rho, clumping)
             else:
-                s.finish(1.0, 1e4, rho)
+                s.finish(1.0, 1e4, rho, clumping)
         for last in range(days, days + 30):
             best = np.inf
             recent = slice(days, last + 1)
@@ -375,9 +408,11 @@ def model(seed):
                 else:
                     tests = s.tests(value[recent], n[recent], rho, gate)
                     weights = np.where(np.arange(5) < s.windows, WINDOW_WEIGHTS, 0)
+                if s.kind == "presence":
+                    weights = np.where(np.arange(5) < 1, 0, weights)
                 weights = weights / weights.sum()
                 for ln_p, weight in zip(tests, weights):
-                    if ln_p is not None:
+                    if ln_p is not None and weight > 0:
                         best = min(best, ln_p - np.log(part * weight))
             out.append(float(min(best, 0.0)))
     return out
