@@ -3,7 +3,7 @@
 
 use bellwether::domain::inference::{Content, Half, InferenceEvent};
 use bellwether::formats::cloudevents::{Envelope, EventKind};
-use bellwether::services::ingest::{self, EventUpload};
+use bellwether::services::ingest::{self, EventUpload, Taken};
 use bellwether::services::orphans;
 use bellwether::storage::intake::BatchKind;
 use bellwether::storage::{inferences, telemetry};
@@ -50,8 +50,12 @@ async fn send(app: &TestApp, events: Vec<Envelope>) -> u64 {
         model: None,
         version: None,
         events,
+        presumed: false,
     };
-    ingest::events(&app.services, upload).await.expect("taken")
+    match ingest::events(&app.services, upload).await.expect("taken") {
+        Taken::Landed(landed) => landed,
+        Taken::Unsure => panic!("nothing was presumed"),
+    }
 }
 
 async fn app(pool: PgPool) -> TestApp {
@@ -194,6 +198,7 @@ async fn events_of_other_types_and_models_are_counted_by_name(pool: PgPool) {
         model: None,
         version: None,
         events: vec![stray],
+        presumed: false,
     };
     let refused = ingest::events(&app.services, upload).await;
     assert!(matches!(

@@ -7,6 +7,7 @@ use bellwether::archive::{Archive, BucketSettings};
 use bellwether::domain::archive::Manifest;
 use bellwether::domain::clock::Clock;
 use bellwether::domain::ids::ProjectId;
+use bellwether::domain::model::Task;
 use bellwether::formats::{Format, archived};
 use bellwether::services::archiving::{self, Wanted};
 use bellwether::services::erasure::{self, Order};
@@ -775,7 +776,7 @@ async fn an_erased_prediction_leaves_no_trace_in_any_table_or_archive(pool: PgPo
             .to_string_lossy()
             .into_owned();
         if name.starts_with("predictions-") {
-            let rows = archived::decode(bytes.into()).expect("whole");
+            let rows = archived::decode(bytes.into(), Task::Regression).expect("whole");
             assert!(!format!("{rows:?}").contains(CANARY), "{path:?}");
             assert_eq!(rows.len(), 40);
         } else if name.starts_with("labels-") {

@@ -22,6 +22,7 @@ const SAMPLES: &[(i64, &str)] = &[
     (12, include_str!("../data/after_0012.sql")),
     (13, include_str!("../data/after_0013.sql")),
     (14, include_str!("../data/after_0014.sql")),
+    (17, include_str!("../data/after_0017.sql")),
 ];
 
 /// Tables that hold no rows of ours.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::answered;
-use super::landing::{Arrival, Rows};
+use super::landing::{Arrival, Landed, Rows};
 use crate::domain::ids::ProjectId;
 use crate::domain::inference::{EventBatch, InferenceEvent};
 use crate::formats::cloudevents::{Envelope, EventKind};
@@ -27,14 +27,25 @@ pub struct EventUpload {
     /// The version of all of them.
     pub version: Option<String>,
     pub events: Vec<Envelope>,
+    /// Whether nobody has asked if who sends them is still who `generation` says.
+    pub presumed: bool,
 }
 
-/// Takes in events; returns how many landed.
+/// What became of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// So many are durable.
+    Landed(u64),
+    /// What was presumed does not hold, or nothing landed that would have shown it: ask, and try again.
+    Unsure,
+}
+
+/// Takes in events.
 ///
 /// # Errors
 /// Not found when an event's model is unknown, invalid when it names none: then nothing of the request was kept.
 /// Unavailable when it is not durable.
-pub async fn events(services: &Services, upload: EventUpload) -> Result<u64, Error> {
+pub async fn events(services: &Services, upload: EventUpload) -> Result<Taken, Error> {
     let _under_way = services.intake.pressure.enter();
     let now = services.clock.now();
     if upload
@@ -69,6 +80,7 @@ pub async fn events(services: &Services, upload: EventUpload) -> Result<u64, Err
             .target(model, upload.generation, now);
         let target = match answered(&services.intake.pool, looking_up).await? {
             Ok(target) => target,
+            Err(Error::NotFound { .. }) if upload.presumed => return Ok(Taken::Unsure),
             Err(error @ Error::NotFound { .. }) => {
                 unused.insert(("unknown_model", name.clone()), events.len() as u64);
                 note(services, upload.project_id, unused, now).await?;
@@ -85,16 +97,25 @@ pub async fn events(services: &Services, upload: EventUpload) -> Result<u64, Err
             rows: Rows::of_events(EventBatch { events })?,
             rejects: Vec::new(),
             received_at: now,
+            // Of the target too, which may be of a later one than the sender is known for.
+            presumed: (upload.presumed && upload.generation == Some(target.generation()))
+                .then_some(target.generation()),
         });
+    }
+    if upload.presumed && (arrivals.is_empty() || arrivals.iter().any(|of| of.presumed.is_none())) {
+        return Ok(Taken::Unsure);
     }
     let mut landed = 0;
     for arrival in arrivals {
-        landed += arrival.received;
-        services.intake.lander.land(arrival).await?;
+        let received = arrival.received;
+        match services.intake.lander.land(arrival).await? {
+            Landed::As(_) => landed += received,
+            Landed::Outdated => return Ok(Taken::Unsure),
+        }
     }
     note(services, upload.project_id, unused, now).await?;
     services.nudges.settle.notify_one();
-    Ok(landed)
+    Ok(Taken::Landed(landed))
 }
 
 /// Counts what is not used, by name.

@@ -68,6 +68,11 @@ impl Target {
         })
     }
 
+    /// The project's generation when this was looked up, or an earlier one.
+    pub(super) fn generation(&self) -> i64 {
+        self.generation
+    }
+
     pub(super) fn task(&self) -> Task {
         self.model.task
     }
@@ -125,6 +130,16 @@ impl Standing {
         Ok(Principal {
             generation: Some(admission.generation),
             ..admission.principal.clone()
+        })
+    }
+
+    /// Who presents this token, if nothing has changed since it was looked up: nobody has asked.
+    pub(super) fn known_caller(&self, now: DateTime<Utc>, presented: &str) -> Option<Principal> {
+        let digest: TokenDigest = Sha256::digest(presented).into();
+        let kept = self.callers.get(&digest).filter(|kept| now < kept.until)?;
+        Some(Principal {
+            generation: Some(kept.generation),
+            ..kept.principal.clone()
         })
     }
 
