@@ -7,6 +7,7 @@
 mod samples;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow_array::builder::{Float64Builder, StringBuilder};
@@ -336,6 +337,18 @@ fn runs(flags: impl Iterator<Item = bool>) -> Vec<(usize, usize)> {
 /// # Errors
 /// When the bytes are not what [`encode`] wrote.
 pub fn decode(bytes: Bytes, task: Task) -> Result<PredictionBatch, ArchivedError> {
+    guarded(|| decode_predictions(bytes, task))
+}
+
+/// The library asserts what a damaged file breaks: a panic in it is an answer about the file.
+fn guarded<T>(read: impl FnOnce() -> Result<T, ArchivedError>) -> Result<T, ArchivedError> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+        let cause = "it is damaged: its parts contradict each other";
+        Err(ArchivedError::Malformed(cause.to_owned()))
+    })
+}
+
+fn decode_predictions(bytes: Bytes, task: Task) -> Result<PredictionBatch, ArchivedError> {
     let (exact, batches) = open(bytes)?;
     let mut rows = PredictionBatch::default();
     for batch in batches {
@@ -351,11 +364,18 @@ pub fn decode(bytes: Bytes, task: Task) -> Result<PredictionBatch, ArchivedError
 /// # Errors
 /// When the bytes are not what [`encode_labels`] wrote.
 pub fn decode_labels(bytes: Bytes) -> Result<LabelBatch, ArchivedError> {
+    guarded(|| read_labels(bytes))
+}
+
+fn read_labels(bytes: Bytes) -> Result<LabelBatch, ArchivedError> {
     let (_, batches) = open(bytes)?;
     let mut rows = LabelBatch::default();
     for batch in batches {
-        let ids = texts(&batch, "prediction_id")?;
+        let ids = whole_texts(&batch, "prediction_id")?;
         let label = column(&batch, "label")?;
+        if label.null_count() > 0 {
+            return Err(unexpected("label"));
+        }
         let numbers = label.as_primitive_opt::<Float64Type>();
         let classes = label.as_string_opt::<i32>();
         let labels: Option<Vec<LabelValue>> = (0..batch.num_rows())
@@ -404,6 +424,13 @@ fn column<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b ArrayRef, Archiv
 fn texts<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b StringArray, ArchivedError> {
     let texts = column(batch, name)?.as_string_opt::<i32>();
     texts.ok_or_else(|| unexpected(name))
+}
+
+/// As [`texts`], of which each row has one.
+fn whole_texts<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b StringArray, ArchivedError> {
+    let whole = texts(batch, name)?;
+    let whole = Some(whole).filter(|texts| texts.null_count() == 0);
+    whole.ok_or_else(|| unexpected(name))
 }
 
 fn times(batch: &RecordBatch, name: &str) -> Result<Vec<DateTime<Utc>>, ArchivedError> {
@@ -467,7 +494,10 @@ fn of_columns(
         features.push(Column::of(name, values));
     }
     Ok(PredictionBatch {
-        prediction_ids: texts(batch, "prediction_id")?.iter().flatten().collect(),
+        prediction_ids: whole_texts(batch, "prediction_id")?
+            .iter()
+            .flatten()
+            .collect(),
         predicted_at: times(batch, "timestamp")?,
         versions: texts(batch, "version")?.iter().collect(),
         outputs,

@@ -305,6 +305,10 @@ async fn remove_unnamed(
     manifest: &Manifest,
 ) -> Result<(), Error> {
     let folders = place.folders();
+    archive
+        .remove_unfinished(&folders)
+        .await
+        .map_err(out_of_reach)?;
     for (_, name) in archive.list(&folders).await.map_err(out_of_reach)? {
         if name != MANIFEST && !manifest.names(&name) {
             archive

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use super::{
-    ArchivedError, Exact, VERSION, column, instants, open, texts, times, unexpected, write,
+    ArchivedError, Exact, VERSION, column, guarded, instants, open, times, unexpected, whole_texts,
+    write,
 };
 use crate::domain::telemetry::SampleRow;
 
@@ -70,12 +71,16 @@ fn listed<T: Copy>(items: Option<&[T]>) -> Option<Vec<Option<T>>> {
 /// # Errors
 /// When the bytes are not what [`encode_samples`] wrote.
 pub fn decode_samples(bytes: Bytes) -> Result<Vec<SampleRow>, ArchivedError> {
+    guarded(|| read_samples(bytes))
+}
+
+fn read_samples(bytes: Bytes) -> Result<Vec<SampleRow>, ArchivedError> {
     let (_, batches) = open(bytes)?;
     let mut rows = Vec::new();
     for batch in batches {
-        let measures = texts(&batch, "measure")?;
-        let sources = texts(&batch, "source")?;
-        let countings = texts(&batch, "counting")?;
+        let measures = whole_texts(&batch, "measure")?;
+        let sources = whole_texts(&batch, "source")?;
+        let countings = whole_texts(&batch, "counting")?;
         let sampled_at = times(&batch, "sampled_at")?;
         let started_at = numbers::<TimestampMicrosecondType>(&batch, "started_at")?;
         let series = numbers::<Int64Type>(&batch, "series")?;
@@ -83,6 +88,11 @@ pub fn decode_samples(bytes: Bytes) -> Result<Vec<SampleRow>, ArchivedError> {
         let observations = numbers::<Int64Type>(&batch, "observations")?;
         let bounds = lists::<Float64Type>(&batch, "bounds")?;
         let buckets = lists::<Int64Type>(&batch, "buckets")?;
+        let known =
+            |counting: Option<&str>| matches!(counting, Some("level" | "delta" | "cumulative"));
+        if !countings.iter().all(known) {
+            return Err(unexpected("counting"));
+        }
         let lists = bounds.into_iter().zip(buckets);
         for (row, (bounds, buckets)) in lists.enumerate() {
             rows.push(SampleRow {

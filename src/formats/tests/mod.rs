@@ -4,9 +4,11 @@ mod bodies;
 mod captures;
 mod files;
 mod matrix;
+mod platforms;
 mod poison;
 mod properties;
 mod rows;
+mod times;
 
 use chrono::{DateTime, Utc};
 
