@@ -558,3 +558,52 @@ async fn write(conn: &mut PgConnection, landings: &[Landing]) -> Result<(), Fail
         _ => Failure::unknown(error),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn landing(presumed: Option<i64>) -> Landing {
+        let now = DateTime::UNIX_EPOCH;
+        Landing {
+            batch_id: BatchId::new(now),
+            project_id: ProjectId(uuid::Uuid::from_u128(1)),
+            model_id: ModelId(uuid::Uuid::from_u128(2)),
+            kind: BatchKind::Events,
+            format: "cloudevents",
+            body: Some(vec![1]),
+            request_rows: None,
+            received: 1,
+            rejects: Vec::new(),
+            received_at: now,
+            presumed,
+        }
+    }
+
+    #[sqlx::test(migrator = "crate::storage::MIGRATOR")]
+    async fn what_presumes_wrongly_lands_not_at_all_and_holds_nobody_up(pool: PgPool) {
+        let (says_due, _due) = watch::channel(None);
+        let mut held = None;
+        let group = [landing(Some(7)), landing(None), landing(None)];
+        let outcomes = land_group((&pool, &mut held), &group, &says_due).await;
+        assert!(
+            matches!(outcomes[..], [Err(Failure::Outdated), Ok(()), Ok(())]),
+            "{outcomes:?}"
+        );
+        let alone = [landing(Some(7))];
+        let outcomes = land_group((&pool, &mut held), &alone, &says_due).await;
+        assert!(
+            matches!(outcomes[..], [Err(Failure::Outdated)]),
+            "{outcomes:?}"
+        );
+        let landed: (i64, i64) = sqlx::query_as(
+            "SELECT (SELECT COUNT(*) FROM landed_batches), (SELECT SUM(rows)::bigint FROM intake_counts)",
+        )
+        .fetch_one(&pool)
+        .await
+        .expect("counts");
+        assert_eq!(landed, (2, 2));
+        // The connection is kept: nothing was wrong with it.
+        assert!(held.is_some());
+    }
+}
