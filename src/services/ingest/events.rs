@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::answered;
 use super::landing::{Arrival, Landed, Rows};
+use super::standing::Target;
 use crate::domain::ids::ProjectId;
 use crate::domain::inference::{EventBatch, InferenceEvent};
 use crate::formats::cloudevents::{Envelope, EventKind};
@@ -74,13 +75,17 @@ pub async fn events(services: &Services, upload: EventUpload) -> Result<Taken, E
     let mut arrivals = Vec::with_capacity(by_model.len());
     for (name, events) in by_model {
         let model = (upload.project_id, name.as_str());
-        let looking_up = services
-            .intake
-            .standing
-            .target(model, upload.generation, now);
+        let standing = &services.intake.standing;
+        if upload.presumed {
+            let Some(target) = standing.known_target(model, upload.generation) else {
+                return Ok(Taken::Unsure);
+            };
+            arrivals.push(arrival(&target, upload.generation, events, now)?);
+            continue;
+        }
+        let looking_up = standing.target(model, upload.generation, now);
         let target = match answered(&services.intake.pool, looking_up).await? {
             Ok(target) => target,
-            Err(Error::NotFound { .. }) if upload.presumed => return Ok(Taken::Unsure),
             Err(error @ Error::NotFound { .. }) => {
                 unused.insert(("unknown_model", name.clone()), events.len() as u64);
                 note(services, upload.project_id, unused, now).await?;
@@ -88,21 +93,9 @@ pub async fn events(services: &Services, upload: EventUpload) -> Result<Taken, E
             }
             Err(error) => return Err(error),
         };
-        arrivals.push(Arrival {
-            project_id: target.model.project_id,
-            model_id: target.model.model_id,
-            kind: BatchKind::Events,
-            format: FORMAT,
-            received: events.len() as u64,
-            rows: Rows::of_events(EventBatch { events })?,
-            rejects: Vec::new(),
-            received_at: now,
-            // Of the target too, which may be of a later one than the sender is known for.
-            presumed: (upload.presumed && upload.generation == Some(target.generation()))
-                .then_some(target.generation()),
-        });
+        arrivals.push(arrival(&target, None, events, now)?);
     }
-    if upload.presumed && (arrivals.is_empty() || arrivals.iter().any(|of| of.presumed.is_none())) {
+    if upload.presumed && arrivals.is_empty() {
         return Ok(Taken::Unsure);
     }
     let mut landed = 0;
@@ -116,6 +109,26 @@ pub async fn events(services: &Services, upload: EventUpload) -> Result<Taken, E
     note(services, upload.project_id, unused, now).await?;
     services.nudges.settle.notify_one();
     Ok(Taken::Landed(landed))
+}
+
+/// Events of a model as they land.
+fn arrival(
+    target: &Target,
+    presumed: Option<i64>,
+    events: Vec<InferenceEvent>,
+    now: chrono::DateTime<chrono::Utc>,
+) -> Result<Arrival, Error> {
+    Ok(Arrival {
+        project_id: target.model.project_id,
+        model_id: target.model.model_id,
+        kind: BatchKind::Events,
+        format: FORMAT,
+        received: events.len() as u64,
+        rows: Rows::of_events(EventBatch { events })?,
+        rejects: Vec::new(),
+        received_at: now,
+        presumed,
+    })
 }
 
 /// Counts what is not used, by name.

@@ -68,11 +68,6 @@ impl Target {
         })
     }
 
-    /// The project's generation when this was looked up, or an earlier one.
-    pub(super) fn generation(&self) -> i64 {
-        self.generation
-    }
-
     pub(super) fn task(&self) -> Task {
         self.model.task
     }
@@ -166,6 +161,17 @@ impl Standing {
             async move { answered(&pool, Target::look_up(&pool, project_id, &name, now)).await? }
         };
         self.targets.look_up(key, look_up).await
+    }
+
+    /// What rows for a model are sent to, if it was looked up in that generation: nobody has asked, and nothing is
+    /// registered.
+    pub(super) fn known_target(
+        &self,
+        (project_id, name): (ProjectId, &str),
+        generation: Option<i64>,
+    ) -> Option<Arc<Target>> {
+        let kept = self.targets.get(&(project_id, name.to_owned()))?;
+        (Some(kept.generation) == generation).then_some(kept)
     }
 
     async fn generation(&self, project_id: ProjectId) -> Result<i64, Error> {
