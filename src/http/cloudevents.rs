@@ -15,6 +15,7 @@ use super::bodies::{Path, Query};
 use super::overload::Timely;
 use super::problem::Problem;
 use crate::formats::cloudevents::{self, Mode};
+use crate::services::Error;
 use crate::services::access::Principal;
 use crate::services::ingest::{self, EventUpload, Taken};
 
@@ -135,13 +136,13 @@ async fn land(
 }
 
 /// Puts the token of the address where others have theirs; a credential in the headers counts before it.
-fn present(head: &mut Parts, token: Option<String>) -> Result<(), Problem> {
+fn present(head: &mut Parts, token: Option<String>) -> Result<(), Error> {
     if !head.headers.contains_key(AUTHORIZATION)
         && let Some(token) = token
     {
-        let told = "the token in the address is none";
         let value = HeaderValue::try_from(format!("Bearer {token}"));
-        let value = value.map_err(|_| Problem::new(StatusCode::UNAUTHORIZED, told))?;
+        let told = "the token in the address is none";
+        let value = value.map_err(|_| Error::Unauthenticated(told.to_owned()))?;
         head.headers.insert(AUTHORIZATION, value);
     }
     Ok(())
