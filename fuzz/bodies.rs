@@ -20,17 +20,19 @@ use bellwether::formats::cloudevents::{self, EventKind, Mode};
 use bellwether::formats::inference::{Served, decode_inferences};
 use bellwether::formats::otlp::{self, Batch, Encoding, Signal};
 use bellwether::formats::{
-    Expectations, Format, Limits, decode_labels, decode_predictions, decode_reference, schemas,
+    Expectations, Format, Limits, archived, decode_labels, decode_predictions, decode_reference,
+    schemas,
 };
 use bellwether::services::ingest::decode_body;
 use bellwether::stats::profile::FeatureProfile;
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 /// A target by its name, which is also that of its folder in the corpus.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     ("json", json),
     ("ndjson", ndjson),
     ("csv", csv),
@@ -39,6 +41,7 @@ pub const TARGETS: [Target; 15] = [
     ("sagemaker", sagemaker),
     ("azureml", azureml),
     ("landed", landed),
+    ("archived", archived),
     ("profile", profile),
     ("definitions", definitions),
     ("schemas", schemas),
@@ -378,6 +381,36 @@ pub fn landed(data: &[u8]) {
         body.extend(checksum.to_le_bytes());
         body.extend(data);
         read_landed(&body);
+    }
+}
+
+/// Files of the archive, which anybody may have written over.
+pub fn archived(data: &[u8]) {
+    let bytes = || Bytes::copy_from_slice(data);
+    for task in Task::ALL {
+        if let Ok(batch) = archived::decode(bytes(), task) {
+            assert_eq!(
+                batch.prediction_ids.iter().count(),
+                batch.predicted_at.len()
+            );
+            assert_eq!(batch.outputs.len(), batch.len());
+            assert!(
+                batch
+                    .features
+                    .iter()
+                    .all(|column| column.len() == batch.len())
+            );
+        }
+    }
+    if let Ok(batch) = archived::decode_labels(bytes()) {
+        assert_eq!(batch.labels.len(), batch.observed_at.len());
+    }
+    if let Ok(rows) = archived::decode_samples(bytes()) {
+        let known = ["level", "delta", "cumulative"];
+        assert!(
+            rows.iter()
+                .all(|row| known.contains(&row.counting.as_str()))
+        );
     }
 }
 

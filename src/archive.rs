@@ -69,6 +69,8 @@ impl ArchiveError {
 #[derive(Debug, Clone)]
 pub struct Archive {
     store: Arc<dyn ObjectStore>,
+    /// The same, where it is a folder.
+    local: Option<Arc<LocalFileSystem>>,
     prefix: Path,
     shown: String,
 }
@@ -87,8 +89,10 @@ impl Archive {
         let store = LocalFileSystem::new_with_prefix(&folder)
             .map_err(ArchiveError::Setup)?
             .with_fsync(true);
+        let store = Arc::new(store);
         Ok(Self {
-            store: Arc::new(store),
+            store: store.clone(),
+            local: Some(store),
             prefix: Path::default(),
             shown: folder.display().to_string(),
         })
@@ -125,6 +129,7 @@ impl Archive {
         let store = builder.build().map_err(ArchiveError::Setup)?;
         Ok(Self {
             store: Arc::new(store),
+            local: None,
             prefix: Path::from(settings.prefix.as_str()),
             shown: format!("s3://{}/{}", settings.bucket, settings.prefix),
         })
@@ -183,6 +188,45 @@ impl Archive {
         }
     }
 
+    /// Removes what is left of files that somebody died while putting. Only for whoever knows that nobody is putting any there.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub async fn remove_unfinished(&self, folders: &[String]) -> Result<(), ArchiveError> {
+        let Some(local) = self.local.clone() else {
+            // A bucket shows files that are whole, and forgets the others by its own rules.
+            return Ok(());
+        };
+        let path = self.path(folders, None);
+        let folder = local.path_to_filesystem(&path);
+        let folder = folder.map_err(|source| failed("find", &path, source))?;
+        let removing = tokio::task::spawn_blocking(move || {
+            let unusable = |source| ArchiveError::Folder {
+                folder: folder.clone(),
+                source,
+            };
+            let entries = match std::fs::read_dir(&folder) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+                Err(error) => return Err(unusable(error)),
+            };
+            for entry in entries {
+                let entry = entry.map_err(unusable)?;
+                // A file that is being put has `#` and a number behind its name; no file has that in it.
+                if entry.file_name().to_string_lossy().contains('#') {
+                    std::fs::remove_file(entry.path()).map_err(unusable)?;
+                }
+            }
+            Ok(())
+        });
+        removing.await.unwrap_or_else(|panic| {
+            Err(ArchiveError::Folder {
+                folder: PathBuf::from(path.as_ref()),
+                source: std::io::Error::other(panic),
+            })
+        })
+    }
+
     /// The files below some folders: the folders each lies in, from the top of the archive, and its name.
     ///
     /// # Errors
@@ -237,6 +281,13 @@ mod tests {
         }
         let listed = archive.list(&folders[..1]).await.expect("listed");
         assert_eq!(listed, [(folders.to_vec(), "x".to_owned())]);
+        let beside = folder.join("project=a/model=b c");
+        std::fs::write(beside.join("y#1"), "half").expect("written");
+        for folders in [&folders[..], &["nowhere".to_owned()]] {
+            let removed = archive.remove_unfinished(folders).await;
+            removed.expect("removed");
+        }
+        assert!(!beside.join("y#1").exists() && beside.join("x").exists());
         for _ in 0..2 {
             archive.remove(&folders, "x").await.expect("removed");
         }

@@ -31,6 +31,10 @@ const INTAKE_SETTINGS: [(&str, &str); 3] = [
     ("idle_in_transaction_session_timeout", "2s"),
 ];
 
+/// There is one statement to land batches by, which reads and writes no partitions: its plan is made once. Senders wait
+/// for it.
+const LANDING_SETTINGS: [(&str, &str); 1] = [("plan_cache_mode", "force_generic_plan")];
+
 /// What the server does by itself on every connection: notice that we are gone, and make no plan for every
 /// day of data, which would lock the partitions of every day.
 const SETTINGS: [(&str, &str); 5] = [
@@ -72,7 +76,8 @@ impl Pools {
         let pools = Self {
             intake: pool(share.intake, intake_wait)
                 .connect_lazy_with(of_intake("bellwether intake")),
-            landing: pool(LANDING, intake_wait).connect_lazy_with(of_intake("bellwether landing")),
+            landing: pool(LANDING, intake_wait)
+                .connect_lazy_with(of_intake("bellwether landing").options(LANDING_SETTINGS)),
             background: pool(share.background, BACKGROUND_WAIT)
                 .connect_lazy_with(named("bellwether background")),
             front: pool(share.front, FRONT_WAIT).connect_lazy_with(named("bellwether front")),

@@ -186,11 +186,12 @@ pub async fn archive(command: ArchiveCommand) -> anyhow::Result<ExitCode> {
                     .filter_map(|file| file["bytes"].as_i64())
                     .sum();
                 println!(
-                    "{}  {}  {} predictions, {} labels, {} KiB",
+                    "{}  {}  {} predictions, {} labels, {} samples, {} KiB",
                     word(&day["day"]),
                     word(&day["model"]),
                     day["predictions"],
                     day["labels"],
+                    day["telemetry"],
                     bytes / 1024
                 );
             }
@@ -209,8 +210,8 @@ pub async fn archive(command: ArchiveCommand) -> anyhow::Result<ExitCode> {
             let given = Server::new(&server)?.post(&path, &wanted).await?;
             let days = given["days"].as_array().map_or(0, Vec::len);
             println!(
-                "{days} days, {} predictions and {} labels of model {model} were landed; they stay for {keep_days} days",
-                given["predictions"], given["labels"]
+                "{days} days, {} predictions and {} labels of model {model} were landed, {} samples stored; they stay for {keep_days} days",
+                given["predictions"], given["labels"], given["telemetry"]
             );
             Ok(if days > 0 {
                 ExitCode::SUCCESS

@@ -18,6 +18,20 @@ pub const MANIFEST_VERSION: u32 = 1;
 pub enum FileKind {
     Predictions,
     Labels,
+    /// Samples of what the model told of itself while it served.
+    Telemetry,
+}
+
+impl FileKind {
+    /// The word that names of files begin with.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Predictions => "predictions",
+            Self::Labels => "labels",
+            Self::Telemetry => "telemetry",
+        }
+    }
 }
 
 /// One file of an archived day.
@@ -47,9 +61,11 @@ pub struct Manifest {
     pub task: Task,
     /// A day of UTC.
     pub day: NaiveDate,
-    /// Predictions and labels of all files.
+    /// Predictions, labels and samples of telemetry of all files.
     pub predictions: u64,
     pub labels: u64,
+    #[serde(default)]
+    pub telemetry: u64,
     pub files: Vec<ArchivedFile>,
     pub archived_at: DateTime<Utc>,
     /// The release that wrote it.
@@ -69,6 +85,21 @@ pub struct Place {
 
 /// The name of a manifest.
 pub const MANIFEST: &str = "manifest.json";
+
+impl Manifest {
+    /// How many rows of a kind its files hold.
+    #[must_use]
+    pub fn rows_of(files: &[ArchivedFile], kind: FileKind) -> u64 {
+        let of_kind = files.iter().filter(|file| file.kind == kind);
+        of_kind.map(|file| file.rows).sum()
+    }
+
+    /// Whether it names a file.
+    #[must_use]
+    pub fn names(&self, file: &str) -> bool {
+        self.files.iter().any(|named| named.name == file)
+    }
+}
 
 impl Place {
     /// The folders of a project, of one of its models, and of a day, outermost first. Named so that tools know them

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::times::{self, TimeFormat};
+
 /// The fields that a column can be said to be.
 pub const FIELDS: [&str; 11] = [
     "prediction_id",
@@ -35,6 +37,9 @@ pub struct ColumnMap {
     /// And what it answered: fields such as `prediction`, `score`, `probability.cat`.
     #[serde(default)]
     pub outputs: Vec<String>,
+    /// How `timestamp` and `observed_at` are written.
+    #[serde(flatten)]
+    pub times: TimeFormat,
 }
 
 /// Nothing is mentioned.
@@ -43,6 +48,7 @@ pub static NO_COLUMNS: ColumnMap = ColumnMap {
     ignore: BTreeSet::new(),
     inputs: Vec::new(),
     outputs: Vec::new(),
+    times: times::USUAL,
 };
 
 impl ColumnMap {
@@ -57,6 +63,12 @@ impl ColumnMap {
     pub fn field_of(&self, column: &str) -> Option<&str> {
         let found = self.fields.iter().find(|(_, name)| *name == column);
         found.map(|(field, _)| field.as_str())
+    }
+
+    /// The column that is said to be a field.
+    #[must_use]
+    pub fn column_of(&self, field: &str) -> Option<&str> {
+        self.fields.get(field).map(String::as_str)
     }
 
     /// Whether a column is not to be read.

@@ -41,5 +41,6 @@ pub mod sequential;
 pub mod shift;
 pub mod skew;
 pub mod telemetry;
+pub mod times;
 pub mod window;
 pub mod yardstick;

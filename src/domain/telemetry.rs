@@ -30,6 +30,50 @@ pub struct Sample {
     pub reading: Reading,
 }
 
+/// A sample as it is kept and archived, of whatever release: its measure may be one that this one does not know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SampleRow {
+    pub measure: String,
+    pub series: i64,
+    pub sampled_at: DateTime<Utc>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub source: String,
+    /// `level`, `delta` or `cumulative`.
+    pub counting: String,
+    /// A level, a count, or the sum of what was observed.
+    pub value: f64,
+    /// Of a spread: how many observations, the upper bounds, and how many lie below each and above all.
+    pub observations: Option<i64>,
+    pub bounds: Option<Vec<f64>>,
+    pub buckets: Option<Vec<i64>>,
+}
+
+impl SampleRow {
+    /// As a sample is kept.
+    #[must_use]
+    pub fn of(sample: &Sample) -> Self {
+        let (counting, value, spread) = match &sample.reading {
+            Reading::Level(level) => ("level", *level, None),
+            Reading::Count(counting, counted) => (counting.as_str(), *counted, None),
+            Reading::Spread(counting, spread) => (counting.as_str(), spread.sum, Some(spread)),
+        };
+        let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let listed = spread.filter(|spread| !spread.bounds.is_empty());
+        Self {
+            measure: sample.measure.to_owned(),
+            series: sample.series,
+            sampled_at: sample.at,
+            started_at: sample.started_at,
+            source: sample.source.clone(),
+            counting: counting.to_owned(),
+            value,
+            observations: spread.map(|spread| signed(spread.count)),
+            bounds: listed.map(|spread| spread.bounds.clone()),
+            buckets: listed.map(|spread| spread.buckets.iter().copied().map(signed).collect()),
+        }
+    }
+}
+
 /// What a sample says.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reading {
@@ -48,6 +92,17 @@ pub enum Counting {
     Delta,
     /// Since the counter began.
     Cumulative,
+}
+
+impl Counting {
+    /// The word used in SQL and in the archive.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delta => "delta",
+            Self::Cumulative => "cumulative",
+        }
+    }
 }
 
 /// A histogram: `buckets` is empty or has one more element than `bounds`, which are upper ends, ascending.

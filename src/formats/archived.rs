@@ -4,7 +4,10 @@
 //! other. What flat and typed columns cannot say (absent beside null, values of several types in one column, segments
 //! that hold the signs which part them) is said in the file's own key `bellwether`, as JSON.
 
+mod samples;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow_array::builder::{Float32Builder, Float64Builder, ListBuilder, StringBuilder};
@@ -27,13 +30,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::batch::{LabelBatch, LabelValue, Output, PredictionBatch};
 use crate::domain::columns::{Column, Kind, Value};
+use crate::domain::model::Task;
+pub use samples::{decode_samples, encode_samples};
 
 /// The version of the layout; a reader refuses others.
 pub const VERSION: u32 = 1;
 
 const KEY: &str = "bellwether";
 const FEATURE: &str = "feature.";
+const PREDICTION: &str = "prediction";
+const SCORE: &str = "score";
 const PROBABILITY: &str = "probability.";
+/// What the answers of a ranking and of a forecast have in place of these.
+const QUERY: &str = "query";
+const RANK: &str = "rank";
+const NAIVE_ERROR: &str = "naive_error";
+const QUANTILE: &str = "quantile.";
 /// Rows that share their pages' headers.
 const ROW_GROUP: usize = 50_000;
 
@@ -67,11 +79,45 @@ struct Exact {
     segments: BTreeMap<usize, Vec<(String, String)>>,
 }
 
-/// Writes predictions.
+/// What the parts of an answer are called, by the task of the model.
+struct Names {
+    class: &'static str,
+    value: &'static str,
+    score: &'static str,
+    /// In front of a class, or of a level.
+    share: &'static str,
+}
+
+impl Names {
+    fn of(task: Task) -> Self {
+        let usual = Self {
+            class: PREDICTION,
+            value: PREDICTION,
+            score: SCORE,
+            share: PROBABILITY,
+        };
+        match task {
+            // The only answers that have a class and a number.
+            Task::Ranking => Self {
+                class: QUERY,
+                value: RANK,
+                ..usual
+            },
+            Task::Forecast => Self {
+                score: NAIVE_ERROR,
+                share: QUANTILE,
+                ..usual
+            },
+            Task::Regression | Task::Binary | Task::Multiclass => usual,
+        }
+    }
+}
+
+/// Writes predictions of a model of that task.
 ///
 /// # Errors
 /// When the libraries refuse the columns.
-pub fn encode(batch: &PredictionBatch) -> Result<Vec<u8>, ArchivedError> {
+pub fn encode(batch: &PredictionBatch, task: Task) -> Result<Vec<u8>, ArchivedError> {
     let mut exact = Exact {
         version: VERSION,
         ..Exact::default()
@@ -87,7 +133,7 @@ pub fn encode(batch: &PredictionBatch) -> Result<Vec<u8>, ArchivedError> {
             Arc::new(StringArray::from_iter(batch.versions.iter())),
         ),
     ];
-    push_outputs(&mut columns, &batch.outputs);
+    push_outputs(&mut columns, &batch.outputs, &Names::of(task));
     let latencies = Float64Array::from_iter(batch.latency_ms.iter().copied());
     let texts = |column: &crate::domain::columns::TextColumn| StringArray::from_iter(column.iter());
     push_if_any(&mut columns, "latency_ms", latencies);
@@ -165,14 +211,14 @@ fn push_if_any(columns: &mut Vec<(String, ArrayRef)>, name: &str, array: impl Ar
     }
 }
 
-fn push_outputs(columns: &mut Vec<(String, ArrayRef)>, outputs: &[Output]) {
+fn push_outputs(columns: &mut Vec<(String, ArrayRef)>, outputs: &[Output], names: &Names) {
     let classes = StringArray::from_iter(outputs.iter().map(|output| output.class.as_deref()));
-    // A model answers with classes or with numbers, never with both.
-    push_if_any(columns, "prediction", classes);
+    // Where both have one name, a model answers with classes or with numbers, never with both.
+    push_if_any(columns, names.class, classes);
     let values = Float64Array::from_iter(outputs.iter().map(|output| output.value));
-    push_if_any(columns, "prediction", values);
+    push_if_any(columns, names.value, values);
     let scores = Float64Array::from_iter(outputs.iter().map(|output| output.score));
-    push_if_any(columns, "score", scores);
+    push_if_any(columns, names.score, scores);
     let mut by_class: BTreeMap<&str, Vec<Option<f64>>> = BTreeMap::new();
     for (row, output) in outputs.iter().enumerate() {
         for (class, probability) in &output.probabilities {
@@ -182,7 +228,7 @@ fn push_outputs(columns: &mut Vec<(String, ArrayRef)>, outputs: &[Output]) {
         }
     }
     for (class, probabilities) in by_class {
-        let name = format!("{PROBABILITY}{class}");
+        let name = format!("{}{class}", names.share);
         columns.push((name, Arc::new(Float64Array::from(probabilities))));
     }
 }
@@ -299,16 +345,28 @@ fn runs(flags: impl Iterator<Item = bool>) -> Vec<(usize, usize)> {
     runs
 }
 
-/// Reads predictions back.
+/// Reads predictions of a model of that task back.
 ///
 /// # Errors
 /// When the bytes are not what [`encode`] wrote.
-pub fn decode(bytes: Bytes) -> Result<PredictionBatch, ArchivedError> {
+pub fn decode(bytes: Bytes, task: Task) -> Result<PredictionBatch, ArchivedError> {
+    guarded(|| decode_predictions(bytes, task))
+}
+
+/// The library asserts what a damaged file breaks: a panic in it is an answer about the file.
+fn guarded<T>(read: impl FnOnce() -> Result<T, ArchivedError>) -> Result<T, ArchivedError> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+        let cause = "it is damaged: its parts contradict each other";
+        Err(ArchivedError::Malformed(cause.to_owned()))
+    })
+}
+
+fn decode_predictions(bytes: Bytes, task: Task) -> Result<PredictionBatch, ArchivedError> {
     let (exact, batches) = open(bytes)?;
     let mut rows = PredictionBatch::default();
     for batch in batches {
         let first = rows.len();
-        let read = of_columns(&batch, &exact, first)?;
+        let read = of_columns(&batch, &exact, first, &Names::of(task))?;
         rows.append(&read);
     }
     Ok(rows)
@@ -319,11 +377,18 @@ pub fn decode(bytes: Bytes) -> Result<PredictionBatch, ArchivedError> {
 /// # Errors
 /// When the bytes are not what [`encode_labels`] wrote.
 pub fn decode_labels(bytes: Bytes) -> Result<LabelBatch, ArchivedError> {
+    guarded(|| read_labels(bytes))
+}
+
+fn read_labels(bytes: Bytes) -> Result<LabelBatch, ArchivedError> {
     let (_, batches) = open(bytes)?;
     let mut rows = LabelBatch::default();
     for batch in batches {
-        let ids = texts(&batch, "prediction_id")?;
+        let ids = whole_texts(&batch, "prediction_id")?;
         let label = column(&batch, "label")?;
+        if label.null_count() > 0 {
+            return Err(unexpected("label"));
+        }
         let numbers = label.as_primitive_opt::<Float64Type>();
         let classes = label.as_string_opt::<i32>();
         let labels: Option<Vec<LabelValue>> = (0..batch.num_rows())
@@ -374,6 +439,13 @@ fn texts<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b StringArray, Arch
     texts.ok_or_else(|| unexpected(name))
 }
 
+/// As [`texts`], of which each row has one.
+fn whole_texts<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b StringArray, ArchivedError> {
+    let whole = texts(batch, name)?;
+    let whole = Some(whole).filter(|texts| texts.null_count() == 0);
+    whole.ok_or_else(|| unexpected(name))
+}
+
 fn times(batch: &RecordBatch, name: &str) -> Result<Vec<DateTime<Utc>>, ArchivedError> {
     let micros = column(batch, name)?.as_primitive_opt::<TimestampMicrosecondType>();
     let micros = micros.ok_or_else(|| unexpected(name))?;
@@ -409,9 +481,10 @@ fn of_columns(
     batch: &RecordBatch,
     exact: &Exact,
     first: usize,
+    names: &Names,
 ) -> Result<PredictionBatch, ArchivedError> {
     let rows = batch.num_rows();
-    let outputs = outputs(batch)?;
+    let outputs = outputs(batch, names)?;
     let segments = optional_texts(batch, "segments")?;
     let segments = (first..).zip(segments).map(|(row, text)| {
         let said = exact.segments.get(&row).cloned();
@@ -434,7 +507,10 @@ fn of_columns(
         features.push(Column::of(name, values));
     }
     Ok(PredictionBatch {
-        prediction_ids: texts(batch, "prediction_id")?.iter().flatten().collect(),
+        prediction_ids: whole_texts(batch, "prediction_id")?
+            .iter()
+            .flatten()
+            .collect(),
         predicted_at: times(batch, "timestamp")?,
         versions: texts(batch, "version")?.iter().collect(),
         outputs,
@@ -446,18 +522,25 @@ fn of_columns(
     })
 }
 
-fn outputs(batch: &RecordBatch) -> Result<Vec<Output>, ArchivedError> {
-    let is_number = batch
-        .column_by_name("prediction")
-        .is_some_and(|array| *array.data_type() == DataType::Float64);
-    let (values, classes) = if is_number {
-        let none = vec![None; batch.num_rows()];
-        (optional_numbers(batch, "prediction")?, none)
-    } else {
-        let none = vec![None; batch.num_rows()];
-        (none, optional_texts(batch, "prediction")?)
+fn outputs(batch: &RecordBatch, names: &Names) -> Result<Vec<Output>, ArchivedError> {
+    let rows = batch.num_rows();
+    let is_number = |name: &str| {
+        let array = batch.column_by_name(name);
+        array.is_some_and(|array| *array.data_type() == DataType::Float64)
     };
-    let scores = optional_numbers(batch, "score")?;
+    // Where both have one name, its type says which it is.
+    let shared = names.class == names.value;
+    let values = if shared && !is_number(names.value) {
+        vec![None; rows]
+    } else {
+        optional_numbers(batch, names.value)?
+    };
+    let classes = if shared && is_number(names.class) {
+        vec![None; rows]
+    } else {
+        optional_texts(batch, names.class)?
+    };
+    let scores = optional_numbers(batch, names.score)?;
     let mut outputs: Vec<Output> = (values.into_iter().zip(classes).zip(scores))
         .map(|((value, class), score)| Output {
             value,
@@ -467,7 +550,7 @@ fn outputs(batch: &RecordBatch) -> Result<Vec<Output>, ArchivedError> {
         })
         .collect();
     for field in batch.schema().fields() {
-        let Some(class) = field.name().strip_prefix(PROBABILITY) else {
+        let Some(class) = field.name().strip_prefix(names.share) else {
             continue;
         };
         let probabilities = optional_numbers(batch, field.name())?;
@@ -599,8 +682,8 @@ mod tests {
     proptest! {
         #[test]
         fn every_row_comes_back_as_it_was(batch in batch()) {
-            let bytes = encode(&batch).expect("written");
-            prop_assert_eq!(decode(bytes.into()).expect("read"), batch);
+            let bytes = encode(&batch, Task::Regression).expect("written");
+            prop_assert_eq!(decode(bytes.into(), Task::Regression).expect("read"), batch);
         }
     }
 
@@ -629,8 +712,55 @@ mod tests {
             batch.errors.push(class.is_none().then_some("timed out"));
             batch.deployments.push(None);
         }
-        let bytes = encode(&batch).expect("written");
-        assert_eq!(decode(bytes.into()).expect("read"), batch);
+        let bytes = encode(&batch, Task::Multiclass).expect("written");
+        assert_eq!(decode(bytes.into(), Task::Multiclass).expect("read"), batch);
+    }
+
+    #[test]
+    fn rankings_and_forecasts_come_back_under_the_names_they_are_sent_with() {
+        let ranked = |query: &str, rank, score| Output {
+            class: Some(query.to_owned()),
+            value: Some(rank),
+            score: Some(score),
+            ..Output::default()
+        };
+        let forecast = Output {
+            value: Some(4.5),
+            score: Some(0.75),
+            probabilities: vec![("0.1".to_owned(), 3.0), ("0.9".to_owned(), 6.0)],
+            ..Output::default()
+        };
+        for (task, outputs, expected) in [
+            (
+                Task::Ranking,
+                vec![ranked("shoes", 1.0, 0.9), ranked("shoes", 2.0, 0.4)],
+                ["query", "rank", "score"].as_slice(),
+            ),
+            (
+                Task::Forecast,
+                vec![forecast],
+                &["prediction", "naive_error", "quantile.0.1", "quantile.0.9"],
+            ),
+        ] {
+            let mut batch = PredictionBatch::default();
+            for (row, output) in outputs.into_iter().enumerate() {
+                batch.prediction_ids.push(&row.to_string());
+                batch.predicted_at.push(DateTime::UNIX_EPOCH);
+                batch.versions.push(Some("v1"));
+                batch.outputs.push(output);
+                batch.segments.push(Vec::new());
+                batch.latency_ms.push(None);
+                batch.errors.push(None);
+                batch.deployments.push(None);
+            }
+            let bytes: Bytes = encode(&batch, task).expect("written").into();
+            let (_, parts) = open(bytes.clone()).expect("opened");
+            let schema = parts[0].schema();
+            let fields = schema.fields().iter().map(|field| field.name().as_str());
+            let answers: Vec<&str> = fields.skip(3).collect();
+            assert_eq!(answers, expected);
+            assert_eq!(decode(bytes, task).expect("read"), batch);
+        }
     }
 
     #[test]
@@ -654,7 +784,8 @@ mod tests {
 
     #[test]
     fn other_files_are_refused_with_a_reason() {
-        let refused = decode(Bytes::from_static(b"PAR1 or not")).expect_err("no Parquet");
+        let refused =
+            decode(Bytes::from_static(b"PAR1 or not"), Task::Regression).expect_err("no Parquet");
         assert!(matches!(refused, ArchivedError::Read(_)), "{refused}");
         let exact = Exact {
             version: 9,
@@ -662,7 +793,7 @@ mod tests {
         };
         let columns = vec![("prediction_id".to_owned(), instants(&[]))];
         let bytes = write(columns, &exact).expect("written");
-        let refused = decode(bytes.into()).expect_err("of another layout");
+        let refused = decode(bytes.into(), Task::Regression).expect_err("of another layout");
         assert!(
             matches!(refused, ArchivedError::UnknownVersion(9)),
             "{refused}"

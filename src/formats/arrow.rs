@@ -16,7 +16,7 @@ use arrow_array::{Array, ArrayRef, Float64Array};
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::{MessageHeader, RecordBatch as IpcBatch, root_as_message};
 use arrow_schema::{DataType, Schema, TimeUnit};
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 
 use super::names::Field;
 use super::raw::Raw;
@@ -296,10 +296,7 @@ pub(super) fn reader_of(data_type: &DataType) -> Option<ReadCell> {
         DataType::LargeUtf8 => |array, row| Raw::Text(array.as_string::<i64>().value(row).into()),
         DataType::Utf8View => |array, row| Raw::Text(array.as_string_view().value(row).into()),
         DataType::Date32 => date,
-        DataType::Timestamp(TimeUnit::Second, _) => timestamp::<TimestampSecondType>,
-        DataType::Timestamp(TimeUnit::Millisecond, _) => timestamp::<TimestampMillisecondType>,
-        DataType::Timestamp(TimeUnit::Microsecond, _) => timestamp::<TimestampMicrosecondType>,
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => timestamp::<TimestampNanosecondType>,
+        DataType::Timestamp(unit, zone) => return Some(timestamp_reader(*unit, zone.is_some())),
         DataType::Dictionary(_, values) if is_text(values) => return reader_of(values),
         _ => return None,
     })
@@ -331,18 +328,36 @@ fn vector(array: &dyn Array, row: usize) -> Raw<'_> {
 
 fn date(array: &dyn Array, row: usize) -> Raw<'_> {
     let days = i64::from(array.as_primitive::<Date32Type>().value(row));
-    DateTime::from_timestamp(days * SECONDS_PER_DAY, 0)
-        .map_or(Raw::EndlessTimestamp, Raw::Timestamp)
+    DateTime::from_timestamp(days * SECONDS_PER_DAY, 0).map_or(Raw::EndlessTimestamp, Raw::Unzoned)
 }
 
-/// A timestamp without a zone is taken as UTC.
+fn timestamp_reader(unit: TimeUnit, is_zoned: bool) -> ReadCell {
+    match (unit, is_zoned) {
+        (TimeUnit::Second, true) => timestamp::<TimestampSecondType>,
+        (TimeUnit::Millisecond, true) => timestamp::<TimestampMillisecondType>,
+        (TimeUnit::Microsecond, true) => timestamp::<TimestampMicrosecondType>,
+        (TimeUnit::Nanosecond, true) => timestamp::<TimestampNanosecondType>,
+        (TimeUnit::Second, false) => clock::<TimestampSecondType>,
+        (TimeUnit::Millisecond, false) => clock::<TimestampMillisecondType>,
+        (TimeUnit::Microsecond, false) => clock::<TimestampMicrosecondType>,
+        (TimeUnit::Nanosecond, false) => clock::<TimestampNanosecondType>,
+    }
+}
+
 fn timestamp<T: ArrowTimestampType>(array: &dyn Array, row: usize) -> Raw<'_> {
+    instant::<T>(array, row).map_or(Raw::EndlessTimestamp, Raw::Timestamp)
+}
+
+fn clock<T: ArrowTimestampType>(array: &dyn Array, row: usize) -> Raw<'_> {
+    instant::<T>(array, row).map_or(Raw::EndlessTimestamp, Raw::Unzoned)
+}
+
+fn instant<T: ArrowTimestampType>(array: &dyn Array, row: usize) -> Option<DateTime<Utc>> {
     let value = array.as_primitive::<T>().value(row);
-    let instant = match T::UNIT {
+    match T::UNIT {
         TimeUnit::Second => DateTime::from_timestamp(value, 0),
         TimeUnit::Millisecond => DateTime::from_timestamp_millis(value),
         TimeUnit::Microsecond => DateTime::from_timestamp_micros(value),
         TimeUnit::Nanosecond => Some(DateTime::from_timestamp_nanos(value)),
-    };
-    instant.map_or(Raw::EndlessTimestamp, Raw::Timestamp)
+    }
 }

@@ -152,10 +152,10 @@ fn envelope<'a>(
         )));
     }
     let (id, kind) = (needed("id")?, needed("type")?);
-    let model = MODELS.iter().find_map(|name| attribute(name));
-    let model = model
-        .filter(|model| check_name(model).is_ok())
-        .map(Cow::into_owned);
+    // One that is there and says nothing, as MLServer's outside of Kubernetes, does not hide the other.
+    let mut said = MODELS.iter().filter_map(|name| attribute(name));
+    let model = said.find(|model| check_name(model).is_ok());
+    let model = model.map(Cow::into_owned);
     let half = match &*kind {
         "org.kubeflow.serving.inference.request" | "io.seldon.serving.inference.request" => {
             Half::Request

@@ -62,7 +62,10 @@ impl<'e> LabelRows<'e> {
                 self.batch.observed_at.push(observed_at);
                 Ok(())
             }
-            Err(fault) => self.ledger.refuse(line, fault),
+            Err(fault) => {
+                let fault = fault.in_column(self.expect.columns);
+                self.ledger.refuse(line, fault)
+            }
         }
     }
 
@@ -95,7 +98,11 @@ impl<'e> LabelRows<'e> {
             .map_err(|fault| fault.in_field(Fixed::Label.name()))?;
         let observed_at = match observed_at.filter(|raw| !raw.is_null()) {
             Some(raw) => raw
-                .into_instant(self.expect.earliest, self.expect.latest)
+                .into_instant(
+                    &self.expect.columns.times,
+                    self.expect.earliest,
+                    self.expect.latest,
+                )
                 .map_err(|fault| fault.in_field(Fixed::ObservedAt.name()))?,
             None => self.expect.received_at,
         };

@@ -191,8 +191,13 @@ impl<'e> PredictionRows<'e> {
     fn settle(&mut self, line: u64, judged: Result<Row<'_>, Fault>) -> Result<(), FormatError> {
         match judged {
             Ok(row) => self.keep(line, row, 0),
-            Err(fault) => self.ledger.refuse(line, fault),
+            Err(fault) => self.refuse_row(line, fault),
         }
+    }
+
+    fn refuse_row(&mut self, line: u64, fault: Fault) -> Result<(), FormatError> {
+        let fault = fault.in_column(self.expect.columns);
+        self.ledger.refuse(line, fault)
     }
 
     /// `more_text` counts bytes of texts that are kept beside the row's own.
@@ -339,9 +344,10 @@ impl<'e> PredictionRows<'e> {
         let output = self.judge_output(&mut row, true)?;
         // A time that cannot be read is no fault: nothing but days is made of it.
         let (earliest, latest) = (self.expect.earliest, self.expect.latest);
-        let time = row.fixed[Fixed::Timestamp as usize]
-            .take()
-            .and_then(|raw| raw.into_instant(earliest, latest).ok());
+        let time = row.fixed[Fixed::Timestamp as usize].take().and_then(|raw| {
+            let format = &self.expect.columns.times;
+            raw.into_instant(format, earliest, latest).ok()
+        });
         Ok(Row {
             prediction_id: Cow::Borrowed(""),
             predicted_at: time.unwrap_or(self.expect.received_at),
@@ -379,7 +385,7 @@ impl<'e> PredictionRows<'e> {
         self.open_objects(&mut row)?;
         let prediction_id = row.required(Fixed::PredictionId, Raw::into_name)?;
         let predicted_at = row.required(Fixed::Timestamp, |raw| {
-            raw.into_instant(expect.earliest, expect.latest)
+            raw.into_instant(&expect.columns.times, expect.earliest, expect.latest)
         })?;
         let version = match row.optional(Fixed::Version, Raw::into_name)? {
             Some(version) => version,
@@ -610,7 +616,7 @@ impl Rows for PredictionRows<'_> {
                     self.keep(line, judged, bytes_beside[row])?;
                     kept.push(row);
                 }
-                (Err(fault), _) | (Ok(_), Some(fault)) => self.ledger.refuse(line, fault)?,
+                (Err(fault), _) | (Ok(_), Some(fault)) => self.refuse_row(line, fault)?,
             }
         }
         self.name_columns();

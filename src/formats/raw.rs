@@ -7,7 +7,9 @@ use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 
 use crate::domain::batch::RejectReason;
 use crate::domain::columns::Value;
+use crate::domain::mapping::ColumnMap;
 use crate::domain::names;
+use crate::domain::times::TimeFormat;
 
 /// The longest id, version, deployment, segment, feature name.
 pub(super) const MAX_NAME_BYTES: usize = 200;
@@ -36,6 +38,8 @@ pub(super) enum Raw<'a> {
     /// A CSV cell: the field decides whether it is text, and otherwise what it looks like does.
     Untyped(&'a str),
     Timestamp(DateTime<Utc>),
+    /// A timestamp of a file that names no zone, as if it were UTC.
+    Unzoned(DateTime<Utc>),
     /// A timestamp so far away that no calendar holds it.
     EndlessTimestamp,
     /// A list of numbers, NaN where it has a null.
@@ -66,6 +70,14 @@ impl Fault {
 
     pub fn in_field(mut self, field: &str) -> Self {
         self.field = shown(field, MAX_NAME_BYTES);
+        self
+    }
+
+    /// Adds what the sender calls the field's column, where the model's file says so.
+    pub fn in_column(mut self, columns: &ColumnMap) -> Self {
+        if let Some(column) = columns.column_of(&self.field) {
+            self.cause = format!("{} (column {})", self.cause, quoted(column));
+        }
         self
     }
 
@@ -107,22 +119,44 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// An instant: RFC 3339 text or integer milliseconds since 1970, within the bounds.
+    /// An instant within the bounds: RFC 3339 text, or what the format says of numbers and other texts.
     pub fn into_instant(
         self,
+        format: &TimeFormat,
         earliest: DateTime<Utc>,
         latest: DateTime<Utc>,
     ) -> Result<DateTime<Utc>, Fault> {
-        let expected = "an RFC 3339 time with offset or integer milliseconds since 1970";
-        let instant = match self.typed() {
-            Raw::Timestamp(instant) => Some(instant),
-            Raw::Integer(milliseconds) => DateTime::from_timestamp_millis(milliseconds),
+        let wrong = |raw: &Raw<'_>, cause: &str| {
+            Fault::wrong(format!("is {}, {}", raw.described(), shown(cause, 200)))
+        };
+        let read = match self {
+            // By a pattern, what looks like a number is text.
+            Raw::Untyped(cell) if format.pattern().is_some() => Raw::Text(Cow::Borrowed(cell)),
+            Raw::Integer(number) if format.pattern().is_some() => {
+                Raw::Text(Cow::Owned(number.to_string()))
+            }
+            Raw::Text(text) if format.unit_of_fractions().is_some() && is_number(&text) => {
+                match number(&text) {
+                    Raw::Integer(integer) => Raw::Integer(integer),
+                    Raw::Number(number) => Raw::Number(number),
+                    _ => Raw::EndlessTimestamp,
+                }
+            }
+            other => other.typed(),
+        };
+        let instant = match &read {
+            Raw::Timestamp(instant) => Some(*instant),
+            Raw::Unzoned(clock) => {
+                let instant = format.of_clock(clock.naive_utc());
+                Some(instant.map_err(|cause| wrong(&read, &cause))?)
+            }
+            Raw::Integer(count) => format.unit().instant(*count),
+            Raw::Number(count) if let Some(unit) = format.unit_of_fractions() => {
+                unit.instant_of_fraction(*count)
+            }
             Raw::BigNumber(_) | Raw::EndlessTimestamp => None,
-            Raw::Text(text) => match DateTime::parse_from_rfc3339(&text) {
-                Ok(instant) => Some(instant.to_utc()),
-                Err(_) => return Err(Raw::Text(text).not(expected)),
-            },
-            other => return Err(other.not(expected)),
+            Raw::Text(text) => Some(format.of_text(text).map_err(|cause| wrong(&read, &cause))?),
+            other => return Err(other.not(&format.expected())),
         };
         let bounds = || format!("outside {} to {}", rfc3339(earliest), rfc3339(latest));
         match instant.map(to_micros) {
@@ -207,10 +241,12 @@ impl<'a> Raw<'a> {
                 check_text(&text)?;
                 Ok(Value::Text(text))
             }
-            Raw::Timestamp(instant) if (1..=9999).contains(&instant.year()) => {
+            Raw::Timestamp(instant) | Raw::Unzoned(instant)
+                if (1..=9999).contains(&instant.year()) =>
+            {
                 Ok(Value::Timestamp(to_micros(instant)))
             }
-            Raw::Timestamp(_) | Raw::EndlessTimestamp => Err(Fault::new(
+            Raw::Timestamp(_) | Raw::Unzoned(_) | Raw::EndlessTimestamp => Err(Fault::new(
                 RejectReason::TimeOutOfBounds,
                 "is a time outside the years 1 to 9999",
             )),
@@ -229,7 +265,11 @@ impl<'a> Raw<'a> {
     }
 
     pub fn not(&self, expected: &str) -> Fault {
-        let found = match self {
+        Fault::wrong(format!("is {}, not {expected}", self.described()))
+    }
+
+    fn described(&self) -> String {
+        match self {
             Raw::Null => "null".to_owned(),
             Raw::Boolean(boolean) => format!("the boolean {boolean}"),
             Raw::Integer(integer) => format!("the integer {integer}"),
@@ -238,12 +278,12 @@ impl<'a> Raw<'a> {
             Raw::Text(text) => format!("the text {}", quoted(text)),
             Raw::Untyped(text) => format!("the cell {}", quoted(text)),
             Raw::Timestamp(instant) => format!("the time {}", rfc3339(*instant)),
+            Raw::Unzoned(clock) => format!("the time {}", clock.format("%Y-%m-%d %H:%M:%S%.f")),
             Raw::EndlessTimestamp => "a time".to_owned(),
             Raw::List(_) | Raw::Vector(_) => "a list".to_owned(),
             Raw::Object(_) => "an object".to_owned(),
             Raw::Nested(kind, _) => (*kind).to_owned(),
-        };
-        Fault::wrong(format!("is {found}, not {expected}"))
+        }
     }
 }
 

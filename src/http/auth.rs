@@ -102,6 +102,23 @@ where
     }
 }
 
+/// Who presents a token, as far as that is known without asking; nobody where it would have to be asked. Whoever relies on
+/// it has to find out before anything is kept whether it still holds.
+pub fn presumed<S>(headers: &HeaderMap, state: &S) -> Option<Principal>
+where
+    Intake: FromRef<S>,
+    WallClock: FromRef<S>,
+    Site: FromRef<S>,
+{
+    let site = Site::from_ref(state);
+    let Ok(Credential::Token(token)) = Credential::presented(headers, &site) else {
+        return None;
+    };
+    let now = WallClock::from_ref(state).now();
+    let principal = Intake::from_ref(state).presume(now, &token);
+    principal.filter(|principal| principal.may(Scope::Ingest))
+}
+
 enum Credential<'h> {
     Token(String),
     Cookie(&'h str),

@@ -91,12 +91,17 @@ impl Bodies {
         }
     }
 
-    /// Reads a body to its end; it may unpack to `most` bytes.
-    async fn read(&self, headers: &HeaderMap, body: Content, most: usize) -> Result<Held, Problem> {
+    /// Reads a body to its end; it may have `sent` bytes as it comes, and `most` unpacked.
+    async fn read(
+        &self,
+        headers: &HeaderMap,
+        body: Content,
+        (sent, most): (usize, usize),
+    ) -> Result<Held, Problem> {
         let encoding = Encoding::of(headers).map_err(|said| unknown_encoding(&said))?;
         let length = content_length(headers);
-        if length.is_some_and(|length| length > self.limits.sent) {
-            return Err(self.too_large(most));
+        if length.is_some_and(|length| length > sent) {
+            return Err(too_large(sent, most));
         }
         let reservation = self
             .budget
@@ -105,7 +110,8 @@ impl Bodies {
         let mut arrival = Arrival::of(body, self.limits.time);
         let mut reading = Reading {
             bodies: self,
-            most: most.min(self.limits.unpacked),
+            sent,
+            most,
             bytes: Vec::new(),
             reservation,
             window: if encoding == Encoding::Zstd {
@@ -117,8 +123,8 @@ impl Bodies {
         let mut inflater = Inflater::new(encoding);
         let mut scratch = inflater.is_some().then(|| vec![0; PIECE]);
         while let Some(part) = arrival.next().await? {
-            if arrival.bytes > self.limits.sent {
-                return Err(self.too_large(most));
+            if arrival.bytes > sent {
+                return Err(too_large(sent, most));
             }
             match (&mut inflater, &mut scratch) {
                 (Some(inflater), Some(scratch)) => {
@@ -142,21 +148,36 @@ impl Bodies {
         headers: &HeaderMap,
         body: Content,
     ) -> Result<(Bytes, Room), Problem> {
-        let held = self.read(headers, body, usize::MAX).await?;
+        let limits = (self.limits.sent, self.limits.unpacked);
+        self.receive_within(headers, body, limits).await
+    }
+
+    /// As [`Self::receive`], for exporters of OpenTelemetry, which do not cut what they send: what is not packed may be as
+    /// large as what unpacks, and have a frame of so many bytes around it.
+    pub(super) async fn receive_export(
+        &self,
+        headers: &HeaderMap,
+        body: Content,
+        frame: usize,
+    ) -> Result<(Bytes, Room), Problem> {
+        let most = self.limits.unpacked + frame;
+        let sent = match Encoding::of(headers) {
+            Ok(Encoding::Identity) => most.max(self.limits.sent),
+            _ => self.limits.sent,
+        };
+        self.receive_within(headers, body, (sent, most)).await
+    }
+
+    async fn receive_within(
+        &self,
+        headers: &HeaderMap,
+        body: Content,
+        limits: (usize, usize),
+    ) -> Result<(Bytes, Room), Problem> {
+        let held = self.read(headers, body, limits).await?;
         let turn = self.turns.reserve_at_most_all(held.bytes.len()).await?;
         crate::faults::crash_point("intake.body_read");
         Ok((held.bytes, Room(held.reservation, turn)))
-    }
-
-    fn too_large(&self, most: usize) -> Problem {
-        Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!(
-                "a body may have {} as sent and {} unpacked; send smaller parts, as `bellwether import` does",
-                amount(self.limits.sent),
-                amount(most.min(self.limits.unpacked)),
-            ),
-        )
     }
 
     fn too_dense(&self) -> Problem {
@@ -168,6 +189,17 @@ impl Bodies {
             ),
         )
     }
+}
+
+fn too_large(sent: usize, most: usize) -> Problem {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        format!(
+            "a body may have {} as sent and {} unpacked; send smaller parts, as `bellwether import` does",
+            amount(sent),
+            amount(most),
+        ),
+    )
 }
 
 /// Bytes as people read them.
@@ -186,6 +218,7 @@ fn content_length(headers: &HeaderMap) -> Option<usize> {
 /// A body as far as it has been read.
 struct Reading<'b> {
     bodies: &'b Bodies,
+    sent: usize,
     most: usize,
     bytes: Vec<u8>,
     reservation: Reservation,
@@ -196,7 +229,7 @@ impl Reading<'_> {
     async fn append(&mut self, part: &[u8]) -> Result<(), Problem> {
         let length = self.bytes.len() + part.len();
         if length > self.most {
-            return Err(self.bodies.too_large(self.most));
+            return Err(too_large(self.sent, self.most));
         }
         let held = length + length.min(self.window);
         if held > self.reservation.bytes() {
@@ -429,9 +462,9 @@ where
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let (head, body) = request.into_parts();
         let bodies = Bodies::from_ref(state);
-        let held = bodies
-            .read(&head.headers, body, MOST_BYTES_OF_A_DOCUMENT)
-            .await?;
+        let limits = &bodies.limits;
+        let limits = (limits.sent, MOST_BYTES_OF_A_DOCUMENT.min(limits.unpacked));
+        let held = bodies.read(&head.headers, body, limits).await?;
         let request = Request::from_parts(head, Content::from(held.bytes));
         let axum::Json(value) = axum::Json::from_request(request, state).await?;
         Ok(Self(value))

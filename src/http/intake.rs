@@ -168,6 +168,8 @@ pub struct IntakeCounts {
     pub conflicting: i64,
     pub rejected: i64,
     pub rejected_by_reason: BTreeMap<String, i64>,
+    /// Rows that were given back from the archive. They were received once, and are no part of the sum.
+    pub restored: i64,
 }
 
 /// What came in as labels. `waiting` and `expired` are shares of `accepted`, counted by prediction id.
@@ -218,6 +220,7 @@ impl Intake {
             "accepted" => counts.accepted += count.rows,
             "duplicate" => counts.duplicate += count.rows,
             "conflicting" => counts.conflicting += count.rows,
+            "restored" => counts.restored += count.rows,
             _ => {
                 counts.rejected += count.rows;
                 *counts.rejected_by_reason.entry(count.reason).or_default() += count.rows;

@@ -141,7 +141,9 @@ async fn take(
         let told = format!("send OTLP as {PROTOBUF} or {JSON}, and say so in Content-Type");
         Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, told)
     })?;
-    let (body, _room) = state.bodies.receive(&head.headers, body).await?;
+    let (body, _room) = (state.bodies)
+        .receive_export(&head.headers, body, 0)
+        .await?;
     let exported = export(state, &caller.0, signal, encoding, body).await?;
     Ok((encoding, exported))
 }

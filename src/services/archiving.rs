@@ -24,11 +24,16 @@ use crate::archive::{Archive, ArchiveError};
 use crate::domain::archive::{ArchivedFile, FileKind, MANIFEST, MANIFEST_VERSION, Manifest, Place};
 use crate::domain::batch::{LabelBatch, PredictionBatch};
 use crate::domain::ids::{ProjectId, VersionId};
+use crate::domain::model::Task;
+use crate::domain::telemetry::SampleRow;
+use crate::domain::window::Grain;
 use crate::formats::archived;
 use crate::storage::audit::{self, AuditEvent};
 use crate::storage::models::{self, Model};
+use crate::storage::partitions;
 use crate::storage::predictions::{self, Read};
 use crate::storage::retention::{self, RestoredDay};
+use crate::storage::telemetry::{self, SamplePlace};
 
 /// A file is closed when it has so many rows: some ten megabytes.
 const FILE_ROWS: usize = 100_000;
@@ -85,8 +90,11 @@ impl Day<'_> {
         if let Some(known) = manifest(self.archive, &place).await? {
             let project = BTreeSet::from([self.model.project_id]);
             let restored = retention::restored_of(conn, self.model.model_id).await?;
-            let present = self.count(conn).await?;
-            if restored.contains(&self.start) || known.predictions > present {
+            let predictions = self.count(conn).await?;
+            let telemetry = telemetry::rows_in(conn, self.model.model_id, self.span()).await?;
+            let is_part = known.predictions > predictions
+                || known.telemetry > u64::try_from(telemetry).unwrap_or(0);
+            if restored.contains(&self.start) || is_part {
                 tracing::debug!(?project, "the archive has the day already");
                 verify(self.archive, &place, &known).await?;
                 return Ok(known);
@@ -94,6 +102,7 @@ impl Day<'_> {
         }
         let written = self.write(conn, &place, now).await?;
         verify(self.archive, &place, &written).await?;
+        crate::faults::crash_point("archive.verified");
         tracing::info!(
             model = self.model.name, day = %place.day, predictions = written.predictions, labels = written.labels,
             "archived a day"
@@ -101,8 +110,12 @@ impl Day<'_> {
         Ok(written)
     }
 
+    fn span(&self) -> (DateTime<Utc>, DateTime<Utc>) {
+        (self.start, self.start + TimeDelta::days(1))
+    }
+
     async fn count(&self, conn: &mut PgConnection) -> Result<u64, Error> {
-        let end = self.start + TimeDelta::days(1);
+        let (_, end) = self.span();
         let mut rows = 0;
         for version_id in self.versions {
             for (day, chunk) in
@@ -126,8 +139,8 @@ impl Day<'_> {
             .into_iter()
             .map(|version| (version.version_id, version.name))
             .collect();
-        let mut writer = Writer::new(self.archive, place);
-        let end = self.start + TimeDelta::days(1);
+        let mut writer = Writer::new(self.archive, place, self.model.task);
+        let (_, end) = self.span();
         let mut batch = PredictionBatch::default();
         for version_id in self.versions {
             let Some(version) = names.get(version_id) else {
@@ -145,6 +158,8 @@ impl Day<'_> {
             }
         }
         self.write_rows(conn, &mut writer, &batch).await?;
+        self.write_telemetry(conn, &mut writer).await?;
+        crate::faults::crash_point("archive.files_written");
         let manifest = Manifest {
             manifest_version: MANIFEST_VERSION,
             schema_version: archived::VERSION,
@@ -153,15 +168,36 @@ impl Day<'_> {
             model: self.model.name.clone(),
             task: self.model.task,
             day: place.day,
-            predictions: writer.rows_of(FileKind::Predictions),
-            labels: writer.rows_of(FileKind::Labels),
+            predictions: Manifest::rows_of(&writer.files, FileKind::Predictions),
+            labels: Manifest::rows_of(&writer.files, FileKind::Labels),
+            telemetry: Manifest::rows_of(&writer.files, FileKind::Telemetry),
             files: writer.files,
             archived_at: now,
             written_by: env!("CARGO_PKG_VERSION").to_owned(),
             erased_at: None,
         };
         put_manifest(self.archive, place, &manifest).await?;
+        crate::faults::crash_point("archive.manifest_written");
+        remove_unnamed(self.archive, place, &manifest).await?;
         Ok(manifest)
+    }
+
+    async fn write_telemetry(
+        &self,
+        conn: &mut PgConnection,
+        writer: &mut Writer<'_>,
+    ) -> Result<(), Error> {
+        let mut after: Option<SamplePlace> = None;
+        loop {
+            let of = self.model.model_id;
+            let most = i64::try_from(FILE_ROWS).unwrap_or(i64::MAX);
+            let rows = telemetry::rows(conn, of, self.span(), after.as_ref(), most).await?;
+            let Some(last) = rows.last() else {
+                return Ok(());
+            };
+            after = Some((last.measure.clone(), last.series, last.sampled_at));
+            writer.telemetry(&rows).await?;
+        }
     }
 
     async fn write_rows(
@@ -186,28 +222,25 @@ impl Day<'_> {
 struct Writer<'a> {
     archive: &'a Archive,
     place: &'a Place,
+    task: Task,
     attempt: String,
     files: Vec<ArchivedFile>,
 }
 
 impl<'a> Writer<'a> {
-    fn new(archive: &'a Archive, place: &'a Place) -> Self {
+    fn new(archive: &'a Archive, place: &'a Place, task: Task) -> Self {
         let attempt = uuid::Uuid::new_v4().simple().to_string();
         Self {
             archive,
             place,
+            task,
             attempt: attempt[..8].to_owned(),
             files: Vec::new(),
         }
     }
 
-    fn rows_of(&self, kind: FileKind) -> u64 {
-        let of_kind = self.files.iter().filter(|file| file.kind == kind);
-        of_kind.map(|file| file.rows).sum()
-    }
-
     async fn predictions(&mut self, batch: &PredictionBatch) -> Result<(), Error> {
-        let bytes = archived::encode(batch).map_err(Error::internal)?;
+        let bytes = archived::encode(batch, self.task).map_err(Error::internal)?;
         self.put(FileKind::Predictions, bytes, &batch.predicted_at)
             .await
     }
@@ -217,18 +250,21 @@ impl<'a> Writer<'a> {
         self.put(FileKind::Labels, bytes, &batch.observed_at).await
     }
 
+    async fn telemetry(&mut self, rows: &[SampleRow]) -> Result<(), Error> {
+        let bytes = archived::encode_samples(rows).map_err(Error::internal)?;
+        let times: Vec<DateTime<Utc>> = rows.iter().map(|row| row.sampled_at).collect();
+        self.put(FileKind::Telemetry, bytes, &times).await
+    }
+
     async fn put(
         &mut self,
         kind: FileKind,
         bytes: Vec<u8>,
         times: &[DateTime<Utc>],
     ) -> Result<(), Error> {
-        let word = match kind {
-            FileKind::Predictions => "predictions",
-            FileKind::Labels => "labels",
-        };
         let name = format!(
-            "{word}-{}-{:04}.parquet",
+            "{}-{}-{:04}.parquet",
+            kind.as_str(),
             self.attempt,
             self.files.len() + 1
         );
@@ -243,7 +279,9 @@ impl<'a> Writer<'a> {
         });
         let folders = self.place.folders();
         let put = self.archive.put(&folders, &name, bytes.into()).await;
-        put.map_err(out_of_reach)
+        put.map_err(out_of_reach)?;
+        crate::faults::crash_point("archive.file_written");
+        Ok(())
     }
 }
 
@@ -252,14 +290,27 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Puts a manifest into force, and removes the files that it does not name.
+/// Puts a manifest into force.
 async fn put_manifest(archive: &Archive, place: &Place, manifest: &Manifest) -> Result<(), Error> {
-    let folders = place.folders();
     let text = serde_json::to_vec_pretty(manifest).map_err(Error::internal)?;
-    let put = archive.put(&folders, MANIFEST, text.into()).await;
-    put.map_err(out_of_reach)?;
+    let put = archive.put(&place.folders(), MANIFEST, text.into()).await;
+    put.map_err(out_of_reach)
+}
+
+/// Removes the files of a day that its manifest does not name: what is left of attempts that did not end, and of files
+/// that were written anew. Whoever reads all files of a folder must not find rows twice, or rows that were erased.
+async fn remove_unnamed(
+    archive: &Archive,
+    place: &Place,
+    manifest: &Manifest,
+) -> Result<(), Error> {
+    let folders = place.folders();
+    archive
+        .remove_unfinished(&folders)
+        .await
+        .map_err(out_of_reach)?;
     for (_, name) in archive.list(&folders).await.map_err(out_of_reach)? {
-        if name != MANIFEST && !manifest.files.iter().any(|file| file.name == name) {
+        if name != MANIFEST && !manifest.names(&name) {
             archive
                 .remove(&folders, &name)
                 .await
@@ -295,10 +346,15 @@ async fn manifest(archive: &Archive, place: &Place) -> Result<Option<Manifest>, 
 enum Content {
     Predictions(Box<PredictionBatch>),
     Labels(LabelBatch),
+    Telemetry(Vec<SampleRow>),
 }
 
 /// Reads a file and checks that it is what the manifest says.
-async fn open(archive: &Archive, place: &Place, file: &ArchivedFile) -> Result<Content, Error> {
+async fn open(
+    archive: &Archive,
+    (place, task): (&Place, Task),
+    file: &ArchivedFile,
+) -> Result<Content, Error> {
     let bytes = archive.get(&place.folders(), &file.name).await;
     let bytes: Bytes = bytes.map_err(out_of_reach)?;
     let damaged = |cause: String| {
@@ -317,9 +373,10 @@ async fn open(archive: &Archive, place: &Place, file: &ArchivedFile) -> Result<C
     let kind = file.kind;
     let content = tokio::task::spawn_blocking(move || match kind {
         FileKind::Predictions => {
-            archived::decode(bytes).map(|batch| Content::Predictions(Box::new(batch)))
+            archived::decode(bytes, task).map(|batch| Content::Predictions(Box::new(batch)))
         }
         FileKind::Labels => archived::decode_labels(bytes).map(Content::Labels),
+        FileKind::Telemetry => archived::decode_samples(bytes).map(Content::Telemetry),
     });
     let content = content
         .await
@@ -328,6 +385,7 @@ async fn open(archive: &Archive, place: &Place, file: &ArchivedFile) -> Result<C
     let rows = match &content {
         Content::Predictions(batch) => batch.len(),
         Content::Labels(batch) => batch.len(),
+        Content::Telemetry(rows) => rows.len(),
     };
     if rows as u64 != file.rows {
         return Err(damaged(format!("it has {rows} rows, not {}", file.rows)));
@@ -337,7 +395,7 @@ async fn open(archive: &Archive, place: &Place, file: &ArchivedFile) -> Result<C
 
 async fn verify(archive: &Archive, place: &Place, manifest: &Manifest) -> Result<(), Error> {
     for file in &manifest.files {
-        open(archive, place, file).await?;
+        open(archive, (place, manifest.task), file).await?;
     }
     Ok(())
 }
@@ -391,6 +449,8 @@ pub struct GivenBack {
     pub days: Vec<NaiveDate>,
     pub predictions: u64,
     pub labels: u64,
+    /// Samples of telemetry that were not there; they are stored at once.
+    pub telemetry: u64,
 }
 
 /// Which days of which model to give back.
@@ -430,7 +490,9 @@ pub async fn give_back(
             continue;
         };
         note(&mut conn, &model, &place, wanted.keep_days, (actor, now)).await?;
-        give_day_back(services, archive, &model, (&place, &manifest), now).await?;
+        crate::faults::crash_point("restore.noted");
+        given.telemetry +=
+            give_day_back(services, archive, &model, (&place, &manifest), now).await?;
         given.days.push(place.day);
         given.predictions += manifest.predictions;
         given.labels += manifest.labels;
@@ -488,12 +550,13 @@ async fn give_day_back(
     model: &Model,
     (place, manifest): (&Place, &Manifest),
     now: DateTime<Utc>,
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
+    let mut samples = 0;
     // Predictions first, so that labels find them.
-    let (predictions, labels): (Vec<&ArchivedFile>, Vec<&ArchivedFile>) =
+    let (predictions, others): (Vec<&ArchivedFile>, Vec<&ArchivedFile>) =
         (manifest.files.iter()).partition(|file| file.kind == FileKind::Predictions);
-    for file in predictions.into_iter().chain(labels) {
-        match open(archive, place, file).await? {
+    for file in predictions.into_iter().chain(others) {
+        match open(archive, (place, manifest.task), file).await? {
             Content::Predictions(batch) => {
                 for version in batch.versions.texts() {
                     let lineage = json!({});
@@ -509,9 +572,31 @@ async fn give_day_back(
                     ingest::give_back_labels(services, model, part, now).await?;
                 }
             }
+            Content::Telemetry(rows) => {
+                samples += give_samples_back(services, model, place, rows).await?;
+            }
         }
+        crate::faults::crash_point("restore.file_landed");
     }
-    Ok(())
+    Ok(samples)
+}
+
+/// Stores samples again, those that are not there.
+async fn give_samples_back(
+    services: &Services,
+    model: &Model,
+    place: &Place,
+    rows: Vec<SampleRow>,
+) -> Result<u64, Error> {
+    let mut conn = services.pool.acquire().await?;
+    let start = place.day.and_time(NaiveTime::MIN).and_utc();
+    partitions::ensure_telemetry(&mut conn, [Grain::Day.window_at(start)]).await?;
+    let samples: Vec<_> = rows.into_iter().map(|row| (model.model_id, row)).collect();
+    let mut stored = 0;
+    for part in samples.chunks(BATCH_ROWS) {
+        stored += telemetry::insert(&mut conn, model.project_id, part).await?;
+    }
+    Ok(stored)
 }
 
 /// What was erased from the archive.
@@ -532,12 +617,15 @@ pub(super) async fn find(
 ) -> Result<PredictionBatch, Error> {
     let mut found = PredictionBatch::default();
     for place in places(archive, model.project_id, Some(&model.name)).await? {
-        let manifest = manifest(archive, &place).await?;
-        for file in manifest.iter().flat_map(|manifest| &manifest.files) {
+        let Some(manifest) = manifest(archive, &place).await? else {
+            continue;
+        };
+        for file in &manifest.files {
             if file.kind != FileKind::Predictions {
                 continue;
             }
-            if let Content::Predictions(batch) = open(archive, &place, file).await? {
+            let of = (&place, manifest.task);
+            if let Content::Predictions(batch) = open(archive, of, file).await? {
                 found.append(&rows::without(*batch, ids).1);
             }
         }
@@ -558,11 +646,15 @@ pub(super) async fn erase(
         let Some(mut manifest) = manifest(archive, &place).await? else {
             continue;
         };
-        let mut writer = Writer::new(archive, &place);
+        let mut writer = Writer::new(archive, &place, manifest.task);
         let mut kept = Vec::new();
         let mut found = false;
         for file in &manifest.files {
-            match open(archive, &place, file).await? {
+            if file.kind == FileKind::Telemetry {
+                kept.push(file.clone());
+                continue;
+            }
+            match open(archive, (&place, manifest.task), file).await? {
                 Content::Predictions(batch)
                     if batch.prediction_ids.iter().any(|id| ids.contains(id)) =>
                 {
@@ -582,7 +674,7 @@ pub(super) async fn erase(
                         writer.labels(&batch).await?;
                     }
                 }
-                Content::Predictions(_) | Content::Labels(_) => {
+                Content::Predictions(_) | Content::Labels(_) | Content::Telemetry(_) => {
                     kept.push(file.clone());
                     continue;
                 }
@@ -591,18 +683,18 @@ pub(super) async fn erase(
             erased.files += 1;
         }
         if !found {
+            // An attempt that did not end may have left files that hold them.
+            remove_unnamed(archive, &place, &manifest).await?;
             continue;
         }
         kept.append(&mut writer.files);
-        let rows_of = |kind| -> u64 {
-            let of_kind = kept.iter().filter(|file: &&ArchivedFile| file.kind == kind);
-            of_kind.map(|file| file.rows).sum()
-        };
-        manifest.predictions = rows_of(FileKind::Predictions);
-        manifest.labels = rows_of(FileKind::Labels);
+        manifest.predictions = Manifest::rows_of(&kept, FileKind::Predictions);
+        manifest.labels = Manifest::rows_of(&kept, FileKind::Labels);
         manifest.files = kept;
         manifest.erased_at = Some(now);
         put_manifest(archive, &place, &manifest).await?;
+        crate::faults::crash_point("erasure.manifest_written");
+        remove_unnamed(archive, &place, &manifest).await?;
         verify(archive, &place, &manifest).await?;
     }
     Ok(erased)

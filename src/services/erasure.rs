@@ -117,6 +117,17 @@ pub struct Erasure {
     pub archive: ErasedFromArchive,
 }
 
+impl Erasure {
+    /// Whether there was anything to erase.
+    fn found_any(&self) -> bool {
+        *self
+            != Self {
+                ids: self.ids,
+                ..Self::default()
+            }
+    }
+}
+
 /// Which predictions, and why.
 #[derive(Debug, Clone, Copy)]
 pub struct Order<'a> {
@@ -154,6 +165,7 @@ pub async fn erase(services: &Services, order: Order<'_>, actor: &str) -> Result
         Some(archive) => archiving::find(archive, &model, order.ids).await?,
         None => PredictionBatch::default(),
     };
+    crate::faults::crash_point("erasure.looked_up");
     let mut tx = services.pool.begin().await?;
     keys::hold(&mut tx, model.model_id).await?;
     models::lock(&mut tx, model.model_id).await?;
@@ -174,21 +186,31 @@ pub async fn erase(services: &Services, order: Order<'_>, actor: &str) -> Result
     let mut erased = work.erased;
     let hasher = Hasher::load(&mut tx, model.model_id).await?;
     let hashes: Vec<Vec<u8>> = order.ids.iter().map(|id| hasher.hash(id)).collect();
-    erasures::add(&mut tx, (model.project_id, model.model_id), &hashes, now).await?;
+    let of = (model.project_id, model.model_id);
+    let added = erasures::add(&mut tx, of, &hashes, archive.is_some(), now).await?;
     let named: Vec<String> = hashes.iter().map(|hash| archiving::hex(hash)).collect();
-    let detail = json!({ "reason": order.reason, "erased": erased, "id_hashes": named });
-    record(&mut tx, &model, ("predictions.erased", actor), detail, now).await?;
+    // An order that is given again, because an answer was lost or the archive is still to be done, is no other erasure.
+    if added > 0 || erased.found_any() {
+        let detail = json!({ "reason": order.reason, "erased": erased, "id_hashes": named });
+        record(&mut tx, &model, ("predictions.erased", actor), detail, now).await?;
+    }
+    crate::faults::crash_point("erasure.before_commit");
     tx.commit().await?;
+    crate::faults::crash_point("erasure.after_commit");
 
     if let Some(archive) = archive {
         erased.archive = archiving::erase(archive, &model, order.ids, now).await?;
-        if erased.archive != ErasedFromArchive::default() {
-            let mut conn = services.pool.acquire().await?;
+        crate::faults::crash_point("erasure.archive_done");
+        let mut tx = services.pool.begin().await?;
+        let done = erasures::note_archive_done(&mut tx, model.model_id, &hashes).await?;
+        if done > 0 || erased.archive != ErasedFromArchive::default() {
             let detail =
                 json!({ "reason": order.reason, "erased": erased.archive, "id_hashes": named });
             let of = ("archive.erased", actor);
-            record(&mut conn, &model, of, detail, now).await?;
+            record(&mut tx, &model, of, detail, now).await?;
         }
+        tx.commit().await?;
+        crate::faults::crash_point("erasure.archive_noted");
     }
     turn.rollback().await?;
     services.nudges.evaluate.notify_waiters();
@@ -237,6 +259,7 @@ type Losses = BTreeMap<(VersionId, DateTime<Utc>), (i64, i64, i64)>;
 impl Work<'_> {
     async fn erase(&mut self, conn: &mut PgConnection) -> Result<(), Error> {
         let losses = self.erase_rows(conn).await?;
+        crate::faults::crash_point("erasure.rows_taken_out");
         let ids: Vec<String> = self.ids.iter().cloned().collect();
         self.erased.labels = erasures::delete_labels(conn, self.model.model_id, &ids).await?;
         self.erase_landed(conn).await?;

@@ -6,12 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use sqlx::error::DatabaseError;
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 /// Shared, because several callers can wait for one answer.
 type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
 /// How long a caller should wait when Postgres is out of reach: a restart takes seconds.
 const STORAGE_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// What Postgres says when its disk is full.
+const DISK_FULL: &str = "53100";
 
 /// Why a service did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -149,7 +154,7 @@ impl From<sqlx::Error> for Error {
         if passes_by_itself(&error) {
             Self::Unavailable {
                 retry_after: STORAGE_RETRY_AFTER,
-                message: "the database cannot be reached at present".to_owned(),
+                message: told_of(&error).to_owned(),
                 source: Some(Arc::new(error)),
             }
         } else {
@@ -178,8 +183,28 @@ pub(super) fn passes_by_itself(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Database(cause) => cause.code().is_some_and(|code| is_transient(&code)),
+        sqlx::Error::Database(cause) => {
+            cause.code().is_some_and(|code| is_transient(&code)) || ended_the_session(&**cause)
+        }
         _ => false,
+    }
+}
+
+/// Whether the server ended the session with it, or refused to begin one: that says something of the server and nothing
+/// of a statement. On a disk without a byte left, it cannot even write down what a new session needs (XX000).
+fn ended_the_session(cause: &dyn DatabaseError) -> bool {
+    let cause = cause.try_downcast_ref::<PgDatabaseError>();
+    cause.is_some_and(|cause| matches!(cause.severity(), PgSeverity::Fatal | PgSeverity::Panic))
+}
+
+/// What people are told of what passes by itself.
+fn told_of(error: &sqlx::Error) -> &'static str {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    match code.as_deref() {
+        Some(DISK_FULL) => {
+            "the database's disk is full; retention frees what is past, and what is not has to make room elsewhere"
+        }
+        _ => "the database cannot be reached at present",
     }
 }
 
@@ -258,6 +283,31 @@ mod tests {
         assert!(violates(&error, "memberships_role_known"));
         assert!(!violates(&error, "people_email_unique"));
         assert!(matches!(Error::from(error), Error::Internal(_)));
+    }
+
+    #[sqlx::test(migrator = "crate::storage::MIGRATOR")]
+    async fn what_ends_a_session_passes_by_itself(pool: PgPool) {
+        let raised = |level: &str, code: &str| {
+            sqlx::AssertSqlSafe(format!(
+                "DO $$ BEGIN RAISE {level} USING ERRCODE = '{code}', MESSAGE = 'on purpose'; END $$"
+            ))
+        };
+        let full = sqlx::raw_sql(raised("EXCEPTION", "53100"))
+            .execute(&pool)
+            .await;
+        let full = Error::from(full.expect_err("raised"));
+        assert!(full.to_string().contains("disk is full"), "{full}");
+        let fault = sqlx::raw_sql(raised("EXCEPTION", "XX000"))
+            .execute(&pool)
+            .await;
+        assert!(matches!(
+            fault.map_err(Error::from),
+            Err(Error::Internal(_))
+        ));
+        // The server refuses the session.
+        let options = pool.connect_options().as_ref().clone().database("nowhere");
+        let refused = PgPool::connect_with(options).await.map_err(Error::from);
+        assert!(matches!(refused, Err(Error::Unavailable { .. })));
     }
 
     #[test]

@@ -28,13 +28,13 @@ use crate::domain::ids::{BatchId, ProjectId};
 use crate::domain::mapping::ColumnMap;
 use crate::domain::model::Task;
 use crate::formats::{self, Expectations, Format, FormatError, Limits};
-use crate::storage::intake::BatchKind;
+use crate::storage::intake::{ARCHIVED, BatchKind};
 use crate::storage::models::Model;
 use crate::storage::overflow::OverflowKind;
 
 pub(super) use body::encode as encode_body;
 pub use body::{BodyError, decode as decode_body};
-pub use events::{EventUpload, events};
+pub use events::{EventUpload, Taken, events};
 use landing::{Arrival, Lander, Rows, SMALL};
 pub use otlp::{Export, Exported, otlp};
 use pressure::Pressure;
@@ -42,8 +42,6 @@ use standing::{Standing, Target};
 
 /// How far back event times may lie.
 const OLDEST_EVENT: TimeDelta = TimeDelta::days(2 * 366);
-/// The format of batches that come back from the archive.
-pub(super) const ARCHIVED: &str = "archive";
 /// How far ahead event times may lie: senders' clocks differ, and a replay sends a step ahead.
 const NEWEST_EVENT: TimeDelta = TimeDelta::days(1);
 /// Bodies up to this size are decoded where they arrive: handing them to another thread costs more.
@@ -86,6 +84,13 @@ impl Intake {
         presented: &str,
     ) -> Result<Principal, Error> {
         self.standing.caller(now, presented).await
+    }
+
+    /// Who presented this token when it was last looked up, as long as that is to be relied on; whether it is still so
+    /// is found out where what is sent lands.
+    #[must_use]
+    pub fn presume(&self, now: DateTime<Utc>, presented: &str) -> Option<Principal> {
+        self.standing.known_caller(now, presented)
     }
 
     /// Ends at once, unless so many requests are under way that what can wait should: then when they are
@@ -444,8 +449,9 @@ async fn land<B: Send + 'static>(
         received,
         rejects,
         received_at: now,
+        presumed: None,
     };
-    let batch_id = services.intake.lander.land(arrival).await?;
+    let batch_id = services.intake.lander.land(arrival).await?.sure()?;
     services.nudges.settle.notify_one();
     crate::faults::crash_point("intake.nudged");
     Ok(Receipt {

@@ -321,6 +321,7 @@ impl RawDay<'_> {
         let mut tx = self.services.pool.begin().await?;
         retention::close(&mut tx, projects, self.window.end).await?;
         tx.commit().await?;
+        crate::faults::crash_point("retention.closed");
         for keeping in self
             .all
             .iter()
@@ -440,7 +441,9 @@ impl Going<'_> {
             };
             audit::record(&mut tx, &event).await?;
         }
+        crate::faults::crash_point("retention.before_commit");
         tx.commit().await?;
+        crate::faults::crash_point("retention.after_commit");
         tracing::info!(
             kept = self.kept.as_str(), from = %self.window.start, whole = self.whole, rows, bytes,
             "removed what is past"
@@ -458,7 +461,9 @@ async fn sweep(conn: &mut PgConnection, keeping: &Keeping) -> Result<(), Error> 
         return Ok(());
     }
     let keys = retention::sweep_keys(conn, keeping.project_id, before).await?;
+    crate::faults::crash_point("retention.keys_swept");
     let swept = retention::sweep_received(conn, keeping.project_id, before).await?;
+    crate::faults::crash_point("retention.received_swept");
     retention::mark_swept(conn, keeping.project_id, before).await?;
     tracing::info!(
         project = keeping.project,

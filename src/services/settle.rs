@@ -16,7 +16,7 @@ mod outcomes;
 mod pack;
 mod refusal;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -167,6 +167,8 @@ struct Unpacked {
     labels: Vec<LandedLabels>,
     events: Vec<(BatchId, EventBatch)>,
     damaged: Vec<(BatchId, ingest::BodyError)>,
+    /// The batches that come from the archive.
+    restored: HashSet<BatchId>,
     /// Which body of each batch was read.
     revisions: Vec<(BatchId, i32)>,
 }
@@ -186,6 +188,10 @@ fn unpack(due: &[Waiting], model_id: ModelId) -> Unpacked {
             .iter()
             .map(|waiting| (waiting.batch_id, waiting.revision))
             .collect(),
+        restored: (due.iter())
+            .filter(|waiting| waiting.format == intake::ARCHIVED)
+            .map(|waiting| waiting.batch_id)
+            .collect(),
         ..Unpacked::default()
     };
     for waiting in due {
@@ -197,7 +203,7 @@ fn unpack(due: &[Waiting], model_id: ModelId) -> Unpacked {
                         .and_then(|rows| serde_json::from_value(rows.clone()).ok())
                         .unwrap_or_default();
                     unpacked.predictions.add(waiting.batch_id, rows, &requests);
-                    if waiting.format == ingest::ARCHIVED {
+                    if unpacked.restored.contains(&waiting.batch_id) {
                         unpacked.predictions.note_restored(waiting.batch_id);
                     }
                     continue;
@@ -208,7 +214,7 @@ fn unpack(due: &[Waiting], model_id: ModelId) -> Unpacked {
                 Ok(rows) => {
                     unpacked.labels.push(LandedLabels {
                         batch_id: waiting.batch_id,
-                        restored: waiting.format == ingest::ARCHIVED,
+                        restored: unpacked.restored.contains(&waiting.batch_id),
                         received_at: waiting.received_at,
                         rows,
                     });
@@ -266,6 +272,8 @@ async fn settle(
     make_partitions(services, unpacked.predictions.rows()).await?;
     crate::faults::crash_point("settle.partitions_made");
     let mut tx = services.pool.begin().await?;
+    // Senders who wait for the disk do not wait for this as well.
+    intake::commit_without_waiting(&mut tx).await?;
     models::lock(&mut tx, model.model_id).await?;
     crate::faults::crash_point("settle.locked");
     // Its segments may have been declared anew before the lock was had.
@@ -302,7 +310,10 @@ async fn settle(
     let batches: Vec<(BatchId, Settled)> = settled.iter().map(|(id, _, of)| (*id, *of)).collect();
     intake::mark_settled(&mut tx, &batches, now).await?;
     let counts: Vec<CountAddition> = (settled.iter())
-        .flat_map(|(_, kind, of)| additions(model, *kind, *of))
+        .flat_map(|(batch_id, kind, of)| {
+            let is_restored = unpacked.restored.contains(batch_id);
+            additions(model, *kind, *of, is_restored)
+        })
         .collect();
     intake::add_counts(&mut tx, &counts).await?;
     crate::faults::crash_point("settle.before_commit");
@@ -331,7 +342,14 @@ async fn leave_settled_out(conn: &mut PgConnection, unpacked: &mut Unpacked) -> 
     Ok(())
 }
 
-fn additions(model: &Model, kind: BatchKind, settled: Settled) -> [CountAddition; 5] {
+/// What a batch adds to the account of the model. Of one that comes back from the archive, only the rows that are there
+/// again count, and apart from what came in.
+fn additions(
+    model: &Model,
+    kind: BatchKind,
+    settled: Settled,
+    is_restored: bool,
+) -> Vec<CountAddition> {
     let addition = |outcome, reason, rows| CountAddition {
         project_id: model.project_id,
         model_id: model.model_id,
@@ -340,8 +358,11 @@ fn additions(model: &Model, kind: BatchKind, settled: Settled) -> [CountAddition
         reason,
         rows,
     };
+    if is_restored {
+        return vec![addition("restored", "", settled.accepted)];
+    }
     let refused = |reason: RejectReason, rows| addition("rejected", reason.as_str(), rows);
-    [
+    vec![
         addition("accepted", "", settled.accepted),
         addition("duplicate", "", settled.duplicate),
         addition("conflicting", "", settled.conflicting),

@@ -35,28 +35,50 @@ pub async fn known(
     Ok(known.into_iter().collect())
 }
 
-/// Notes that predictions are erased.
+/// Notes that predictions are erased, and whether the archive is still to be done; returns how many were not noted yet.
 pub async fn add(
     conn: &mut PgConnection,
     (project_id, model_id): (ProjectId, ModelId),
     hashes: &[Vec<u8>],
+    archive_pending: bool,
     now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    sqlx::query!(
+) -> sqlx::Result<u64> {
+    let added = sqlx::query!(
         r#"
-        INSERT INTO erased_predictions (project_id, model_id, id_hash, erased_at)
-        SELECT $1, $2, id_hash, $4
+        INSERT INTO erased_predictions (project_id, model_id, id_hash, erased_at, archive_pending)
+        SELECT $1, $2, id_hash, $4, $5
         FROM unnest($3::bytea[]) AS h (id_hash)
         ON CONFLICT DO NOTHING
         "#,
         project_id.0,
         model_id.0,
         hashes,
-        now
+        now,
+        archive_pending
     )
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(added.rows_affected())
+}
+
+/// Notes that the archive is done; returns of how many of these predictions it was still to be.
+pub async fn note_archive_done(
+    conn: &mut PgConnection,
+    model_id: ModelId,
+    hashes: &[Vec<u8>],
+) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        r#"
+        UPDATE erased_predictions
+        SET archive_pending = false
+        WHERE model_id = $1 AND id_hash = ANY($2) AND archive_pending
+        "#,
+        model_id.0,
+        hashes
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
 }
 
 /// Deletes outcomes; returns the times of those that there were, one for each.

@@ -1,7 +1,7 @@
 //! Landed batches: what was acknowledged, until and after it is settled, and the counts of the conservation
 //! law `received = accepted + duplicate + conflicting + rejected`.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -48,14 +48,17 @@ pub struct Landing {
     /// Every refused row; a sample is kept, all are counted.
     pub rejects: Vec<Reject>,
     pub received_at: DateTime<Utc>,
+    /// The project's generation, where it was not asked for: what the batch depends on is right if it still is that.
+    pub presumed: Option<i64>,
 }
 
 /// How many refused rows are kept per batch for the people who have to mend the sender.
 const REJECT_SAMPLE: usize = 100;
 
 /// Lands batches: the rows, samples of what was refused, and the counts, in one statement, which is a transaction
-/// of its own. It takes one round trip, so that those who wait for the next one wait for little.
-pub async fn land(conn: &mut PgConnection, landings: &[Landing]) -> sqlx::Result<()> {
+/// of its own. It takes one round trip, so that those who wait for the next one wait for little. Returns whether what
+/// batches presume still holds; if not, none of them has landed.
+pub async fn land(conn: &mut PgConnection, landings: &[Landing]) -> sqlx::Result<bool> {
     let ids: Vec<Uuid> = landings.iter().map(|l| l.batch_id.0).collect();
     let projects: Vec<Uuid> = landings.iter().map(|l| l.project_id.0).collect();
     let models: Vec<Uuid> = landings.iter().map(|l| l.model_id.0).collect();
@@ -73,9 +76,20 @@ pub async fn land(conn: &mut PgConnection, landings: &[Landing]) -> sqlx::Result
         .collect();
     let sample = RejectSample::of(landings);
     let counts = Sums::of(&landing_counts(landings));
-    sqlx::query!(
+    let presumed: BTreeSet<(Uuid, i64)> = (landings.iter())
+        .filter_map(|l| Some((l.project_id.0, l.presumed?)))
+        .collect();
+    let (presuming, generations): (Vec<Uuid>, Vec<i64>) = presumed.into_iter().unzip();
+    sqlx::query_scalar!(
         r#"
-        WITH landed AS (
+        WITH presumed AS (
+            SELECT NOT EXISTS (
+                SELECT
+                FROM unnest($22::uuid[], $23::bigint[]) AS p (project_id, generation)
+                LEFT JOIN projects USING (project_id)
+                WHERE projects.generation IS DISTINCT FROM p.generation
+            ) AS holds
+        ), landed AS (
             INSERT INTO landed_batches (batch_id, project_id, model_id, kind, format, state, body, received_rows,
                                         rejected_rows, accepted_rows, duplicate_rows, conflicting_rows,
                                         received_at, settled_at, attempts, not_before, request_rows)
@@ -89,19 +103,24 @@ pub async fn land(conn: &mut PgConnection, landings: &[Landing]) -> sqlx::Result
                         $8::bigint[], $9::timestamptz[], $21::jsonb[])
                 AS batch (batch_id, project_id, model_id, kind, format, body, received, rejected, received_at,
                           request_rows)
+            WHERE (SELECT holds FROM presumed)
         ), sampled AS (
             INSERT INTO rejected_rows (batch_id, line, field, reason, cause)
             SELECT batch_id, line, field, reason, cause
             FROM unnest($10::uuid[], $11::bigint[], $12::text[], $13::text[], $14::text[])
                 AS sample (batch_id, line, field, reason, cause)
+            WHERE (SELECT holds FROM presumed)
             ON CONFLICT DO NOTHING
+        ), counted AS (
+            INSERT INTO intake_counts (project_id, model_id, kind, outcome, reason, rows)
+            SELECT project_id, model_id, kind, outcome, reason, rows
+            FROM unnest($15::uuid[], $16::uuid[], $17::text[], $18::text[], $19::text[], $20::bigint[])
+                AS addition (project_id, model_id, kind, outcome, reason, rows)
+            WHERE (SELECT holds FROM presumed)
+            ON CONFLICT (project_id, model_id, kind, outcome, reason) DO UPDATE
+            SET rows = intake_counts.rows + EXCLUDED.rows
         )
-        INSERT INTO intake_counts (project_id, model_id, kind, outcome, reason, rows)
-        SELECT project_id, model_id, kind, outcome, reason, rows
-        FROM unnest($15::uuid[], $16::uuid[], $17::text[], $18::text[], $19::text[], $20::bigint[])
-            AS addition (project_id, model_id, kind, outcome, reason, rows)
-        ON CONFLICT (project_id, model_id, kind, outcome, reason) DO UPDATE
-        SET rows = intake_counts.rows + EXCLUDED.rows
+        SELECT holds AS "holds!" FROM presumed
         "#,
         &ids,
         &projects,
@@ -123,11 +142,12 @@ pub async fn land(conn: &mut PgConnection, landings: &[Landing]) -> sqlx::Result
         &counts.outcomes as &[&str],
         &counts.reasons as &[&str],
         &counts.rows,
-        &requests as &[Option<serde_json::Value>]
+        &requests as &[Option<serde_json::Value>],
+        &presuming,
+        &generations
     )
-    .execute(conn)
-    .await?;
-    Ok(())
+    .fetch_one(conn)
+    .await
 }
 
 /// The first refused rows of each batch, column by column.
@@ -178,6 +198,7 @@ fn landing_counts(landings: &[Landing]) -> Vec<CountAddition> {
     };
     let received = landings
         .iter()
+        .filter(|l| l.format != ARCHIVED)
         .map(|l| addition(l, "received", "", l.received));
     let rejected = landings.iter().flat_map(|l| {
         l.rejects
@@ -242,20 +263,28 @@ pub async fn add_counts(conn: &mut PgConnection, additions: &[CountAddition]) ->
     Ok(())
 }
 
-/// How many rows of a model have been accepted. The count grows in the transaction that settles them.
-pub async fn accepted(
+/// The format of batches that come back from the archive. What is in them was received once, so they are no part of the
+/// account of what came in.
+pub const ARCHIVED: &str = "archive";
+
+/// How many rows of a model have been stored, as they came or as they came back. The count grows in the transaction that
+/// settles them.
+pub async fn stored(
     conn: &mut PgConnection,
     model_id: ModelId,
     kind: BatchKind,
 ) -> sqlx::Result<i64> {
-    let rows = sqlx::query_scalar!(
-        r#"SELECT rows FROM intake_counts WHERE model_id = $1 AND kind = $2 AND outcome = 'accepted'"#,
+    sqlx::query_scalar!(
+        r#"
+        SELECT COALESCE(SUM(rows), 0)::bigint AS "rows!"
+        FROM intake_counts
+        WHERE model_id = $1 AND kind = $2 AND outcome IN ('accepted', 'restored')
+        "#,
         model_id.0,
         kind.as_str()
     )
-    .fetch_optional(conn)
-    .await?;
-    Ok(rows.unwrap_or(0))
+    .fetch_one(conn)
+    .await
 }
 
 /// A count as kept.
@@ -481,6 +510,15 @@ impl Settled {
     pub fn refused(&self) -> u64 {
         self.late + self.erased
     }
+}
+
+/// Lets the transaction's commit be answered before it is on the disk. Only for what is done again after a crash: what
+/// it was made of has been durable for longer, and whatever is committed behind it on the disk has it in front.
+pub async fn commit_without_waiting(conn: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query!("SELECT set_config('synchronous_commit', 'off', true)")
+        .fetch_one(conn)
+        .await?;
+    Ok(())
 }
 
 /// Marks batches settled and drops their bodies.

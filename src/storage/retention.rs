@@ -81,6 +81,20 @@ pub async fn marks(conn: &mut PgConnection, project_id: ProjectId) -> sqlx::Resu
     Ok(marks.unwrap_or_default())
 }
 
+/// As in [`marks`], before when nothing is taken in any more; stays true until the end of the transaction.
+pub async fn closed_before(
+    conn: &mut PgConnection,
+    project_id: ProjectId,
+) -> sqlx::Result<Option<DateTime<Utc>>> {
+    let closed = sqlx::query_scalar!(
+        "SELECT raw_closed_before FROM project_retention WHERE project_id = $1 FOR SHARE",
+        project_id.0
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(closed.flatten())
+}
+
 /// Sets what a project wishes.
 pub async fn wish(
     conn: &mut PgConnection,
@@ -117,9 +131,10 @@ pub async fn occupants(
         Kept::Raw => {
             sqlx::query_scalar!(
                 r#"
-                SELECT DISTINCT project_id AS "project_id: ProjectId"
-                FROM prediction_chunks
-                WHERE day >= $1 AND day < $2
+                SELECT DISTINCT project_id AS "project_id!: ProjectId"
+                FROM (SELECT project_id FROM prediction_chunks WHERE day >= $1 AND day < $2
+                      UNION ALL
+                      SELECT project_id FROM telemetry_samples WHERE sampled_at >= $1 AND sampled_at < $2) AS raw
                 "#,
                 from,
                 to
@@ -479,7 +494,7 @@ pub async fn mark_swept(
     Ok(())
 }
 
-/// The models that have raw rows in a day, with their versions.
+/// The models that have predictions or samples of telemetry in a day, with the versions of their predictions.
 pub async fn models_in(
     conn: &mut PgConnection,
     project_id: ProjectId,
@@ -487,9 +502,14 @@ pub async fn models_in(
 ) -> sqlx::Result<BTreeMap<ModelId, Vec<VersionId>>> {
     let rows = sqlx::query!(
         r#"
-        SELECT DISTINCT model_id AS "model_id: ModelId", model_version_id AS "version_id: VersionId"
-        FROM prediction_chunks
-        WHERE project_id = $1 AND day >= $2 AND day < $3
+        SELECT DISTINCT model_id AS "model_id!: ModelId", model_version_id AS "version_id?: VersionId"
+        FROM (SELECT model_id, model_version_id
+              FROM prediction_chunks
+              WHERE project_id = $1 AND day >= $2 AND day < $3
+              UNION ALL
+              SELECT model_id, NULL
+              FROM telemetry_samples
+              WHERE project_id = $1 AND sampled_at >= $2 AND sampled_at < $3) AS raw
         ORDER BY 1, 2
         "#,
         project_id.0,
@@ -500,7 +520,8 @@ pub async fn models_in(
     .await?;
     let mut models: BTreeMap<ModelId, Vec<VersionId>> = BTreeMap::new();
     for row in rows {
-        models.entry(row.model_id).or_default().push(row.version_id);
+        let versions = models.entry(row.model_id).or_default();
+        versions.extend(row.version_id);
     }
     Ok(models)
 }

@@ -6,30 +6,33 @@ use uuid::Uuid;
 
 use super::intake::count;
 use crate::domain::ids::{ModelId, ProjectId};
-use crate::domain::telemetry::{Counting, Reading, Sample, Spread, table};
+use crate::domain::telemetry::{Counting, Reading, Sample, SampleRow, Spread, table};
 
 /// How many names of what is not used are kept of a project; further ones are counted under the empty name.
 const MOST_NAMES: i64 = 1_000;
 
-/// Stores samples, each with its model. One that is there already stays as it is.
+/// Stores samples, each with its model. One that is there already stays as it is; returns how many were new.
 pub async fn insert(
     conn: &mut PgConnection,
     project_id: ProjectId,
-    samples: &[(ModelId, Sample)],
+    samples: &[(ModelId, SampleRow)],
 ) -> sqlx::Result<u64> {
     let models: Vec<Uuid> = samples.iter().map(|(model, _)| model.0).collect();
-    let measures: Vec<&str> = samples.iter().map(|(_, of)| of.measure).collect();
+    let measures: Vec<&str> = samples.iter().map(|(_, of)| of.measure.as_str()).collect();
     let series: Vec<i64> = samples.iter().map(|(_, of)| of.series).collect();
-    let sampled_at: Vec<DateTime<Utc>> = samples.iter().map(|(_, of)| of.at).collect();
+    let sampled_at: Vec<DateTime<Utc>> = samples.iter().map(|(_, of)| of.sampled_at).collect();
     let started_at: Vec<_> = samples.iter().map(|(_, of)| of.started_at).collect();
     let sources: Vec<&str> = samples.iter().map(|(_, of)| of.source.as_str()).collect();
-    let rows: Vec<Columns> = (samples.iter().map(|(_, of)| Columns::of(&of.reading))).collect();
-    let countings: Vec<&str> = rows.iter().map(|row| row.counting).collect();
-    let values: Vec<f64> = rows.iter().map(|row| row.value).collect();
-    let observations: Vec<Option<i64>> = rows.iter().map(|row| row.observations).collect();
+    let countings: Vec<&str> = samples.iter().map(|(_, of)| of.counting.as_str()).collect();
+    let values: Vec<f64> = samples.iter().map(|(_, of)| of.value).collect();
+    let observations: Vec<Option<i64>> = samples.iter().map(|(_, of)| of.observations).collect();
     // Arrays of arrays have to be of one length each, so lists travel as text.
-    let bounds: Vec<Option<&str>> = rows.iter().map(|row| row.bounds.as_deref()).collect();
-    let buckets: Vec<Option<&str>> = rows.iter().map(|row| row.buckets.as_deref()).collect();
+    let bounds: Vec<Option<String>> = (samples.iter())
+        .map(|(_, of)| of.bounds.as_deref().map(list))
+        .collect();
+    let buckets: Vec<Option<String>> = (samples.iter())
+        .map(|(_, of)| of.buckets.as_deref().map(list))
+        .collect();
     let inserted = sqlx::query!(
         r#"
         INSERT INTO telemetry_samples (project_id, model_id, measure, series, sampled_at, started_at, source, counting,
@@ -52,59 +55,72 @@ pub async fn insert(
         &countings as &[&str],
         &values,
         &observations as &[Option<i64>],
-        &bounds as &[Option<&str>],
-        &buckets as &[Option<&str>]
+        &bounds as &[Option<String>],
+        &buckets as &[Option<String>]
     )
     .execute(conn)
     .await?;
     Ok(inserted.rows_affected())
 }
 
-/// A reading as it is kept.
-struct Columns {
-    counting: &'static str,
-    value: f64,
-    observations: Option<i64>,
-    bounds: Option<String>,
-    buckets: Option<String>,
-}
-
-impl Columns {
-    fn of(reading: &Reading) -> Self {
-        let plain = |counting, value| Self {
-            counting,
-            value,
-            observations: None,
-            bounds: None,
-            buckets: None,
-        };
-        match reading {
-            Reading::Level(level) => plain("level", *level),
-            Reading::Count(counting, counted) => plain(word(*counting), *counted),
-            Reading::Spread(counting, spread) => {
-                let listed = !spread.bounds.is_empty();
-                Self {
-                    observations: Some(count(spread.count)),
-                    bounds: listed.then(|| list(&spread.bounds)),
-                    buckets: listed.then(|| list(&spread.buckets)),
-                    ..plain(word(*counting), spread.sum)
-                }
-            }
-        }
-    }
-}
-
-fn word(counting: Counting) -> &'static str {
-    match counting {
-        Counting::Delta => "delta",
-        Counting::Cumulative => "cumulative",
-    }
-}
-
 /// An array as Postgres writes it.
 fn list<T: std::fmt::Display>(items: &[T]) -> String {
     let items: Vec<String> = items.iter().map(T::to_string).collect();
     format!("{{{}}}", items.join(","))
+}
+
+/// Where a sample is among those of its model.
+pub type SamplePlace = (String, i64, DateTime<Utc>);
+
+/// The samples of a model in a span as they are kept, `most` of them behind `after`, in the order of their places.
+pub async fn rows(
+    conn: &mut PgConnection,
+    model_id: ModelId,
+    (from, to): (DateTime<Utc>, DateTime<Utc>),
+    after: Option<&SamplePlace>,
+    most: i64,
+) -> sqlx::Result<Vec<SampleRow>> {
+    let place = after.map(|(measure, series, at)| (measure.as_str(), *series, *at));
+    sqlx::query_as!(
+        SampleRow,
+        r#"
+        SELECT measure, series, sampled_at, started_at, source, counting, value, observations, bounds, buckets
+        FROM telemetry_samples
+        WHERE model_id = $1 AND sampled_at >= $2 AND sampled_at < $3
+          AND ($4::text IS NULL OR (measure, series, sampled_at) > ($4, $5::bigint, $6::timestamptz))
+        ORDER BY measure, series, sampled_at
+        LIMIT $7
+        "#,
+        model_id.0,
+        from,
+        to,
+        place.map(|(measure, ..)| measure),
+        place.map(|(_, series, _)| series),
+        place.map(|(.., at)| at),
+        most
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// How many samples of a model there are in a span.
+pub async fn rows_in(
+    conn: &mut PgConnection,
+    model_id: ModelId,
+    (from, to): (DateTime<Utc>, DateTime<Utc>),
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT COUNT(*) AS "rows!"
+        FROM telemetry_samples
+        WHERE model_id = $1 AND sampled_at >= $2 AND sampled_at < $3
+        "#,
+        model_id.0,
+        from,
+        to
+    )
+    .fetch_one(conn)
+    .await
 }
 
 /// Which measures a model has samples of in a range of time.

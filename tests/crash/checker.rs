@@ -21,7 +21,7 @@ const ROUNDING: f64 = 1e-9;
 pub struct Violations(pub Vec<String>);
 
 impl Violations {
-    fn add(&mut self, rule: &str, found: Vec<String>) {
+    pub fn add(&mut self, rule: &str, found: Vec<String>) {
         let more = found.len().saturating_sub(TOLD);
         let told = found.into_iter().take(TOLD);
         self.0.extend(told.map(|text| format!("{rule}: {text}")));

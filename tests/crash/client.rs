@@ -48,6 +48,11 @@ impl Client {
         is_answer.then(|| serde_json::from_str(&text).unwrap_or_default())
     }
 
+    /// Whether there is anybody at that address.
+    pub async fn reaches(&self, address: &str) -> bool {
+        self.http.get(address).send().await.is_ok()
+    }
+
     /// Sends a batch; returns its id if it was acknowledged.
     pub async fn send(&self, address: &str, batch: &Batch) -> Option<Uuid> {
         let url = format!(

@@ -8,9 +8,11 @@
 //! Without further ado this is the short run: each point once. `BELLWETHER_CRASH_ROUNDS=N` makes it N rounds
 //! with more data, each point at its first and at a later pass. `BELLWETHER_CRASH_SEED` repeats a run.
 
+mod archived;
 mod checker;
 mod client;
 mod cluster;
+mod keeping;
 mod ledger;
 mod outside;
 mod patience;
@@ -25,6 +27,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use checker::{ACKNOWLEDGED_IS_STORED, IDS_ARE_UNIQUE};
+use keeping::Keeping;
 use world::World;
 
 const SEED: &str = "BELLWETHER_CRASH_SEED";
@@ -43,9 +46,16 @@ fn number(variable: &str) -> Option<u64> {
     )
 }
 
+/// Whether a point is one of what is plugged in, forgotten, archived or erased, which have a world of their own.
+fn is_of_keeping(point: &str) -> bool {
+    let area = point.split('.').next().unwrap_or_default();
+    keeping::AREAS.contains(&area)
+}
+
 /// Every other point, from the given one on: two workers share them, each with a world of its own.
 fn points(worker: usize) -> impl Iterator<Item = &'static str> {
-    POINTS.iter().copied().skip(worker).step_by(2)
+    let points = POINTS.iter().copied().filter(|point| !is_of_keeping(point));
+    points.skip(worker).step_by(2)
 }
 
 async fn kill_everywhere(worker: usize) {
@@ -107,6 +117,21 @@ async fn killed_at_every_other_point_nothing_is_lost_or_doubled() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_the_points_between_nothing_is_lost_or_doubled() {
     kill_everywhere(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_while_it_plugs_in_forgets_archives_and_erases_nothing_is_lost_or_doubled() {
+    let mut keeping = Keeping::start().await;
+    // Days to be forgotten are few, so there is one round, whatever is asked for.
+    for point in POINTS.iter().copied().filter(|point| is_of_keeping(point)) {
+        keeping.kill_at(point).await;
+        keeping.kill_at(point).await;
+    }
+    keeping.check().await.assert_none();
+    keeping.assert_busy();
+    for (rule, violations) in keeping.check_damaged().await {
+        assert!(violations.are_of(rule), "{rule}: {violations:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

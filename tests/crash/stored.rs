@@ -7,11 +7,13 @@ use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
+use crate::archived::Day;
 use crate::checker::{
     ACKNOWLEDGED_IS_STORED, ALERTS_ARE_TOLD, COUNTS_EQUAL_A_RECOUNT, IDS_ARE_UNIQUE,
     LABELS_ARE_JOINED, PIPELINES_RUN_ONCE, ROWS_ARE_CONSERVED,
 };
 use crate::ledger::{Feature, Kind, Label, Prediction};
+use crate::recount::window_of;
 
 /// A version's name and an instant.
 pub type VersionAt = (String, DateTime<Utc>);
@@ -219,6 +221,52 @@ pub const DAMAGES: &[Damage] = &[
     },
 ];
 
+/// The same of what is plugged in and kept for a time.
+pub const DAMAGES_OF_KEPT: &[(&str, &str)] = &[
+    (
+        "DELETE FROM telemetry_samples
+         WHERE (series, sampled_at) IN (SELECT series, sampled_at FROM telemetry_samples LIMIT 1)",
+        "the tables are whole",
+    ),
+    (
+        "UPDATE labels SET value = value + 1",
+        "the tables are whole",
+    ),
+    (
+        "UPDATE inference_halves SET body = '\\x00'
+         WHERE (pair, half) IN (SELECT pair, half FROM inference_halves LIMIT 1)",
+        "halves are joined",
+    ),
+    (
+        "UPDATE intake_counts SET rows = rows + 1 WHERE outcome = 'accepted' AND kind = 'events'",
+        "rows are conserved",
+    ),
+    (
+        "UPDATE intake_counts SET rows = rows + 1000 WHERE outcome = 'restored'",
+        "restored rows count as restored",
+    ),
+    (
+        "DELETE FROM audit_events WHERE action = 'archive.erased'",
+        "an erasure is audited once",
+    ),
+];
+
+/// What is kept of a model that is plugged in.
+#[derive(Debug, Default)]
+pub struct Kept {
+    pub days: BTreeMap<DateTime<Utc>, Day>,
+    /// Rows that are there more than once.
+    pub twice: Vec<String>,
+    /// Halves of inferences that still wait for the other one.
+    pub waiting_halves: Vec<String>,
+    /// Kinds whose rows are not conserved.
+    pub unlawful_counts: Vec<String>,
+    pub restored_predictions: usize,
+    pub restored_labels: usize,
+    /// How often each action was audited, for each reason.
+    pub audited: BTreeMap<(String, String), i64>,
+}
+
 /// The database, for a look at it.
 pub struct Stored {
     conn: PgConnection,
@@ -266,6 +314,105 @@ impl Stored {
                 "{sql} changes nothing"
             );
         }
+    }
+
+    /// Does damage that is gone with this connection, by a statement.
+    pub async fn damage_by(&mut self, sql: &'static str) {
+        for sql in ["BEGIN", sql] {
+            let done = sqlx::raw_sql(sql).execute(&mut self.conn).await;
+            let done = done.unwrap_or_else(|error| panic!("{sql}: {error}"));
+            let changes = sql == "BEGIN" || done.rows_affected() > 0;
+            assert!(changes, "{sql} changes nothing");
+        }
+    }
+
+    async fn found<R>(&mut self, sql: &'static str) -> Vec<R>
+    where
+        R: Send + Unpin + for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow>,
+    {
+        let found = sqlx::query_as(sql).fetch_all(&mut self.conn).await;
+        found.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// What is kept of the one model there is.
+    pub async fn kept(&mut self) -> Kept {
+        let mut kept = Kept::default();
+        let predictions: Vec<(String, DateTime<Utc>, f64)> = self
+            .found("SELECT prediction_id, predicted_at, value FROM predictions")
+            .await;
+        let days_of: BTreeMap<String, DateTime<Utc>> = (predictions.iter())
+            .map(|(id, at, _)| (id.clone(), window_of(*at)))
+            .collect();
+        for (id, at, value) in predictions {
+            let day = kept.days.entry(window_of(at)).or_default();
+            if day.predictions.insert(id.clone(), value).is_some() {
+                kept.twice.push(id);
+            }
+        }
+        // A label without its prediction is of a day that is gone, and goes with the labels of its time.
+        let labels: Vec<(String, f64)> =
+            self.found("SELECT prediction_id, value FROM labels").await;
+        for (id, value) in labels {
+            if let Some(start) = days_of.get(&id) {
+                let day = kept.days.entry(*start).or_default();
+                day.labels.insert(id, value);
+            }
+        }
+        let samples: Vec<(DateTime<Utc>, f64)> = self
+            .found("SELECT sampled_at, value FROM telemetry_samples")
+            .await;
+        for (at, value) in samples {
+            let day = kept.days.entry(window_of(at)).or_default();
+            if day.samples.insert(at, value).is_some() {
+                kept.twice.push(format!("the sample of {at}"));
+            }
+        }
+        let outcomes: Vec<(String,)> = self
+            .found("SELECT prediction_id FROM outcomes GROUP BY prediction_id HAVING COUNT(*) > 1")
+            .await;
+        kept.twice.extend(
+            outcomes
+                .into_iter()
+                .map(|(id,)| format!("the outcome of {id}")),
+        );
+        let halves: Vec<(String, String)> = self
+            .found("SELECT pair, half FROM inference_halves WHERE body IS NOT NULL")
+            .await;
+        kept.waiting_halves = halves
+            .into_iter()
+            .map(|(pair, half)| format!("{pair} {half}"))
+            .collect();
+        let unlawful: Vec<(String, i64, i64)> = self
+            .found(
+                "SELECT kind, SUM(rows) FILTER (WHERE outcome = 'received')::bigint,
+                        SUM(rows) FILTER (WHERE outcome IN ('accepted', 'duplicate', 'conflicting', 'rejected'))::bigint
+                 FROM intake_counts GROUP BY kind
+                 HAVING SUM(rows) FILTER (WHERE outcome = 'received')
+                     IS DISTINCT FROM
+                     SUM(rows) FILTER (WHERE outcome IN ('accepted', 'duplicate', 'conflicting', 'rejected'))",
+            )
+            .await;
+        kept.unlawful_counts = unlawful.iter().map(|count| format!("{count:?}")).collect();
+        let restored: Vec<(String, i64)> = self
+            .found("SELECT kind, rows FROM intake_counts WHERE outcome = 'restored'")
+            .await;
+        for (kind, rows) in restored {
+            let rows = usize::try_from(rows).expect("a count");
+            match kind.as_str() {
+                "predictions" => kept.restored_predictions = rows,
+                _ => kept.restored_labels = rows,
+            }
+        }
+        let audited: Vec<(String, String, i64)> = self
+            .found(
+                "SELECT action, detail ->> 'reason', COUNT(*) FROM audit_events
+                 WHERE action LIKE '%.erased' GROUP BY 1, 2",
+            )
+            .await;
+        for (action, reason, times) in audited {
+            kept.audited.insert((action, reason), times);
+        }
+        kept
     }
 
     /// What has not happened at all.

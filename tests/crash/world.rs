@@ -122,7 +122,8 @@ impl World {
         let mut first = self.run(Some(("start.migrated", 1))).await;
         first.assert_died_at("start.migrated").await;
         let service = self.run(None).await;
-        self.client.token = self.token().await;
+        let mut stored = self.stored().await;
+        self.client.token = token(&self.settings, &mut stored).await;
         self.apply(&service)
             .await
             .expect("the definitions are good");
@@ -132,22 +133,6 @@ impl World {
         made.expect("the version is registered");
         self.fit(&service).await.expect("the baseline is fitted");
         service.stop().await;
-    }
-
-    async fn token(&self) -> String {
-        let pool = PgPool::connect(&self.settings.database_url)
-            .await
-            .expect("the database");
-        let project = self.stored().await.project().await;
-        let request = TokenRequest {
-            name: "crash tests",
-            scopes: &Scope::ALL,
-            expires_at: None,
-        };
-        let now = SystemClock.now();
-        let token = create_token(&pool, now, ProjectId(project), &request, "tests").await;
-        pool.close().await;
-        token.expect("a token").secret
     }
 
     async fn stored(&self) -> Stored {
@@ -423,11 +408,28 @@ pipelines:
     }
 }
 
+/// A token for everything.
+pub async fn token(settings: &Settings, stored: &mut Stored) -> String {
+    let pool = PgPool::connect(&settings.database_url)
+        .await
+        .expect("the database");
+    let project = stored.project().await;
+    let request = TokenRequest {
+        name: "crash tests",
+        scopes: &Scope::ALL,
+        expires_at: None,
+    };
+    let now = SystemClock.now();
+    let token = create_token(&pool, now, ProjectId(project), &request, "tests").await;
+    pool.close().await;
+    token.expect("a token").secret
+}
+
 /// A folder that Postgres's own user may pass through, removed at the end.
-struct Folder(PathBuf);
+pub struct Folder(pub PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let name = format!("bellwether-crash-{}", uuid::Uuid::new_v4().simple());
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path).expect("makes the test's folder");

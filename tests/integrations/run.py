@@ -239,7 +239,7 @@ def kserve(server):
 def guide(server, python):
     """The recipes of the guide in Python, as they stand."""
     blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.S)
-    wanted = ["parquet-1", "parquet-2", "arrow-1", "otel-1", "span-1"]
+    wanted = ["parquet-1", "parquet-2", "arrow-1", "otel-1", "span-1", "event-a", "event-b"]
     before = server.counts("fares", "predictions")["accepted"]
     surroundings = os.environ | {"BELLWETHER_URL": server.url, "BELLWETHER_TOKEN": server.token}
     for block in blocks:

@@ -1,9 +1,12 @@
 //! Events of serving platforms, from the address to predictions: in every mode, out of order, missing, sent twice,
 //! and with a token that nobody must ever read in a log.
 
+use bellwether::domain::clock::{Clock, SystemClock};
+use bellwether::domain::ids::{ProjectId, TokenId};
 use bellwether::domain::inference::{Content, Half, InferenceEvent};
 use bellwether::formats::cloudevents::{Envelope, EventKind};
-use bellwether::services::ingest::{self, EventUpload};
+use bellwether::services::access::revoke_token;
+use bellwether::services::ingest::{self, EventUpload, Taken};
 use bellwether::services::orphans;
 use bellwether::storage::intake::BatchKind;
 use bellwether::storage::{inferences, telemetry};
@@ -50,8 +53,12 @@ async fn send(app: &TestApp, events: Vec<Envelope>) -> u64 {
         model: None,
         version: None,
         events,
+        presumed: false,
     };
-    ingest::events(&app.services, upload).await.expect("taken")
+    match ingest::events(&app.services, upload).await.expect("taken") {
+        Taken::Landed(landed) => landed,
+        Taken::Unsure => panic!("nothing was presumed"),
+    }
 }
 
 async fn app(pool: PgPool) -> TestApp {
@@ -194,6 +201,7 @@ async fn events_of_other_types_and_models_are_counted_by_name(pool: PgPool) {
         model: None,
         version: None,
         events: vec![stray],
+        presumed: false,
     };
     let refused = ingest::events(&app.services, upload).await;
     assert!(matches!(
@@ -216,6 +224,60 @@ async fn events_of_other_types_and_models_are_counted_by_name(pool: PgPool) {
             ("unknown_model".to_owned(), "unheard-of".to_owned(), 1)
         ]
     );
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn what_is_presumed_of_senders_and_models_counts_no_longer_than_it_holds(pool: PgPool) {
+    let proxy = Proxy::start(&pool.connect_options()).await;
+    let served = Served::start(pool, &proxy.url(), &[]).await;
+    let path = "/api/v1/cloudevents?version=v1";
+    let event = |id: &str| {
+        format!(
+            r#"{{"specversion":"1.0","id":"{id}","type":"org.kubeflow.serving.inference.request",
+                "inferenceservicename":"fares","data":{REQUEST}}}"#
+        )
+    };
+    let send = async |id: &str| {
+        let answer = served
+            .post(path, "application/cloudevents+json", event(id).as_bytes())
+            .await;
+        answer.status
+    };
+    let landed = "SELECT COALESCE(SUM(rows), 0)::bigint FROM intake_counts WHERE kind = 'events' AND outcome = 'received'";
+    // The first is asked about, the others are presumed.
+    for (count, id) in (1..).zip(["a", "b", "c"]) {
+        assert_eq!(send(id).await, 200);
+        served.until(landed, count).await;
+    }
+    // Something changes: nothing is lost and nothing is counted twice.
+    sqlx::query("UPDATE projects SET generation = generation + 1")
+        .execute(&served.pool)
+        .await
+        .expect("changed");
+    for (count, id) in (4..).zip(["d", "e"]) {
+        assert_eq!(send(id).await, 200);
+        served.until(landed, count).await;
+    }
+    // A body that cannot be read is told with a good token.
+    let broken = served
+        .post(path, "application/cloudevents+json", b"{}")
+        .await;
+    assert_eq!(broken.status, 400, "{broken:?}");
+    let token: (uuid::Uuid, uuid::Uuid) = sqlx::query_as("SELECT project_id, token_id FROM tokens")
+        .fetch_one(&served.pool)
+        .await
+        .expect("the token");
+    let of = (ProjectId(token.0), TokenId(token.1));
+    revoke_token(&served.pool, SystemClock.now(), of.0, of.1, "tests")
+        .await
+        .expect("revoked");
+    // From the next request on, and without a word about what was sent.
+    assert_eq!(send("f").await, 401);
+    let broken = served
+        .post(path, "application/cloudevents+json", b"{}")
+        .await;
+    assert_eq!(broken.status, 401, "{broken:?}");
+    served.until(landed, 5).await;
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]

@@ -7,12 +7,16 @@ use bellwether::archive::{Archive, BucketSettings};
 use bellwether::domain::archive::Manifest;
 use bellwether::domain::clock::Clock;
 use bellwether::domain::ids::ProjectId;
+use bellwether::domain::model::Task;
+use bellwether::domain::telemetry::SampleRow;
+use bellwether::domain::window::Grain;
 use bellwether::formats::{Format, archived};
 use bellwether::services::archiving::{self, Wanted};
 use bellwether::services::erasure::{self, Order};
 use bellwether::services::ingest::{self, Upload};
 use bellwether::services::{Error, baselines, configuration, registry, retention};
-use bellwether::storage::{access, partitions, retention as stored};
+use bellwether::storage::intake::BatchKind;
+use bellwether::storage::{access, partitions, retention as stored, telemetry};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool, Row};
@@ -96,6 +100,10 @@ impl TestApp {
             ("features", self.texts(features).await),
             ("segments", self.texts(segments).await),
             ("outcomes", self.texts("SELECT * FROM outcomes").await),
+            (
+                "telemetry",
+                self.texts("SELECT * FROM telemetry_samples").await,
+            ),
             (
                 "keys",
                 self.texts(
@@ -388,9 +396,53 @@ async fn archiving_story(pool: PgPool, archive: Archive) -> TestApp {
     for day in ["2026-03-01", "2026-03-02", "2026-03-03"] {
         app.clock.advance_to(at(day));
         varied(&app, day).await;
+        told(&app, at(day)).await;
         app.tick_at(at(day) + TimeDelta::days(1)).await;
     }
     app
+}
+
+/// Samples of every kind, one of them of a measure that this release does not know.
+async fn told(app: &TestApp, day: DateTime<Utc>) {
+    let model_id = app.model("fares").await.model_id;
+    let level = SampleRow {
+        measure: "cpu_utilization".to_owned(),
+        series: -7,
+        sampled_at: day + TimeDelta::hours(3),
+        started_at: None,
+        source: "pod-1".to_owned(),
+        counting: "level".to_owned(),
+        value: 0.25,
+        observations: None,
+        bounds: None,
+        buckets: None,
+    };
+    let spread = SampleRow {
+        measure: "of_another_release".to_owned(),
+        started_at: Some(day),
+        counting: "cumulative".to_owned(),
+        value: 12.5,
+        observations: Some(3),
+        bounds: Some(vec![0.1, 1.0]),
+        buckets: Some(vec![1, 2, 0]),
+        ..level.clone()
+    };
+    let mut conn = app.conn().await;
+    partitions::ensure_telemetry(&mut conn, [Grain::Day.window_at(day)])
+        .await
+        .expect("partitions");
+    let samples = [(model_id, level), (model_id, spread)];
+    let stored = telemetry::insert(&mut conn, app.project, &samples).await;
+    assert_eq!(stored.expect("stored"), 2);
+}
+
+/// What came in for the model, and what became of it.
+async fn received(app: &TestApp) -> Vec<String> {
+    app.texts(
+        "SELECT kind, outcome, reason, rows FROM intake_counts
+         WHERE outcome IN ('received', 'accepted', 'duplicate', 'conflicting', 'rejected')",
+    )
+    .await
 }
 
 async fn archive_drop_and_restore(app: &TestApp) -> Vec<Manifest> {
@@ -414,9 +466,9 @@ async fn archive_drop_and_restore(app: &TestApp) -> Vec<Manifest> {
         .expect("listed");
     let of_days: Vec<_> = manifests
         .iter()
-        .map(|m| (m.day.to_string(), m.predictions, m.labels))
+        .map(|m| (m.day.to_string(), m.predictions, m.labels, m.telemetry))
         .collect();
-    let day = |text: &str| (text.to_owned(), 40, 41);
+    let day = |text: &str| (text.to_owned(), 40, 41, 2);
     assert_eq!(
         of_days,
         [day("2026-03-01"), day("2026-03-02"), day("2026-03-03")]
@@ -428,13 +480,19 @@ async fn archive_drop_and_restore(app: &TestApp) -> Vec<Manifest> {
         to: "2026-03-03".parse().expect("a day"),
         keep_days: 7,
     };
-    for _ in 0..2 {
+    let received = received(app).await;
+    for samples in [6, 0] {
         let given = archiving::give_back(&app.services, wanted, "tests")
             .await
             .expect("given back");
         assert_eq!(
-            (given.days.len(), given.predictions, given.labels),
-            (3, 120, 123)
+            (
+                given.days.len(),
+                given.predictions,
+                given.labels,
+                given.telemetry
+            ),
+            (3, 120, 123, samples)
         );
         app.work().await;
         let restored = app.raw_rows().await;
@@ -456,6 +514,11 @@ async fn archive_drop_and_restore(app: &TestApp) -> Vec<Manifest> {
         "SELECT model_version_id, window_start, predictions, errors, labels FROM window_states";
     assert_eq!(app.texts(again).await, windows);
     app.assert_conserved("fares").await;
+    // They were received once, and came back once.
+    assert_eq!(self::received(app).await, received);
+    let restored = async |kind| app.count("fares", kind, "restored").await;
+    assert_eq!(restored(BatchKind::Predictions).await, 120);
+    assert_eq!(restored(BatchKind::Labels).await, 123);
 
     // They stay for a while, and go again; the archive is what it was.
     app.forget().await;
@@ -479,7 +542,7 @@ async fn what_was_archived_dropped_and_given_back_is_row_by_row_the_same(pool: P
     let app = archiving_story(pool, archive).await;
     let manifests = archive_drop_and_restore(&app).await;
     assert_eq!(manifests[0].schema_version, archived::VERSION);
-    assert_eq!(manifests[0].files.len(), 2);
+    assert_eq!(manifests[0].files.len(), 3);
 
     // A file that was damaged is not given back.
     let file = files_below(&folder)
@@ -775,7 +838,7 @@ async fn an_erased_prediction_leaves_no_trace_in_any_table_or_archive(pool: PgPo
             .to_string_lossy()
             .into_owned();
         if name.starts_with("predictions-") {
-            let rows = archived::decode(bytes.into()).expect("whole");
+            let rows = archived::decode(bytes.into(), Task::Regression).expect("whole");
             assert!(!format!("{rows:?}").contains(CANARY), "{path:?}");
             assert_eq!(rows.len(), 40);
         } else if name.starts_with("labels-") {

@@ -19,6 +19,9 @@ use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use bellwether::domain::batch::{LabelBatch, LabelValue, Output, PredictionBatch};
 use bellwether::domain::columns::{Column, Value};
+use bellwether::domain::model::Task;
+use bellwether::domain::telemetry::SampleRow;
+use bellwether::formats::archived;
 use bellwether::stats::grid::Grid;
 use bellwether::stats::profile::FeatureProfile;
 use chrono::DateTime;
@@ -159,7 +162,7 @@ macro_rules! targets {
         const RUN: &[&str] = &[$(stringify!($name)),*];
     };
 }
-targets! { json ndjson csv parquet arrow sagemaker azureml landed profile definitions schemas logs traces metrics events }
+targets! { json ndjson csv parquet arrow sagemaker azureml landed archived profile definitions schemas logs traces metrics events }
 
 #[test]
 fn every_format_and_every_target_has_a_corpus_and_is_run() {
@@ -236,6 +239,7 @@ fn write_binary_corpus() {
         ));
     }
     inputs.extend(landed_bodies().map(|(name, bytes)| ("landed", name.to_owned(), bytes)));
+    inputs.extend(archived_files().map(|(name, bytes)| ("archived", name.to_owned(), bytes)));
     for (name, profile) in profiles() {
         let bytes = profile.encode();
         let inside = bytes[4..bytes.len() - 4].to_vec();
@@ -365,7 +369,40 @@ fn arrow_stream(batch: &RecordBatch, compression: Option<CompressionType>) -> Ve
     writer.into_inner().expect("finished")
 }
 
-fn landed_bodies() -> impl Iterator<Item = (&'static str, Vec<u8>)> {
+fn archived_files() -> impl Iterator<Item = (&'static str, Vec<u8>)> {
+    let spread = SampleRow {
+        measure: "request_duration".to_owned(),
+        series: -7,
+        sampled_at: DateTime::UNIX_EPOCH,
+        started_at: Some(DateTime::UNIX_EPOCH),
+        source: "pod-1".to_owned(),
+        counting: "cumulative".to_owned(),
+        value: 1.5,
+        observations: Some(3),
+        bounds: Some(vec![0.1, 1.0]),
+        buckets: Some(vec![1, 2, 0]),
+    };
+    let level = SampleRow {
+        counting: "level".to_owned(),
+        observations: None,
+        bounds: None,
+        buckets: None,
+        ..spread.clone()
+    };
+    let (predictions, mut labels) = some_rows();
+    // A file of labels has numbers or classes.
+    labels.labels = vec![LabelValue::Number(1.5), LabelValue::Number(2.0)];
+    [
+        ("predictions", archived::encode(&predictions, Task::Ranking)),
+        ("labels", archived::encode_labels(&labels)),
+        ("telemetry", archived::encode_samples(&[level, spread])),
+    ]
+    .into_iter()
+    .map(|(name, bytes)| (name, bytes.expect("written")))
+}
+
+/// Rows with something of everything.
+fn some_rows() -> (PredictionBatch, LabelBatch) {
     let texts = |texts: [&'static str; 3]| texts.into_iter().map(Some).collect();
     let value = |value| Output {
         value: Some(value),
@@ -406,6 +443,11 @@ fn landed_bodies() -> impl Iterator<Item = (&'static str, Vec<u8>)> {
         ],
         observed_at: vec![DateTime::UNIX_EPOCH; 2],
     };
+    (predictions, labels)
+}
+
+fn landed_bodies() -> impl Iterator<Item = (&'static str, Vec<u8>)> {
+    let (predictions, labels) = some_rows();
     let whole = |rows: &[u8]| {
         let mut body = b"BWB\x03".to_vec();
         body.extend(crc32c::crc32c_append(3, rows).to_le_bytes());

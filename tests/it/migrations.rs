@@ -24,6 +24,7 @@ const SAMPLES: &[(i64, &str)] = &[
     (14, include_str!("../data/after_0014.sql")),
     (15, include_str!("../data/after_0015.sql")),
     (16, include_str!("../data/after_0016.sql")),
+    (17, include_str!("../data/after_0017.sql")),
 ];
 
 /// Tables that hold no rows of ours.

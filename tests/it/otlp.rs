@@ -295,7 +295,8 @@ async fn exporters_over_http_are_told_what_the_protocol_has_for_each_case(pool: 
         answer.body.starts_with('\u{12}'),
         "a status in protobuf: {answer:?}"
     );
-    let large = vec![b' '; (1 << 20) + 1];
+    // What is not packed may be as large as what unpacks, and no larger.
+    let large = vec![b' '; (4 << 20) + 1];
     assert_eq!(served.post("/v1/logs", JSON, &large).await.status, 413);
     let bomb = gzip(&vec![b' '; (4 << 20) + 1]);
     let answer = served.post_with("/v1/logs", &headers, &bomb).await;
@@ -352,6 +353,118 @@ async fn exporters_over_http_are_told_what_the_protocol_has_for_each_case(pool: 
     assert_eq!(answer.status, 200, "{answer:?}");
     served
         .until("SELECT COUNT(*) FROM prediction_keys", 3)
+        .await;
+}
+
+/// What the protocol has for the largest body.
+const LARGEST: usize = 64 << 20;
+
+/// A prediction in protobuf, in a request of so many bytes: a field that nobody knows fills it up. It packs to some hundredth.
+fn export_of(id: &str, bytes: usize) -> Vec<u8> {
+    use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+    use opentelemetry_proto::tonic::common::v1::any_value::Value;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+    use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+    use prost::Message;
+
+    let pair = |key: &str, value: Value| KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue { value: Some(value) }),
+        ..KeyValue::default()
+    };
+    let record = LogRecord {
+        time_unix_nano: SystemClock
+            .now()
+            .timestamp_nanos_opt()
+            .expect("near")
+            .unsigned_abs(),
+        event_name: "bellwether.prediction".to_owned(),
+        attributes: vec![
+            pair("bellwether.model", Value::StringValue("fares".to_owned())),
+            pair("bellwether.version", Value::StringValue("v1".to_owned())),
+            pair(
+                "bellwether.prediction_id",
+                Value::StringValue(id.to_owned()),
+            ),
+            pair("bellwether.prediction", Value::DoubleValue(1.5)),
+        ],
+        ..LogRecord::default()
+    };
+    let scope_logs = vec![ScopeLogs {
+        log_records: vec![record],
+        ..ScopeLogs::default()
+    }];
+    let resource_logs = vec![ResourceLogs {
+        scope_logs,
+        ..ResourceLogs::default()
+    }];
+    let mut body = ExportLogsServiceRequest { resource_logs }.encode_to_vec();
+    // Field 100, of bytes; its key and its length take two and four bytes.
+    let filling = bytes - body.len() - 6;
+    body.extend([0xa2, 0x06]);
+    let mut length = filling;
+    for _ in 0..3 {
+        body.push((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    body.push(length as u8);
+    let start = body.len();
+    body.resize(bytes, 0);
+    for part in body[start..].chunks_mut(8 << 10) {
+        for place in part.chunks_mut(16).take(8) {
+            let number = uuid::Uuid::new_v4();
+            place.copy_from_slice(&number.as_bytes()[..place.len()]);
+        }
+    }
+    body
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_body_of_64_mebibytes_is_taken_and_a_byte_more_is_refused_for_good(pool: PgPool) {
+    let proxy = Proxy::start(&pool.connect_options()).await;
+    // As it is set when nobody sets anything.
+    let served = Served::start(pool, &proxy.url(), &[]).await;
+    let version = json!({"version": "v1"}).to_string();
+    served
+        .post("/api/v1/models/fares/versions", JSON, version.as_bytes())
+        .await;
+    let gzipped = [("content-type", PROTOBUF), ("content-encoding", "gzip")];
+    let bearer = format!("Bearer {}", served.token);
+    let token = ("authorization", bearer.as_str());
+    let packed = ("grpc-encoding", "gzip");
+    for (more, taken) in [(0, true), (1, false)] {
+        let bytes = LARGEST + more;
+        let plain = export_of(&format!("http-{taken}"), bytes);
+        let answer = served.post("/v1/logs", PROTOBUF, &plain).await;
+        assert_eq!(
+            answer.status,
+            if taken { 200 } else { 413 },
+            "{}",
+            answer.head
+        );
+        // What is too large always will be.
+        assert_eq!(answer.header("retry-after"), None);
+        let body = gzip(&export_of(&format!("gzip-{taken}"), bytes));
+        let answer = served.post_with("/v1/logs", &gzipped, &body).await;
+        assert_eq!(answer.status, if taken { 200 } else { 413 }, "{answer:?}");
+        assert_eq!(answer.body.is_empty(), taken, "{answer:?}");
+        let mut json = prediction(&format!("json-{taken}"), "1.5").into_bytes();
+        json.resize(bytes, b' ');
+        let answer = served.post("/v1/logs", JSON, &json).await;
+        assert_eq!(answer.status, if taken { 200 } else { 413 }, "{answer:?}");
+
+        for (headers, flag) in [(&[token][..], 0), (&[token, packed], 1)] {
+            let message = export_of(&format!("grpc-{flag}-{taken}"), bytes);
+            let message = if flag == 1 { gzip(&message) } else { message };
+            let called = call(&served, LOGS_METHOD, headers, frame(flag, &message)).await;
+            assert_eq!(called.code, if taken { 0 } else { 8 }, "{called:?}");
+            assert!(!tells_when_to_retry(&called), "{called:?}");
+        }
+    }
+    let count = "SELECT COUNT(*) FROM predictions WHERE prediction_id LIKE '%-true'";
+    served.until(count, 5).await;
+    served
+        .until("SELECT COUNT(*) FROM prediction_keys", 5)
         .await;
 }
 
@@ -462,7 +575,7 @@ async fn exporters_over_grpc_are_told_the_same_in_its_codes(pool: PgPool) {
             false,
         ),
         (&[token, packed], frame(1, &bomb), 8, false),
-        (&[token], frame(0, &vec![0; (1 << 20) + 1]), 8, false),
+        (&[token], frame(0, &vec![0; (4 << 20) + 1]), 8, false),
     ] {
         let refused = call(&served, LOGS_METHOD, headers, frame).await;
         assert_eq!(refused.code, code, "{refused:?}");

@@ -128,6 +128,8 @@ pub(super) const MODEL_KEYS: &[&str] = &[
     "attributions",
     "columns",
 ];
+const TIME_FORMAT: &str = "time_format";
+const TIME_ZONE: &str = "time_zone";
 pub(super) const COLUMN_LISTS: &[&str] = &["ignore", "inputs", "outputs"];
 pub(super) const FILE_KEYS: &[&str] = &["file"];
 pub(super) const WINDOW_KEYS: &[&str] = &["from", "to", "version"];
@@ -213,7 +215,10 @@ pub(super) fn read(node: &Node, sink: &mut Sink) -> (Option<Located<String>>, Op
 
 /// The keys of `columns`.
 pub(super) fn column_keys() -> Vec<&'static str> {
-    FIELDS.iter().chain(COLUMN_LISTS).copied().collect()
+    let times = [TIME_FORMAT, TIME_ZONE];
+    (FIELDS.iter().chain(COLUMN_LISTS).copied())
+        .chain(times)
+        .collect()
 }
 
 fn read_columns(node: &Node, sink: &mut Sink) -> Option<ColumnMap> {
@@ -236,7 +241,21 @@ fn read_columns(node: &Node, sink: &mut Sink) -> Option<ColumnMap> {
         .collect();
     map.inputs = unique_items(&f, "inputs", "input", sink, fields::name_in_rows)?;
     map.outputs = unique_items(&f, "outputs", "output", sink, fields::name_in_rows)?;
+    map.times.written = match f.get(TIME_FORMAT) {
+        Some(node) => Some(said(node, sink)?),
+        None => None,
+    };
+    map.times.zone = match f.get(TIME_ZONE) {
+        Some(node) => Some(said(node, sink)?),
+        None => None,
+    };
     Some(map)
+}
+
+/// A text that is something more.
+fn said<T: TryFrom<String, Error = String>>(node: &Node, sink: &mut Sink) -> Option<T> {
+    let read = T::try_from(fields::text(node, sink)?);
+    read.map_err(|cause| sink.note(node.place, cause)).ok()
 }
 
 fn positive_class(f: &Fields, task: Option<Task>, sink: &mut Sink) -> Option<String> {

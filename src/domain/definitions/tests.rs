@@ -501,6 +501,36 @@ fn the_demo_is_what_the_story_needs() {
 }
 
 #[test]
+fn times_of_a_models_rows_are_of_a_form_that_there_is() {
+    let of = |times: &str| {
+        let text = SOUND.replace(
+            "    baselines:",
+            &format!("    columns: {{timestamp: scored_at, {times}}}\n    baselines:"),
+        );
+        causes(&[file("a.yaml", &text)])
+    };
+    for sound in [
+        "time_format: seconds",
+        "time_zone: Europe/Berlin",
+        "time_format: '%d.%m.%Y %H:%M', time_zone: America/New_York",
+    ] {
+        assert_eq!(of(sound), Vec::<String>::new(), "{sound}");
+    }
+    for (times, cause) in [
+        (
+            "time_format: fortnights",
+            "`fortnights` is neither `seconds`",
+        ),
+        ("time_format: '%H:%M'", "`%H:%M` does not say on which day"),
+        ("time_zone: Berlin", "`Berlin` is no time zone"),
+    ] {
+        let found = of(times);
+        assert!(found.len() == 1 && found[0].contains(cause), "{found:?}");
+        assert!(found[0].starts_with("a.yaml:4: "), "{found:?}");
+    }
+}
+
+#[test]
 fn definitions_of_every_kind_survive_storage_as_json() {
     let more = "\
 project: {name: other}

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use sha2::{Digest, Sha256};
 
 use super::super::raw::{Entries, Fault, Raw};
-use super::message::{LogRecord, Node, Origin, Span, attribute, instant, text_of};
+use super::message::{LogRecord, Node, Origin, Span, SpanEvent, attribute, instant, text_of};
 use super::{Damage, Destination, Kind, bento, proto, text};
 use crate::domain::batch::RejectReason;
 use crate::domain::model::Task;
@@ -68,6 +68,26 @@ pub(super) fn kind(record: &LogRecord<'_>) -> Option<Kind> {
     }
 }
 
+/// As [`kind`], of an event of a span.
+pub(super) fn kind_of_event(event: &SpanEvent<'_>) -> Option<Kind> {
+    match &*event.name {
+        PREDICTION => Some(Kind::Predictions),
+        LABEL => Some(Kind::Labels),
+        _ => None,
+    }
+}
+
+/// Takes the events out of a span that tell of predictions or labels, each with its place among all of them.
+pub(super) fn told_in<'a>(span: &mut Span<'a>) -> Vec<(usize, SpanEvent<'a>, Kind)> {
+    let events = std::mem::take(&mut span.events).into_iter().enumerate();
+    events
+        .filter_map(|(place, event)| {
+            let kind = kind_of_event(&event)?;
+            Some((place, event, kind))
+        })
+        .collect()
+}
+
 /// Whether a span says what a model answered.
 pub(super) fn tells_of_a_prediction(attributes: &Entries<'_>) -> bool {
     let answers = ["prediction", "score", "probabilities", "prediction_id"];
@@ -83,6 +103,19 @@ pub(super) fn model(origin: &Origin<'_>, attributes: &Entries<'_>) -> Option<Str
         .or_else(|| attribute(&origin.resource, MODEL))
         .or_else(|| attribute(&origin.resource, SERVICE));
     named.and_then(text_of).map(Cow::into_owned)
+}
+
+/// The model that an event of a span is about: what the event does not say, its span does.
+pub(super) fn model_of_event(
+    origin: &Origin<'_>,
+    span: &Span<'_>,
+    event: &SpanEvent<'_>,
+) -> Option<String> {
+    let named = attribute(&event.attributes, MODEL).or_else(|| attribute(&span.attributes, MODEL));
+    match named {
+        Some(named) => text_of(named).map(Cow::into_owned),
+        None => model(origin, &event.attributes),
+    }
 }
 
 /// The row that a log record stands for.
@@ -113,7 +146,7 @@ pub(super) fn row_of_log<'a>(
         row.push((Cow::Borrowed(time), Raw::Timestamp(at)));
     }
     if destination.kind == Kind::Predictions {
-        add_defaults(&mut row, origin);
+        add_defaults(&mut row, &[&origin.resource]);
         if !has(&row, "prediction_id") {
             row.push((Cow::Borrowed("prediction_id"), Raw::Text(digest.into())));
         }
@@ -122,11 +155,10 @@ pub(super) fn row_of_log<'a>(
 }
 
 /// The row that a span stands for: it began when the model was asked, and took as long as the model.
-pub(super) fn row_of_span<'a>(origin: &Origin<'a>, node: Node<'a>) -> Result<Entries<'a>, Fault> {
-    let span = span(node)?;
+pub(super) fn row_of_span<'a>(origin: &Origin<'a>, span: &Span<'a>) -> Result<Entries<'a>, Fault> {
     let mut row = Entries::new();
-    add_attributes(&mut row, span.attributes)?;
-    add_defaults(&mut row, origin);
+    add_attributes(&mut row, span.attributes.clone())?;
+    add_defaults(&mut row, &[&origin.resource]);
     if !has(&row, "timestamp")
         && let Some(at) = instant(span.started_at)
     {
@@ -137,15 +169,43 @@ pub(super) fn row_of_span<'a>(origin: &Origin<'a>, node: Node<'a>) -> Result<Ent
         row.push((Cow::Borrowed("latency_ms"), Raw::Number(milliseconds)));
     }
     if !has(&row, "error") && span.failed {
-        let failure = match span.failure {
+        let failure = match &span.failure {
             text if text.is_empty() => Cow::Borrowed("error"),
-            text => text,
+            text => text.clone(),
         };
         row.push((Cow::Borrowed("error"), Raw::Text(failure)));
     }
     if !has(&row, "prediction_id") {
         let id = format!("{:032x}-{:016x}", span.trace_id, span.span_id);
         row.push((Cow::Borrowed("prediction_id"), Raw::Text(id.into())));
+    }
+    Ok(row)
+}
+
+/// The row that an event of a span stands for. Without an id of its own it has that of the span and its place in it, so that
+/// it counts once when the span is sent again.
+pub(super) fn row_of_event<'a>(
+    origin: &Origin<'a>,
+    span: &Span<'a>,
+    (place, event, kind): (usize, SpanEvent<'a>, Kind),
+) -> Result<Entries<'a>, Fault> {
+    let mut row = Entries::new();
+    add_attributes(&mut row, event.attributes)?;
+    let time = match kind {
+        Kind::Predictions => "timestamp",
+        Kind::Labels => "observed_at",
+    };
+    if !has(&row, time)
+        && let Some(at) = instant(event.at)
+    {
+        row.push((Cow::Borrowed(time), Raw::Timestamp(at)));
+    }
+    if kind == Kind::Predictions {
+        add_defaults(&mut row, &[&span.attributes, &origin.resource]);
+        if !has(&row, "prediction_id") {
+            let id = format!("{:032x}-{:016x}-{place}", span.trace_id, span.span_id);
+            row.push((Cow::Borrowed("prediction_id"), Raw::Text(id.into())));
+        }
     }
     Ok(row)
 }
@@ -190,13 +250,13 @@ fn add_attributes<'a>(row: &mut Entries<'a>, attributes: Entries<'a>) -> Result<
     Ok(())
 }
 
-/// What the resource says of all its records, where the row says nothing itself.
-fn add_defaults<'a>(row: &mut Entries<'a>, origin: &Origin<'a>) {
+/// What is said of all that is around a record, from the nearest on, where the row says nothing itself.
+fn add_defaults<'a>(row: &mut Entries<'a>, around: &[&Entries<'a>]) {
     for field in OF_RESOURCE {
-        let of_resource = (origin.resource.iter())
+        let said = (around.iter().copied().flatten())
             .find(|(name, _)| name.strip_prefix(PREFIX) == Some(field))
             .map(|(_, value)| value.clone());
-        if let Some(value) = of_resource
+        if let Some(value) = said
             && !has(row, field)
         {
             row.retain(|(name, _)| name != field);

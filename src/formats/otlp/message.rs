@@ -45,6 +45,15 @@ pub(super) struct Span<'a> {
     pub attributes: Entries<'a>,
     pub failed: bool,
     pub failure: Cow<'a, str>,
+    pub events: Vec<SpanEvent<'a>>,
+}
+
+/// Something that happened while a span lasted.
+#[derive(Debug, Default)]
+pub(super) struct SpanEvent<'a> {
+    pub at: u64,
+    pub name: Cow<'a, str>,
+    pub attributes: Entries<'a>,
 }
 
 /// A metric with its points unread.

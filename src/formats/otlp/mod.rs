@@ -26,7 +26,7 @@ use super::{Expectations, FormatError, Limits, Rows};
 use crate::domain::batch::{Decoded, LabelBatch, PredictionBatch, RejectReason};
 use crate::domain::telemetry::Sample;
 use bento::Columns;
-use message::{Node, Origin};
+use message::{Node, Origin, Span};
 
 /// How many models one request may speak of.
 const MOST_MODELS: usize = 100;
@@ -116,6 +116,8 @@ pub enum Unused {
     NoValue,
     /// A sample of a time that is not taken.
     TimeOutOfBounds,
+    /// A sample of a day whose raw rows are gone from the project.
+    PastRetention,
     /// The record cannot be read, or the request speaks of too many models.
     Malformed,
 }
@@ -130,6 +132,7 @@ impl Unused {
             Self::UnknownModel => "unknown_model",
             Self::NoValue => "no_value",
             Self::TimeOutOfBounds => "time_out_of_bounds",
+            Self::PastRetention => "past_retention",
             Self::Malformed => "malformed",
         }
     }
@@ -171,7 +174,7 @@ pub struct Telling {
 /// A request, sorted.
 #[derive(Debug, Default)]
 pub struct Sorted {
-    /// Log records, spans or points.
+    /// Log records, spans and their events that tell of predictions, or points.
     pub received: u64,
     pub destinations: Vec<Destination>,
     pub samples: Vec<Telling>,
@@ -179,6 +182,8 @@ pub struct Sorted {
     /// Per record the place of its batch among the destinations, of predictions and of labels.
     places: Vec<[Option<u8>; 2]>,
     by_name: HashMap<(Kind, String), u8>,
+    /// How many of the records behind a span are events of it.
+    told_in_spans: HashMap<usize, usize>,
     /// Records of BentoML that say nothing of their columns.
     without_schema: Vec<usize>,
 }
@@ -209,8 +214,7 @@ pub fn sort(
         }
         Signal::Traces => {
             sorted.count(1, limits)?;
-            sorted.sort_span(origin, node);
-            Ok(())
+            sorted.sort_span(origin, node, limits)
         }
         Signal::Metrics => sorted.sort_metric(origin, node, limits),
     })?;
@@ -235,20 +239,46 @@ pub fn decode(
         .collect();
     let mut record = 0;
     walk(signal, encoding, body, |origin, node| {
-        let places = sorted.places.get(record).copied().unwrap_or_default();
+        let first = record;
+        // Rows are counted from 1, as everywhere.
+        let line = record as u64 + 1;
         record += 1;
-        for place in places.into_iter().flatten().map(usize::from) {
-            let destination = &sorted.destinations[place];
-            if let Some(builder) = &mut builders[place] {
-                // Rows are counted from 1, as everywhere.
-                let line = record as u64;
-                let row = match signal {
-                    Signal::Logs => events::row_of_log(origin, node, destination, builder.task()),
-                    Signal::Traces => events::row_of_span(origin, node),
-                    Signal::Metrics => continue,
-                };
-                builder.append(line, row)?;
+        match signal {
+            Signal::Logs => {
+                for place in sorted.places_of(first) {
+                    let destination = &sorted.destinations[place];
+                    if let Some(builder) = &mut builders[place] {
+                        let task = builder.task();
+                        let row = events::row_of_log(origin, node, destination, task);
+                        builder.append(line, row)?;
+                    }
+                }
             }
+            Signal::Traces => {
+                let told = sorted.told_in_spans.get(&first).copied().unwrap_or(0);
+                record += told;
+                if told == 0 && sorted.places_of(first).next().is_none() {
+                    return Ok(());
+                }
+                // It could be read when it was sorted.
+                let mut span = events::span(node)?;
+                let told = events::told_in(&mut span);
+                for place in sorted.places_of(first) {
+                    if let Some(builder) = &mut builders[place] {
+                        builder.append(line, events::row_of_span(origin, &span))?;
+                    }
+                }
+                for (line, event) in (first + 1..).zip(told) {
+                    let mut event = Some(event);
+                    for place in sorted.places_of(line) {
+                        if let (Some(builder), Some(event)) = (&mut builders[place], event.take()) {
+                            let row = events::row_of_event(origin, &span, event);
+                            builder.append(line as u64 + 1, row)?;
+                        }
+                    }
+                }
+            }
+            Signal::Metrics => {}
         }
         Ok(())
     })?;
@@ -330,6 +360,12 @@ impl Sorted {
         places
             .filter(|place| usize::from(**place) == destination)
             .count() as u64
+    }
+
+    /// The destinations of a record.
+    fn places_of(&self, record: usize) -> impl Iterator<Item = usize> + '_ {
+        let places = self.places.get(record).copied().unwrap_or_default();
+        places.into_iter().flatten().map(usize::from)
     }
 
     /// The place of a batch; `None` when the request speaks of too many models.
@@ -424,11 +460,39 @@ impl Sorted {
         }
     }
 
-    fn sort_span(&mut self, origin: &Origin<'_>, node: Node<'_>) {
-        let span = match events::span(node) {
+    fn sort_span(
+        &mut self,
+        origin: &Origin<'_>,
+        node: Node<'_>,
+        limits: &Limits,
+    ) -> Result<(), FormatError> {
+        let mut span = match events::span(node) {
             Ok(span) => span,
-            Err(damage) => return self.pass_over(Unused::Malformed, damage.0),
+            Err(damage) => {
+                self.pass_over(Unused::Malformed, damage.0);
+                return Ok(());
+            }
         };
+        let told = events::told_in(&mut span);
+        let record = self.places.len();
+        self.sort_span_itself(origin, &span, !told.is_empty());
+        if !told.is_empty() {
+            self.told_in_spans.insert(record, told.len());
+        }
+        for (_, event, kind) in &told {
+            self.count(1, limits)?;
+            match events::model_of_event(origin, &span, event) {
+                Some(model) => {
+                    self.put(&[*kind], &model);
+                }
+                None => self.pass_over(Unused::UnknownModel, ""),
+            }
+        }
+        Ok(())
+    }
+
+    /// `tells` says whether some event of the span is of use, so that the span is as well.
+    fn sort_span_itself(&mut self, origin: &Origin<'_>, span: &Span<'_>, tells: bool) {
         if events::tells_of_a_prediction(&span.attributes) {
             match events::model(origin, &span.attributes) {
                 Some(model) => {
@@ -438,8 +502,8 @@ impl Sorted {
             }
             return;
         }
-        let told = spans::samples(origin, &span);
-        if told.is_empty() {
+        let told = spans::samples(origin, span);
+        if told.is_empty() && !tells {
             let name = if origin.scope.is_empty() {
                 &span.name
             } else {

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use super::super::raw::{Entries, Raw};
 use super::Damage;
 use super::message::{
-    Form, LogRecord, MOST_BUCKETS, Metric, MetricData, Node, Origin, Point, Room, Span, Temporality,
+    Form, LogRecord, MOST_BUCKETS, Metric, MetricData, Node, Origin, Point, Room, Span, SpanEvent,
+    Temporality,
 };
 use super::wire::{Fields, Wire, fixed64s, varints};
 
@@ -108,6 +109,7 @@ pub(super) fn span(message: &[u8]) -> Result<Span<'_>, Damage> {
             (7, value) => span.started_at = value.fixed()?,
             (8, value) => span.ended_at = value.fixed()?,
             (9, value) => span.attributes.push(key_value(value, &mut room)?),
+            (11, value) => span.events.push(span_event(value.bytes()?, &mut room)?),
             (15, value) => {
                 for field in Fields::of(value.bytes()?) {
                     match field? {
@@ -121,6 +123,20 @@ pub(super) fn span(message: &[u8]) -> Result<Span<'_>, Damage> {
         }
     }
     Ok(span)
+}
+
+fn span_event<'a>(message: &'a [u8], room: &mut Room) -> Result<SpanEvent<'a>, Damage> {
+    room.take()?;
+    let mut event = SpanEvent::default();
+    for field in Fields::of(message) {
+        match field? {
+            (1, value) => event.at = value.fixed()?,
+            (2, value) => event.name = text(value)?,
+            (3, value) => event.attributes.push(key_value(value, room)?),
+            _ => {}
+        }
+    }
+    Ok(event)
 }
 
 pub(super) fn metric(message: &[u8]) -> Result<Metric<'_>, Damage> {

@@ -472,6 +472,106 @@ fn a_span_with_an_answer_is_a_prediction_that_took_as_long_as_the_span() {
 }
 
 #[test]
+fn events_of_a_span_are_the_same_events_as_log_records() {
+    use opentelemetry_proto::tonic::trace::v1::span::Event;
+
+    let told = |name: &str, attributes: &[(&str, Option<AnyValue>)]| Event {
+        time_unix_nano: NANOS + 1_000_000,
+        name: name.to_owned(),
+        attributes: pairs(attributes),
+        ..Event::default()
+    };
+    let mut batch_job = span(&[("bellwether.version", text("v7"))]);
+    batch_job.events = vec![
+        told("exception", &[("exception.message", text("a warning"))]),
+        told(
+            "bellwether.prediction",
+            &[
+                ("bellwether.prediction", double(7.0)),
+                ("bellwether.feature.x", double(1.0)),
+            ],
+        ),
+        told(
+            "bellwether.prediction",
+            &[
+                ("bellwether.prediction_id", text("mine")),
+                ("bellwether.prediction", double(8.0)),
+                ("bellwether.version", text("v8")),
+            ],
+        ),
+        told(
+            "bellwether.label",
+            &[
+                ("bellwether.prediction_id", text("mine")),
+                ("bellwether.label", double(8.5)),
+            ],
+        ),
+        told(
+            "bellwether.prediction",
+            &[("bellwether.predicton", double(1.0))],
+        ),
+    ];
+    let mut both = span(&[("bellwether.prediction", double(3.0))]);
+    both.span_id = vec![3; 8];
+    both.events = vec![told(
+        "bellwether.prediction",
+        &[("bellwether.prediction", double(4.0))],
+    )];
+    let body = spans(
+        &[("service.name", "fares")],
+        vec![batch_job, span(&[]), both],
+    );
+    let (sorted, batches) = read(Signal::Traces, Encoding::Protobuf, &body, Task::Regression);
+    let decoded = predictions(&batches[0]);
+    let ids: Vec<&str> = decoded.batch.prediction_ids.iter().collect();
+    assert_eq!(
+        ids,
+        [
+            "01010101010101010101010101010101-0202020202020202-1",
+            "mine",
+            "01010101010101010101010101010101-0303030303030303",
+            "01010101010101010101010101010101-0303030303030303-0",
+        ]
+    );
+    let versions: Vec<Option<&str>> = decoded.batch.versions.iter().collect();
+    assert_eq!(versions, [Some("v7"), Some("v8"), Some("v1"), Some("v1")]);
+    let answers: Vec<Option<f64>> = decoded.batch.outputs.iter().map(|of| of.value).collect();
+    assert_eq!(answers, [Some(7.0), Some(8.0), Some(3.0), Some(4.0)]);
+    assert_eq!(
+        decoded.batch.predicted_at[0].timestamp_nanos_opt(),
+        Some(i64::try_from(NANOS + 1_000_000).expect("small"))
+    );
+    // The one with a name that is misspelt costs itself.
+    assert_eq!(decoded.rejects.len(), 1);
+    assert_eq!(decoded.rejects[0].line, 5);
+    let labelled = labels(&batches[1]);
+    assert_eq!(labelled.batch.prediction_ids, ["mine"]);
+    // Three spans and five of their events; one span is of no use.
+    assert_eq!((sorted.received, sorted.unused.total()), (8, 1));
+
+    let json = format!(
+        r#"{{"resourceSpans":[{{"resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":"fares"}}}}]}},
+        "scopeSpans":[{{"spans":[{{"traceId":"{}","spanId":"{}","events":[null,{{"name":"other"}},
+        {{"timeUnixNano":"{NANOS}","name":"bellwether.prediction","attributes":[
+        {{"key":"bellwether.prediction","value":{{"doubleValue":7}}}}]}}]}}]}}]}}]}}"#,
+        "01".repeat(16),
+        "02".repeat(8),
+    );
+    let (_, batches) = read(
+        Signal::Traces,
+        Encoding::Json,
+        json.as_bytes(),
+        Task::Regression,
+    );
+    let ids: Vec<&str> = predictions(&batches[0])
+        .batch
+        .prediction_ids
+        .iter()
+        .collect();
+    assert_eq!(ids, ["01010101010101010101010101010101-0202020202020202-1"]);
+}
+
+#[test]
 fn calls_of_generative_models_are_telemetry_under_all_conventions() {
     for (operation, model, input) in [
         (

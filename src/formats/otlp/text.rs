@@ -7,7 +7,8 @@ use std::borrow::Cow;
 use super::super::json::{Elements, Object};
 use super::super::raw::{Entries, Raw};
 use super::message::{
-    Form, LogRecord, MOST_BUCKETS, Metric, MetricData, Node, Origin, Point, Room, Span, Temporality,
+    Form, LogRecord, MOST_BUCKETS, Metric, MetricData, Node, Origin, Point, Room, Span, SpanEvent,
+    Temporality,
 };
 use super::{Damage, Signal};
 
@@ -66,15 +67,26 @@ pub(super) fn log_record(text: &str) -> Result<LogRecord<'_>, Damage> {
 
 pub(super) fn span(text: &str) -> Result<Span<'_>, Damage> {
     let members = Members::of(text)?;
+    let mut room = Room::new();
     let mut span = Span {
         trace_id: u128::from_str_radix(&members.text("traceId")?, 16).unwrap_or(0),
         span_id: u64::from_str_radix(&members.text("spanId")?, 16).unwrap_or(0),
         name: members.text("name")?,
         started_at: members.unsigned("startTimeUnixNano")?,
         ended_at: members.unsigned("endTimeUnixNano")?,
-        attributes: attributes(&members, &mut Room::new())?,
+        attributes: attributes(&members, &mut room)?,
         ..Span::default()
     };
+    each(members.get("events"), |event| {
+        room.take()?;
+        let event = Members::of(event)?;
+        span.events.push(SpanEvent {
+            at: event.unsigned("timeUnixNano")?,
+            name: event.text("name")?,
+            attributes: attributes(&event, &mut room)?,
+        });
+        Ok::<_, Damage>(())
+    })?;
     if let Some(status) = members.get("status") {
         let status = Members::of(status)?;
         span.failure = status.text("message")?;

@@ -4,10 +4,12 @@ mod bodies;
 mod captures;
 mod files;
 mod matrix;
+mod platforms;
 mod poison;
 mod poison_names;
 mod properties;
 mod rows;
+mod times;
 mod vectors;
 
 use chrono::{DateTime, Utc};

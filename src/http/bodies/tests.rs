@@ -32,7 +32,8 @@ fn in_parts(body: Vec<u8>) -> Content {
 }
 
 async fn reading(bodies: &Bodies, headers: HeaderMap, body: Content) -> Result<Held, Problem> {
-    bodies.read(&headers, body, usize::MAX).await
+    let limits = (bodies.limits.sent, bodies.limits.unpacked);
+    bodies.read(&headers, body, limits).await
 }
 
 fn status_of(read: Result<Held, Problem>) -> u16 {

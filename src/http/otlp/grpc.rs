@@ -62,7 +62,9 @@ async fn take(state: &ApiState, signal: Signal, request: Request) -> Result<Expo
     let caller = Timely::<Authorised<Ingest>>::from_request_parts(&mut head, state).await?;
     // Calls pack their messages, not their bodies.
     head.headers.remove(CONTENT_ENCODING);
-    let (body, room) = state.bodies.receive(&head.headers, body).await?;
+    let (body, room) = (state.bodies)
+        .receive_export(&head.headers, body, PREFIX)
+        .await?;
     let (message, packed) =
         message(&body).map_err(|told| Problem::new(StatusCode::BAD_REQUEST, told))?;
     if !packed {

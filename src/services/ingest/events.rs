@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::answered;
-use super::landing::{Arrival, Rows};
+use super::landing::{Arrival, Landed, Rows};
+use super::standing::Target;
 use crate::domain::ids::ProjectId;
 use crate::domain::inference::{EventBatch, InferenceEvent};
 use crate::formats::cloudevents::{Envelope, EventKind};
@@ -27,14 +28,25 @@ pub struct EventUpload {
     /// The version of all of them.
     pub version: Option<String>,
     pub events: Vec<Envelope>,
+    /// Whether nobody has asked if who sends them is still who `generation` says.
+    pub presumed: bool,
 }
 
-/// Takes in events; returns how many landed.
+/// What became of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// So many are durable.
+    Landed(u64),
+    /// What was presumed does not hold, or nothing landed that would have shown it: ask, and try again.
+    Unsure,
+}
+
+/// Takes in events.
 ///
 /// # Errors
 /// Not found when an event's model is unknown, invalid when it names none: then nothing of the request was kept.
 /// Unavailable when it is not durable.
-pub async fn events(services: &Services, upload: EventUpload) -> Result<u64, Error> {
+pub async fn events(services: &Services, upload: EventUpload) -> Result<Taken, Error> {
     let _under_way = services.intake.pressure.enter();
     let now = services.clock.now();
     if upload
@@ -63,10 +75,15 @@ pub async fn events(services: &Services, upload: EventUpload) -> Result<u64, Err
     let mut arrivals = Vec::with_capacity(by_model.len());
     for (name, events) in by_model {
         let model = (upload.project_id, name.as_str());
-        let looking_up = services
-            .intake
-            .standing
-            .target(model, upload.generation, now);
+        let standing = &services.intake.standing;
+        if upload.presumed {
+            let Some(target) = standing.known_target(model, upload.generation) else {
+                return Ok(Taken::Unsure);
+            };
+            arrivals.push(arrival(&target, upload.generation, events, now)?);
+            continue;
+        }
+        let looking_up = standing.target(model, upload.generation, now);
         let target = match answered(&services.intake.pool, looking_up).await? {
             Ok(target) => target,
             Err(error @ Error::NotFound { .. }) => {
@@ -76,25 +93,42 @@ pub async fn events(services: &Services, upload: EventUpload) -> Result<u64, Err
             }
             Err(error) => return Err(error),
         };
-        arrivals.push(Arrival {
-            project_id: target.model.project_id,
-            model_id: target.model.model_id,
-            kind: BatchKind::Events,
-            format: FORMAT,
-            received: events.len() as u64,
-            rows: Rows::of_events(EventBatch { events })?,
-            rejects: Vec::new(),
-            received_at: now,
-        });
+        arrivals.push(arrival(&target, None, events, now)?);
+    }
+    if upload.presumed && arrivals.is_empty() {
+        return Ok(Taken::Unsure);
     }
     let mut landed = 0;
     for arrival in arrivals {
-        landed += arrival.received;
-        services.intake.lander.land(arrival).await?;
+        let received = arrival.received;
+        match services.intake.lander.land(arrival).await? {
+            Landed::As(_) => landed += received,
+            Landed::Outdated => return Ok(Taken::Unsure),
+        }
     }
     note(services, upload.project_id, unused, now).await?;
     services.nudges.settle.notify_one();
-    Ok(landed)
+    Ok(Taken::Landed(landed))
+}
+
+/// Events of a model as they land.
+fn arrival(
+    target: &Target,
+    presumed: Option<i64>,
+    events: Vec<InferenceEvent>,
+    now: chrono::DateTime<chrono::Utc>,
+) -> Result<Arrival, Error> {
+    Ok(Arrival {
+        project_id: target.model.project_id,
+        model_id: target.model.model_id,
+        kind: BatchKind::Events,
+        format: FORMAT,
+        received: events.len() as u64,
+        rows: Rows::of_events(EventBatch { events })?,
+        rejects: Vec::new(),
+        received_at: now,
+        presumed,
+    })
 }
 
 /// Counts what is not used, by name.

@@ -14,6 +14,7 @@
 //! again counts as duplicate. After that its connection is dropped, since it may be one that never answers again.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -52,6 +53,11 @@ pub(super) const SMALL: usize = 100;
 /// Events of up to this many bytes share a batch.
 const SMALL_EVENTS: usize = 64 << 10;
 
+/// About how many bytes a value of a row is, or what an event has beside its data.
+const CELL: usize = 32;
+/// How many bytes are encoded in less time than another thread takes to begin.
+const LIGHT: usize = 32 << 10;
+
 /// What a request brings.
 #[derive(Debug)]
 pub(super) struct Arrival {
@@ -63,6 +69,31 @@ pub(super) struct Arrival {
     pub received: u64,
     pub rejects: Vec<Reject>,
     pub received_at: DateTime<Utc>,
+    /// The project's generation that the sender and the model were known for, where nobody has asked whether it still
+    /// is that one. Then it lands only if it is, which saves the asking.
+    pub presumed: Option<i64>,
+}
+
+/// What became of an arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Landed {
+    /// It became this batch, or a part of it.
+    As(BatchId),
+    /// What it presumed does not hold any more; nothing of it was kept.
+    Outdated,
+}
+
+impl Landed {
+    /// The batch of an arrival that presumed nothing.
+    ///
+    /// # Errors
+    /// Only for faults of ours.
+    pub(super) fn sure(self) -> Result<BatchId, Error> {
+        match self {
+            Self::As(batch_id) => Ok(batch_id),
+            Self::Outdated => Err(Error::internal("a batch is outdated that presumed nothing")),
+        }
+    }
 }
 
 /// The rows that are kept.
@@ -115,6 +146,19 @@ impl Rows {
 
     fn is_encoded(&self) -> bool {
         matches!(self, Self::Encoded(_))
+    }
+
+    /// About how many bytes there are to encode.
+    fn weight(&self) -> usize {
+        match self {
+            Self::Predictions(rows) => rows.len() * (1 + rows.features.len()) * CELL,
+            Self::Labels(rows) => rows.len() * CELL,
+            Self::Events(events) => {
+                let events = events.events.iter();
+                events.map(|event| CELL + event.content.data.len()).sum()
+            }
+            Self::Encoded(_) => 0,
+        }
     }
 
     fn len(&self) -> usize {
@@ -173,6 +217,8 @@ enum Failure {
     NotKept(Arc<sqlx::Error>),
     /// It may be stored.
     Unknown(Option<Arc<sqlx::Error>>),
+    /// What it presumed does not hold any more; it is not stored.
+    Outdated,
 }
 
 impl Failure {
@@ -205,6 +251,10 @@ impl From<Failure> for Error {
                  stored already count as duplicates",
                 cause,
             ),
+            Failure::Outdated => (
+                "what the batch depends on has just changed; nothing of it was kept, send it again",
+                None,
+            ),
         };
         Self::Unavailable {
             retry_after: RETRY_AFTER,
@@ -236,7 +286,7 @@ impl Lander {
     ///
     /// # Errors
     /// Unavailable when it is not, or when nobody knows.
-    pub(super) async fn land(&self, arrival: Arrival) -> Result<BatchId, Error> {
+    pub(super) async fn land(&self, arrival: Arrival) -> Result<Landed, Error> {
         if self.is_stuck() {
             return Err(overloaded());
         }
@@ -254,7 +304,8 @@ impl Lander {
             let soon = Instant::now() + self.patience;
             let until = self.due.borrow().unwrap_or(soon);
             match tokio::time::timeout_at(until, &mut landed).await {
-                Ok(Ok(outcome)) => return outcome.map_err(Error::from),
+                Ok(Ok(Err(Failure::Outdated))) => return Ok(Landed::Outdated),
+                Ok(Ok(outcome)) => return outcome.map(Landed::As).map_err(Error::from),
                 Ok(Err(_)) => {
                     return Err(Error::unavailable(
                         RETRY_AFTER,
@@ -308,7 +359,7 @@ async fn land_groups(
     let mut held = None;
     while let Some(first) = waiting.recv().await {
         let arrived = group(first, &mut waiting);
-        let Ok(batches) = tokio::task::spawn_blocking(|| gather(arrived)).await else {
+        let Some(batches) = gathered(arrived).await else {
             // Encoding has panicked, and with it went the senders, who hear that they may send again.
             continue;
         };
@@ -355,16 +406,35 @@ fn group(first: Waiter, waiting: &mut mpsc::Receiver<Waiter>) -> Vec<(Arrival, S
     arrived
 }
 
+/// As [`gather`]. Little is gathered where it is: on a busy machine, another thread gets its turn later than that takes.
+async fn gathered(arrived: Vec<(Arrival, Sender)>) -> Option<Vec<(Landing, Vec<Sender>)>> {
+    let weight: usize = arrived
+        .iter()
+        .map(|(arrival, _)| arrival.rows.weight())
+        .sum();
+    if weight <= LIGHT {
+        return catch_unwind(AssertUnwindSafe(|| gather(arrived))).ok();
+    }
+    let gathering = tokio::task::spawn_blocking(|| gather(arrived));
+    gathering.await.ok()
+}
+
 /// Makes batches of arrivals, each with those who wait for it.
 fn gather(arrived: Vec<(Arrival, Sender)>) -> Vec<(Landing, Vec<Sender>)> {
     let mut gathered: Vec<(Arrival, Vec<Sender>, Vec<usize>)> = Vec::with_capacity(arrived.len());
-    let mut shared: HashMap<(ModelId, BatchKind, &'static str), usize> = HashMap::new();
+    let mut shared: HashMap<(ModelId, BatchKind, &'static str, Option<i64>), usize> =
+        HashMap::new();
     for (arrival, done) in arrived {
         if arrival.rows.is_encoded() {
             gathered.push((arrival, vec![done], Vec::new()));
             continue;
         }
-        let key = (arrival.model_id, arrival.kind, arrival.format);
+        let key = (
+            arrival.model_id,
+            arrival.kind,
+            arrival.format,
+            arrival.presumed,
+        );
         let place = *shared.entry(key).or_insert(gathered.len());
         match gathered.get_mut(place) {
             Some((batch, senders, requests)) => {
@@ -397,6 +467,7 @@ fn gather(arrived: Vec<(Arrival, Sender)>) -> Vec<(Landing, Vec<Sender>)> {
             received: arrival.received,
             rejects: arrival.rejects,
             received_at: arrival.received_at,
+            presumed: arrival.presumed,
         };
         batches.push((landing, senders));
     }
@@ -407,7 +478,8 @@ fn size(landing: &Landing) -> usize {
     landing.body.as_ref().map_or(0, Vec::len)
 }
 
-/// Lands a group, or its batches one by one when one of them may be what the database objects to.
+/// Lands a group, or its batches one by one when one of them may be what the database objects to; without those that
+/// presume what does not hold any more.
 async fn land_group(
     (pool, held): (&PgPool, &mut Held),
     landings: &[Landing],
@@ -415,6 +487,16 @@ async fn land_group(
 ) -> Vec<Result<(), Failure>> {
     let outcome = land_together((pool, held), landings, due).await;
     match outcome {
+        Err(Failure::Outdated) if landings.iter().any(|landing| landing.presumed.is_none()) => {
+            let sure = landings.iter().filter(|landing| landing.presumed.is_none());
+            let sure: Vec<Landing> = sure.cloned().collect();
+            let of_sure = land_together((pool, held), &sure, due).await;
+            let outcome = |landing: &Landing| match landing.presumed {
+                Some(_) => Err(Failure::Outdated),
+                None => of_sure.clone(),
+            };
+            landings.iter().map(outcome).collect()
+        }
         Err(failure) if landings.len() > 1 && failure.may_be_of_one() => {
             let mut outcomes = Vec::with_capacity(landings.len());
             for landing in landings {
@@ -449,12 +531,14 @@ async fn land_together(
             tracing::warn!(batches = landings.len(), "gave up landing batches");
             return Err(Failure::Unknown(None));
         };
-        outcome?;
+        if !matches!(outcome, Ok(()) | Err(Failure::Outdated)) {
+            return outcome;
+        }
         *held = Some(conn);
-        Ok(())
+        outcome
     };
     let outcome = outcome.await;
-    if outcome.is_err() {
+    if !matches!(outcome, Ok(()) | Err(Failure::Outdated)) {
         discard_idle(pool);
     }
     outcome
@@ -463,11 +547,63 @@ async fn land_together(
 async fn write(conn: &mut PgConnection, landings: &[Landing]) -> Result<(), Failure> {
     crate::faults::crash_point("intake.before_commit");
     let landed = intake::land(conn, landings).await;
-    landed.map_err(|error| match &error {
+    if let Ok(false) = landed {
+        return Err(Failure::Outdated);
+    }
+    landed.map(drop).map_err(|error| match &error {
         // The server says that it did not, unless it was stopped at just that moment (class 57P).
         sqlx::Error::Database(said) if !said.code().is_some_and(|code| code.starts_with("57P")) => {
             Failure::not_kept(error)
         }
         _ => Failure::unknown(error),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn landing(presumed: Option<i64>) -> Landing {
+        let now = DateTime::UNIX_EPOCH;
+        Landing {
+            batch_id: BatchId::new(now),
+            project_id: ProjectId(uuid::Uuid::from_u128(1)),
+            model_id: ModelId(uuid::Uuid::from_u128(2)),
+            kind: BatchKind::Events,
+            format: "cloudevents",
+            body: Some(vec![1]),
+            request_rows: None,
+            received: 1,
+            rejects: Vec::new(),
+            received_at: now,
+            presumed,
+        }
+    }
+
+    #[sqlx::test(migrator = "crate::storage::MIGRATOR")]
+    async fn what_presumes_wrongly_lands_not_at_all_and_holds_nobody_up(pool: PgPool) {
+        let (says_due, _due) = watch::channel(None);
+        let mut held = None;
+        let group = [landing(Some(7)), landing(None), landing(None)];
+        let outcomes = land_group((&pool, &mut held), &group, &says_due).await;
+        assert!(
+            matches!(outcomes[..], [Err(Failure::Outdated), Ok(()), Ok(())]),
+            "{outcomes:?}"
+        );
+        let alone = [landing(Some(7))];
+        let outcomes = land_group((&pool, &mut held), &alone, &says_due).await;
+        assert!(
+            matches!(outcomes[..], [Err(Failure::Outdated)]),
+            "{outcomes:?}"
+        );
+        let landed: (i64, i64) = sqlx::query_as(
+            "SELECT (SELECT COUNT(*) FROM landed_batches), (SELECT SUM(rows)::bigint FROM intake_counts)",
+        )
+        .fetch_one(&pool)
+        .await
+        .expect("counts");
+        assert_eq!(landed, (2, 2));
+        // The connection is kept: nothing was wrong with it.
+        assert!(held.is_some());
+    }
 }

@@ -12,12 +12,12 @@ use super::landing::Rows;
 use super::standing::Target;
 use super::{Receipt, answered, decode, expectations, land, refuse_unknown_versions};
 use crate::domain::ids::{ModelId, ProjectId};
-use crate::domain::telemetry::Sample;
+use crate::domain::telemetry::SampleRow;
 use crate::domain::window::Grain;
 use crate::formats::otlp::{self, Batch, Encoding, Signal, Sorted, Telling, Unused, UnusedCounts};
 use crate::services::{Error, Services};
 use crate::storage::intake::BatchKind;
-use crate::storage::{models, partitions, telemetry};
+use crate::storage::{models, partitions, retention, telemetry};
 
 /// How far back and ahead samples may lie; days need partitions.
 const OLDEST_SAMPLE: TimeDelta = TimeDelta::days(31);
@@ -212,14 +212,14 @@ async fn store_telemetry(
     let known = models::called(&mut conn, export.project_id, &names).await?;
     let known: BTreeMap<String, ModelId> = known.into_iter().collect();
     let times = now - OLDEST_SAMPLE..=now + NEWEST_SAMPLE;
-    let mut samples: Vec<(ModelId, Sample)> = Vec::with_capacity(tellings.len());
+    let mut samples: Vec<(ModelId, SampleRow)> = Vec::with_capacity(tellings.len());
     for Telling { models, sample } in tellings {
         let model = models.iter().find_map(|name| known.get(name));
         match model {
             Some(_) if !times.contains(&sample.at) => {
                 unused.add(Unused::TimeOutOfBounds, sample.measure, 1);
             }
-            Some(model_id) => samples.push((*model_id, sample)),
+            Some(model_id) => samples.push((*model_id, SampleRow::of(&sample))),
             None => {
                 let called = models.first().map_or("", String::as_str);
                 unused.add(Unused::UnknownModel, called, 1);
@@ -227,21 +227,35 @@ async fn store_telemetry(
         }
     }
     let days: BTreeSet<_> = (samples.iter())
-        .map(|(_, sample)| Grain::Day.window_at(sample.at))
+        .map(|(_, sample)| Grain::Day.window_at(sample.sampled_at))
         .collect();
     partitions::ensure_telemetry(&mut conn, days).await?;
+    let mut tx = sqlx::Connection::begin(&mut *conn).await?;
+    if !samples.is_empty() {
+        // Waits for a day that is being closed, and is waited for by whoever closes one.
+        let closed = retention::closed_before(&mut tx, export.project_id).await?;
+        if let Some(closed) = closed {
+            samples.retain(|(_, sample)| {
+                let is_late = sample.sampled_at < closed;
+                if is_late {
+                    unused.add(Unused::PastRetention, &sample.measure, 1);
+                }
+                !is_late
+            });
+        }
+        telemetry::insert(&mut tx, export.project_id, &samples).await?;
+        crate::faults::crash_point("telemetry.inserted");
+    }
     let unused: Vec<(&'static str, String, u64)> = (unused.0.iter())
         .map(|((reason, name), count)| (reason.as_str(), name.clone(), *count))
         .collect();
-    let mut tx = sqlx::Connection::begin(&mut *conn).await?;
-    if !samples.is_empty() {
-        telemetry::insert(&mut tx, export.project_id, &samples).await?;
-    }
     if !unused.is_empty() {
         let signal = export.signal.as_str();
         telemetry::count_unused(&mut tx, export.project_id, signal, &unused, now).await?;
     }
+    crate::faults::crash_point("telemetry.before_commit");
     tx.commit().await?;
+    crate::faults::crash_point("telemetry.after_commit");
     Ok(())
 }
 

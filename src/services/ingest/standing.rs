@@ -128,6 +128,16 @@ impl Standing {
         })
     }
 
+    /// Who presents this token, if nothing has changed since it was looked up: nobody has asked.
+    pub(super) fn known_caller(&self, now: DateTime<Utc>, presented: &str) -> Option<Principal> {
+        let digest: TokenDigest = Sha256::digest(presented).into();
+        let kept = self.callers.get(&digest).filter(|kept| now < kept.until)?;
+        Some(Principal {
+            generation: Some(kept.generation),
+            ..kept.principal.clone()
+        })
+    }
+
     /// What rows for a model are sent to. `generation` is the project's if the request has asked for it already.
     pub(super) async fn target(
         &self,
@@ -151,6 +161,17 @@ impl Standing {
             async move { answered(&pool, Target::look_up(&pool, project_id, &name, now)).await? }
         };
         self.targets.look_up(key, look_up).await
+    }
+
+    /// What rows for a model are sent to, if it was looked up in that generation: nobody has asked, and nothing is
+    /// registered.
+    pub(super) fn known_target(
+        &self,
+        (project_id, name): (ProjectId, &str),
+        generation: Option<i64>,
+    ) -> Option<Arc<Target>> {
+        let kept = self.targets.get(&(project_id, name.to_owned()))?;
+        (Some(kept.generation) == generation).then_some(kept)
     }
 
     async fn generation(&self, project_id: ProjectId) -> Result<i64, Error> {

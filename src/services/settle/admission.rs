@@ -2,7 +2,7 @@
 //!
 //! The keys of a pack are looked up while the pack before it is being stored, which saves a good part of the time
 //! that packs of a model have to follow each other in. What was found then is relied on only if it can be shown,
-//! under the model's lock, that nobody has stored keys since but the pack before: by the count of accepted
+//! under the model's lock, that nobody has stored keys since but the pack before: by the count of stored
 //! predictions, which grows in the same transaction as the keys.
 
 use std::collections::hash_map::Entry;
@@ -31,7 +31,7 @@ pub(super) struct Admission {
 #[derive(Default)]
 pub(super) struct Foreseen {
     keys: Vec<PredictionKey>,
-    /// How many predictions of the model had been accepted then, or earlier.
+    /// How many predictions of the model had been stored then, or earlier.
     accepted: i64,
 }
 
@@ -47,7 +47,7 @@ impl Foreseen {
             return Ok(Self::default());
         }
         // Counted first: what is stored in between shows in the count.
-        let accepted = intake::accepted(conn, model_id, BatchKind::Predictions).await?;
+        let accepted = intake::stored(conn, model_id, BatchKind::Predictions).await?;
         // Of one state: runs may be merged at the same time.
         let mut tx = conn
             .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -61,7 +61,7 @@ impl Foreseen {
 /// What a pack has stored.
 #[derive(Default)]
 pub(super) struct Stored {
-    /// How many predictions of the model had been accepted before it and with it.
+    /// How many predictions of the model had been stored before it and with it.
     accepted: Range<i64>,
     /// The hashes of its new rows' ids, in their order.
     hashes: Vec<i64>,
@@ -112,7 +112,7 @@ pub(super) async fn admit(
     versions: Versions<'_>,
 ) -> Result<Admission, Error> {
     let mut verdicts = judge_within(pack, versions.of_rows);
-    let accepted = intake::accepted(conn, model_id, BatchKind::Predictions).await?;
+    let accepted = intake::stored(conn, model_id, BatchKind::Predictions).await?;
     let hashes = pack.sorted_hashes();
     let stored = match before.unforeseen(&hashes, &foreseen, accepted) {
         Some(unforeseen) => {

@@ -84,9 +84,12 @@ pub(super) async fn settle(
         }
         settled.push((batch_id, counts));
     }
+    crate::faults::crash_point("inferences.joined");
     let keep: Vec<HalfToKeep> = keep.into_values().collect();
     inferences::keep(conn, (model.project_id, model.model_id), &keep).await?;
+    crate::faults::crash_point("inferences.halves_kept");
     land(conn, model, &joined, now).await?;
+    crate::faults::crash_point("inferences.landed");
     Ok(settled)
 }
 
@@ -157,6 +160,7 @@ async fn land(
             received: 1,
             rejects: Vec::new(),
             received_at: now,
+            presumed: None,
         };
         match part {
             Ok(mut decoded) => {
