@@ -606,14 +606,14 @@ impl Rows for PredictionRows<'_> {
         }
         let start = self.batch.len();
         let mut kept = Vec::with_capacity(cells.rows());
-        for row in 0..cells.rows() {
+        for (row, bytes_beside) in bytes_beside.into_iter().enumerate() {
             let line = first + row as u64;
             self.serial += 1;
             let of_row = fixed.iter().map(|column| (column.field, column.cell(row)));
             let judged = self.gather(of_row).and_then(|row| self.judge(row));
             match (judged, faults.remove(&row)) {
                 (Ok(judged), None) => {
-                    self.keep(line, judged, bytes_beside[row])?;
+                    self.keep(line, judged, bytes_beside)?;
                     kept.push(row);
                 }
                 (Err(fault), _) | (Ok(_), Some(fault)) => self.refuse_row(line, fault)?,

@@ -5,7 +5,7 @@ use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use sqlx::PgConnection;
 
 use super::{Error, Services};
-use crate::domain::columns::Value;
+use crate::domain::columns::{Column, Value};
 use crate::domain::ids::ModelId;
 use crate::storage::keys::{self, IdHasher, KeyFilters, Lost, PredictionKey};
 use crate::storage::models;
@@ -64,7 +64,7 @@ pub async fn mend(services: &Services, model_id: ModelId) -> Result<(), Error> {
                 };
                 let ids = predictions::chunk(&mut tx, version_id, day, chunk, Read::Ids).await?;
                 let ids = ids.column(ColumnKind::Row, row_column::PREDICTION_ID);
-                let values = ids.into_iter().flat_map(|ids| ids.iter());
+                let values = ids.into_iter().flat_map(Column::iter);
                 let keys = keys_in(model_id, key, values, &lost);
                 found.extend(missing(&mut tx, &services.key_filters, model_id, keys).await?);
             }

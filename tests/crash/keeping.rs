@@ -162,7 +162,7 @@ impl Keeping {
         let request = half("request", json!({"instances": [{"distance": number}]}));
         let response = half("response", json!({"predictions": [answer]}));
         let mut halves = vec![request, response];
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             halves.reverse();
         }
         halves.push(halves[number % 2].clone());
