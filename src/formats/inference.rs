@@ -460,12 +460,15 @@ fn put_columns<'a>(
     let telling = columns.iter().any(|column| meaning(&column.name).is_some());
     for (place, column) in columns.iter().enumerate() {
         let said = meaning(&column.name);
+        // A model of two classes that answers with a fraction has given no class, whatever the answer is called.
+        let is_class = said == Some(Answer::Prediction);
+        let named = said.filter(|_| !(is_class && column.fractions && served.task == Task::Binary));
         if (telling && said.is_none()) || (!telling && place > 0) {
             continue;
         }
         let answer = (served.serving.answer)
             .filter(|_| columns.len() == 1)
-            .or(said);
+            .or(named);
         put_values(entries, column.row(row), served, (answer, column.fractions))?;
     }
     Ok(())

@@ -230,15 +230,21 @@ def comoments():
         math.atanh(np.corrcoef(z[rows[:, x]], z[rows[:, y]])[0, 1]) for x, y in ((1, 0), (2, 0), (2, 1))
     ]
     days = [coded(day) for day in range(15)]
-    A, weight = np.array([atanh(day) for day in days[:12]]), 57.0
-    s2 = weight * A.var(axis=0, ddof=1)
+    A, weight = np.array([atanh(day) for day in days]), 57.0
+    usual, latest = A[:12], A[12:]
+    mean = usual.mean(axis=0)
+    squares = weight * (usual - mean) ** 2
     # Three variances are too few for a prior.
-    f, df, tests = np.maximum(s2, 1.0), 11.0, 6
+    f, df, tests = np.maximum(squares.sum(axis=0) / 11, 1.0), 11.0, 6
+    # A day more than three deviations away widens all of them.
+    f = f * np.maximum(squares.max(axis=0) / f / 9, 1.0)
+    trust = np.clip(30 * 6 / f, 10, 30)
+    beyond = np.maximum((f - 1) / f, 1e-9)
+    df = np.minimum(df, trust / beyond**2)
     best = [0.0] * 3
     for length in (1, 3):
-        pooled = np.concatenate(days[15 - length : 15])
-        se = np.sqrt(f * (1 / (len(pooled) - 3) + 1 / (12 * weight)))
-        t = (np.array(atanh(pooled)) - A.mean(axis=0)) / se
+        se = np.sqrt(f * (1 / (length * weight) + 1 / (12 * weight)))
+        t = (latest[3 - length :].mean(axis=0) - mean) / se
         p = np.log(2) + stats.t.logsf(np.abs(t), df) + math.log(tests)
         best = [min(x, y) for x, y in zip(best, p.tolist())]
     return {"scores": z.tolist(), "ln_p": best}
