@@ -1,7 +1,7 @@
 //! Columns together over days: the sums of a sample of the day's rows and of the thirteen days before it, beside the days of the
 //! baseline.
 //!
-//! A day's sums are kept, so that its rows are read once, and say something still when the rows are gone. What is found is
+//! A day's sums are kept, so that its rows are read once, and say something still when the rows are gone. What is found anew is
 //! explained by a classifier that tells the day's rows from the baseline's sample: which columns it leans on.
 
 use std::collections::BTreeMap;
@@ -94,9 +94,12 @@ pub(super) async fn measure(
         })
         .collect();
     let is_found = judged.iter().any(|judged| judged.status == Status::Drift);
-    let told_apart = match is_found {
-        true => told_apart(conn, subject).await?,
-        false => None,
+    days.remove(&number);
+    // Day after day of the same finding would have the same said of it, by far the dearest part of it.
+    let told_apart = if is_found && !was_found(&reference, subject, &days) {
+        told_apart(conn, subject).await?
+    } else {
+        None
     };
     let drawn = match sample.rows() {
         0 => "the day's rows are gone, their sums were kept".to_owned(),
@@ -124,6 +127,18 @@ pub(super) async fn measure(
         }
     });
     Ok(told.collect())
+}
+
+/// Whether the last of the days before was a finding already.
+fn was_found(
+    reference: &JointReference,
+    subject: &Subject<'_>,
+    before: &BTreeMap<i64, DaySums>,
+) -> bool {
+    subject.monitor.joint_measures().any(|measure| {
+        let judged = joint::judged(reference, measure, before, subject.monitor.min_rows);
+        judged.status == Status::Drift
+    })
 }
 
 /// A day that is known to be different is no finding.
