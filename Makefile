@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 .PHONY: demo test test-integrations test-crash test-archive test-full-disk lint bench bench-ingest bench-stats bench-detection assets sqlx help
 
-demo: ## Live through a year of a real model in about a minute, then stay up to look around
+demo: ## Live through a year of a real model in a few minutes, then stay up to look around
 	@scripts/setup demo
 	cargo run --release -- demo $(ARGS)
 

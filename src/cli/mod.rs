@@ -39,7 +39,7 @@ pub struct Cli {
 pub enum Command {
     /// Run the service
     Serve(ServeOptions),
-    /// Live through a year of flights in about a minute, with the whole loop from drift to retraining
+    /// Live through a year of flights in a few minutes, with the whole loop from drift to retraining
     Demo(DemoOptions),
     /// The retraining pipeline of the demo, started by the demo itself
     #[command(hide = true)]
