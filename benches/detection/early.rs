@@ -343,7 +343,7 @@ pub fn report(run: &Run, report: &mut Report) -> anyhow::Result<()> {
         }
         if index == 0 {
             judge_delays(run, report, &kinds, &delays);
-            draw(&kinds, &delays)?;
+            draw(run, &kinds, &delays)?;
         }
     }
     for (course, name) in [
@@ -462,7 +462,7 @@ fn judge_delays(run: &Run, report: &mut Report, kinds: &[Kind], delays: &[Delays
     }
 }
 
-fn draw(kinds: &[Kind], delays: &[Delays]) -> anyhow::Result<()> {
+fn draw(run: &Run, kinds: &[Kind], delays: &[Delays]) -> anyhow::Result<()> {
     let rows: Vec<Bars> = kinds
         .iter()
         .zip(delays)
@@ -480,13 +480,13 @@ fn draw(kinds: &[Kind], delays: &[Delays]) -> anyhow::Result<()> {
             }
         })
         .collect();
-    pictures::bars(
+    run.show(&pictures::bars(
         "detection-delays.svg",
         "Days until a change is seen (median, 1,000 rows a day)",
         &["Bellwether"],
         &rows,
         HORIZON as f64,
-    )?;
+    )?)?;
     let normal: Vec<(f64, &Delays)> = [0.05, 0.1, 0.2, 0.3, 0.5].into_iter().zip(delays).collect();
     let curve = |days: usize| {
         normal
@@ -499,10 +499,10 @@ fn draw(kinds: &[Kind], delays: &[Delays]) -> anyhow::Result<()> {
         ("within 7 days", curve(7)),
         ("within 28 days", curve(28)),
     ];
-    pictures::lines(
+    run.show(&pictures::lines(
         "detection-power.svg",
         "Share of shifts of a normal feature seen (1,000 rows a day)",
         "shift in standard deviations",
         &series,
-    )
+    )?)
 }

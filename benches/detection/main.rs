@@ -11,6 +11,7 @@ mod cost;
 mod delays;
 mod early;
 mod estimation;
+mod lasting;
 mod matched;
 mod pictures;
 mod quiet;
@@ -18,6 +19,7 @@ mod random;
 mod real;
 mod streams;
 mod table;
+mod together;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,6 +28,7 @@ use bellwether::stats::detector::Settings;
 use clap::Parser;
 
 use figures::{Goal, Report};
+use pictures::Picture;
 
 /// A part of the benchmark: its name, and what it adds to the report.
 type Part = (&'static str, fn(&Run, &mut Report) -> anyhow::Result<()>);
@@ -61,7 +64,7 @@ struct Arguments {
     /// A folder of more Parquet files with a column `timestamp`
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Put the results into docs/benchmarks.md
+    /// Put the results into docs/benchmarks.md and the pictures beside it
     #[arg(long)]
     write: bool,
     /// What cargo passes to every bench
@@ -76,9 +79,19 @@ pub struct Run {
     pub data: Option<PathBuf>,
     /// As shipped.
     pub settings: Settings,
+    /// Whether the results go into the documents.
+    write: bool,
 }
 
 impl Run {
+    /// Shows a picture where the table of this run is shown, if it is.
+    pub fn show(&self, picture: &Picture) -> anyhow::Result<()> {
+        if self.write {
+            picture.save()?;
+        }
+        Ok(())
+    }
+
     /// A figure with its gate and, where there is one, its stretch goal.
     pub fn figures(
         &self,
@@ -102,6 +115,7 @@ fn main() -> anyhow::Result<()> {
         long: arguments.long,
         data: arguments.data,
         settings: Settings::default(),
+        write: arguments.write,
     };
     let facts = format!("{} Seed {}.", figures::facts("")?, run.seed);
     eprintln!("{facts}");
@@ -114,7 +128,7 @@ fn main() -> anyhow::Result<()> {
     }
     println!("{facts}\n");
     report.print();
-    if arguments.write {
+    if run.write {
         report.write(
             "bench-detection",
             &figures::command("make bench-detection"),

@@ -12,13 +12,14 @@ use bellwether::stats::samples::{Sample, wasserstein_normalised};
 use crate::Run;
 use crate::early::{Kind, Model, kinds};
 use crate::figures::{Goal, Report};
+use crate::lasting;
 use crate::pictures::{self, Bars};
 use crate::random::Random;
 use crate::streams::{Calm, Drift, Feature, Moved, Shape, thirty_features};
 
-const ROWS: u64 = 1_000;
+pub const ROWS: u64 = 1_000;
 /// How many values on calm days exceed a cut-off.
-const EXCEEDING: usize = 10;
+pub const EXCEEDING: usize = 10;
 const REFERENCES: usize = 8;
 /// Shares seen that differ by less are a draw.
 const DRAW: f64 = 0.02;
@@ -287,11 +288,12 @@ pub fn report(run: &Run, report: &mut Report) -> anyhow::Result<()> {
         })
         .collect();
     let series = ["Bellwether", "Evidently's statistic", "NannyML's statistic"];
-    pictures::bars(
+    lasting::report(run, report, &matched);
+    run.show(&pictures::bars(
         "detection-matched.svg",
         "Changes seen on one day at the same rate of false alarms",
         &series,
         &rows,
         1.0,
-    )
+    )?)
 }

@@ -10,6 +10,22 @@ const LEFT: f64 = 270.0;
 const ROW: f64 = 26.0;
 const COLOURS: [&str; 3] = ["#2f6f4f", "#c2703d", "#4a6fa5"];
 
+/// A picture, which goes where the table goes that it belongs to: into the documents, if the run is written there.
+pub struct Picture {
+    file: &'static str,
+    svg: String,
+}
+
+impl Picture {
+    /// Puts it beside the document that shows it.
+    pub fn save(&self) -> anyhow::Result<()> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images");
+        std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join(self.file), &self.svg)
+            .with_context(|| format!("write the picture {}", self.file))
+    }
+}
+
 /// A row of a chart: what it is, and its values, one of each series.
 pub struct Bars {
     pub label: String,
@@ -20,12 +36,12 @@ pub struct Bars {
 
 /// Horizontal bars, from 0 to the largest value or `most`.
 pub fn bars(
-    file: &str,
+    file: &'static str,
     title: &str,
     series: &[&str],
     rows: &[Bars],
     most: f64,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Picture> {
     let step = ROW.max(10.0 * series.len() as f64 + 8.0);
     let height = 70.0 + step * rows.len() as f64;
     let scale = (WIDTH - LEFT - 110.0) / most;
@@ -68,16 +84,16 @@ pub fn bars(
             escaped(&row.told)
         )?;
     }
-    save(file, svg)
+    Ok(whole(file, svg))
 }
 
 /// Lines through points `(x, y)` with `y` from 0 to 1.
 pub fn lines(
-    file: &str,
+    file: &'static str,
     title: &str,
     axis: &str,
     series: &[(&str, Vec<(f64, f64)>)],
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Picture> {
     let most = series
         .iter()
         .flat_map(|(_, points)| points)
@@ -128,7 +144,7 @@ pub fn lines(
         r#"<text x="340" y="340" text-anchor="middle">{}</text>"#,
         escaped(axis)
     )?;
-    save(file, svg)
+    Ok(whole(file, svg))
 }
 
 fn head(title: &str, height: f64) -> String {
@@ -142,9 +158,7 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;")
 }
 
-fn save(file: &str, mut svg: String) -> anyhow::Result<()> {
+fn whole(file: &'static str, mut svg: String) -> Picture {
     svg.push_str("</svg>\n");
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images");
-    std::fs::create_dir_all(&folder)?;
-    std::fs::write(folder.join(file), svg).with_context(|| format!("write the picture {file}"))
+    Picture { file, svg }
 }

@@ -388,11 +388,11 @@ pub fn report(run: &Run, report: &mut Report) -> anyhow::Result<()> {
         });
     }
     let most = rows.iter().map(|row| row.values[0]).fold(5.0, f64::max);
-    pictures::bars(
+    run.show(&pictures::bars(
         "detection-false-alarms.svg",
         "False episodes in 1,000 days of a model",
         &["Bellwether"],
         &rows,
         most,
-    )
+    )?)
 }

@@ -14,6 +14,7 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::{DataType, TimeUnit};
+use bellwether::domain::columns::Column;
 use bellwether::stats::detector::{Bins, FeatureDays, Grain, Reference, Role, Settings, Tally};
 use bellwether::stats::grid::TARGET_CELLS;
 use bellwether::stats::{FeatureProfile, Grid};
@@ -24,11 +25,12 @@ use crate::figures::{Goal, Report};
 use crate::quiet::{Alarms, BLOCK, Count, judge};
 use crate::random::Random;
 use crate::streams::observation;
+use crate::together;
 
 const DAY_MILLISECONDS: i64 = 86_400_000;
 /// The column that says which rows are the reference.
 const PERIOD: &str = "period";
-const REFERENCE_DAYS: usize = 28;
+pub const REFERENCE_DAYS: usize = 28;
 /// A day of fewer rows is no day of the stream.
 const LEAST_ROWS: usize = 50;
 
@@ -134,6 +136,17 @@ impl Stream {
 
     pub fn days(&self) -> usize {
         self.days.len()
+    }
+
+    /// The columns of numbers, and the rows of each day.
+    pub fn numbers_by_day(&self) -> (Vec<Column>, Vec<Vec<usize>>) {
+        let numbers = self
+            .feature_columns()
+            .filter_map(|(name, values)| match values {
+                Values::Numbers(numbers) => Some(Column::of_numbers(name, numbers.iter().copied())),
+                Values::Texts(_) => None,
+            });
+        (numbers.collect(), self.days.clone())
     }
 
     /// Counts alarms on days in random order, so many times.
@@ -342,7 +355,7 @@ pub fn report(run: &Run, report: &mut Report) -> anyhow::Result<()> {
         streams.push(stream);
     }
     let (mut all, mut calm) = (Count::default(), Count::default());
-    for stream in streams {
+    for stream in &streams {
         if stream.days() <= REFERENCE_DAYS + 1 {
             report.tell(
                 format!("{}: days", stream.name),
@@ -391,5 +404,6 @@ pub fn report(run: &Run, report: &mut Report) -> anyhow::Result<()> {
             Some(Goal::AtMost(1.0)),
         );
     }
+    together::report(run, report, times, &streams);
     Ok(())
 }
