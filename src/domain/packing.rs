@@ -5,8 +5,6 @@
 //! come back bit by bit: a column is only packed if each of its values does. What cannot be packed is stored as
 //! it is. Which form a column has follows from its values alone.
 
-use std::collections::HashMap;
-
 use chrono::DateTime;
 use uuid::Uuid;
 
@@ -101,6 +99,7 @@ const MOST_DECIMALS: i16 = 6;
 const MOST_CATEGORIES_PER_ROW: f64 = 0.5;
 /// Below this, doubles hold every whole number.
 const EXACT: f64 = 9_007_199_254_740_992.0;
+const EXACT_WHOLES: u64 = 1 << 53;
 
 impl PackedColumn {
     /// Packs the given rows of a column.
@@ -271,28 +270,46 @@ fn power(scale: i16) -> f64 {
 fn pack_numbers(column: &Column, rows: &[usize]) -> PackedValues {
     let (kinds, bits) = (column.kinds(), column.bits());
     let number = |row: usize| (kinds[row] == Kind::Number).then(|| f64::from_bits(bits[row]));
-    let mut scale = 0;
-    let decimals = rows.iter().filter_map(|row| number(*row)).all(|number| {
-        while scale <= MOST_DECIMALS && multiple(number, power(scale)).is_none() {
-            scale += 1;
-        }
-        scale <= MOST_DECIMALS
-    });
-    if decimals {
-        let power = power(scale);
-        let wholes: Option<Vec<Option<i64>>> = rows
-            .iter()
-            .map(|row| match number(*row) {
-                // A value that had fewer decimals may be too large for those of the others.
-                Some(number) => multiple(number, power).map(Some),
-                None => Some(None),
-            })
-            .collect();
-        if let Some(wholes) = wholes {
-            return units(scale, &wholes);
-        }
+    match decimals(rows.len(), rows.iter().map(|row| number(*row))) {
+        Some((scale, wholes)) => units(scale, &wholes),
+        None => PackedValues::Numbers(rows.iter().map(|row| number(*row)).collect()),
     }
-    PackedValues::Numbers(rows.iter().map(|row| number(*row)).collect())
+}
+
+/// The numbers as whole multiples of the coarsest power of ten that holds all of them exactly; `None` where there is none.
+fn decimals(
+    rows: usize,
+    numbers: impl Iterator<Item = Option<f64>>,
+) -> Option<(i16, Vec<Option<i64>>)> {
+    let (mut scale, mut step) = (0, power(0));
+    let mut wholes: Vec<Option<i64>> = Vec::with_capacity(rows);
+    for number in numbers {
+        let Some(number) = number else {
+            wholes.push(None);
+            continue;
+        };
+        let whole = loop {
+            if let Some(whole) = multiple(number, step) {
+                break whole;
+            }
+            if scale == MOST_DECIMALS {
+                return None;
+            }
+            (scale, step) = (scale + 1, power(scale + 1));
+            for whole in wholes.iter_mut().flatten() {
+                *whole = ten_times(*whole)?;
+            }
+        };
+        wholes.push(Some(whole));
+    }
+    Some((scale, wholes))
+}
+
+/// For one decimal more, which is the same quotient and so the same double; `None` where doubles do not hold every whole
+/// number any more: a value that had fewer decimals may be too large for those of the others.
+fn ten_times(whole: i64) -> Option<i64> {
+    let more = whole.checked_mul(10)?;
+    (more.unsigned_abs() < EXACT_WHOLES).then_some(more)
 }
 
 /// The whole number that gives back exactly this one when divided by the power of ten.
@@ -372,7 +389,8 @@ fn pack_texts(column: &Column, rows: &[usize]) -> PackedValues {
         (kinds[*row] == Kind::Text).then_some(code)
     };
     let text = |code: usize| column.texts().get(code).map_or("", String::as_str);
-    let mut places: HashMap<usize, i16> = HashMap::new();
+    // By the text's code; 0 of one that has not been met.
+    let mut places = vec![0_i16; column.texts().len()];
     let mut categories = Vec::new();
     #[expect(
         clippy::cast_possible_truncation,
@@ -388,16 +406,15 @@ fn pack_texts(column: &Column, rows: &[usize]) -> PackedValues {
             let Some(code) = code(row) else {
                 return Some(None);
             };
-            if let Some(place) = places.get(&code) {
-                return Some(Some(*place));
+            let place = places.get_mut(code)?;
+            if *place == 0 {
+                if categories.len() == most {
+                    return None;
+                }
+                categories.push(text(code).to_owned());
+                *place = i16::try_from(categories.len()).ok()?;
             }
-            if categories.len() == most {
-                return None;
-            }
-            categories.push(text(code).to_owned());
-            let place = i16::try_from(categories.len()).ok()?;
-            places.insert(code, place);
-            Some(Some(place))
+            Some(Some(*place))
         })
         .collect();
     if let Some(places) = coded {

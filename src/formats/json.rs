@@ -61,6 +61,7 @@ pub(super) fn read_document(
 /// Reads one row per line; blank lines are passed over.
 pub(super) fn read_lines(body: &[u8], rows: &mut impl Rows) -> Result<(), FormatError> {
     let mut start = mark_length(body);
+    rows.expect(body.iter().filter(|byte| **byte == b'\n').count() + 1);
     for (line, text) in (1..).zip(body[start..].split(|byte| *byte == b'\n')) {
         if !text.trim_ascii().is_empty() {
             read_row(body, start..start + text.len(), line, rows)?;

@@ -357,6 +357,9 @@ fn read(
 
 /// Where decoders put rows: the builder of one kind of batch.
 trait Rows {
+    /// Makes room, within reason, for so many rows that may come.
+    fn expect(&mut self, _rows: usize) {}
+
     /// The field that a flat column of this name fills in every row; `None` when it is not wanted.
     fn locate(&mut self, column: &str) -> Result<Option<Field>, Fault>;
 

@@ -18,6 +18,8 @@ use super::{Expectations, FormatError, Ledger, ReferenceRows, Rows};
 /// Different classes over all rows of a body.
 const MAX_CLASSES: usize = 1_000;
 const MAX_SEGMENTS: usize = 100;
+/// No more cells are made room for before they come, whatever a body looks like: some nine megabytes.
+const MOST_RESERVED_CELLS: usize = 1 << 20;
 /// How far probabilities may be from a sum of 1: enough for many classes rounded to four decimals.
 const PROBABILITY_SLACK: f64 = 0.01;
 
@@ -30,6 +32,8 @@ pub(super) struct PredictionRows<'e> {
     /// The line of each kept row.
     lines: Vec<u64>,
     purpose: Purpose,
+    /// How many rows there may be in all; 0 where nobody knows.
+    expected_rows: usize,
     /// Numbers the rows from 1, refused ones included, to see a name twice in one row.
     serial: u64,
 }
@@ -140,6 +144,7 @@ impl<'e> PredictionRows<'e> {
             features: Positions::new(Noun::Features, expect.limits.max_features),
             classes: Positions::new(Noun::Classes, MAX_CLASSES),
             batch: PredictionBatch::default(),
+            expected_rows: 0,
             serial: 0,
         }
     }
@@ -232,9 +237,11 @@ impl<'e> PredictionRows<'e> {
 
     /// Makes a column of each feature that has been named since.
     fn name_columns(&mut self) {
-        for position in self.batch.features.len()..self.features.len() {
-            let name = self.features.name(position);
-            self.batch.features.push(Column::new(name));
+        let columns = self.features.len();
+        for position in self.batch.features.len()..columns {
+            let mut column = Column::new(self.features.name(position));
+            column.reserve(self.expected_rows.min(MOST_RESERVED_CELLS / columns));
+            self.batch.features.push(column);
         }
     }
 
@@ -419,10 +426,11 @@ impl<'e> PredictionRows<'e> {
 
     /// Moves what is inside `features` and `probabilities` to where flat columns already are.
     fn open_objects<'a>(&mut self, row: &mut Gathered<'a>) -> Result<(), Fault> {
-        for (name, raw) in row
+        let features = row
             .optional(Fixed::Features, into_entries)?
-            .unwrap_or_default()
-        {
+            .unwrap_or_default();
+        row.features.reserve(features.len());
+        for (name, raw) in features {
             let field = Field::Feature(self.features.of(&name)?);
             self.put(row, field, raw)?;
         }
@@ -564,6 +572,10 @@ impl<'e> PredictionRows<'e> {
 }
 
 impl Rows for PredictionRows<'_> {
+    fn expect(&mut self, rows: usize) {
+        self.expected_rows = rows;
+    }
+
     fn locate(&mut self, column: &str) -> Result<Option<Field>, Fault> {
         match self.meaning(column) {
             Some(meaning) => self.field(meaning).map(Some),

@@ -19,6 +19,9 @@ pub(super) fn read(row: &str) -> Option<Entries<'_>> {
     (scan.at == row.len()).then_some(entries)
 }
 
+/// As many as most objects have.
+const USUAL_ENTRIES: usize = 32;
+
 struct Scan<'a> {
     text: &'a str,
     at: usize,
@@ -28,7 +31,7 @@ impl<'a> Scan<'a> {
     /// An object; at the top, the fields that may hold objects may.
     fn object(&mut self, at_top: bool) -> Option<Entries<'a>> {
         self.expect(b'{')?;
-        let mut entries = Entries::new();
+        let mut entries = Entries::with_capacity(USUAL_ENTRIES);
         if self.next()? == b'}' {
             self.at += 1;
             return Some(entries);
