@@ -15,6 +15,7 @@ use super::columns;
 use super::labelled::{LabelledSample, Truth};
 use super::measurement::{Better, Measure, Recipe, Status};
 use super::model::Task;
+use super::promise::Promise;
 use crate::stats::detector::{Damaged, Form, decode, encode};
 use crate::stats::estimation::label_shift::{JointCounts, LabelShift};
 use crate::stats::estimation::{
@@ -22,7 +23,9 @@ use crate::stats::estimation::{
     Compared, ConceptChange, Distrust, Estimated, Estimation, LossEstimates, LossModel, LossWindow,
     Reliability, ScoreWindow,
 };
+use crate::stats::limits::chance_needed;
 use crate::stats::quality::Undefined;
+use crate::stats::tails::normal_quantile;
 pub use coding::Coding;
 use coding::coded;
 
@@ -37,6 +40,8 @@ pub const POSITIVE_FROM: f64 = 0.5;
 const GROUPS: usize = 10;
 /// A correction for label shift is not to be used where so little speaks for its supposition.
 const IMPURE: f64 = 0.01;
+/// How often estimates are called blind that are not.
+const BLINDED_BY_CHANCE: &str = "by chance about once in 800 windows";
 /// The windows that the reliability is told of.
 const WINDOWS_TOLD: usize = 12;
 /// How much worse than the baseline is no finding: points of a share, and a share of an error.
@@ -622,6 +627,7 @@ impl Estimates {
                 threshold: limit,
                 cause,
                 detail: Some(detail),
+                promise: Some(promise(measure, &recipe, around.unit)),
                 estimate: Some(recipe),
                 ..Recipe::default()
             },
@@ -678,9 +684,14 @@ pub fn error_told(measure: Measure, reliability: &Reliability, unit: &str) -> To
                     .to_owned(),
             threshold: Some(0.0),
             detail: Some(format!(
-                "{found}; by chance about once in 800 windows; {}",
+                "{found}; {BLINDED_BY_CHANCE}; {}",
                 reliability_words(measure, reliability, unit)
             )),
+            promise: Some(Promise {
+                errs: BLINDED_BY_CHANCE.to_owned(),
+                sees: "windows in a row that are off to the same side by more than their intervals"
+                    .to_owned(),
+            }),
             ..Recipe::default()
         },
     }
@@ -739,12 +750,15 @@ fn drop_of(measure: Measure, estimated: Estimated, reference: f64, tolerance: f6
     (by > 0.0).then_some(by)
 }
 
-/// With half of the interval `half` over a window of so many days: the true drop that is seen in half of the cases.
+/// With half of the interval `half` of a window of so many days: the true drop that is seen in half of the cases within as
+/// many windows as a day, a week and four weeks have, each looked at alone.
 fn smallest(half: f64, tolerance: f64, window_days: f64) -> Vec<(f64, f64)> {
-    [1.0, 7.0, 28.0]
-        .into_iter()
-        .map(|days: f64| (days, tolerance + half * (window_days / days).sqrt()))
-        .collect()
+    let error = half / normal_quantile(0.975);
+    let of = |days: f64| {
+        let chance = chance_needed(0.5, 1, (days / window_days) as usize)?;
+        Some((days, tolerance + half + normal_quantile(chance) * error))
+    };
+    [1.0, 7.0, 28.0].into_iter().filter_map(of).collect()
 }
 
 fn distrust_words(distrust: &Distrust) -> String {
@@ -842,17 +856,23 @@ fn words(
             if by > 0.0 { "high" } else { "low" }
         ));
     }
-    parts.push("by chance a drop is called in at most one window of 40".to_owned());
+    let promise = promise(measure, recipe, around.unit);
+    parts.extend([promise.errs, promise.sees, BLIND_SPOT.to_owned()]);
+    parts.join("; ")
+}
+
+fn promise(measure: Measure, recipe: &EstimateRecipe, unit: &str) -> Promise {
     let list = |of: &dyn Fn(&(f64, f64)) -> String| {
         recipe.smallest.iter().map(of).collect::<Vec<_>>().join("/")
     };
-    parts.push(format!(
-        "smallest change for the worse seen in {} days in half of the cases: {}",
-        list(&|(days, _)| format!("{days:.0}")),
-        list(&|(_, by)| said(*by))
-    ));
-    parts.push(BLIND_SPOT.to_owned());
-    parts.join("; ")
+    Promise {
+        errs: "by chance a drop is called in at most one window of 40".to_owned(),
+        sees: format!(
+            "smallest change for the worse seen in {} days in half of the cases: {}",
+            list(&|(days, _)| format!("{days:.0}")),
+            list(&|(_, by)| in_words(measure, *by, unit))
+        ),
+    }
 }
 
 /// An estimate beside what its labels said, for the reliability. The labels' own chance is part of the interval.

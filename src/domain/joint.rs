@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::columns::{Column, Value};
 use super::drift::Judged;
 use super::measurement::{ExplainedBy, Measure, Recipe, Status};
+use super::promise::Promise;
 use super::sample::{SAMPLE_ROWS, SEED};
 use super::schema::FeatureType;
 use super::yardstick::{self, Reading};
@@ -215,6 +216,7 @@ fn of_pairs(
         ..recipe_of(reference)
     };
     let is_found = !changed.is_empty();
+    let promise = promise_of_pairs(&recipe);
     Some(Judged {
         measure: Measure::CopulaCorrelationChange,
         value: Some(deciding.current - deciding.reference),
@@ -225,7 +227,8 @@ fn of_pairs(
             method: method(Measure::CopulaCorrelationChange).to_owned(),
             threshold: Some(LEAST_CHANGE),
             explained_by: columns_of(&recipe.pairs),
-            detail: Some(words_of_pairs(&recipe, changed.len())),
+            detail: Some(words_of_pairs(&recipe, &promise, changed.len())),
+            promise: Some(promise),
             joint: Some(recipe),
             ..Recipe::default()
         },
@@ -260,7 +263,14 @@ fn of_shape(reference: &JointReference, shape: ShapeChange) -> Judged {
         recipe: Recipe {
             method: method(Measure::RandomFeaturesMmd).to_owned(),
             noise_floor: Some(shape.distance.usual),
+            threshold: Some(shape.distance.usual),
             detail: Some(format!("{finding}; {}", by_chance())),
+            promise: Some(Promise {
+                errs: by_chance(),
+                sees: "what is further from the baseline than each of its days is from the others; which change that takes \
+                       depends on the columns it is in"
+                    .to_owned(),
+            }),
             joint: Some(recipe),
             ..Recipe::default()
         },
@@ -312,7 +322,7 @@ pub fn by_chance() -> String {
     )
 }
 
-fn words_of_pairs(recipe: &JointRecipe, found: usize) -> String {
+fn words_of_pairs(recipe: &JointRecipe, promise: &Promise, found: usize) -> String {
     let mut pairs: Vec<String> = (recipe.pairs.iter())
         .map(|pair| {
             format!(
@@ -331,19 +341,31 @@ fn words_of_pairs(recipe: &JointRecipe, found: usize) -> String {
     if pairs.is_empty() {
         pairs.push("no correlation has changed beyond chance and size".to_owned());
     }
-    let mut parts = vec![pairs.join(", "), by_chance()];
+    let mut parts = vec![pairs.join(", "), promise.errs.clone()];
     if !recipe.smallest.is_empty() {
-        let list = |of: &dyn Fn(&(usize, f64)) -> String| {
-            let texts: Vec<String> = recipe.smallest.iter().map(of).collect();
-            texts.join("/")
-        };
-        parts.push(format!(
+        parts.push(promise.sees.clone());
+    }
+    parts.join("; ")
+}
+
+fn promise_of_pairs(recipe: &JointRecipe) -> Promise {
+    let list = |of: &dyn Fn(&(usize, f64)) -> String| {
+        let texts: Vec<String> = recipe.smallest.iter().map(of).collect();
+        texts.join("/")
+    };
+    let sees = if recipe.smallest.is_empty() {
+        "no change of a correlation would be seen on so few rows".to_owned()
+    } else {
+        format!(
             "smallest change of a correlation seen in {} days: {}",
             list(&|(days, _)| days.to_string()),
             list(&|(_, change)| format!("{change:.2}"))
-        ));
+        )
+    };
+    Promise {
+        errs: by_chance(),
+        sees,
     }
-    parts.join("; ")
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::estimate::EstimateRecipe;
 use super::ids::{BaselineId, VersionId};
 use super::joint::JointRecipe;
 use super::objective::ObjectiveRecipe;
+use super::promise::Promise;
 use super::reference::ReferenceUsed;
 use super::sequential::SequentialRecipe;
 use super::shift::ShiftRecipe;
@@ -412,6 +413,9 @@ pub struct Recipe {
     /// What was found, in words: which name, which unit, which categories.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// How often a finding like this errs, and the smallest change that would have been one; of measures that judge themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promise: Option<Promise>,
     /// What the default detector went by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shift: Option<ShiftRecipe>,

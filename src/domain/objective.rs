@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::measurement::{Measure, Recipe, Status};
+use super::promise::Promise;
 use super::sequential::{date, length};
 use super::window::Window;
 use crate::stats::beta::binomial_upper;
@@ -349,6 +350,13 @@ impl Scene<'_> {
         };
         let allowed = 1.0 - self.choice.share;
         let interval = wilson_interval(worst.long.bad, worst.long.labelled);
+        let promise = Promise {
+            errs: format!(
+                "by chance less than once in {:.0} looks while the objective is just met",
+                1.0 / CHANCE
+            ),
+            sees: self.smallest_words(severity),
+        };
         Told {
             measure,
             value: Some(worst.burn),
@@ -363,14 +371,15 @@ impl Scene<'_> {
             recipe: Recipe {
                 method: METHOD.to_owned(),
                 threshold: Some(worst.rule.burn),
-                detail: Some(self.words(&worst, at, severity)),
+                detail: Some(self.words(&worst, at, &promise)),
+                promise: Some(promise),
                 objective: Some(recipe),
                 ..Recipe::default()
             },
         }
     }
 
-    fn words(&self, sight: &Sight, at: Option<DateTime<Utc>>, severity: BurnSeverity) -> String {
+    fn words(&self, sight: &Sight, at: Option<DateTime<Utc>>, promise: &Promise) -> String {
         let when = at.map_or_else(String::new, |at| {
             format!(", at {}", at.format("%-d %B %Y, %H:%M"))
         });
@@ -399,12 +408,8 @@ impl Scene<'_> {
                 "not faster than chance and the rules allow: {found}"
             )),
         }
-        parts.push(format!(
-            "by chance less than once in {:.0} looks while the objective is just met",
-            1.0 / CHANCE
-        ));
-        parts.push(self.smallest_words(severity));
-        parts.retain(|part| !part.is_empty());
+        parts.push(promise.errs.clone());
+        parts.push(promise.sees.clone());
         parts.join("; ")
     }
 
@@ -510,6 +515,11 @@ impl Scene<'_> {
                     date(self.window.end),
                     percent(allowed),
                 )),
+                promise: Some(Promise {
+                    errs: "every other month where the objective is only just met: it counts errors, and leaves chance aside"
+                        .to_owned(),
+                    sees: "a budget that is used up, on whatever day that is".to_owned(),
+                }),
                 objective: Some(self.recipe()),
                 ..Recipe::default()
             },

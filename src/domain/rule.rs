@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::measurement::Measure;
+use super::sequential::length;
 use super::window::Grain;
 
 /// How bad it is.
@@ -106,4 +107,114 @@ pub enum Threshold {
     BelowTimesBaseline(f64),
     /// Beyond the measurement's own threshold, that is: its status is drift.
     OwnStatus,
+}
+
+impl Rule {
+    /// What the rule asks for, in words.
+    #[must_use]
+    pub fn asks(&self) -> String {
+        match &self.condition {
+            Condition::Silence { after_seconds } => {
+                format!("no prediction for {}", length(*after_seconds as f64))
+            }
+            Condition::Measured(condition) => condition.asks(),
+        }
+    }
+}
+
+impl MeasuredCondition {
+    fn asks(&self) -> String {
+        let measures: Vec<&str> = self
+            .measures
+            .iter()
+            .map(|measure| measure.as_str())
+            .collect();
+        let grain = self.grain.as_str();
+        let mut parts = vec![format!(
+            "{} {}",
+            measures.join(" or "),
+            self.threshold.asks()
+        )];
+        if let Some(feature) = &self.feature {
+            parts.push(format!("of {feature}"));
+        }
+        if self.segments {
+            parts.push("in any segment".to_owned());
+        }
+        if self.at_least > 1 {
+            parts.push(format!("for at least {} features at once", self.at_least));
+        }
+        parts.push(match self.windows {
+            1 => format!("in one {grain}"),
+            windows => format!("in {windows} {grain}s in a row"),
+        });
+        parts.push(format!("by the monitor {}", self.monitor));
+        let mut needs = Vec::new();
+        if self.min_rows > 0 {
+            needs.push(format!("{} rows", self.min_rows));
+        }
+        if self.min_coverage > 0.0 {
+            needs.push(format!("labels of {:.0} %", 100.0 * self.min_coverage));
+        }
+        if !needs.is_empty() {
+            parts.push(format!("with at least {}", needs.join(" and ")));
+        }
+        let resolves = match self.resolve_windows {
+            1 => format!("one {grain}"),
+            windows => format!("{windows} {grain}s"),
+        };
+        format!("{}; over after {resolves} without", parts.join(" "))
+    }
+}
+
+impl Threshold {
+    fn asks(self) -> String {
+        match self {
+            Self::Above(limit) => format!("above {limit}"),
+            Self::Below(limit) => format!("below {limit}"),
+            Self::AboveTimesBaseline(factor) => format!("above {factor} times the baseline's"),
+            Self::BelowTimesBaseline(factor) => format!("below {factor} times the baseline's"),
+            Self::OwnStatus => "found".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_is_said_in_one_sentence() {
+        let mut condition = MeasuredCondition {
+            monitor: "quality".to_owned(),
+            grain: Grain::Week,
+            label_windows: 0,
+            measures: vec![Measure::Mae],
+            feature: None,
+            segments: false,
+            threshold: Threshold::AboveTimesBaseline(1.2),
+            at_least: 1,
+            windows: 2,
+            resolve_windows: 2,
+            min_rows: 200,
+            min_coverage: 0.8,
+        };
+        assert_eq!(
+            condition.asks(),
+            "mae above 1.2 times the baseline's in 2 weeks in a row by the monitor quality with at least 200 rows \
+             and labels of 80 %; over after 2 weeks without"
+        );
+        condition.measures = vec![Measure::Psi, Measure::Shift];
+        condition.threshold = Threshold::OwnStatus;
+        condition.segments = true;
+        condition.at_least = 3;
+        condition.windows = 1;
+        condition.resolve_windows = 1;
+        (condition.min_rows, condition.min_coverage) = (0, 0.0);
+        assert_eq!(
+            condition.asks(),
+            "psi or shift found in any segment for at least 3 features at once in one week by the monitor quality; \
+             over after one week without"
+        );
+    }
 }

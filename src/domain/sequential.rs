@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::labelled::{LabelledRow, LabelledSample};
 use super::measurement::{Measure, Recipe, Status};
+use super::promise::Promise;
 use super::window::{Grain, Window};
 use crate::stats::detector::{Damaged, Form, decode, encode};
 use crate::stats::quality::{CompletenessCurve, Z_95, wilson_interval};
@@ -465,7 +466,8 @@ impl Watch {
             labels_a_day: daily,
             smallest,
         };
-        let detail = self.words(found.as_ref(), state, &recipe, unit);
+        let promise = self.promise(&recipe, unit);
+        let detail = self.words(found.as_ref(), state, (&recipe, &promise), unit);
         Told {
             value: found.as_ref().map(|found| self.cap * found.mean),
             interval: found.as_ref().and_then(|found| self.interval(found)),
@@ -483,6 +485,7 @@ impl Watch {
                 ),
                 threshold: Some(self.tolerated()),
                 detail: Some(detail),
+                promise: Some(promise),
                 sequential: Some(recipe),
                 ..Recipe::default()
             },
@@ -501,7 +504,7 @@ impl Watch {
         &self,
         found: Option<&Strongest>,
         state: &SequentialState,
-        recipe: &SequentialRecipe,
+        (recipe, promise): (&SequentialRecipe, &Promise),
         unit: &str,
     ) -> String {
         let what = match &self.detector {
@@ -528,17 +531,10 @@ impl Watch {
         if state.alarm.is_none() && state.better.is_some_and(|better| better >= 1.0) {
             parts.push("it has become better than the baseline".to_owned());
         }
-        let often = recipe.labels_a_day.map_or_else(String::new, |daily| {
-            format!(", {} at this traffic", once_in(self.run_length / daily))
-        });
-        parts.push(format!(
-            "a false alarm is to be expected at most once in {:.0} labels{often}",
-            self.run_length
-        ));
-        if !self.dated {
-            parts.push("the baseline does not say how windows differ: expect more false alarms where they do".to_owned());
+        parts.push(promise.errs.clone());
+        if !recipe.smallest.is_empty() {
+            parts.push(promise.sees.clone());
         }
-        parts.push(self.smallest_words(&recipe.smallest, unit));
         parts.extend(
             recipe
                 .taken_until
@@ -548,9 +544,26 @@ impl Watch {
         parts.join("; ")
     }
 
+    fn promise(&self, recipe: &SequentialRecipe, unit: &str) -> Promise {
+        let often = recipe.labels_a_day.map_or_else(String::new, |daily| {
+            format!(", {} at this traffic", once_in(self.run_length / daily))
+        });
+        let mut errs = format!(
+            "a false alarm is to be expected at most once in {:.0} labels{often}",
+            self.run_length
+        );
+        if !self.dated {
+            errs.push_str("; the baseline does not say how windows differ: expect more false alarms where they do");
+        }
+        Promise {
+            errs,
+            sees: self.smallest_words(&recipe.smallest, unit),
+        }
+    }
+
     fn smallest_words(&self, smallest: &[SmallestNoticed], unit: &str) -> String {
         if smallest.is_empty() {
-            return String::new();
+            return "labels are too few to say which rise would be seen within 28 days".to_owned();
         }
         let list = |of: &dyn Fn(&SmallestNoticed) -> String| {
             smallest.iter().map(of).collect::<Vec<_>>().join("/")

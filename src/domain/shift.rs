@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::drift::Judged;
 use super::measurement::{Measure, Recipe, Status};
+use super::promise::Promise;
 use crate::stats::PValue;
 use crate::stats::detector::{
     self, Episode, Evidence, FeatureReference, Footing, Reference, SmallestChange, Verdict,
@@ -211,6 +212,7 @@ pub fn judged(
         episode_opened: episode.map(|(opened, _)| date_of(opened)),
         smallest,
     };
+    let promise = promise(&recipe, feature, settings);
     Judged {
         measure: Measure::Shift,
         // Rare things are judged by their absence, too, and then nothing has changed.
@@ -225,7 +227,8 @@ pub fn judged(
             threshold: Some(least_effect),
             cause: too_few
                 .then(|| format!("fewer than {} values in every window", settings.least_rows)),
-            detail: (!too_few).then(|| words(&recipe, feature, verdict, settings)),
+            detail: (!too_few).then(|| words(&recipe, &promise, verdict)),
+            promise: Some(promise),
             shift: Some(recipe),
             ..Recipe::default()
         },
@@ -248,12 +251,7 @@ fn smallest_of(all: &[SmallestChange], evidence: Option<&Evidence>) -> Vec<Small
 
 /// The finding as somebody reads it who was not there: what, since when, seen over how long, how often that is wrong,
 /// and what would not have been seen.
-fn words(
-    recipe: &ShiftRecipe,
-    feature: &FeatureReference,
-    verdict: &Verdict,
-    settings: &detector::Settings,
-) -> String {
+fn words(recipe: &ShiftRecipe, promise: &Promise, verdict: &Verdict) -> String {
     let since = recipe
         .since
         .map_or_else(String::new, |day| format!(" since {}", date(day)));
@@ -272,21 +270,34 @@ fn words(
         }
         _ => "nothing beyond chance and size".to_owned(),
     };
-    let mut parts = vec![change];
-    match feature.footing() {
-        Footing::Days => parts.push(Verdict::by_chance(settings)),
-        Footing::RowsOnly => parts.push(
-            "the reference has too few days to know how days differ: expect false findings"
-                .to_owned(),
-        ),
-    }
+    let mut parts = vec![change, promise.errs.clone()];
     if !recipe.smallest.is_empty() {
-        parts.push(smallest_words(&recipe.smallest));
+        parts.push(promise.sees.clone());
     }
     if !recipe.unstable.is_empty() {
         parts.push("the reference itself is not of one kind".to_owned());
     }
     parts.join("; ")
+}
+
+fn promise(
+    recipe: &ShiftRecipe,
+    feature: &FeatureReference,
+    settings: &detector::Settings,
+) -> Promise {
+    let errs = match feature.footing() {
+        Footing::Days => Verdict::by_chance(settings),
+        Footing::RowsOnly => {
+            "the reference has too few days to know how days differ: expect false findings"
+                .to_owned()
+        }
+    };
+    let sees = if recipe.smallest.is_empty() {
+        "the smallest change seen is not known without days of reference".to_owned()
+    } else {
+        smallest_words(&recipe.smallest)
+    };
+    Promise { errs, sees }
 }
 
 fn smallest_words(smallest: &[Smallest]) -> String {

@@ -29,6 +29,7 @@ mod otlp;
 mod overload;
 mod pipeline_runs;
 pub mod problem;
+mod rules;
 mod runs;
 mod schemas;
 mod telemetry;
@@ -201,6 +202,7 @@ fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(measurements::measurements))
         .routes(routes!(measurements::quality))
         .routes(routes!(causes::causes))
+        .routes(routes!(rules::list))
         .routes(routes!(alerts::list))
         .routes(routes!(alerts::show))
         .routes(routes!(alerts::deliveries))

@@ -28,6 +28,7 @@ pub mod orphans;
 pub mod overflow;
 pub mod patience;
 pub mod profiling;
+pub mod promises;
 pub mod promotion;
 pub mod quality;
 mod reason;

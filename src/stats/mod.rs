@@ -31,6 +31,7 @@ pub mod grid;
 pub mod kolmogorov;
 #[cfg(test)]
 mod labelled_golden;
+pub mod limits;
 pub mod moderated;
 pub mod multivariate;
 pub mod parity;

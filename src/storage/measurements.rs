@@ -247,3 +247,35 @@ pub async fn in_force(
     .await?;
     Ok(rows.into_iter().map(|r| stored!(r)).collect())
 }
+
+/// The newest value in force of each measure of each feature and segment that a monitor has judged since `from`, of one version.
+pub async fn newest(
+    conn: &mut PgConnection,
+    version_id: VersionId,
+    monitor: &str,
+    measures: &[String],
+    from: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<Vec<StoredMeasurement>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT DISTINCT ON (measure, segment_name, segment_value, feature)
+               model_version_id AS "version_id: VersionId", monitor, grain AS "grain: Grain", window_start,
+               window_end, segment_name, segment_value, feature, measure, value, low, high, p_value, reference,
+               status AS "status: Status", current_rows, reference_rows, recipe, measured_at
+        FROM measurements
+        WHERE model_version_id = $1 AND monitor = $2 AND measure = ANY($3) AND window_start >= $4
+          AND superseded_at IS NULL AND value IS NOT NULL AND status IN ('ok', 'drift')
+        ORDER BY measure, segment_name, segment_value, feature, window_start DESC
+        LIMIT $5
+        "#,
+        version_id.0,
+        monitor,
+        measures,
+        from,
+        limit
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|r| stored!(r)).collect())
+}

@@ -47,6 +47,7 @@ pub fn router() -> Router<Services> {
             post(pages::baselines::replace),
         )
         .route("/models/{name}/causes", get(pages::causes::show))
+        .route("/models/{name}/rules", get(pages::rules::show))
         .route("/models/{name}/schema", get(pages::schema::show))
         .route(
             "/models/{name}/schema/proposals/{id}",

@@ -46,6 +46,19 @@ async fn an_alert_opens_after_as_many_windows_as_the_rule_asks_and_resolves_afte
         alerts[0].condition,
         "mae 4.00 euros, limit 2.00, for 3 days"
     );
+    let promises = app.promises().await;
+    let errs = &promises[0].errs;
+    assert!(
+        errs.contains("by chance among labels while it is 1.00 euros"),
+        "{errs}"
+    );
+    assert!(
+        promises[0]
+            .sees
+            .contains(" in 7/28 days, with a chance of 90 %"),
+        "{:?}",
+        promises[0]
+    );
     // Good, bad, good: not two in a row.
     for error in [1.0, 3.0, 1.0] {
         app.live_day(error).await;

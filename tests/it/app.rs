@@ -13,6 +13,7 @@ use bellwether::domain::clock::{Clock, ReplayClock};
 use bellwether::domain::definitions::SourceFile;
 use bellwether::domain::ids::{PersonId, ProjectId, RunId, VersionId};
 use bellwether::domain::measurement::Status;
+use bellwether::domain::promise::Promise;
 use bellwether::formats::{Format, Limits};
 use bellwether::notify::email::Mailer;
 use bellwether::outbound::{HostPort, Outbound};
@@ -24,7 +25,7 @@ use bellwether::services::ingest::{self, Intake, Receipt, Upload};
 use bellwether::services::runbooks::Answer;
 use bellwether::services::{
     Bounds, Custody, Error, Nudges, Services, alerting, baselines, configuration, delivery,
-    evaluate, key_runs, orphans, registry, retraining, runbooks, schemas, settle,
+    evaluate, key_runs, orphans, promises, registry, retraining, runbooks, schemas, settle,
 };
 use bellwether::storage::access::{self, PersonToAdd};
 use bellwether::storage::alerts::Alert;
@@ -348,6 +349,18 @@ impl TestApp {
             .into_iter()
             .filter(|alert| alert.resolved_at.is_none());
         open.map(|alert| alert.rule).collect()
+    }
+
+    /// What the rules on the fares promise, where anything is known.
+    pub async fn promises(&self) -> Vec<Promise> {
+        let mut conn = self.services.pool.acquire().await.expect("a connection");
+        let model = registry::model(&mut conn, self.project, "fares")
+            .await
+            .expect("the model");
+        let told = promises::of_model(&mut conn, &model, self.clock.now()).await;
+        let told = told.expect("rules can be read");
+        let promises = told.into_iter().flat_map(|rule| rule.promises);
+        promises.filter_map(|of| of.promise).collect()
     }
 
     /// Kinds of the events of an alert, in their order.

@@ -31,6 +31,11 @@ rules:
     title: Columns no longer go together as they did
     severity: warning
     when: {monitor: drift, measure: copula_correlation_change, status: drift}
+  - name: rows-moved
+    model: fares
+    title: Rows as a whole are not those of the training data
+    severity: warning
+    when: {monitor: drift, measure: random_features_mmd, status: drift}
 ";
 
 fn mixed(day: i64, i: i64, column: i64) -> f64 {
@@ -130,6 +135,12 @@ async fn columns_that_begin_to_go_together_open_a_ticket_that_names_them(pool: P
         assert!(words.contains(part), "{part}: {words}");
     }
     assert_eq!(app.open_rules().await, ["columns-moved"]);
+    for promise in app.promises().await {
+        assert_eq!(
+            promise.errs,
+            "by chance about one such finding in 27 years of a model"
+        );
+    }
     let alerts = app.alerts().await;
     let ticket = format!("/alerts/{}", alerts[0].alert_id);
     let page = app.reader().await.page(&ticket).await;
@@ -137,6 +148,12 @@ async fn columns_that_begin_to_go_together_open_a_ticket_that_names_them(pool: P
         page.contains("correlation of distance and weight"),
         "{page}"
     );
+
+    // The distance of rows as a whole sees any change of shape, and takes longer for each.
+    live(&app, 6, ROWS, 1.0).await;
+    let distance = said(&app, "random_features_mmd", "2026-03-12").await;
+    assert_eq!(distance.status, Status::Drift, "{distance:?}");
+    assert_eq!(app.open_rules().await, ["columns-moved", "rows-moved"]);
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]

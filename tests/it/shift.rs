@@ -148,6 +148,18 @@ async fn twenty_ordinary_days_are_quiet_and_a_feature_that_moves_is_found_with_d
     );
 
     assert_eq!(app.open_rules().await, ["inputs-moved"]);
+    let promises = app.promises().await;
+    assert_eq!(
+        promises[0].errs,
+        "about one false ticket per model and year"
+    );
+    assert!(
+        promises[0]
+            .sees
+            .contains("smallest change seen in 1/7/28 days: 0."),
+        "{:?}",
+        promises[0]
+    );
     let alerts = app.alerts().await;
     assert!(
         alerts[0]
@@ -384,6 +396,16 @@ async fn a_day_with_a_third_of_its_predictions_is_found_by_the_volume(pool: PgPo
         "{value:?}"
     );
     assert_eq!(app.open_rules().await, ["volume"]);
+    let promises = app.promises().await;
+    let promise = promises
+        .iter()
+        .find(|promise| {
+            promise
+                .sees
+                .starts_with("smallest loss of rows seen in 1/7/28 days: ")
+        })
+        .expect("the rule on the volume says what it sees");
+    assert_eq!(promise.errs, "about one false ticket per model and year");
     let alerts = app.alerts().await;
     assert!(
         alerts[0]

@@ -8,10 +8,11 @@ use sqlx::PgConnection;
 
 use super::subject::Subject;
 use crate::domain::measurement::{Measure, Measurement, Recipe, Segment, Status};
+use crate::domain::promise::Promise;
 use crate::domain::window::Grain;
 use crate::services::Error;
 use crate::stats::PValue;
-use crate::stats::detector::{self, Reference, Settings, VolumeDay};
+use crate::stats::detector::{self, Reference, Settings, SmallestVolume, VolumeDay};
 use crate::storage::windows;
 
 /// How far back windows are looked at.
@@ -65,13 +66,14 @@ pub(super) async fn measure(
     let evidence = verdict.deciding.as_ref().or(verdict.nearest.as_ref());
     let share = |logarithm: f64| logarithm.exp() - 1.0;
     let found = verdict.status == detector::Status::Candidate;
+    let promise = promise(&reference);
     let words = match evidence.filter(|_| found) {
         Some(evidence) => format!(
             "{} over {} {}; {}",
             evidence.words(),
             evidence.window,
             windows_word(subject.window.grain, evidence.window),
-            detector::Verdict::by_chance(reference.settings())
+            promise.errs
         ),
         None => format!(
             "as many as usual, give or take what windows differ by; a change of less than {:.0} % is not reported",
@@ -89,6 +91,7 @@ pub(super) async fn measure(
         },
         recipe: Recipe {
             threshold: Some(share(reference.settings().least_volume_effect)),
+            promise: Some(promise),
             ..recipe(Some(words), None)
         },
         ..blank
@@ -103,6 +106,22 @@ fn recipe(detail: Option<String>, cause: Option<&str>) -> Recipe {
         detail,
         cause: cause.map(str::to_owned),
         ..Recipe::default()
+    }
+}
+
+/// How often it errs, and the smallest loss (or gain) of rows that it would see.
+fn promise(reference: &Reference) -> Promise {
+    let smallest = reference.smallest_volume_changes();
+    let list = |of: &dyn Fn(&SmallestVolume) -> String| {
+        smallest.iter().map(of).collect::<Vec<_>>().join("/")
+    };
+    Promise {
+        errs: detector::Verdict::by_chance(reference.settings()),
+        sees: format!(
+            "smallest loss of rows seen in {} days: {} %",
+            list(&|of| format!("{:.0}", of.days)),
+            list(&|of| format!("{:.0}", 100.0 * (1.0 - (-of.logarithm).exp())))
+        ),
     }
 }
 

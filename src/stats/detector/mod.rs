@@ -39,7 +39,7 @@ pub use codec::{Damaged, DayTallies};
 pub(crate) use codec::{Form, decode, encode};
 pub use episode::{Change, Episode};
 pub use evaluate::{CannotEvaluate, Observation, Status, Verdict};
-pub use power::SmallestChange;
+pub use power::{SmallestChange, SmallestVolume};
 pub use reference::{CannotFit, FeatureDays, FeatureReference, Footing, Reference, Role};
 pub use season::{Grain, Phase, Season, WINDOWS};
 pub use test::{Evidence, ScoreKind};

@@ -6,7 +6,7 @@
 use super::fitting::CLUMPED;
 use super::reference::{FeatureReference, Reference};
 use super::season::Phases;
-use super::test::{ExcessTest, MeanTest, Score, ScoreKind, Test, ln_share};
+use super::test::{ExcessTest, MeanTest, Score, ScoreKind, Test, inflations, ln_share};
 use crate::stats::beta::student_critical;
 
 /// The normal quantile of the chance to see the change, 90 %.
@@ -47,6 +47,42 @@ impl Reference {
             }
         }
         changes
+    }
+}
+
+/// The smallest change of the number of rows that is seen with a chance of 90 % within a window, either way.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SmallestVolume {
+    pub days: f64,
+    /// Of the ratio to the usual number.
+    pub logarithm: f64,
+}
+
+impl Reference {
+    /// The smallest changes of the volume that are seen, for each window of a day, a week and four weeks that the grain has.
+    /// Empty without a volume.
+    #[must_use]
+    pub fn smallest_volume_changes(&self) -> Vec<SmallestVolume> {
+        let Some(volume) = &self.volume else {
+            return Vec::new();
+        };
+        let Test::Mean(test) = &volume.score.test else {
+            return Vec::new();
+        };
+        let inflations = inflations(volume.correlation, self.longest_window());
+        let of = |(window, length): (usize, usize)| {
+            let days = length as f64 / self.grain.per_day();
+            let ln_p = volume.ln_alpha + volume.score.ln_weight(window);
+            let rows = test.levels.mean().exp().max(1.0);
+            let least = test.smallest(ln_p, rows, length as f64, inflations[length])?;
+            [1.0, 7.0, 28.0].contains(&days).then(|| SmallestVolume {
+                days,
+                logarithm: least.max(volume.score.least_effect),
+            })
+        };
+        (self.grain.windows().into_iter().enumerate())
+            .filter_map(of)
+            .collect()
     }
 }
 

@@ -237,6 +237,12 @@ impl Levels {
         self.base[base_index(self.season, phase)].mean + weekday
     }
 
+    /// The mean of the levels of all phases that the reference has met; 0 of none.
+    pub(super) fn mean(&self) -> f64 {
+        let met = || self.base.iter().filter(|level| level.days > 0.0);
+        met().map(|level| level.mean).sum::<f64>() / met().count().max(1) as f64
+    }
+
     /// Whether the reference has a level for the phase.
     pub(super) fn knows(&self, phase: Phase) -> bool {
         self.base[base_index(self.season, phase)].days > 0.0

@@ -28,10 +28,10 @@ pub struct VolumeDay {
 /// The fitted volume of a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VolumeReference {
-    score: Score,
+    pub(super) score: Score,
     season: Season,
-    correlation: f64,
-    ln_alpha: f64,
+    pub(super) correlation: f64,
+    pub(super) ln_alpha: f64,
 }
 
 impl VolumeReference {

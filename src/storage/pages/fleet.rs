@@ -201,3 +201,46 @@ pub async fn schema_findings(
     .fetch_all(conn)
     .await
 }
+
+/// What the newest window of a champion's detector of labels says.
+#[derive(Debug, Clone)]
+pub struct DetectorRow {
+    pub model: String,
+    pub measure: String,
+    pub status: String,
+    pub evidence: Option<f64>,
+    pub run_length: Option<f64>,
+    pub labels: Option<f64>,
+    pub p_value: Option<f64>,
+}
+
+/// The newest value since `from` of each of these measures of labels, of every champion and monitor.
+pub async fn label_detectors(
+    conn: &mut PgConnection,
+    project: ProjectId,
+    measures: &[String],
+    from: DateTime<Utc>,
+) -> sqlx::Result<Vec<DetectorRow>> {
+    sqlx::query_as!(
+        DetectorRow,
+        r#"
+        SELECT DISTINCT ON (o.name, m.monitor, m.measure)
+               o.name AS model, m.measure, m.status, m.p_value,
+               (m.recipe #>> '{sequential,evidence}')::float8 AS evidence,
+               (m.recipe #>> '{sequential,run_length}')::float8 AS run_length,
+               (m.recipe #>> '{sequential,labels}')::float8 AS labels
+          FROM measurements m
+          JOIN models o USING (model_id)
+          JOIN deployments d ON d.model_version_id = m.model_version_id
+                            AND d.role = 'champion' AND d.ended_at IS NULL
+         WHERE m.project_id = $1 AND m.measure = ANY($2) AND m.window_start >= $3 AND m.segment_name = ''
+           AND m.superseded_at IS NULL AND m.status IN ('ok', 'drift')
+         ORDER BY o.name, m.monitor, m.measure, m.window_start DESC
+        "#,
+        project.0,
+        measures,
+        from
+    )
+    .fetch_all(conn)
+    .await
+}

@@ -15,7 +15,8 @@ pub use deliveries::{
     AttemptRow, DeliveryRow, attempts, deliveries, deliveries_of_alert, delivery,
 };
 pub use fleet::{
-    FeatureCount, FleetModel, ServedValue, drifted_features, fleet, schema_findings, served_values,
+    DetectorRow, FeatureCount, FleetModel, ServedValue, drifted_features, fleet, label_detectors,
+    schema_findings, served_values,
 };
 pub use frame::{Durability, Frame, durability, frame};
 pub use model::{

@@ -9,10 +9,11 @@ use sqlx::PgConnection;
 
 use crate::domain::ids::AlertId;
 use crate::domain::measurement::Measure;
+use crate::domain::promise::PromiseOf;
 use crate::domain::rule::{Condition, Rule};
 use crate::services::access::Session;
 use crate::services::causes::{self, Question};
-use crate::services::{Error, Services, registry};
+use crate::services::{Error, Services, configuration, promises, registry};
 use crate::storage::pages::{self, AlertEvent, AlertRow, DeliveryRow, RunRow};
 use crate::web::answer::{Failure, page};
 use crate::web::cause_view::CauseView;
@@ -28,6 +29,7 @@ use crate::web::visitor::Visitor;
 use crate::web::wording;
 
 use super::deliveries::{DeliveryLine, delivery_line};
+use super::rules::PromiseLine;
 
 /// How much of the past the chart of an alert shows before it began.
 const LEAD: TimeDelta = TimeDelta::weeks(12);
@@ -54,6 +56,9 @@ pub struct AlertPage {
     pub limit_text: String,
     pub condition: String,
     pub facts: Vec<Fact>,
+    /// How often the rule errs, and what it would see.
+    pub promises: Vec<PromiseLine>,
+    pub rules_href: String,
     pub next_step: Option<String>,
     pub causes: Vec<Cause>,
     /// What a loss of quality is made of, where the rule is about quality.
@@ -97,6 +102,8 @@ pub struct AlertRecords {
     pub measure: Option<String>,
     pub chart: Option<ChartView>,
     pub why: Option<CauseView>,
+    /// What its rule promises, while there is one of that name.
+    pub promises: Vec<PromiseOf>,
 }
 
 /// `GET /alerts/{id}`
@@ -122,6 +129,7 @@ pub async fn show(
     .await?;
     let mut records = load(&mut conn, session, alert).await?;
     drop(conn);
+    records.promises = promised(&services, session, &records.alert, now).await?;
     records.why = why(&services, session, &records, now).await?;
     page(&alert_page(shell, &records, may_operate(session), now))
 }
@@ -140,9 +148,25 @@ async fn load(
         measure: choice.map(|choice| choice.measure),
         chart,
         why: None,
+        promises: Vec::new(),
         runs,
         alert,
     })
+}
+
+async fn promised(
+    services: &Services,
+    session: &Session,
+    alert: &AlertRow,
+    now: DateTime<Utc>,
+) -> Result<Vec<PromiseOf>, Failure> {
+    let mut conn = services.pool.acquire().await?;
+    let model = registry::model(&mut conn, session.project_id, &alert.model).await?;
+    let rules = configuration::rules(&mut conn, &model).await?;
+    match rules.iter().find(|rule| rule.name == alert.rule) {
+        Some(rule) => Ok(promises::of_rule(&mut conn, &model, rule, now).await?),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// What the loss of quality is made of that a rule has found; of drift, whether labels show that it matters. What cannot be said
@@ -248,11 +272,15 @@ pub fn alert_page(
         },
         model: alert.model.clone(),
         runs_action: format!("{model_href}/runs"),
-        model_href,
         now_text: judged_value(alert.value, measure, &alert.unit),
         limit_text: judged_value(alert.threshold, measure, &alert.unit),
         condition: alert.condition.clone(),
         facts: times(alert, now),
+        promises: (records.promises.iter())
+            .filter(|of| of.promise.is_some())
+            .map(PromiseLine::of)
+            .collect(),
+        rules_href: format!("{model_href}/rules"),
         next_step: text(&alert.explanation, "next_step").filter(|_| alert.resolved_at.is_none()),
         causes: causes(&alert.explanation),
         why: records.why.clone(),
@@ -275,6 +303,7 @@ pub fn alert_page(
             .iter()
             .map(|delivery| delivery_line(delivery, now))
             .collect(),
+        model_href,
     }
 }
 

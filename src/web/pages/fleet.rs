@@ -5,10 +5,12 @@ use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::domain::fleet::{self, LabelEvidence, Weight};
 use crate::domain::ids::ModelId;
-use crate::domain::measurement::{Better, Measure};
+use crate::domain::measurement::{Better, Measure, Status};
 use crate::services::Services;
-use crate::storage::pages::{self, FeatureCount, FleetModel, ServedValue};
+use crate::stats::PValue;
+use crate::storage::pages::{self, DetectorRow, FeatureCount, FleetModel, ServedValue};
 use crate::web::answer::{Failure, page};
 use crate::web::chart::Sparkline;
 use crate::web::dashboard::{self, Column, ColumnKind};
@@ -21,6 +23,9 @@ use crate::web::wording;
 /// How far back the fleet page looks for values: half a year of weeks.
 const LOOKS_BACK: TimeDelta = TimeDelta::weeks(26);
 
+/// How old the newest window of a detector of labels may be.
+const NEW: TimeDelta = TimeDelta::weeks(5);
+
 /// The fleet page.
 #[derive(Debug, Template)]
 #[template(path = "pages/fleet/fleet.html", escape = "page")]
@@ -28,6 +33,8 @@ pub struct FleetPage {
     pub shell: Shell,
     pub summary: Vec<Badge>,
     pub waiting: Vec<WaitingRun>,
+    /// What the labels of all models say together, where there is anything to say.
+    pub labels: Option<String>,
     pub columns: Vec<&'static str>,
     pub models: Vec<FleetRow>,
     pub public_url: String,
@@ -69,6 +76,7 @@ pub struct FleetRecords {
     pub values: Vec<ServedValue>,
     pub drifted: Vec<FeatureCount>,
     pub findings: Vec<FeatureCount>,
+    pub detectors: Vec<LabelEvidence>,
 }
 
 /// `GET /`
@@ -85,8 +93,42 @@ pub async fn show(State(services): State<Services>, visitor: Visitor) -> Result<
             .await?,
         findings: pages::schema_findings(&mut conn, project, &of_kind(ColumnKind::Schema), from)
             .await?,
+        detectors: pages::label_detectors(&mut conn, project, &labelled(), now - NEW)
+            .await?
+            .into_iter()
+            .filter_map(evidence)
+            .collect(),
     };
     page(&fleet_page(shell, &records, &services.public_url, now))
+}
+
+/// The measures that look at labels as they come.
+fn labelled() -> Vec<String> {
+    let measures = Measure::ALL
+        .iter()
+        .filter(|measure| measure.is_sequential());
+    measures
+        .map(|measure| measure.as_str().to_owned())
+        .collect()
+}
+
+/// Nothing of a value that does not say how much speaks for it.
+fn evidence(row: DetectorRow) -> Option<LabelEvidence> {
+    let sequential = row.evidence.zip(row.run_length).zip(row.labels);
+    let weight = match sequential {
+        Some(((evidence, run_length), labels)) => Weight::Sequential {
+            evidence,
+            run_length,
+            labels,
+        },
+        None => Weight::Test(PValue::from_probability(row.p_value?)?),
+    };
+    Some(LabelEvidence {
+        model: row.model,
+        measure: row.measure.parse().ok()?,
+        is_alarm: row.status == Status::Drift.as_str(),
+        weight,
+    })
 }
 
 fn of_kind(kind: ColumnKind) -> Vec<String> {
@@ -126,6 +168,7 @@ pub fn fleet_page(
         shell,
         summary: summary(&models),
         waiting: records.models.iter().filter_map(waiting).collect(),
+        labels: fleet::together(&records.detectors).words(),
         columns: dashboard::FLEET
             .columns
             .iter()

@@ -8,6 +8,7 @@ pub mod deliveries;
 pub mod fleet;
 pub mod intake;
 pub mod model;
+pub mod rules;
 pub mod runs;
 pub mod schema;
 pub mod settings;

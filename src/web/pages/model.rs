@@ -59,6 +59,7 @@ pub struct ModelPage {
     pub telemetry: Vec<ChartView>,
     pub schema_href: String,
     pub causes_href: String,
+    pub rules_href: String,
     /// How many changes of the schema wait for a decision.
     pub schema_proposals: i64,
     pub runs_action: String,
@@ -254,6 +255,7 @@ pub async fn show(
         telemetry,
         schema_href: format!("{}/schema", reader.base),
         causes_href: format!("{}/causes", reader.base),
+        rules_href: format!("{}/rules", reader.base),
         schema_proposals,
         runs_action: format!("{}/runs", reader.base),
         runbooks,

@@ -14,7 +14,10 @@ use tower::ServiceExt;
 use askama::Template;
 
 use crate::domain::clock::ReplayClock;
-use crate::domain::ids::{AlertId, ApprovalId, ModelId, RunId};
+use crate::domain::fleet::{LabelEvidence, Weight};
+use crate::domain::ids::{AlertId, ApprovalId, ModelId, ProjectId, RunId};
+use crate::domain::measurement::Measure;
+use crate::domain::promise::{Promise, PromiseOf};
 use crate::formats::Limits;
 use crate::outbound::Outbound;
 use crate::services::access::{self, FirstAdmin, Site};
@@ -25,6 +28,7 @@ use crate::services::{Bounds, Custody, Error, Nudges, Services};
 use crate::storage::keys::KeyFilters;
 use crate::storage::pages::{
     AlertEvent, AlertRow, ApprovalRow, FeatureCount, FleetModel, RunRow, ServedValue, StepRow,
+    label_detectors,
 };
 use crate::web::answer::FailurePage;
 use crate::web::assets;
@@ -115,6 +119,20 @@ fn an_empty_fleet_says_how_to_begin() {
     insta::assert_snapshot!("fleet_empty", rendered(&page));
 }
 
+/// A detector of labels with so much of what an alarm takes.
+fn of_labels(model: &FleetModel, evidence: f64, is_alarm: bool) -> LabelEvidence {
+    LabelEvidence {
+        model: model.name.clone(),
+        measure: Measure::ErrorRateSequential,
+        is_alarm,
+        weight: Weight::Sequential {
+            evidence,
+            run_length: 100_000.0,
+            labels: 10_000.0,
+        },
+    }
+}
+
 #[test]
 fn the_fleet_shows_what_is_wrong_since_when_and_whether_somebody_is_on_it() {
     let sick = model("flight-time", 1);
@@ -138,6 +156,11 @@ fn the_fleet_shows_what_is_wrong_since_when_and_whether_somebody_is_on_it() {
             beyond: 0,
             judged: 17,
         }],
+        detectors: vec![
+            of_labels(&sick, 500.0, true),
+            of_labels(&well, 1.2, true),
+            of_labels(&model("a third", 0), 0.01, false),
+        ],
         models: vec![sick, well],
     };
     let now = at("2013-05-13T09:00:00Z");
@@ -151,6 +174,13 @@ fn open_alert() -> AlertRecords {
     let run_id = RunId(uuid::Uuid::from_u128(5));
     AlertRecords {
         why: None,
+        promises: vec![PromiseOf {
+            measures: vec![Measure::Mae],
+            promise: Some(Promise {
+                errs: "about once in 3 years".to_owned(),
+                sees: HOSTILE.to_owned(),
+            }),
+        }],
         alert: AlertRow {
             alert_id: AlertId(uuid::Uuid::from_u128(1)),
             model_id: ModelId(uuid::Uuid::from_u128(2)),
@@ -375,9 +405,21 @@ async fn seed(pool: &PgPool) {
            FROM projects, (VALUES ('', '', '', 'mae', 'ok'), ($hostile$, $hostile$, '', 'mae', 'ok'),
              ('', '', $hostile$, 'psi', 'drift'), ('', '', $hostile$, 'wrong_type', 'drift'))
              AS s (name, value, feature, measure, status)",
+        "INSERT INTO measurements (measurement_id, project_id, model_id, model_version_id, monitor, grain,
+           window_start, window_end, segment_name, segment_value, feature, measure, value, reference,
+           status, current_rows, reference_rows, recipe, measured_at)
+         SELECT gen_random_uuid(), project_id, uuid_from(1), uuid_from(2), 'labels', 'day', day,
+           day + interval '1 day', '', '', '', 'error_rate_sequential', 0.2, 0.1, 'drift', 2000, 1500,
+           jsonb_build_object('sequential', jsonb_build_object('evidence', extract(day FROM day),
+             'run_length', 100000, 'labels', 4000)), '2013-05-13'
+           FROM projects, (VALUES (timestamptz '2013-05-06 00:00Z'), ('2013-05-07 00:00Z')) AS d (day)",
         "INSERT INTO alerts SELECT uuid_from(4), project_id, uuid_from(1), uuid_from(2), 'r', 'critical',
            $hostile$, 'c', '2013-05-06', '2013-05-13', '2013-05-13', NULL, 16, 13, '{}', '{}', NULL, 1
            FROM projects",
+        "INSERT INTO definitions SELECT project_id, 'rule', 'r', 'x.yaml', 1, 'x', jsonb_build_object('name', $hostile$,
+           'model', $hostile$, 'title', $hostile$, 'severity', 'critical', 'runbook', $hostile$,
+           'receivers', jsonb_build_array($hostile$),
+           'condition', jsonb_build_object('kind', 'silence', 'after_seconds', 3600)), '2013-02-14', 'x' FROM projects",
         "INSERT INTO runs SELECT uuid_from(5), project_id, uuid_from(1), uuid_from(4), 'rb', $hostile$, '{}',
            '{}', 'waiting', '', 'x', '2013-05-13', NULL, 1 FROM projects",
         "INSERT INTO run_steps VALUES (uuid_from(5), 0, 'Ask', 'approve', 'waiting', '{}', NULL, NULL)",
@@ -431,6 +473,7 @@ async fn every_page_is_there_and_no_name_escapes(pool: PgPool) {
         model.clone(),
         format!("{model}?range=8w&grain=week&measure=mae&drift=psi"),
         format!("{model}/schema"),
+        format!("{model}/rules"),
         "/alerts".to_owned(),
         of("alerts", 4),
         of("runs", 5),
@@ -446,6 +489,20 @@ async fn every_page_is_there_and_no_name_escapes(pool: PgPool) {
     }
     let (_, html) = browser.get(&model).await;
     assert!(html.contains("data-chart=") && html.contains("16.03 beyond"));
+    let mut conn = browser.services.pool.acquire().await.expect("a connection");
+    let project: ProjectId = sqlx::query_scalar("SELECT project_id FROM projects")
+        .fetch_one(&mut *conn)
+        .await
+        .expect("there is one");
+    let measures = ["error_rate_sequential".to_owned()];
+    let detectors = label_detectors(&mut conn, project, &measures, at("2013-05-01T00:00:00Z"))
+        .await
+        .expect("detectors are read");
+    assert_eq!(detectors.len(), 1, "the newest window of each");
+    let (evidence, labels) = (detectors[0].evidence, detectors[0].labels);
+    assert_eq!((evidence, labels), (Some(7.0), Some(4_000.0)));
+    let (_, html) = browser.get(&format!("{model}/rules")).await;
+    assert!(html.contains("an outage, 60 minutes after the last prediction"));
 }
 
 #[sqlx::test(migrator = "crate::storage::MIGRATOR")]
@@ -454,6 +511,7 @@ async fn what_is_not_there_is_not_found(pool: PgPool) {
     for path in [
         "/models/none",
         "/models/none/schema",
+        "/models/none/rules",
         "/alerts/018f3a52-0000-7000-8000-000000000000",
         "/alerts/x",
         "/runs/x",
