@@ -218,7 +218,7 @@ fn of_hours(stored: &StoredReference, reference: Option<&Reference>) -> Vec<Stri
              year."
         )
     }];
-    let features = reference.into_iter().flat_map(|of| of.features());
+    let features = reference.into_iter().flat_map(Reference::features);
     let most = features
         .map(FeatureReference::usual_rows)
         .fold(0.0, f64::max);
