@@ -11,6 +11,7 @@ mod cost;
 mod delays;
 mod early;
 mod estimation;
+mod hours;
 mod lasting;
 mod matched;
 mod pictures;
@@ -33,9 +34,10 @@ use pictures::Picture;
 /// A part of the benchmark: its name, and what it adds to the report.
 type Part = (&'static str, fn(&Run, &mut Report) -> anyhow::Result<()>);
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     ("quiet", quiet::report),
     ("early", early::report),
+    ("hours", hours::report),
     ("matched", matched::report),
     ("real", real::report),
     ("choices", choices::report),
@@ -52,7 +54,7 @@ const PARTS: [Part; 8] = [
 #[derive(Debug, Parser)]
 #[command(name = "bench-detection")]
 struct Arguments {
-    /// Parts to run, all if none is named: quiet, early, matched, real, choices, delays, estimation, cost
+    /// Parts to run, all if none is named: quiet, early, hours, matched, real, choices, delays, estimation, cost
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Enough runs for narrow intervals: an hour or two

@@ -182,7 +182,7 @@ pub fn zipf(levels: usize, exponent: f64) -> Vec<f64> {
     )
 }
 
-fn normalised(weights: Vec<f64>) -> Vec<f64> {
+pub fn normalised(weights: Vec<f64>) -> Vec<f64> {
     let total: f64 = weights.iter().sum();
     weights.into_iter().map(|weight| weight / total).collect()
 }
@@ -397,11 +397,19 @@ impl Counting {
 
     /// What a reference is fitted on.
     pub fn feature_days<'a>(&self, tallies: &'a Tallies) -> Vec<FeatureDays<'a>> {
+        self.feature_buckets(tallies, FIRST_DAY)
+    }
+
+    /// The same of buckets that are numbered from another.
+    pub fn feature_buckets<'a>(&self, tallies: &'a Tallies, first: i64) -> Vec<FeatureDays<'a>> {
         let days = |place: usize| {
-            tallies[place]
-                .iter()
-                .enumerate()
-                .map(|(i, t)| observation(i, t))
+            (first..)
+                .zip(&tallies[place])
+                .map(|(bucket, tally)| Observation {
+                    bucket,
+                    holiday: false,
+                    tally,
+                })
         };
         (0..tallies.len())
             .map(|place| FeatureDays {

@@ -142,7 +142,11 @@ const CONFIGURATION: &str = "models:
     schema: {from: training}
     monitors:
       - {name: schema, kind: schema, window: hour}
-      - {name: drift, kind: drift, window: hour, baseline: training}
+      - name: drift
+        kind: drift
+        window: hour
+        baseline: training
+        measures: [psi, jensen_shannon, kolmogorov_smirnov]
       - {name: traffic, kind: traffic, window: hour}
 ";
 

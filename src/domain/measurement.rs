@@ -112,7 +112,7 @@ measures! {
     HourProfile = "hour_profile", Lower, "Total variation distance of the dates' hours of the day, in UTC.";
     WeekdayProfile = "weekday_profile", Lower, "Total variation distance of the dates' days of the week, in UTC.";
     AttributionNdcg = "attribution_ndcg", Higher, "How alike features rank by their mean absolute attribution, from 0 to 1.";
-    Shift = "shift", Zero, "Change in standard deviations that the default detector finds over days.";
+    Shift = "shift", Zero, "Change in standard deviations that the default detector finds over days or hours.";
     CopulaCorrelationChange = "copula_correlation_change", Zero, "Change of the rank correlation of the two columns whose days speak most for one.";
     RandomFeaturesMmd = "random_features_mmd", Lower, "Squared distance of rows as a whole from the baseline's, by random Fourier features over days.";
     Mae = "mae", Lower, "Mean absolute error.";
@@ -263,7 +263,15 @@ impl Measure {
         Self::KolmogorovSmirnov,
     ];
 
-    /// The same for a monitor that the detector cannot serve, because it does not work by day or has no baseline that stands still.
+    /// The same for a monitor with windows of an hour: columns together are judged by day only.
+    pub const USUAL_DRIFT_BY_HOUR: [Self; 4] = [
+        Self::Shift,
+        Self::Psi,
+        Self::JensenShannon,
+        Self::KolmogorovSmirnov,
+    ];
+
+    /// The same for a monitor that the detector cannot serve, because it works neither by day nor by hour or has no baseline that stands still.
     pub const USUAL_DRIFT_WITHOUT_DAYS: [Self; 3] =
         [Self::Psi, Self::JensenShannon, Self::KolmogorovSmirnov];
 
@@ -271,7 +279,7 @@ impl Measure {
     pub const OVER_DAYS_TOGETHER: [Self; 2] =
         [Self::CopulaCorrelationChange, Self::RandomFeaturesMmd];
 
-    /// Whether the measure is judged by day against the days of a baseline, with gates of its own and not by a threshold.
+    /// Whether the measure is judged by day (or hour) against the days of a baseline, with gates of its own and not by a threshold.
     #[must_use]
     pub fn is_over_days(self) -> bool {
         self == Self::Shift || Self::OVER_DAYS_TOGETHER.contains(&self)

@@ -1,13 +1,18 @@
-//! What the default drift detector says of a day in the service: how its verdict becomes a measurement, and how the
-//! days of a model version become one episode.
+//! What the default drift detector says of a day or an hour in the service: how its verdict becomes a measurement, and how
+//! the days or hours of a model version become one episode.
 //!
-//! The detector itself is `stats::detector`; here is what of it is stored and told. A day that was judged before can be
-//! judged again, so the state after a day is a value that is made of the state before it and nothing else.
+//! The detector itself is `stats::detector`; here is what of it is stored and told. What was judged before can be
+//! judged again, so the state after it is a value that is made of the state before it and nothing else. Days and hours go
+//! the same way; [`Unit`] holds all that differs.
+
+mod unit;
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
+
+pub use unit::{Beginning, Unit};
 
 use super::drift::Judged;
 use super::measurement::{Measure, Recipe, Status};
@@ -17,22 +22,19 @@ use crate::stats::detector::{
     self, Episode, Evidence, FeatureReference, Footing, Reference, SmallestChange, Verdict,
 };
 
-/// The detector's name and version as recipes give them.
-const DETECTOR: &str = "days/1";
-const SECONDS_OF_DAY: i64 = 24 * 60 * 60;
-/// How many days before a day are judged with it.
-pub const EARLIER_DAYS: i64 = 27;
+/// A usual hour of fewer rows says nothing by itself that a day would not say as well.
+const ROWS_OF_AN_HOUR: f64 = 200.0;
 
 /// The number of a day from the epoch, as the detector counts buckets.
 #[must_use]
 pub fn day_number(at: DateTime<Utc>) -> i64 {
-    at.timestamp().div_euclid(SECONDS_OF_DAY)
+    Unit::Day.number(at)
 }
 
 /// The beginning of a day.
 #[must_use]
 pub fn start_of(day: i64) -> DateTime<Utc> {
-    DateTime::UNIX_EPOCH + TimeDelta::days(day)
+    Unit::Day.start_of(day)
 }
 
 /// The date of a day.
@@ -41,7 +43,7 @@ pub fn date_of(day: i64) -> NaiveDate {
     start_of(day).date_naive()
 }
 
-/// What is going on with a model version after a day.
+/// What is going on with a model version after a day or an hour.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct State {
     pub episode: Episode,
@@ -49,7 +51,7 @@ pub struct State {
     pub features: BTreeSet<String>,
 }
 
-/// What the features of a model version say of a day together.
+/// What the features of a model version say of a day or an hour together.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Day {
     /// The least `ln(p / α)` of the features; `None` if none could be judged.
@@ -78,7 +80,14 @@ impl State {
     /// The state after a day, from that before it.
     #[must_use]
     pub fn step(&self, number: i64, day: &Day) -> Self {
-        let (episode, _) = self.episode.step(number, 1.0, day.evidence, day.since);
+        self.step_by(Unit::Day, number, day)
+    }
+
+    /// The state after a unit, from that before it.
+    #[must_use]
+    pub fn step_by(&self, unit: Unit, number: i64, day: &Day) -> Self {
+        let per_day = unit.buckets().per_day();
+        let (episode, _) = self.episode.step(number, per_day, day.evidence, day.since);
         let before = match self.episode {
             Episode::Closed => BTreeSet::new(),
             Episode::Open { .. } => self.features.clone(),
@@ -108,11 +117,19 @@ impl State {
 pub struct ShiftRecipe {
     /// Name and version.
     pub detector: String,
+    /// What is judged as one; a day unless it says otherwise.
+    #[serde(default, skip_serializing_if = "is_day")]
+    pub unit: Unit,
     /// The length of the window that decided, in days, and how many of these had rows.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window_days: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub days_with_rows: Option<usize>,
+    /// The same in hours, where these are judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_hours: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hours_with_rows: Option<usize>,
     /// Rows of that window.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
@@ -128,21 +145,32 @@ pub struct ShiftRecipe {
     pub least_effect: f64,
     /// How the variation of days is known: `days`, or `rows` where the reference has too few.
     pub footing: String,
-    /// Days of the reference; those left out for being unlike all others; those that say it is of two minds.
+    /// Days of the reference, and its hours where these are judged.
     pub reference_days: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference_hours: Option<usize>,
+    /// Days or hours left out for being unlike all others, and the days that say that it is of two minds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub left_out: Vec<NaiveDate>,
+    pub left_out: Vec<Beginning>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unstable: Vec<NaiveDate>,
-    /// The day since which things have probably changed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub since: Option<NaiveDate>,
-    /// The day that opened the episode.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub episode_opened: Option<NaiveDate>,
+    pub unstable: Vec<Beginning>,
+    /// The day or hour since which things have probably changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Beginning>,
+    /// The day or hour that opened the episode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub episode_opened: Option<Beginning>,
     /// The smallest changes of this kind that would be seen, with a chance of 90 %.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub smallest: Vec<Smallest>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands a reference to it"
+)]
+fn is_day(unit: &Unit) -> bool {
+    *unit == Unit::Day
 }
 
 /// The smallest change that would be seen within so many days, in standard deviations of a row.
@@ -161,8 +189,8 @@ pub fn footing_word(footing: Footing) -> &'static str {
     }
 }
 
-/// What is said of a day of a feature, given by its place in the reference. `state` is that after the day. `dated`
-/// says that the reference has days at all, and is not a file of rows without times.
+/// What is said of a day or an hour of a feature, given by its place in the reference, whose grain says which. `state` is
+/// that after it. `dated` says that the reference has days at all, and is not a file of rows without times.
 #[must_use]
 pub fn judged(
     reference: &Reference,
@@ -172,6 +200,8 @@ pub fn judged(
     dated: bool,
 ) -> Judged {
     let feature = &reference.features()[place];
+    let unit = unit_of(reference);
+    let by_hour = unit == Unit::Hour;
     let episode = state.open_for(feature.name());
     let status = match verdict.status {
         detector::Status::Insufficient => Status::Insufficient,
@@ -196,20 +226,24 @@ pub fn judged(
     };
     let too_few = status == Status::Insufficient;
     let recipe = ShiftRecipe {
-        detector: DETECTOR.to_owned(),
-        window_days: evidence.map(|e| e.window),
-        days_with_rows: evidence.map(|e| e.buckets),
+        detector: unit.detector().to_owned(),
+        unit,
+        window_days: evidence.filter(|_| !by_hour).map(|e| e.window),
+        days_with_rows: evidence.filter(|_| !by_hour).map(|e| e.buckets),
+        window_hours: evidence.filter(|_| by_hour).map(|e| e.window),
+        hours_with_rows: evidence.filter(|_| by_hour).map(|e| e.buckets),
         rows: evidence.map(|e| e.rows),
         score: evidence.map(|e| e.score.clone()),
         direction: verdict.direction.iter().map(Evidence::words).collect(),
         alpha: verdict.alpha.value(),
         least_effect,
         footing: footing_word(feature.footing()).to_owned(),
-        reference_days: if dated { feature.buckets() } else { 0 },
-        left_out: feature.left_out().iter().copied().map(date_of).collect(),
-        unstable: feature.unstable().iter().copied().map(date_of).collect(),
-        since: since.map(date_of),
-        episode_opened: episode.map(|(opened, _)| date_of(opened)),
+        reference_days: if dated { feature.whole_days() } else { 0 },
+        reference_hours: (dated && by_hour).then(|| feature.buckets()),
+        left_out: beginnings(unit, feature.left_out()),
+        unstable: beginnings(Unit::Day, &days_of(unit, feature.unstable())),
+        since: since.map(|number| unit.beginning(number)),
+        episode_opened: episode.map(|(opened, _)| unit.beginning(opened)),
         smallest,
     };
     let promise = promise(&recipe, feature, settings);
@@ -221,18 +255,58 @@ pub fn judged(
         p_value: verdict.p.filter(|_| !too_few).map(PValue::value),
         status,
         recipe: Recipe {
-            method: "means of days in frozen bins, over windows of 1, 3, 7, 14 and 28 days"
-                .to_owned(),
+            method: unit.method().to_owned(),
             bins: Some(feature.bins().len()),
             threshold: Some(least_effect),
-            cause: too_few
-                .then(|| format!("fewer than {} values in every window", settings.least_rows)),
-            detail: (!too_few).then(|| words(&recipe, &promise, verdict)),
+            cause: too_few.then(|| too_few_words(unit, settings)),
+            detail: (!too_few).then(|| words(&recipe, &promise, feature, verdict)),
             promise: Some(promise),
             shift: Some(recipe),
             ..Recipe::default()
         },
     }
+}
+
+/// What a fitted reference judges as one.
+#[must_use]
+pub fn unit_of(reference: &Reference) -> Unit {
+    let by_hour = reference.grain() == detector::Grain::Hour;
+    if by_hour { Unit::Hour } else { Unit::Day }
+}
+
+/// When units of these numbers begin.
+#[must_use]
+pub fn beginnings(unit: Unit, numbers: &[i64]) -> Vec<Beginning> {
+    let beginnings = numbers.iter().map(|number| unit.beginning(*number));
+    beginnings.collect()
+}
+
+/// The numbers of the days of some units in order.
+#[must_use]
+pub fn days_of(unit: Unit, numbers: &[i64]) -> Vec<i64> {
+    let mut days: Vec<i64> = numbers.iter().map(|number| unit.day_of(*number)).collect();
+    days.dedup();
+    days
+}
+
+fn too_few_words(unit: Unit, settings: &detector::Settings) -> String {
+    let least = settings.least_rows;
+    match unit {
+        Unit::Hour => format!(
+            "fewer than {least} values in the last hour and in the last six; with so few rows judge days: `window: day`"
+        ),
+        Unit::Day => format!("fewer than {least} values in every window"),
+    }
+}
+
+/// What is to be done where the usual hour of the reference has few rows; nothing of days.
+#[must_use]
+pub fn few_rows_words(unit: Unit, usual_rows: f64) -> Option<String> {
+    (unit == Unit::Hour && usual_rows < ROWS_OF_AN_HOUR).then(|| {
+        format!(
+            "an hour has {usual_rows:.0} rows in the median; with fewer than {ROWS_OF_AN_HOUR:.0}, `window: day` sees as much"
+        )
+    })
 }
 
 /// The smallest changes of the kind that decided, or of the first kind the feature is watched by.
@@ -251,26 +325,33 @@ fn smallest_of(all: &[SmallestChange], evidence: Option<&Evidence>) -> Vec<Small
 
 /// The finding as somebody reads it who was not there: what, since when, seen over how long, how often that is wrong,
 /// and what would not have been seen.
-fn words(recipe: &ShiftRecipe, promise: &Promise, verdict: &Verdict) -> String {
+fn words(
+    recipe: &ShiftRecipe,
+    promise: &Promise,
+    feature: &FeatureReference,
+    verdict: &Verdict,
+) -> String {
     let since = recipe
         .since
-        .map_or_else(String::new, |day| format!(" since {}", date(day)));
-    let over = match recipe.window_days {
-        Some(1) => "1 day".to_owned(),
-        days => format!("{} days", days.unwrap_or(0)),
-    };
+        .map_or_else(String::new, |moment| format!(" since {}", moment.words()));
+    let unit = recipe.unit;
+    let window = recipe.window_days.or(recipe.window_hours);
+    let over = unit.count(window.unwrap_or(0));
     let change = match (&verdict.deciding, verdict.status) {
         (Some(deciding), detector::Status::Candidate) => {
             format!("{}{since}, seen over {over}", deciding.words())
         }
         _ if recipe.episode_opened.is_some() => {
             format!(
-                "changed{since}; nothing beyond chance and size on this day, but not for a week yet"
+                "changed{since}; nothing beyond chance and size {} this {}, but not for a week yet",
+                if unit == Unit::Hour { "in" } else { "on" },
+                unit.word()
             )
         }
         _ => "nothing beyond chance and size".to_owned(),
     };
     let mut parts = vec![change, promise.errs.clone()];
+    parts.extend(few_rows_words(unit, feature.usual_rows()));
     if !recipe.smallest.is_empty() {
         parts.push(promise.sees.clone());
     }
@@ -295,25 +376,24 @@ fn promise(
     let sees = if recipe.smallest.is_empty() {
         "the smallest change seen is not known without days of reference".to_owned()
     } else {
-        smallest_words(&recipe.smallest)
+        smallest_words(recipe.unit, &recipe.smallest)
     };
     Promise { errs, sees }
 }
 
-fn smallest_words(smallest: &[Smallest]) -> String {
+fn smallest_words(unit: Unit, smallest: &[Smallest]) -> String {
     let list = |of: &dyn Fn(&Smallest) -> String| {
         let texts: Vec<String> = smallest.iter().map(of).collect();
         texts.join("/")
     };
+    let lengths = match unit {
+        Unit::Hour => list(&|s| unit.count((s.days * 24.0).round() as usize)),
+        Unit::Day => format!("{} days", list(&|s| format!("{:.0}", s.days))),
+    };
     format!(
-        "smallest change seen in {} days: {} standard deviations",
-        list(&|s| format!("{:.0}", s.days)),
+        "smallest change seen in {lengths}: {} standard deviations",
         list(&|s| format!("{:.2}", s.effect))
     )
-}
-
-fn date(day: NaiveDate) -> String {
-    day.format("%-d %B %Y").to_string()
 }
 
 #[cfg(test)]
@@ -406,7 +486,7 @@ mod tests {
             (recipe.footing.as_str(), recipe.reference_days),
             ("days", 28)
         );
-        assert_eq!(recipe.episode_opened, Some(date_of(40)));
+        assert_eq!(recipe.episode_opened, Some(Unit::Day.beginning(40)));
 
         let quiet = verdict(&reference, 41, &tally(605));
         let (mut state, mut statuses) = (open, Vec::new());
@@ -438,6 +518,112 @@ mod tests {
                 .expect("words")
                 .starts_with("nothing beyond chance")
         );
+    }
+
+    /// Three weeks of hours.
+    fn reference_of_hours(rows: u64) -> Reference {
+        let of = |hour: u64| Tally {
+            rows,
+            counts: vec![
+                rows * 6 / 10 + hour * 7 % 5,
+                rows * 4 / 10 - hour * 7 % 5,
+                0,
+            ],
+            unseen: Some(0),
+            ..Tally::default()
+        };
+        let tallies: Vec<Tally> = (0..21 * 24).map(of).collect();
+        let observed = (0..).zip(&tallies).map(|(bucket, tally)| Observation {
+            bucket,
+            holiday: false,
+            tally,
+        });
+        let feature = FeatureDays {
+            name: "origin".to_owned(),
+            role: Role::Input,
+            bins: Bins::of_categories([NAMES; 28], true),
+            days: observed.collect(),
+        };
+        Reference::fit(Grain::Hour, &[feature], &[], Settings::default()).expect("a reference")
+    }
+
+    #[test]
+    fn an_hour_is_told_by_the_hour_and_its_episode_ends_after_as_many_as_a_week_has() {
+        let reference = reference_of_hours(1_000);
+        assert_eq!(unit_of(&reference), Unit::Hour);
+        let step = |state: &State, number: i64, verdict: &Verdict| {
+            let mut hour = Day::default();
+            hour.add("origin", verdict);
+            state.step_by(Unit::Hour, number, &hour)
+        };
+        let number = 30 * 24 + 7;
+        let moved = verdict(&reference, number, &tally(750));
+        let open = step(&State::default(), number, &moved);
+        let told = judged(&reference, 0, &moved, &open, true);
+        assert_eq!(told.status, Status::Drift);
+        assert!(told.recipe.method.starts_with("means of hours"));
+        let words = told.recipe.detail.expect("words");
+        for part in [
+            "of rows since 31 January 1970, 07:00 UTC, seen over 1 hour; ",
+            "about one false ticket per model and year",
+            "smallest change seen in 1 hour/24 hours/7 days: 0.",
+        ] {
+            assert!(words.contains(part), "{part}: {words}");
+        }
+        assert!(!words.contains("`window: day`"), "{words}");
+        let recipe = told.recipe.shift.expect("a recipe");
+        assert_eq!(
+            (recipe.window_hours, recipe.window_days, recipe.unit),
+            (Some(1), None, Unit::Hour)
+        );
+        assert_eq!(
+            (recipe.reference_days, recipe.reference_hours),
+            (21, Some(21 * 24))
+        );
+        assert_eq!(recipe.episode_opened, Some(Unit::Hour.beginning(number)));
+
+        let quiet = verdict(&reference, number + 1, &tally(603));
+        let (mut state, mut last) = (open, None);
+        for hour in number + 1..=number + 168 {
+            last = Some(judged(&reference, 0, &quiet, &state, true));
+            state = step(&state, hour, &quiet);
+        }
+        let last = last.expect("was judged");
+        assert_eq!((last.status, state), (Status::Drift, State::default()));
+        let words = last.recipe.detail.expect("words");
+        assert!(
+            words.contains("in this hour, but not for a week yet"),
+            "{words}"
+        );
+    }
+
+    #[test]
+    fn hours_of_few_rows_are_told_that_days_would_do() {
+        let reference = reference_of_hours(60);
+        let few = |rows: u64| Tally {
+            rows,
+            counts: vec![rows * 6 / 10, rows - rows * 6 / 10, 0],
+            unseen: Some(0),
+            ..Tally::default()
+        };
+        let told = |rows: u64| {
+            let verdict = verdict(&reference, 600, &few(rows));
+            judged(&reference, 0, &verdict, &State::default(), true)
+        };
+        let words = told(60).recipe.detail.expect("words");
+        assert!(
+            words.contains(
+                "an hour has 60 rows in the median; with fewer than 200, `window: day` sees as much"
+            ),
+            "{words}"
+        );
+        let insufficient = told(20);
+        assert_eq!(
+            (insufficient.status, insufficient.value),
+            (Status::Insufficient, None)
+        );
+        let cause = insufficient.recipe.cause.expect("a cause");
+        assert!(cause.ends_with("judge days: `window: day`"), "{cause}");
     }
 
     #[test]

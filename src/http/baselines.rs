@@ -12,6 +12,7 @@ use super::models::version_id;
 use super::moments::Moment;
 use super::problem::Problem;
 use crate::domain::ids::BaselineId;
+use crate::domain::shift::{self, Beginning, Unit};
 use crate::services::baselines::{self, Declared, ReferenceFile, ReferenceWindow};
 use crate::services::{Services, registry};
 use crate::storage::baselines::{self as stored, Baseline};
@@ -44,21 +45,24 @@ pub struct BaselineView {
     /// What the drift detector knows of its days, where it is fitted and asked for by itself or in a list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub days: Option<DaysView>,
+    /// The same of its hours, where the model counts by hour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hours: Option<DaysView>,
 }
 
-/// What the drift detector knows of a baseline's days.
+/// What the drift detector knows of a baseline's days, or hours. Days are told by their dates, hours by when they begin.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct DaysView {
     /// The first and the last day; absent where rows have no times.
-    pub first: Option<NaiveDate>,
-    pub last: Option<NaiveDate>,
+    pub first: Option<Beginning>,
+    pub last: Option<Beginning>,
     pub count: usize,
     /// `days`, or `rows` where they are too few to know how days differ.
     pub footing: String,
     /// Days left out, of a feature at least, for being unlike all others.
-    pub left_out: Vec<NaiveDate>,
+    pub left_out: Vec<Beginning>,
     /// Days that say that the baseline is of two minds; none if it is not.
-    pub unstable: Vec<NaiveDate>,
+    pub unstable: Vec<Beginning>,
     /// Its days that are holidays of the model, which it was fitted without.
     pub holidays: Vec<NaiveDate>,
     /// Features whose days could not be counted alike.
@@ -68,12 +72,12 @@ pub struct DaysView {
 impl From<StoredReference> for DaysView {
     fn from(stored: StoredReference) -> Self {
         Self {
-            first: stored.span.map(|(first, _)| first),
-            last: stored.span.map(|(_, last)| last),
-            count: stored.days,
+            first: stored.span.map(|(first, _)| stored.unit.beginning(first)),
+            last: stored.span.map(|(_, last)| stored.unit.beginning(last)),
+            count: stored.counted,
             footing: stored.footing,
-            left_out: stored.left_out,
-            unstable: stored.unstable,
+            left_out: shift::beginnings(stored.unit, &stored.left_out),
+            unstable: shift::beginnings(Unit::Day, &shift::days_of(stored.unit, &stored.unstable)),
             holidays: stored.holidays,
             unusable: stored.unusable,
         }
@@ -101,13 +105,16 @@ impl BaselineView {
             fitted_at: baseline.fitted_at,
             reason: baseline.reason,
             days: None,
+            hours: None,
         }
     }
 
     async fn with_days(self, conn: &mut PgConnection) -> sqlx::Result<Self> {
-        let stored = shifts::reference(conn, self.baseline_id).await?;
+        let days = shifts::reference(conn, self.baseline_id, Unit::Day).await?;
+        let hours = shifts::reference(conn, self.baseline_id, Unit::Hour).await?;
         Ok(Self {
-            days: stored.map(DaysView::from),
+            days: days.map(DaysView::from),
+            hours: hours.map(DaysView::from),
             ..self
         })
     }

@@ -37,7 +37,7 @@ use crate::domain::model::Role;
 use crate::domain::retention::{Kept, Marks};
 use crate::domain::window::{Grain, Window};
 use crate::storage::models::{self, Deployment, Model};
-use crate::storage::windows::{self, BaseWindow, MeasuredWindow};
+use crate::storage::windows::{self, AskedWindow, BaseWindow, MeasuredWindow};
 use crate::storage::{measurements, partitions, retention};
 use history::History;
 use scene::Scene;
@@ -185,7 +185,8 @@ async fn windows_referring(
         return Ok(referring);
     };
     for (index, monitor) in monitors.iter().enumerate() {
-        if monitor.against.is_none() && !monitor.looks_back_over_days() {
+        let looks_back_by = monitor.looks_back_by();
+        if monitor.against.is_none() && looks_back_by.is_none() {
             continue;
         }
         let measured = windows::measured_after(conn, model_id, &monitor.name, *oldest).await?;
@@ -193,7 +194,7 @@ async fn windows_referring(
             let window = monitor.grain.window_at(start);
             let parts = match monitor.against {
                 Some(past) => past.parts(window),
-                None => vec![shift::days_before(window)],
+                None => (looks_back_by.iter().map(|unit| unit.before(window))).collect(),
             };
             if parts
                 .into_iter()
@@ -242,9 +243,17 @@ async fn measure_windows(
     bounds: Bounds,
     now: DateTime<Utc>,
 ) -> Result<Vec<Due>, Error> {
-    let asked: Vec<(VersionId, &str, Window)> = due
-        .iter()
-        .map(|(version_id, window, index)| (*version_id, monitors[*index].name.as_str(), *window))
+    let asked: Vec<AskedWindow<'_>> = (due.iter())
+        .map(|(version_id, window, index)| {
+            let monitor = &monitors[*index];
+            AskedWindow {
+                version_id: *version_id,
+                monitor: &monitor.name,
+                window: *window,
+                since: (monitor.looks_back_by())
+                    .map_or(window.start, |unit| unit.before(*window).from),
+            }
+        })
         .collect();
     let standings = windows::standings(conn, &asked).await?;
     let marks = retention::marks(conn, model.project_id).await?;
@@ -267,13 +276,9 @@ async fn measure_windows(
         };
         let of_past = match &history {
             Some(history) => history.revision,
-            None if monitor.looks_back_over_days() => {
-                let days = shift::days_before(window);
-                let totals = windows::totals(conn, version_id, days.from, days.to).await?;
-                // Not their revisions: labels, which come for weeks, change nothing in it. A new grid or baseline raises
-                // the revision of the window itself.
-                totals.predictions
-            }
+            // Not their revisions: labels, which come for weeks, change nothing in it. A new grid or baseline raises
+            // the revision of the window itself.
+            None if monitor.looks_back_by().is_some() => standing.before,
             None if monitor.kind == MonitorKind::Objective => {
                 let before = windows::totals(conn, version_id, DateTime::UNIX_EPOCH, window.start);
                 before.await?.revision

@@ -9,6 +9,7 @@ use super::{Error, configuration, registry};
 use crate::domain::ids::VersionId;
 use crate::domain::measurement::{Better, Measure, Status};
 use crate::domain::message::{Cause, CauseKind};
+use crate::domain::window::Grain;
 use crate::storage::measurements::{self, Selection, StoredMeasurement};
 use crate::storage::models::Model;
 use crate::storage::{baselines, definitions, runs};
@@ -224,7 +225,10 @@ async fn shifted_features(conn: &mut PgConnection, scene: Scene<'_>) -> Result<V
                 change(v),
                 against(v),
                 v.window.grain.as_str(),
-                v.window.start.format("%Y-%m-%d")
+                v.window.start.format(match v.window.grain {
+                    Grain::Hour => "%Y-%m-%d %H:%M UTC",
+                    Grain::Day | Grain::Week | Grain::Month => "%Y-%m-%d",
+                })
             ),
         })
         .collect())

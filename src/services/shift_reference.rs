@@ -1,5 +1,7 @@
 //! Fitting the default detector's reference on the days of a baseline: its rows are sorted into days, each day of a
-//! feature is counted on the model's grid and folded into bins, and what is left is a few numbers per feature.
+//! feature is counted on the model's grid and folded into bins, and what is left is a few numbers per feature. A model that
+//! counts by hour has a reference of its hours beside it, fitted the same way, so that a monitor of hours finds it
+//! whenever it is declared.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,16 +12,16 @@ use super::Error;
 use super::profiling::{PREDICTION, Yardstick};
 use crate::domain::columns::Column;
 use crate::domain::ids::BaselineId;
-use crate::domain::shift::{date_of, day_number, footing_word};
+use crate::domain::shift::{Unit, date_of, day_number, footing_word};
 use crate::stats::detector::{
-    Bins, FeatureDays, Footing, Grain, NotCounted, Observation, Reference, Role, Settings, Tally,
+    Bins, FeatureDays, Footing, NotCounted, Observation, Reference, Role, Settings, Tally,
 };
 use crate::stats::profile::FeatureProfile;
 use crate::storage::baselines::Baseline;
 use crate::storage::models::Model;
 use crate::storage::shifts::{self, StoredReference};
 
-/// Fits and stores the reference of a baseline whose rows have these columns and times; without times all rows are
+/// Fits and stores the references of a baseline whose rows have these columns and times; without times all rows are
 /// one day that is nowhere. The caller holds the model's lock.
 ///
 /// # Errors
@@ -32,35 +34,47 @@ pub(super) async fn fit(
     (columns, times): (&[Column], &[DateTime<Utc>]),
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    let days = Days::of(columns.first().map_or(0, Column::len), times);
     let holidays = holidays(conn, model).await?;
-    let Some(fitted) = fitted(yardstick, columns, &days, &holidays)? else {
-        return Ok(());
-    };
+    for unit in Unit::of_model(model.base_window) {
+        let days = Days::by(unit, columns.first().map_or(0, Column::len), times);
+        if let Some(fitted) = fitted(yardstick, columns, &days, &holidays)? {
+            let stored = stored(baseline, fitted, &days, &holidays);
+            shifts::put_reference(conn, model.project_id, model.model_id, &stored, now).await?;
+        }
+    }
+    Ok(())
+}
+
+fn stored(
+    baseline: &Baseline,
+    fitted: Fitted,
+    days: &Days,
+    holidays: &BTreeSet<i64>,
+) -> StoredReference {
     let features = || fitted.reference.features().iter();
-    let dates = |of: &dyn Fn(usize) -> Vec<i64>| -> Vec<NaiveDate> {
+    let of_any = |of: &dyn Fn(usize) -> Vec<i64>| -> Vec<i64> {
         let numbers: BTreeSet<i64> = (0..features().len()).flat_map(of).collect();
-        numbers.into_iter().map(date_of).collect()
+        numbers.into_iter().collect()
     };
     let by_days = features().any(|feature| feature.footing() == Footing::Days);
-    let stored = StoredReference {
+    StoredReference {
         baseline_id: baseline.baseline_id,
+        unit: days.unit,
         span: days.span(),
-        days: if days.dated { days.rows.len() } else { 0 },
+        days: days.days(),
+        counted: if days.dated { days.rows.len() } else { 0 },
         footing: footing_word(if by_days {
             Footing::Days
         } else {
             Footing::RowsOnly
         })
         .to_owned(),
-        left_out: dates(&|place| fitted.reference.features()[place].left_out().to_vec()),
-        unstable: dates(&|place| fitted.reference.features()[place].unstable().to_vec()),
-        holidays: days.holidays(&holidays),
+        left_out: of_any(&|place| fitted.reference.features()[place].left_out().to_vec()),
+        unstable: of_any(&|place| fitted.reference.features()[place].unstable().to_vec()),
+        holidays: days.holidays(holidays),
         unusable: fitted.unusable,
         reference: fitted.reference.encode(),
-    };
-    shifts::put_reference(conn, model.project_id, model.model_id, &stored, now).await?;
-    Ok(())
+    }
 }
 
 /// The holidays of a model, by the numbers of their days.
@@ -76,7 +90,8 @@ pub(super) async fn holidays(
     Ok(days.into_iter().map(number_of).collect())
 }
 
-/// Whether a baseline has a reference of its days that can be read and was fitted without the holidays of today.
+/// Whether a baseline has references of its days, and of its hours where its model counts by hour, that can be read and were
+/// fitted without the holidays of today.
 ///
 /// # Errors
 /// When the database fails.
@@ -85,56 +100,75 @@ pub(super) async fn is_whole(
     model: &Model,
     baseline_id: BaselineId,
 ) -> Result<bool, Error> {
-    let Some(stored) = shifts::reference(conn, baseline_id).await? else {
-        return Ok(false);
-    };
     let holidays = holidays(conn, model).await?;
-    let within = |day: &i64| match stored.span {
-        Some((first, last)) => (number_of(first)..=number_of(last)).contains(day),
-        None => false,
-    };
-    let expected: Vec<NaiveDate> = holidays.into_iter().filter(within).map(date_of).collect();
-    Ok(expected == stored.holidays && Reference::decode(&stored.reference).is_ok())
+    for unit in Unit::of_model(model.base_window) {
+        let Some(stored) = shifts::reference(conn, baseline_id, unit).await? else {
+            return Ok(false);
+        };
+        let within = |day: &i64| match stored.span {
+            Some((first, last)) => (unit.day_of(first)..=unit.day_of(last)).contains(day),
+            None => false,
+        };
+        let expected = holidays.iter().copied().filter(within).map(date_of);
+        let expected: Vec<NaiveDate> = expected.collect();
+        if expected != stored.holidays || Reference::decode(&stored.reference).is_err() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn number_of(day: NaiveDate) -> i64 {
     day_number(day.and_time(NaiveTime::MIN).and_utc())
 }
 
-/// The rows of each day, by the day's number.
+/// The rows of each day, or hour, by its number.
 #[derive(Debug)]
 struct Days {
+    unit: Unit,
     rows: BTreeMap<i64, Vec<usize>>,
     /// Whether the rows have times.
     dated: bool,
 }
 
 impl Days {
-    fn of(count: usize, times: &[DateTime<Utc>]) -> Self {
+    fn by(unit: Unit, count: usize, times: &[DateTime<Utc>]) -> Self {
         let dated = times.len() == count && count > 0;
-        if !dated {
-            let rows = BTreeMap::from([(0, (0..count).collect())]);
-            return Self { rows, dated };
-        }
         let mut rows: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
-        for (row, at) in times.iter().enumerate() {
-            rows.entry(day_number(*at)).or_default().push(row);
+        if dated {
+            for (row, at) in times.iter().enumerate() {
+                rows.entry(unit.number(*at)).or_default().push(row);
+            }
+        } else {
+            rows.insert(0, (0..count).collect());
         }
-        Self { rows, dated }
+        Self { unit, rows, dated }
+    }
+
+    fn days(&self) -> usize {
+        let days: BTreeSet<i64> = self.rows.keys().map(|n| self.unit.day_of(*n)).collect();
+        if self.dated { days.len() } else { 0 }
+    }
+
+    fn is_holiday(&self, number: i64, holidays: &BTreeSet<i64>) -> bool {
+        self.dated && holidays.contains(&self.unit.day_of(number))
     }
 
     /// The holidays from its first day to its last.
     fn holidays(&self, all: &BTreeSet<i64>) -> Vec<NaiveDate> {
-        let ends = self.rows.keys().next().zip(self.rows.keys().next_back());
-        match ends.filter(|_| self.dated) {
-            Some((first, last)) => all.range(first..=last).copied().map(date_of).collect(),
+        let days = |number| self.unit.day_of(number);
+        match self.span() {
+            Some((first, last)) => {
+                let within = all.range(days(first)..=days(last));
+                within.copied().map(date_of).collect()
+            }
             None => Vec::new(),
         }
     }
 
-    fn span(&self) -> Option<(NaiveDate, NaiveDate)> {
+    fn span(&self) -> Option<(i64, i64)> {
         let (first, last) = self.rows.keys().next().zip(self.rows.keys().next_back())?;
-        self.dated.then(|| (date_of(*first), date_of(*last)))
+        self.dated.then_some((*first, *last))
     }
 }
 
@@ -189,13 +223,13 @@ fn fitted(
             days: (counted.days.iter())
                 .map(|(day, tally)| Observation {
                     bucket: *day,
-                    holiday: days.dated && holidays.contains(day),
+                    holiday: days.is_holiday(*day, holidays),
                     tally,
                 })
                 .collect(),
         })
         .collect();
-    let reference = Reference::fit(Grain::Day, &features, &[], Settings::default());
+    let reference = Reference::fit(days.unit.buckets(), &features, &[], Settings::default());
     Ok(Some(Fitted {
         reference: reference.map_err(Error::internal)?,
         unusable,
@@ -252,8 +286,8 @@ mod tests {
         let times: Vec<DateTime<Utc>> = (0..2_000)
             .map(|row| start_of(20 + row % 20) + TimeDelta::minutes(row / 20))
             .collect();
-        let days = Days::of(2_000, &times);
-        assert_eq!(days.span(), Some((date_of(20), date_of(39))));
+        let days = Days::by(Unit::Day, 2_000, &times);
+        assert_eq!(days.span(), Some((20, 39)));
         let fitted = fitted(
             &Yardstick::default(),
             &columns(2_000),
@@ -287,7 +321,7 @@ mod tests {
 
     #[test]
     fn rows_without_times_are_one_day_that_is_nowhere() {
-        let days = Days::of(300, &[]);
+        let days = Days::by(Unit::Day, 300, &[]);
         assert_eq!((days.span(), days.rows.len(), days.dated), (None, 1, false));
         let fitted = fitted(
             &Yardstick::default(),
@@ -313,12 +347,39 @@ mod tests {
         let fitted = fitted(
             &Yardstick::default(),
             &columns,
-            &Days::of(300, &[]),
+            &Days::by(Unit::Day, 300, &[]),
             &BTreeSet::new(),
         )
         .expect("counts")
         .expect("has features");
         assert_eq!(fitted.unusable, ["fare"]);
         assert_eq!(fitted.reference.features().len(), 3);
+    }
+
+    #[test]
+    fn rows_are_sorted_into_hours_of_days_that_may_be_holidays() {
+        let times: Vec<DateTime<Utc>> = (0..2_000)
+            .map(|row| start_of(20 + row % 20) + TimeDelta::minutes(12 * (row / 20)))
+            .collect();
+        let hours = Days::by(Unit::Hour, 2_000, &times);
+        assert_eq!((hours.days(), hours.rows.len()), (20, 20 * 20));
+        assert_eq!(hours.span(), Some((20 * 24, 39 * 24 + 19)));
+        let holidays = BTreeSet::from([21, 50]);
+        assert_eq!(hours.holidays(&holidays), [date_of(21)]);
+        let fitted = fitted(&Yardstick::default(), &columns(2_000), &hours, &holidays)
+            .expect("counts")
+            .expect("has features");
+        let carrier = &fitted.reference.features()[0];
+        assert_eq!(
+            (carrier.footing(), carrier.buckets(), carrier.whole_days()),
+            (Footing::Days, 19 * 20, 19)
+        );
+        // Twenty hours of one day know nothing of how days differ.
+        let of_one_day: Vec<_> = times.iter().step_by(20).copied().collect();
+        let few = Days::by(Unit::Hour, 100, &of_one_day);
+        let fitted = super::fitted(&Yardstick::default(), &columns(100), &few, &BTreeSet::new())
+            .expect("counts")
+            .expect("has features");
+        assert_eq!(fitted.reference.features()[0].footing(), Footing::RowsOnly);
     }
 }

@@ -4,8 +4,10 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::PgConnection;
 
-use super::shifts::Course;
-use crate::domain::ids::{BaselineId, ModelId, ProjectId};
+use crate::domain::ids::{BaselineId, ModelId, ProjectId, VersionId};
+
+/// Which days: those of a version in the bins of a baseline.
+pub type Course = (VersionId, BaselineId);
 
 /// What was fitted on the days of a baseline.
 #[derive(Debug, Clone, PartialEq)]

@@ -347,7 +347,7 @@ pub async fn delete_beside(
             .execute(&mut *conn)
             .await?;
             sqlx::query!(
-                "DELETE FROM shift_days WHERE project_id = ANY($1) AND day < ($2 AT TIME ZONE 'UTC')::date",
+                "DELETE FROM shift_days WHERE project_id = ANY($1) AND window_start < date_trunc('day', $2::timestamptz, 'UTC')",
                 &ids,
                 before
             )

@@ -296,26 +296,39 @@ pub struct Standing {
     pub totals: WindowTotals,
     /// The revision at which the monitor measured it, if it did.
     pub measured: Option<i64>,
+    /// The predictions before it that it is judged with.
+    pub before: i64,
+}
+
+/// A window of a monitor, and since when what came before it is judged with it: its own start if nothing is.
+#[derive(Debug, Clone, Copy)]
+pub struct AskedWindow<'a> {
+    pub version_id: VersionId,
+    pub monitor: &'a str,
+    pub window: Window,
+    pub since: DateTime<Utc>,
 }
 
 /// How some windows of monitors stand, in the order they are asked for.
 pub async fn standings(
     conn: &mut PgConnection,
-    windows: &[(VersionId, &str, Window)],
+    windows: &[AskedWindow<'_>],
 ) -> sqlx::Result<Vec<Standing>> {
-    let versions: Vec<Uuid> = windows
-        .iter()
-        .map(|(version_id, ..)| version_id.0)
-        .collect();
-    let monitors: Vec<&str> = windows.iter().map(|(_, monitor, _)| *monitor).collect();
-    let starts: Vec<DateTime<Utc>> = windows.iter().map(|(.., window)| window.start).collect();
-    let ends: Vec<DateTime<Utc>> = windows.iter().map(|(.., window)| window.end).collect();
+    let versions: Vec<Uuid> = windows.iter().map(|asked| asked.version_id.0).collect();
+    let monitors: Vec<&str> = windows.iter().map(|asked| asked.monitor).collect();
+    let times = |of: fn(&AskedWindow<'_>) -> DateTime<Utc>| -> Vec<DateTime<Utc>> {
+        windows.iter().map(of).collect()
+    };
+    let starts = times(|asked| asked.window.start);
+    let ends = times(|asked| asked.window.end);
+    let since = times(|asked| asked.since);
     let rows = sqlx::query!(
         r#"
         SELECT t.predictions AS "predictions!", t.errors AS "errors!", t.labels AS "labels!",
-               t.followers AS "followers!", t.out_of_order AS "out_of_order!", t.revision AS "revision!", m.revision AS "measured?"
-        FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::timestamptz[]) WITH ORDINALITY
-            AS w (version_id, monitor, window_start, window_end, place)
+               t.followers AS "followers!", t.out_of_order AS "out_of_order!", t.revision AS "revision!", m.revision AS "measured?",
+               b.predictions AS "before!"
+        FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[]) WITH ORDINALITY
+            AS w (version_id, monitor, window_start, window_end, since, place)
         CROSS JOIN LATERAL (
             SELECT COALESCE(SUM(predictions), 0)::bigint AS predictions, COALESCE(SUM(errors), 0)::bigint AS errors,
                    COALESCE(SUM(labels), 0)::bigint AS labels,
@@ -326,6 +339,12 @@ pub async fn standings(
             WHERE s.model_version_id = w.version_id
               AND s.window_start >= w.window_start AND s.window_start < w.window_end
         ) t
+        CROSS JOIN LATERAL (
+            SELECT COALESCE(SUM(predictions), 0)::bigint AS predictions
+            FROM window_states s
+            WHERE s.model_version_id = w.version_id
+              AND s.window_start >= w.since AND s.window_start < w.window_start
+        ) b
         LEFT JOIN measured_windows m ON m.model_version_id = w.version_id AND m.monitor = w.monitor
                                     AND m.window_start = w.window_start
         ORDER BY w.place
@@ -333,13 +352,15 @@ pub async fn standings(
         &versions,
         &monitors as &[&str],
         &starts,
-        &ends
+        &ends,
+        &since
     )
     .fetch_all(conn)
     .await?;
     Ok(rows
         .into_iter()
         .map(|r| Standing {
+            before: r.before,
             totals: WindowTotals {
                 predictions: r.predictions,
                 errors: r.errors,

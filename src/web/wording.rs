@@ -283,7 +283,7 @@ pub fn measure_title(measure: &str) -> &str {
         "chi2" => "Chi-square",
         "g_test" => "G-test",
         "missing_share_change" => "Change of missing values",
-        "shift" => "Shift over days, in deviations",
+        "shift" => "Shift, in deviations",
         "domain_classifier_auc" => "Domain classifier, area under the curve",
         "reconstruction_error_change" => "Change of the reconstruction error",
         "correlation_change" => "Change of a correlation",

@@ -40,5 +40,6 @@ mod schema_skew;
 mod schemas;
 mod served;
 mod shift;
+mod shift_hours;
 mod snapshot;
 mod tasks;

@@ -25,6 +25,7 @@ const SAMPLES: &[(i64, &str)] = &[
     (15, include_str!("../data/after_0015.sql")),
     (16, include_str!("../data/after_0016.sql")),
     (17, include_str!("../data/after_0017.sql")),
+    (18, include_str!("../data/after_0018.sql")),
 ];
 
 /// Tables that hold no rows of ours.

@@ -14,6 +14,7 @@ use crate::domain::model::Task;
 use crate::domain::objective::ObjectiveChoice;
 use crate::domain::quality::QualityChoice;
 use crate::domain::reference::Past;
+use crate::domain::shift::Unit;
 use crate::domain::window::Grain;
 
 /// What is measured regularly.
@@ -76,7 +77,7 @@ impl MonitorDef {
         }
     }
 
-    /// Whether the default detector judges its days.
+    /// Whether the default detector judges its days or hours.
     #[must_use]
     pub fn watches_shift(&self) -> bool {
         self.kind == MonitorKind::Drift && self.drift_measures().contains(&Measure::Shift)
@@ -92,10 +93,11 @@ impl MonitorDef {
         measures.iter().copied().filter(together)
     }
 
-    /// Whether it judges days together with those before them.
+    /// What it judges together with those before, if it does: days or hours.
     #[must_use]
-    pub fn looks_back_over_days(&self) -> bool {
-        self.watches_shift() || self.joint_measures().next().is_some()
+    pub fn looks_back_by(&self) -> Option<Unit> {
+        let looks_back = self.watches_shift() || self.joint_measures().next().is_some();
+        Unit::of(self.grain).filter(|_| looks_back)
     }
 
     /// Whether detectors watch its labels.
@@ -140,10 +142,10 @@ const USUAL_ROWS: u64 = 30;
 
 /// The usual measures of drift of a monitor with that window.
 fn usual_drift(grain: Option<Grain>, against_past: bool) -> &'static [Measure] {
-    if grain == Some(Grain::Day) && !against_past {
-        &Measure::USUAL_DRIFT
-    } else {
-        &Measure::USUAL_DRIFT_WITHOUT_DAYS
+    match grain.and_then(Unit::of) {
+        Some(Unit::Day) if !against_past => &Measure::USUAL_DRIFT,
+        Some(Unit::Hour) if !against_past => &Measure::USUAL_DRIFT_BY_HOUR,
+        _ => &Measure::USUAL_DRIFT_WITHOUT_DAYS,
     }
 }
 
@@ -304,14 +306,24 @@ fn monitor(f: &Fields, name: String, model: OfModel, sink: &mut Sink) -> Option<
     } else {
         given
     };
-    let over_days = given.iter().find(|measure| measure.is_over_days());
-    if let Some(measure) = over_days
-        && (grain != Some(Grain::Day) || f.get("against").is_some())
-    {
+    let unit = grain.and_then(Unit::of);
+    let fits = |measure: &Measure| {
+        let by_unit = match measure {
+            Measure::Shift => unit.is_some(),
+            _ => unit == Some(Unit::Day),
+        };
+        by_unit && f.get("against").is_none()
+    };
+    let over_days = |measure: &&Measure| measure.is_over_days();
+    if let Some(measure) = given.iter().filter(over_days).find(|m| !fits(m)) {
+        let by_hour = match measure {
+            Measure::Shift => ", or by hour and against its hours",
+            _ => "",
+        };
         sink.note(
             f.get("measures").map_or(f.place, |node| node.place),
             format!(
-                "`{}` is measured by day and against the days of a `baseline`",
+                "`{}` is measured by day and against the days of a `baseline`{by_hour}",
                 measure.as_str()
             ),
         );

@@ -8,6 +8,7 @@ use super::*;
 use crate::domain::measurement::Measure;
 use crate::domain::rule::{Condition, Threshold};
 use crate::domain::schema::Limit;
+use crate::domain::shift::Unit;
 use crate::domain::window::Grain;
 use runbooks::{PIPELINES, RUNBOOK};
 
@@ -622,6 +623,40 @@ fn the_detector_has_a_status_of_its_own_and_works_by_day_against_a_baseline() {
         let problems = parse(&[file("b.yml", &sound.replace(old, new))]).expect_err(new);
         let report = check_report(&problems);
         assert!(report.contains(expected), "{new}: {report}");
+    }
+}
+
+#[test]
+fn the_detector_works_by_the_hour_where_the_model_counts_by_hour() {
+    let by_hour = |keys: &str| {
+        with_drift_monitor(keys)
+            .replace("window: day", "window: hour")
+            .replace("task: binary", "task: binary\n    window: hour")
+            .replace("wasserstein, above: 3", "shift, status: drift")
+    };
+    let read = |text: &str| parse(&[file("b.yml", text)]);
+    let definitions =
+        read(&by_hour("")).unwrap_or_else(|problems| panic!("{}", check_report(&problems)));
+    let monitor = &definitions.models[0].value.monitors[0];
+    assert_eq!(monitor.drift_measures(), Measure::USUAL_DRIFT_BY_HOUR);
+    assert_eq!(monitor.looks_back_by(), Some(Unit::Hour));
+    assert_eq!(monitor.thresholds, BTreeMap::new());
+    for (text, expected) in [
+        (
+            by_hour(", measures: [shift, copula_correlation_change]"),
+            "`copula_correlation_change` is measured by day and against the days of a `baseline`",
+        ),
+        (
+            by_hour(", measures: [shift]").replace("baseline: past", "against: {rolling: 4d}"),
+            "or by hour and against its hours",
+        ),
+        (
+            by_hour("").replace("kind: drift, window: hour", "kind: drift, window: 6h"),
+            "`hour`",
+        ),
+    ] {
+        let report = check_report(&read(&text).expect_err(&text));
+        assert!(report.contains(expected), "{expected}: {report}");
     }
 }
 

@@ -188,7 +188,9 @@ fn verdicts(counted: &[Counted], days: &Days) -> Option<OverDays> {
     for number in &judged {
         let told: Vec<_> = (counted.iter().enumerate())
             .map(|(place, column)| {
-                let until = column.current.range(number - shift::EARLIER_DAYS..=*number);
+                let until = column
+                    .current
+                    .range(number - shift::Unit::Day.earlier()..=*number);
                 let known = |day: &i64| judged.contains(day);
                 let observed: Vec<Observation<'_>> = until
                     .filter(|(day, _)| known(day))

@@ -9,11 +9,12 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
-use super::shift::{NoReference, ShiftReference};
+use super::shift::{Kept, NoReference, ShiftReference};
 use crate::domain::definitions::MonitorDef;
 use crate::domain::ids::{BaselineId, VersionId};
 use crate::domain::labelled::LabelledSample;
 use crate::domain::measurement::Segment;
+use crate::domain::shift::Unit;
 use crate::domain::skew::{STEP_RANKS, Stillnesses, Stills};
 use crate::domain::window::Window;
 use crate::services::profiling::{LATENCY, Yardstick};
@@ -23,7 +24,8 @@ use crate::stats::thinning::ThinnedSample;
 use crate::storage::baselines::{self, Baseline};
 use crate::storage::models::{Deployment, Model};
 use crate::storage::profiles::{self, ProfileKey};
-use crate::storage::{samples, shifts};
+use crate::storage::samples;
+use crate::storage::shifts::{self, Course};
 
 /// How many base windows are read at a time: a month of hours need not be in memory at once.
 const BASE_WINDOWS: usize = 64;
@@ -47,8 +49,10 @@ pub(super) struct Scene<'a> {
     read: HashMap<BaselineId, Arc<Fitted>>,
     /// The labelled rows of the fitted baselines, or why there are none.
     labelled: HashMap<BaselineId, Result<Arc<LabelledSample>, &'static str>>,
-    /// What the fitted baselines say of their days.
-    shifts: HashMap<BaselineId, Result<Arc<ShiftReference>, NoReference>>,
+    /// What the fitted baselines say of their days or hours.
+    shifts: HashMap<(BaselineId, Unit), Result<Arc<ShiftReference>, NoReference>>,
+    /// What was read of days or hours that were judged before.
+    pub(super) tallies: HashMap<Course, Kept>,
     /// The window that was read last: several monitors look at the same.
     current: Option<(VersionId, Window, Arc<Gathered>)>,
 }
@@ -163,6 +167,7 @@ impl<'a> Scene<'a> {
             read: HashMap::new(),
             labelled: HashMap::new(),
             shifts: HashMap::new(),
+            tallies: HashMap::new(),
             current: None,
         })
     }
@@ -217,20 +222,21 @@ impl<'a> Scene<'a> {
         Ok(read)
     }
 
-    /// What a baseline says of its days.
+    /// What a baseline says of its days or hours.
     pub(super) async fn shift_reference(
         &mut self,
         conn: &mut PgConnection,
         baseline_id: BaselineId,
+        unit: Unit,
     ) -> Result<Result<Arc<ShiftReference>, NoReference>, Error> {
-        if let Some(read) = self.shifts.get(&baseline_id) {
+        if let Some(read) = self.shifts.get(&(baseline_id, unit)) {
             return Ok(read.clone());
         }
-        let read = match shifts::reference(conn, baseline_id).await? {
+        let read = match shifts::reference(conn, baseline_id, unit).await? {
             Some(stored) => ShiftReference::of(&stored).map(Arc::new),
             None => Err(NoReference::NotFitted),
         };
-        self.shifts.insert(baseline_id, read.clone());
+        self.shifts.insert((baseline_id, unit), read.clone());
         Ok(read)
     }
 

@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::bins::Tally;
-use super::reference::Reference;
+use super::reference::{FeatureReference, Reference};
+use super::test::OfDay;
 
 const MAGIC: [u8; 2] = *b"BW";
 const CHECKSUM_BYTES: usize = 4;
@@ -25,6 +26,11 @@ pub(crate) struct Form {
 const REFERENCE: Form = Form {
     family: 2,
     version: 2,
+};
+/// Of a reference whose buckets are shorter than days: with what the buckets of a day have in common.
+const SHORT: Form = Form {
+    family: 2,
+    version: 3,
 };
 const DAY: Form = Form {
     family: 3,
@@ -52,7 +58,11 @@ impl Reference {
     /// The reference as bytes that [`Reference::decode`] reads.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        encode(REFERENCE, self)
+        if self.grain.slots() == 1 {
+            return encode(REFERENCE, self);
+        }
+        let of_days: Vec<OfDays> = self.features.iter().map(OfDays::of).collect();
+        encode(SHORT, &(self, of_days))
     }
 
     /// Reads what [`Reference::encode`] wrote.
@@ -60,7 +70,40 @@ impl Reference {
     /// # Errors
     /// When the bytes are something else, of another version, or damaged.
     pub fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
-        decode(REFERENCE, bytes)
+        let (mut reference, of_days): (Self, Vec<OfDays>) = match decode(REFERENCE, bytes) {
+            Err(Damaged::UnknownVersion(version)) if version == SHORT.version => {
+                decode(SHORT, bytes)?
+            }
+            read => return read,
+        };
+        for (feature, of_days) in reference.features.iter_mut().zip(of_days) {
+            of_days.give(feature);
+        }
+        Ok(reference)
+    }
+}
+
+/// What the days of a feature are, beside its shorter buckets.
+#[derive(Debug, Serialize, Deserialize)]
+struct OfDays {
+    whole_days: Option<usize>,
+    /// By score.
+    scores: Vec<Option<OfDay>>,
+}
+
+impl OfDays {
+    fn of(feature: &FeatureReference) -> Self {
+        Self {
+            whole_days: feature.whole_days,
+            scores: feature.scores.iter().map(|score| score.of_day).collect(),
+        }
+    }
+
+    fn give(self, feature: &mut FeatureReference) {
+        feature.whole_days = self.whole_days;
+        for (score, of_day) in feature.scores.iter_mut().zip(self.scores) {
+            score.of_day = of_day;
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 //! A score on its way to being fitted: its days, their level, how they vary around it, and the test that follows.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::fitting::Draft;
 use super::reference::Footing;
 use super::season::{Fitted, Grain, Levels, Observed, Season, WINDOWS};
-use super::test::{ExcessTest, Form, MeanTest, ScoreKind, Test};
+use super::test::{ExcessTest, Form, MeanTest, OfDay, ScoreKind, Test};
 use super::wandering::inflation;
 use super::{Observation, Settings};
 use crate::stats::beta::student_two_sided;
@@ -38,6 +40,8 @@ pub(super) struct DraftScore {
     pub(super) freedom: f64,
     pub(super) variance: f64,
     pub(super) mean_rows: f64,
+    /// The same of whole days, where a bucket is shorter.
+    pub(super) daily: Option<Box<DraftScore>>,
 }
 
 /// Scores whose variances are alike.
@@ -78,13 +82,22 @@ impl DraftScore {
             freedom: 0.0,
             variance: 1.0,
             mean_rows: 0.0,
+            daily: None,
         }
+    }
+
+    /// It by days, where a bucket is shorter.
+    pub(super) fn by_days(&self) -> &Self {
+        self.daily.as_deref().unwrap_or(self)
     }
 
     /// The part of each window. What leaves the range shows at once, or in the shapes; and how many categories are
     /// still to be met is not known well enough for a window as long as the reference. What is missing for a day is an outage:
     /// the schema's measures say so at once, and no reference of a few weeks knows how often a feed fails.
-    pub(super) fn windows(&self, settings: &Settings) -> [f64; WINDOWS] {
+    ///
+    /// What a window may take on a day is shared by the times it is looked at that day, so that two dozen hours err no more often
+    /// than a day does.
+    pub(super) fn windows(&self, settings: &Settings, grain: Grain) -> [f64; WINDOWS] {
         let mut weights = settings.window_weights;
         match self.kind {
             ScoreKind::LowEnd | ScoreKind::HighEnd => weights[END_WINDOWS..].fill(0.0),
@@ -93,7 +106,8 @@ impl DraftScore {
             _ => {}
         }
         let total: f64 = weights.iter().sum();
-        weights.map(|weight| weight / total)
+        let looks = grain.windows().map(|length| grain.looks(length));
+        std::array::from_fn(|window| weights[window] / total / looks[window])
     }
 
     pub(super) fn observe(&mut self, days: &[&Observation<'_>], grain: Grain) {
@@ -120,8 +134,15 @@ impl DraftScore {
     pub(super) fn fit(&mut self, season: Season, grain: Grain) {
         if self.pool.is_none() {
             self.fit_counts();
-            return;
+        } else {
+            self.fit_means(season, grain);
         }
+        if grain.slots() > 1 {
+            self.daily = Some(Box::new(self.summed_by_day(season, grain)));
+        }
+    }
+
+    fn fit_means(&mut self, season: Season, grain: Grain) {
         let Fitted {
             residuals, freedom, ..
         } = Levels::fit(&self.observed, season, grain);
@@ -138,6 +159,62 @@ impl DraftScore {
             1.0
         };
         self.residuals = residuals;
+    }
+
+    /// Whole days of what is left when the pattern of the day and the week is taken out.
+    fn summed_by_day(&self, season: Season, grain: Grain) -> Self {
+        let counts = self.pool.is_none();
+        let mut days: BTreeMap<i64, (f64, f64)> = BTreeMap::new();
+        for (place, (bucket, observed)) in self.buckets.iter().zip(&self.observed).enumerate() {
+            let (rows, sum) = days.entry(grain.day_of(*bucket)).or_default();
+            *rows += observed.rows;
+            *sum += if counts {
+                observed.value
+            } else {
+                observed.rows * self.residuals[place]
+            };
+        }
+        let observed: Vec<Observed> = (days.iter())
+            .map(|(day, (rows, sum))| Observed {
+                phase: Grain::Day.phase(*day),
+                rows: *rows,
+                value: if counts { *sum } else { sum / rows },
+                weight: *rows,
+            })
+            .collect();
+        let count = observed.len() as f64;
+        let mut daily = Self {
+            share: self.share,
+            moments: self.moments,
+            pool: self.pool,
+            buckets: days.keys().copied().collect(),
+            mean_rows: observed.iter().map(|day| day.rows).sum::<f64>() / count.max(1.0),
+            residuals: observed.iter().map(|day| day.value).collect(),
+            observed,
+            ..Self::new(self.kind.clone(), self.form.clone(), self.weight)
+        };
+        if counts {
+            daily.fit_counts();
+            return daily;
+        }
+        // The mean, and what weekdays took; levels of hours take nothing more from days.
+        let of_hours = match season {
+            Season::Daily => {
+                let slots: BTreeSet<usize> = self.observed.iter().map(|o| o.phase.slot).collect();
+                slots.len()
+            }
+            Season::None | Season::Weekday => 1,
+        };
+        let of_weekdays = self.observed.len() as f64 - self.freedom - of_hours as f64;
+        daily.freedom = (count - 1.0 - of_weekdays).max(0.0);
+        let squares = daily
+            .observed
+            .iter()
+            .map(|day| day.rows * day.value * day.value);
+        if daily.freedom > 0.0 {
+            daily.variance = squares.sum::<f64>() / daily.freedom;
+        }
+        daily
     }
 
     /// The variance of counts in units of what chance alone would have.
@@ -207,7 +284,7 @@ impl DraftScore {
     pub(super) fn test(
         &self,
         feature: &Draft<'_>,
-        prior: Option<&(Pool, Prior)>,
+        prior: Option<&Prior>,
         correlation: f64,
         grain: Grain,
     ) -> Test {
@@ -215,15 +292,7 @@ impl DraftScore {
             let clumping = feature.clumping(&self.kind);
             return Test::Excess(self.excess(feature.footing, clumping, correlation));
         }
-        let moderated = match prior {
-            Some((pool, prior)) if feature.footing == Footing::Days && self.freedom > 0.0 => {
-                self.widened(prior.moderate(self.variance, self.freedom), *pool)
-            }
-            _ => Moderated {
-                factor: 1.0,
-                freedom: MOST_FREEDOM,
-            },
-        };
+        let moderated = self.moderated(feature, prior);
         let day_variance = (moderated.factor - 1.0) / self.mean_rows;
         let weighted: Vec<Observed> = self
             .observed
@@ -241,7 +310,61 @@ impl DraftScore {
             together: moderated.factor.max(feature.clumping(&self.kind)),
             freedom: moderated.freedom,
             day_variance,
-            level_day_variance: day_variance * inflation(self.observed.len(), correlation),
+            // How days go together is told beside it where buckets are shorter.
+            level_day_variance: match self.daily {
+                Some(_) => day_variance,
+                None => day_variance * inflation(self.observed.len(), correlation),
+            },
+        })
+    }
+
+    fn moderated(&self, feature: &Draft<'_>, prior: Option<&Prior>) -> Moderated {
+        match (prior, self.pool) {
+            (Some(prior), Some(pool)) if feature.footing == Footing::Days && self.freedom > 0.0 => {
+                self.widened(prior.moderate(self.variance, self.freedom), pool)
+            }
+            _ => Moderated {
+                factor: 1.0,
+                freedom: MOST_FREEDOM,
+            },
+        }
+    }
+
+    /// What the buckets of a day have in common, where these are shorter than days: the variance of days beyond what so many
+    /// buckets that have nothing in common would leave of theirs.
+    pub(super) fn of_day(
+        &self,
+        feature: &Draft<'_>,
+        test: &Test,
+        prior: Option<&Prior>,
+        correlation: f64,
+    ) -> Option<OfDay> {
+        let daily = self.daily.as_deref()?;
+        let wandering = inflation(daily.observed.len(), correlation);
+        let buckets = (daily.mean_rows / self.mean_rows.max(1.0)).max(1.0);
+        Some(match test {
+            Test::Mean(test) => {
+                let moderated = daily.moderated(feature, prior);
+                let beyond = (moderated.factor - test.factor).max(0.0);
+                let variance = beyond / (daily.mean_rows - self.mean_rows).max(1.0);
+                OfDay {
+                    variance,
+                    buckets,
+                    level: variance * wandering / daily.observed.len().max(1) as f64,
+                    freedom: moderated.freedom,
+                }
+            }
+            Test::Excess(test) => {
+                let known = feature.footing == Footing::Days;
+                let dispersion = if known { daily.variance.max(1.0) } else { 1.0 };
+                let beyond = (dispersion - test.dispersion.max(1.0)).max(0.0);
+                OfDay {
+                    variance: beyond / (buckets - 1.0).max(1.0),
+                    buckets,
+                    level: dispersion * wandering,
+                    freedom: test.freedom,
+                }
+            }
         })
     }
 
@@ -286,13 +409,15 @@ impl DraftScore {
         } else {
             1.0
         };
+        // Whole days know less of a rate than as many buckets that have nothing in common.
+        let of_rate = match &self.daily {
+            Some(daily) if known => dispersion.max(daily.variance),
+            _ => dispersion,
+        };
         ExcessTest {
-            rate: ((count + 2.0 * (count * dispersion).sqrt() + 2.0) / rows.max(1.0)).min(1.0),
+            rate: ((count + 2.0 * (count * of_rate).sqrt() + 2.0) / rows.max(1.0)).min(1.0),
             dispersion,
-            freedom: self
-                .freedom
-                .max(1.0)
-                .min(trusted(dispersion, TRUST_IN_COUNTS)),
+            freedom: self.freedom.max(1.0).min(trusted(of_rate, TRUST_IN_COUNTS)),
             reference_rows: rows.max(1.0),
             reference_inflation: inflation(self.observed.len(), correlation),
         }

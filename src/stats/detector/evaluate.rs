@@ -36,8 +36,8 @@ pub enum Status {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
     pub status: Status,
-    /// The probability of a day as surprising as this one, or more, with all windows and scores accounted for. `None`
-    /// if none could be tested.
+    /// The probability of a day as surprising as this one, or more, with all windows and scores accounted for, and where
+    /// buckets are shorter, all buckets of the day. `None` if none could be tested.
     pub p: Option<PValue>,
     /// What `p` is held against.
     pub alpha: PValue,
@@ -107,6 +107,12 @@ impl FeatureReference {
     ) -> Result<Verdict, CannotEvaluate> {
         let last = days.last().ok_or(CannotEvaluate::NoDay)?;
         self.check(days)?;
+        let within_a_day = frame.within_a_day();
+        let frame = if ends_a_day(days, grain) {
+            frame
+        } else {
+            &within_a_day
+        };
         let recent = self.recent(days, frame);
         let values: Vec<u64> = recent.iter().map(|day| day.tally.values()).collect();
         let points_of = |score: &Score| -> Vec<Point> {
@@ -197,7 +203,7 @@ impl FeatureReference {
         days: &'a [Observation<'a>],
         frame: &Frame<'_>,
     ) -> Vec<&'a Observation<'a>> {
-        let longest = frame.windows.into_iter().max().unwrap_or(1) as i64;
+        let longest = frame.longest as i64;
         let last = days.last().map_or(0, |day| day.bucket);
         let is_recent = |day: &&Observation<'_>| {
             last - day.bucket < longest && (!day.holiday || day.bucket == last)
@@ -239,6 +245,19 @@ impl FeatureReference {
         direction[1..].sort_by(|a, b| a.ln_p.total_cmp(&b.ln_p));
         direction
     }
+}
+
+/// Whether windows of a day and more are looked at with the last of these buckets: it is the last of its day, or the first
+/// after a day whose last there is not. So each day looks at them once.
+fn ends_a_day(days: &[Observation<'_>], grain: Grain) -> bool {
+    let is_last = |day: &Observation<'_>| grain.phase(day.bucket).slot + 1 == grain.slots();
+    let Some((last, before)) = days.split_last() else {
+        return false;
+    };
+    let follows_a_day = before.last().is_some_and(|before| {
+        grain.day_of(before.bucket) < grain.day_of(last.bucket) && !is_last(before)
+    });
+    is_last(last) || follows_a_day
 }
 
 /// The window and score that surprise most.

@@ -43,12 +43,42 @@ pub(super) struct Draft<'a> {
 }
 
 /// The variance that scores of a kind have in common.
-pub(super) fn pools(drafts: &[Draft<'_>]) -> Vec<(Pool, Prior)> {
-    let mut kinds: Vec<Pool> = scores_of(drafts).filter_map(|score| score.pool).collect();
+pub(super) struct Pools {
+    /// Between buckets.
+    buckets: Vec<(Pool, Prior)>,
+    /// Between days, where buckets are shorter.
+    days: Vec<(Pool, Prior)>,
+}
+
+impl Pools {
+    pub(super) fn of(drafts: &[Draft<'_>]) -> Self {
+        Self {
+            buckets: priors(&scores_of(drafts).collect::<Vec<_>>()),
+            days: priors(
+                &scores_of(drafts)
+                    .filter_map(|score| score.daily.as_deref())
+                    .collect::<Vec<_>>(),
+            ),
+        }
+    }
+
+    /// Of a score's buckets, and of its days.
+    fn prior(&self, pool: Option<Pool>) -> [Option<&Prior>; 2] {
+        [&self.buckets, &self.days].map(|priors| {
+            let own = priors.iter().find(|(kind, _)| Some(*kind) == pool);
+            own.map(|(_, prior)| prior)
+        })
+    }
+}
+
+fn priors(scores: &[&DraftScore]) -> Vec<(Pool, Prior)> {
+    let mut kinds: Vec<Pool> = scores.iter().filter_map(|score| score.pool).collect();
     kinds.sort_unstable();
     kinds.dedup();
     let prior = |pool: Pool| {
-        let own = scores_of(drafts).filter(|score| score.pool == Some(pool) && score.freedom > 0.0);
+        let own = scores
+            .iter()
+            .filter(|score| score.pool == Some(pool) && score.freedom > 0.0);
         let variances: Vec<(f64, f64)> = own.map(|score| (score.variance, score.freedom)).collect();
         (pool, Prior::of(&variances))
     };
@@ -65,7 +95,7 @@ fn scores_of<'a>(drafts: &'a [Draft<'_>]) -> impl Iterator<Item = &'a DraftScore
 /// chance.
 pub(super) fn correlation(drafts: &[Draft<'_>]) -> f64 {
     let (mut products, mut beyond, mut count, mut days) = (0.0, 0.0, 0.0, 0.0);
-    for score in scores_of(drafts) {
+    for score in scores_of(drafts).map(DraftScore::by_days) {
         if score.pool.is_none() || score.variance <= VISIBLE_VARIANCE {
             continue;
         }
@@ -109,7 +139,10 @@ impl<'a> Draft<'a> {
         grain: Grain,
         settings: &Settings,
     ) -> Self {
-        let with_values = days.iter().filter(|day| day.tally.values() > 0).count();
+        let with_values = days.iter().filter(|day| day.tally.values() > 0);
+        let mut with_values: Vec<i64> = with_values.map(|day| grain.day_of(day.bucket)).collect();
+        with_values.dedup();
+        let with_values = with_values.len();
         let mut draft = Self {
             footing: if with_values < LEAST_DAYS {
                 Footing::RowsOnly
@@ -348,12 +381,12 @@ impl<'a> Draft<'a> {
         outliers
     }
 
-    /// The days to blame when the p-values of days held against the others are not uniform.
-    pub(super) fn unstable(&self, believed: f64) -> Vec<i64> {
+    /// The days to blame when the p-values of days held against the others are not uniform; of many buckets the first.
+    pub(super) fn unstable(&self, believed: f64, grain: Grain) -> Vec<i64> {
         let averaged: Vec<&DraftScore> = self.scores.iter().filter(|s| s.pool.is_some()).collect();
         let scores = averaged.len() as f64;
         let mut days: Vec<i64> = Vec::new();
-        for score in averaged {
+        for score in averaged.into_iter().map(DraftScore::by_days) {
             let p_values = score.p_values();
             if not_uniform(&p_values) * scores < believed {
                 let small = score
@@ -366,12 +399,12 @@ impl<'a> Draft<'a> {
         }
         days.sort_unstable();
         days.dedup();
-        days
+        days.iter().map(|day| day * grain.slots() as i64).collect()
     }
 
     pub(super) fn finished(
         &self,
-        pools: &[(Pool, Prior)],
+        pools: &Pools,
         correlation: f64,
         alpha: f64,
         grain: Grain,
@@ -383,16 +416,16 @@ impl<'a> Draft<'a> {
         };
         let total_weight: f64 = self.scores.iter().map(|score| score.weight).sum();
         let scores = self.scores.iter().map(|score| {
-            let prior = score
-                .pool
-                .and_then(|pool| pools.iter().find(|(kind, _)| *kind == pool));
+            let [prior, of_days] = pools.prior(score.pool);
             let part = score.weight / total_weight;
+            let test = score.test(self, prior, correlation, grain);
             Score {
                 kind: score.kind.clone(),
                 form: score.form.clone(),
                 share: score.share,
-                test: score.test(self, prior, correlation, grain),
-                weights: score.windows(settings).map(|window| part * window),
+                of_day: score.of_day(self, &test, of_days, correlation),
+                test,
+                weights: score.windows(settings, grain).map(|window| part * window),
                 least_effect: if score.kind == ScoreKind::Unseen {
                     0.0
                 } else {
@@ -410,6 +443,13 @@ impl<'a> Draft<'a> {
             season: self.season,
             usual_rows: rows.get(rows.len() / 2).map_or(0.0, |rows| *rows as f64),
             days: self.days.len(),
+            whole_days: (grain.slots() > 1).then(|| {
+                let mut days: Vec<i64> = (self.days.iter())
+                    .map(|day| grain.day_of(day.bucket))
+                    .collect();
+                days.dedup();
+                days.len()
+            }),
             left_out: self.left_out.clone(),
             unstable: Vec::new(),
             scores: scores.collect(),

@@ -4,6 +4,10 @@
 //! what happened that day, so a test that takes them as independent calls every day of a busy model a change. What is
 //! tested are means of days, in windows of 1 to 28 days, with a variance between days that was estimated.
 //!
+//! Hours share the day's causes in turn. Where a bucket is shorter than a day, the variance between days is estimated
+//! beside that between buckets, and a day has no more chances to be called drift than it has with one bucket: what it may
+//! take is shared by its hours, and windows of a day and more are looked at once a day.
+//!
 //! The way of a value: [`Bins`] are frozen with the reference and count a day's profile into a [`Tally`];
 //! [`Reference::fit`] turns the tallies of the reference's days into a [`Reference`], which is stored and needs no row
 //! again; [`Reference::evaluate`] says of a day, given those before it, how surprising it is and in what way; and
@@ -21,6 +25,8 @@ mod evaluate;
 mod fitting;
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod hours_tests;
 mod power;
 mod reference;
 mod scores;

@@ -5,8 +5,10 @@
 
 use super::fitting::CLUMPED;
 use super::reference::{FeatureReference, Reference};
-use super::season::Phases;
-use super::test::{ExcessTest, MeanTest, Score, ScoreKind, Test, inflations, ln_share};
+use super::season::{Grain, Phases};
+use super::test::{
+    ExcessTest, Frame, MeanTest, OfDay, Score, ScoreKind, Sums, Test, Variance, inflations, ln_share,
+};
 use crate::stats::beta::student_critical;
 
 /// The normal quantile of the chance to see the change, 90 %.
@@ -24,8 +26,8 @@ pub struct SmallestChange {
 }
 
 impl Reference {
-    /// The smallest changes of a feature that are seen, for each score and each window of a day, a week and four
-    /// weeks that the grain has, on the usual number of rows. Empty for a feature that there is not.
+    /// The smallest changes of a feature that are seen, for each score, within a bucket and each window of a day, a week and
+    /// four weeks that the grain has, on the usual number of rows. Empty for a feature that there is not.
     #[must_use]
     pub fn smallest_changes(&self, feature: usize) -> Vec<SmallestChange> {
         let Some(feature) = self.features.get(feature) else {
@@ -33,15 +35,16 @@ impl Reference {
         };
         let inflations = self.inflations();
         let bucket_days = 1.0 / self.grain.per_day();
+        let frame = self.frame(&inflations);
         let mut changes = Vec::new();
         for score in &feature.scores {
             for (window, length) in self.grain.windows().into_iter().enumerate() {
                 let days = length as f64 * bucket_days;
-                if ![1.0, 7.0, 28.0].contains(&days) {
+                if length > 1 && ![1.0, 7.0, 28.0].contains(&days) {
                     continue;
                 }
-                let inflation = inflations[length];
-                if let Some(effect) = score.smallest(feature, window, length, inflation) {
+                if let Some(effect) = score.smallest(feature, (window, length), self.grain, &frame)
+                {
                     changes.push(score.smallest_change(days, effect));
                 }
             }
@@ -74,7 +77,8 @@ impl Reference {
             let days = length as f64 / self.grain.per_day();
             let ln_p = volume.ln_alpha + volume.score.ln_weight(window);
             let rows = test.levels.mean().exp().max(1.0);
-            let least = test.smallest(ln_p, rows, length as f64, inflations[length])?;
+            let variance = test.variance_of_alike(rows, length, inflations[length]);
+            let least = test.smallest(None, &variance, ln_p)?;
             [1.0, 7.0, 28.0].contains(&days).then(|| SmallestVolume {
                 days,
                 logarithm: least.max(volume.score.least_effect),
@@ -90,9 +94,9 @@ impl Score {
     fn smallest(
         &self,
         feature: &FeatureReference,
-        window: usize,
-        length: usize,
-        inflation: f64,
+        (window, length): (usize, usize),
+        grain: Grain,
+        frame: &Frame<'_>,
     ) -> Option<f64> {
         let ln_p = feature.ln_alpha + self.ln_weight(window);
         if !ln_p.is_finite() {
@@ -102,13 +106,20 @@ impl Score {
         if rows <= 0.0 {
             return None;
         }
+        let of_day = self.of_day.as_ref();
+        let slots = if of_day.is_some() { frame.slots } else { 1 };
+        let inflation = frame.inflations[length.div_ceil(slots)];
         let effect = match &self.test {
             Test::Mean(test) => {
-                let effect = test.smallest(ln_p, rows, length as f64, inflation)?;
-                let own = (1.0 / rows + test.day_variance * inflation) / length as f64;
+                let variance = if of_day.is_some() {
+                    test.variance_of_usual(of_day, rows, length, grain, inflation)
+                } else {
+                    test.variance_of_alike(rows, length, inflation)
+                };
+                let effect = test.smallest(of_day, &variance, ln_p)?;
                 match self.share {
                     Some(share) if test.together > CLUMPED => {
-                        let worth = test.factor / test.together / own;
+                        let worth = test.factor / test.together / variance.own;
                         effect.max(smallest_of_share(share, worth, ln_p)?)
                     }
                     _ => effect,
@@ -117,7 +128,9 @@ impl Score {
             Test::Excess(test) => {
                 let share = self.share.unwrap_or(0.0);
                 let rows = rows * length as f64;
-                let now = test.smallest_share(ln_p, rows, inflation);
+                let together = length.min(slots) as f64;
+                let dispersion = test.dispersion_of(of_day, rows, together, inflation);
+                let now = test.smallest_share(ln_p, rows, dispersion);
                 let reference = if share > 0.0 { share } else { now };
                 (now - share) / (reference * (1.0 - reference)).sqrt()
             }
@@ -163,20 +176,47 @@ fn smallest_of_share(share: f64, rows: f64, ln_p: f64) -> Option<f64> {
 }
 
 impl MeanTest {
-    fn smallest(&self, ln_p: f64, rows: f64, buckets: f64, inflation: f64) -> Option<f64> {
+    /// The smallest change that is seen with a chance of 90 % in a window whose mean has this variance.
+    fn smallest(&self, of_day: Option<&OfDay>, variance: &Variance, ln_p: f64) -> Option<f64> {
+        let freedom = self.freedom_of(of_day, variance);
+        let quantile = student_critical(ln_p, freedom)? + POWER_QUANTILE;
+        Some(quantile * variance.total().sqrt())
+    }
+
+    /// The variance of a window of so many buckets that have the usual rows each and nothing else in common.
+    fn variance_of_alike(&self, rows: f64, length: usize, inflation: f64) -> Variance {
         let mut phases = Phases::NONE;
         let week = (0..7).map(|weekday| super::Phase { slot: 0, weekday });
         week.for_each(|phase| phases.add(self.levels.season(), phase, 1.0));
-        let variance = (1.0 / rows + self.day_variance * inflation) / buckets
-            + self.levels.variance(&phases, self.level_day_variance);
-        Some((student_critical(ln_p, self.freedom)? + POWER_QUANTILE) * variance.sqrt())
+        Variance {
+            own: (1.0 / rows + self.day_variance * inflation) / length as f64,
+            level: self.levels.variance(&phases, self.level_day_variance, 0.0),
+            of_days: 0.0,
+        }
+    }
+
+    /// The variance of a window of so many buckets that have the usual rows each, from the first of a week.
+    fn variance_of_usual(
+        &self,
+        of_day: Option<&OfDay>,
+        rows: f64,
+        length: usize,
+        grain: Grain,
+        inflation: f64,
+    ) -> Variance {
+        let (mut sums, mut phases) = (Sums::default(), Phases::NONE);
+        for age in 0..length {
+            sums.add(1.0, rows, age / grain.slots());
+            phases.add(self.levels.season(), grain.phase(age as i64), 1.0);
+        }
+        self.variance(of_day, &sums, &phases, inflation, 1.0)
     }
 }
 
 impl ExcessTest {
     /// The least count that is surprising enough, and the share whose count is above it with a chance of 90 %.
-    fn smallest_share(&self, ln_p: f64, rows: f64, inflation: f64) -> f64 {
-        let (mean, dispersion) = (rows * self.rate, self.dispersion_of(rows, inflation));
+    fn smallest_share(&self, ln_p: f64, rows: f64, dispersion: f64) -> f64 {
+        let mean = rows * self.rate;
         let surprising = |count: u64| self.ln_p(count, rows, dispersion) < ln_p;
         let (mut low, mut high) = (mean as u64, (mean as u64).max(1) * 2 + 8);
         while !surprising(high) && (high as f64) < rows {

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::bins::Bins;
-use super::fitting::{Draft, correlation, pools};
+use super::fitting::{Draft, Pools, correlation};
 use super::season::{Grain, Season, WINDOWS};
 use super::test::{Frame, Score, ScoreKind, Test, inflations};
 use super::volume::{VolumeDay, VolumeReference};
@@ -73,13 +73,16 @@ pub struct FeatureReference {
     pub(super) season: Season,
     /// The median rows of a day.
     pub(super) usual_rows: f64,
-    /// How many days it was fitted on, and which were left out for being unlike the others.
+    /// How many buckets it was fitted on, and which were left out for being unlike the others.
     pub(super) days: usize,
+    /// The days of these, where buckets are shorter. It is stored beside the feature ([`super::codec`]).
+    #[serde(skip)]
+    pub(super) whole_days: Option<usize>,
     pub(super) left_out: Vec<i64>,
     /// Days that tell the reference is not of one kind; empty if it is.
     pub(super) unstable: Vec<i64>,
     pub(super) scores: Vec<Score>,
-    /// The chance of being called drift on a day on which nothing happened, as a logarithm.
+    /// The chance of being called drift on a day on which nothing happened, however many buckets it has, as a logarithm.
     pub(super) ln_alpha: f64,
 }
 
@@ -105,10 +108,10 @@ impl Reference {
             feature.check()?;
             drafts.push(Draft::of(feature, grain, &settings));
         }
-        let pools = pools(&drafts);
+        let pools = Pools::of(&drafts);
         let correlation = correlation(&drafts);
         let features = drafts.iter().map(|draft| {
-            let alpha = alpha(&drafts, draft.source.role, &settings, grain);
+            let alpha = alpha(&drafts, draft.source.role, &settings);
             draft.finished(&pools, correlation, alpha, grain, &settings)
         });
         let mut reference = Self {
@@ -128,7 +131,7 @@ impl Reference {
         self.grain
     }
 
-    /// How much of a bucket's deviation is still there in the next.
+    /// How much of a day's (a week's) deviation is still there in the next.
     #[must_use]
     pub fn correlation(&self) -> f64 {
         self.correlation
@@ -166,6 +169,8 @@ impl Reference {
         Frame {
             windows: self.grain.windows(),
             inflations,
+            slots: self.grain.slots(),
+            longest: self.longest_window(),
             least_rows: self.settings.least_rows as f64,
         }
     }
@@ -176,7 +181,7 @@ impl Reference {
         let features = drafts.len() as f64;
         for (feature, draft) in self.features.iter_mut().zip(drafts) {
             if draft.footing == Footing::Days {
-                feature.unstable = draft.unstable(UNSTABLE_P / features);
+                feature.unstable = draft.unstable(UNSTABLE_P / features, self.grain);
             }
         }
     }
@@ -208,10 +213,22 @@ impl FeatureReference {
         self.season
     }
 
+    /// The median rows of a bucket.
+    #[must_use]
+    pub fn usual_rows(&self) -> f64 {
+        self.usual_rows
+    }
+
     /// How many buckets it was fitted on.
     #[must_use]
     pub fn buckets(&self) -> usize {
         self.days
+    }
+
+    /// How many days these are of; of weeks, how many weeks.
+    #[must_use]
+    pub fn whole_days(&self) -> usize {
+        self.whole_days.unwrap_or(self.days)
     }
 
     /// The buckets left out for being unlike all others.
@@ -220,13 +237,13 @@ impl FeatureReference {
         &self.left_out
     }
 
-    /// The buckets that tell that the reference is not of one kind; empty if it is.
+    /// The buckets that tell that the reference is not of one kind, of days of many buckets the first; empty if it is.
     #[must_use]
     pub fn unstable(&self) -> &[i64] {
         &self.unstable
     }
 
-    /// The chance of being called drift in a bucket in which nothing happened, as a logarithm.
+    /// The chance of being called drift on a day on which nothing happened, however many buckets it has, as a logarithm.
     #[must_use]
     pub fn ln_alpha(&self) -> f64 {
         self.ln_alpha
@@ -262,8 +279,9 @@ impl FeatureDays<'_> {
     }
 }
 
-/// The chance a feature has of being called drift in a bucket: the output has its part, the inputs share the rest.
-fn alpha(drafts: &[Draft<'_>], role: Role, settings: &Settings, grain: Grain) -> f64 {
+/// The chance a feature has of being called drift on a day (in a week, where buckets are weeks): the output has its part, the
+/// inputs share the rest.
+fn alpha(drafts: &[Draft<'_>], role: Role, settings: &Settings) -> f64 {
     let outputs = drafts
         .iter()
         .filter(|draft| draft.source.role == Role::Output)
@@ -278,5 +296,5 @@ fn alpha(drafts: &[Draft<'_>], role: Role, settings: &Settings, grain: Grain) ->
         Role::Output => output_share / outputs,
         Role::Input => (1.0 - output_share) / inputs,
     };
-    settings.false_days_per_thousand / 1_000.0 / grain.per_day().max(1.0) * share
+    settings.false_days_per_thousand / 1_000.0 * share
 }

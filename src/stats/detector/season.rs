@@ -76,8 +76,23 @@ impl Grain {
         }
     }
 
-    fn slots(self) -> usize {
+    /// How many buckets go together because they are of one day; 1 from a day on.
+    pub(super) fn slots(self) -> usize {
         (24 / self.hours()).max(1) as usize
+    }
+
+    /// How often a day looks at a window of that length: with every bucket where it is shorter than a day, and else once.
+    pub(super) fn looks(self, length: usize) -> f64 {
+        if length < self.slots() {
+            self.slots() as f64
+        } else {
+            1.0
+        }
+    }
+
+    /// The number of the day a bucket of at most a day begins in.
+    pub(super) fn day_of(self, bucket: i64) -> i64 {
+        bucket.div_euclid(self.slots() as i64)
     }
 }
 
@@ -248,9 +263,10 @@ impl Levels {
         self.base[base_index(self.season, phase)].days > 0.0
     }
 
-    /// The variance of the level that a window is held against, with so much day-to-day variance in it.
-    pub(super) fn variance(&self, window: &Phases, day_variance: f64) -> f64 {
-        let part = |levels: &[Level], weights: &[f64]| -> f64 {
+    /// The variance of the level that a window is held against, with so much day-to-day variance in it, and so much more in
+    /// what weekdays add, where the buckets of a day go together.
+    pub(super) fn variance(&self, window: &Phases, day_variance: f64, of_weekdays: f64) -> f64 {
+        let part = |levels: &[Level], weights: &[f64], day_variance: f64| -> f64 {
             let share = |weight: &f64| weight / window.total;
             levels
                 .iter()
@@ -260,7 +276,8 @@ impl Levels {
                 })
                 .sum()
         };
-        part(&self.base, &window.base) + part(&self.weekdays, &window.weekdays)
+        part(&self.base, &window.base, day_variance)
+            + part(&self.weekdays, &window.weekdays, day_variance + of_weekdays)
     }
 }
 
@@ -440,8 +457,8 @@ mod tests {
         let mut window = Phases::NONE;
         window.add(Season::Weekday, saturday, 3.0);
         // Eight Saturdays of 100 rows.
-        assert!((fitted.levels.variance(&window, 0.0) - 1.0 / 800.0).abs() < 1e-15);
-        assert!((fitted.levels.variance(&window, 0.4) - (1.0 / 800.0 + 0.05)).abs() < 1e-15);
+        assert!((fitted.levels.variance(&window, 0.0, 0.0) - 1.0 / 800.0).abs() < 1e-15);
+        assert!((fitted.levels.variance(&window, 0.4, 0.0) - (1.0 / 800.0 + 0.05)).abs() < 1e-15);
         let flat: Vec<Observed> = (0..56)
             .map(|b| observed(Grain::Day, b, wobble(b)))
             .collect();

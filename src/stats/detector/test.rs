@@ -11,6 +11,7 @@ use super::wandering::inflation;
 use crate::stats::beta::{
     binomial_upper, ln_incomplete_beta, negative_binomial_upper, student_two_sided, student_upper,
 };
+use crate::stats::moderated::MOST_FREEDOM;
 use crate::stats::tails::PValue;
 
 /// What a score is sensitive to.
@@ -100,10 +101,27 @@ pub(super) struct Score {
     /// The share in the reference, of scores that are about a share.
     pub share: Option<f64>,
     pub test: Test,
-    /// The part of the feature's chance of a false alarm that each window may take; 0 where it is not looked at.
+    /// The part of the feature's chance of a false alarm that each window may take each time it is looked at; 0 where it is not.
     pub weights: [f64; WINDOWS],
     /// A smaller change does not count.
     pub least_effect: f64,
+    /// What the buckets of a day have in common, where a bucket is shorter than a day. It is stored beside the scores
+    /// ([`super::codec`]).
+    #[serde(skip)]
+    pub of_day: Option<OfDay>,
+}
+
+/// What the buckets of a day have in common: without it, two dozen hours of one odd day would pass for two dozen odd hours.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct OfDay {
+    /// The variance between days, of means; of counts, what each other bucket of the day adds to the dispersion of one.
+    pub variance: f64,
+    /// How many buckets' worth of rows a day has.
+    pub buckets: f64,
+    /// Of means, what is left of it in the reference's level; of counts, the dispersion of a whole day.
+    pub level: f64,
+    /// The degrees of freedom it is known with.
+    pub freedom: f64,
 }
 
 /// A day of a score.
@@ -124,6 +142,26 @@ pub(super) struct Frame<'a> {
     /// How much a wandering level inflates the variance of the mean of 0, 1, 2 … days.
     pub inflations: &'a [f64],
     pub least_rows: f64,
+    /// The buckets of a day.
+    pub slots: usize,
+    /// The longest window there is, looked at or not.
+    pub longest: usize,
+}
+
+impl Frame<'_> {
+    /// It without the windows of a day and more.
+    pub(super) fn within_a_day(&self) -> Self {
+        let shorter = self
+            .windows
+            .into_iter()
+            .filter(|length| *length < self.slots);
+        let most = shorter.max().unwrap_or(1);
+        Self {
+            // A window that adds nothing to the one before it is not looked at.
+            windows: self.windows.map(|length| length.min(most)),
+            ..*self
+        }
+    }
 }
 
 /// A window of a score.
@@ -227,10 +265,14 @@ impl Score {
         mut see: impl FnMut(&Self, Statistic),
     ) {
         match &self.test {
-            Test::Mean(test) => test.windows(points, frame, |statistic| see(self, statistic)),
+            Test::Mean(test) => {
+                test.windows(self.of_day.as_ref(), points, frame, |statistic| {
+                    see(self, statistic);
+                });
+            }
             Test::Excess(test) => {
-                let share = self.share.unwrap_or(0.0);
-                test.windows(share, &self.weights, points, frame, |statistic| {
+                let of = (self.share.unwrap_or(0.0), self.of_day.as_ref());
+                test.windows(of, &self.weights, points, frame, |statistic| {
                     see(self, statistic);
                 });
             }
@@ -294,6 +336,57 @@ fn widening(deviations: impl Iterator<Item = f64>) -> f64 {
     (furthest * furthest).max(1.0)
 }
 
+/// What the variance of a window's mean is made of.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sums {
+    /// Of the buckets' weights.
+    pub weight: f64,
+    /// Of their squares over their rows, and of their squares.
+    pub sampling: f64,
+    pub squares: f64,
+    /// How many days the buckets fall into, counted back from the last, and the sum of the squares of these days' weights.
+    pub days: usize,
+    pub day_squares: f64,
+    /// The day that was added to last, and its weight.
+    day: (usize, f64),
+}
+
+impl Sums {
+    /// Adds a bucket that is not younger than those before it.
+    pub(super) fn add(&mut self, weight: f64, rows: f64, day: usize) {
+        self.weight += weight;
+        self.sampling += weight * weight / rows;
+        self.squares += weight * weight;
+        if self.days == 0 || self.day.0 != day {
+            self.days += 1;
+            self.day = (day, 0.0);
+        }
+        let before = self.day.1;
+        self.day.1 += weight;
+        self.day_squares += self.day.1 * self.day.1 - before * before;
+    }
+
+    /// How many buckets are together in a day, as their weights are spread over them.
+    fn together(&self) -> f64 {
+        self.day_squares / self.squares
+    }
+}
+
+/// The variance of a window's mean: its own, that of the level it is held against, and how much of both is that of days,
+/// where buckets are shorter.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Variance {
+    pub own: f64,
+    pub level: f64,
+    pub of_days: f64,
+}
+
+impl Variance {
+    pub(super) fn total(&self) -> f64 {
+        self.own + self.level
+    }
+}
+
 impl MeanTest {
     /// How far days that have a level are from it and `effect`, in standard deviations of a day.
     fn deviations(&self, points: &[Point], effect: f64) -> impl Iterator<Item = f64> {
@@ -321,10 +414,58 @@ impl MeanTest {
         widening(towards.skip_while(|deviation| *deviation > ORDINARY))
     }
 
-    fn windows(&self, points: &[Point], frame: &Frame, mut see: impl FnMut(Statistic)) {
+    /// The variance of the mean of a window with these sums, whose own days widen it by so much.
+    pub(super) fn variance(
+        &self,
+        of_day: Option<&OfDay>,
+        sums: &Sums,
+        phases: &Phases,
+        inflation: f64,
+        widening: f64,
+    ) -> Variance {
+        let square = sums.weight * sums.weight;
+        let Some(of_day) = of_day else {
+            let own = (sums.sampling + self.day_variance * inflation * sums.squares) / square;
+            return Variance {
+                own: own * widening,
+                level: self.levels.variance(phases, self.level_day_variance, 0.0),
+                of_days: 0.0,
+            };
+        };
+        let single = (self.day_variance - of_day.variance).max(0.0);
+        let of_days = of_day.variance * inflation * sums.day_squares / square * widening;
+        let of_weekdays = of_day.variance * of_day.buckets;
+        let level = (self.levels).variance(phases, self.level_day_variance, of_weekdays);
+        Variance {
+            own: (sums.sampling + single * sums.squares) / square * widening + of_days,
+            level: level + of_day.level,
+            of_days: of_days + of_day.level,
+        }
+    }
+
+    /// The degrees of freedom of a variance of which days make a part (Satterthwaite 1946).
+    pub(super) fn freedom_of(&self, of_day: Option<&OfDay>, variance: &Variance) -> f64 {
+        let Some(of_day) = of_day else {
+            return self.freedom;
+        };
+        let total = variance.total();
+        let single = total - variance.of_days;
+        let known =
+            single * single / self.freedom + variance.of_days * variance.of_days / of_day.freedom;
+        (total * total / known).min(MOST_FREEDOM)
+    }
+
+    fn windows(
+        &self,
+        of_day: Option<&OfDay>,
+        points: &[Point],
+        frame: &Frame,
+        mut see: impl FnMut(Statistic),
+    ) {
         let season = self.levels.season();
         let mut phases = Phases::NONE;
-        let (mut weight, mut sum, mut sampling, mut squares, mut rows) = (0.0, 0.0, 0.0, 0.0, 0.0);
+        let mut sums = Sums::default();
+        let (mut sum, mut rows) = (0.0, 0.0);
         let (mut buckets, mut next) = (0, 0);
         for (window, length) in frame.windows.into_iter().enumerate() {
             let before = buckets;
@@ -334,10 +475,8 @@ impl MeanTest {
                     continue;
                 }
                 let w = point.rows / (1.0 + self.day_variance * point.rows);
-                weight += w;
+                sums.add(w, point.rows, point.age / frame.slots);
                 sum += w * (point.value - self.levels.at(point.phase));
-                sampling += w * w / point.rows;
-                squares += w * w;
                 rows += point.rows;
                 phases.add(season, point.phase, w);
                 buckets += 1;
@@ -345,16 +484,15 @@ impl MeanTest {
             if buckets == before || rows < frame.least_rows {
                 continue;
             }
-            let inflated = self.day_variance * frame.inflations[buckets];
-            let effect = sum / weight;
-            let own = (sampling + inflated * squares) / (weight * weight)
-                * if buckets > 1 {
-                    self.peak(&points[..next], effect)
-                } else {
-                    self.met(points)
-                };
-            let variance = own + self.levels.variance(&phases, self.level_day_variance);
-            let error = variance.sqrt();
+            let effect = sum / sums.weight;
+            let widening = if buckets > 1 {
+                self.peak(&points[..next], effect)
+            } else {
+                self.met(points)
+            };
+            let inflation = frame.inflations[if of_day.is_some() { sums.days } else { buckets }];
+            let variance = self.variance(of_day, &sums, &phases, inflation, widening);
+            let error = variance.total().sqrt();
             see(Statistic {
                 window,
                 buckets,
@@ -362,8 +500,8 @@ impl MeanTest {
                 effect,
                 error,
                 t: corrected(effect / error, self.skewness, self.kurtosis, rows),
-                freedom: self.freedom,
-                worth: 1.0 / own,
+                freedom: self.freedom_of(of_day, &variance),
+                worth: 1.0 / variance.own,
                 ln_p: f64::NAN,
             });
         }
@@ -373,7 +511,7 @@ impl MeanTest {
 impl ExcessTest {
     fn windows(
         &self,
-        share: f64,
+        (share, of_day): (f64, Option<&OfDay>),
         weights: &[f64; WINDOWS],
         points: &[Point],
         frame: &Frame,
@@ -381,6 +519,7 @@ impl ExcessTest {
     ) {
         let (mut count, mut rows, mut squares) = (0.0, 0.0, 0.0);
         let mut next = 0;
+        let mut sums = Sums::default();
         for (window, length) in frame.windows.into_iter().enumerate() {
             let before = next;
             while let Some(point) = points.get(next).filter(|point| point.age < length) {
@@ -388,6 +527,7 @@ impl ExcessTest {
                 count += point.value;
                 rows += point.rows;
                 squares += point.value * point.value / point.rows;
+                sums.add(point.rows, point.rows, point.age / frame.slots);
             }
             let is_watched = weights[window] > 0.0;
             if !is_watched || next == before || rows < frame.least_rows || count == 0.0 {
@@ -399,7 +539,7 @@ impl ExcessTest {
             let deviation = (reference * (1.0 - reference)).sqrt();
             let (mean, dispersion) = (
                 rows * self.rate,
-                self.dispersion_of(rows, frame.inflations[next])
+                self.dispersion_of(of_day, rows, sums.together(), frame.inflations[sums.days])
                     .max(within(count, rows, squares, next)),
             );
             let effect = if deviation > 0.0 {
@@ -423,11 +563,28 @@ impl ExcessTest {
 
     /// The variance of a window's count in units of its mean: with what a wandering level adds, and with that of the
     /// reference's own rate. Where days are alike it stays that of chance, and the rate is an upper bound anyway.
-    pub(super) fn dispersion_of(&self, rows: f64, inflation: f64) -> f64 {
-        if self.dispersion <= 1.0 {
-            return 1.0;
+    ///
+    /// Where buckets are shorter than days, so many of them are `together` in one, on average.
+    pub(super) fn dispersion_of(
+        &self,
+        of_day: Option<&OfDay>,
+        rows: f64,
+        together: f64,
+        inflation: f64,
+    ) -> f64 {
+        match of_day {
+            None if self.dispersion <= 1.0 => 1.0,
+            None => {
+                let of_rate = self.reference_inflation * rows / self.reference_rows;
+                self.dispersion * (inflation + of_rate)
+            }
+            Some(of_day) if self.dispersion.max(of_day.level) <= 1.0 => 1.0,
+            Some(of_day) => {
+                let others = of_day.variance * (together * inflation - 1.0).max(0.0);
+                let of_rate = of_day.level * rows / self.reference_rows;
+                self.dispersion.max(1.0) + others + of_rate
+            }
         }
-        self.dispersion * (inflation + self.reference_inflation * rows / self.reference_rows)
     }
 
     /// Where days vary more than chance has them, the less surprising of the negative binomial tail, whose dispersion

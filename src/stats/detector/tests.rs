@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 
 /// Five equal bins and two ends, as a grid would give them.
-fn number_bins() -> Bins {
+pub(super) fn number_bins() -> Bins {
     let bins = serde_json::json!({
         "Numbers": {"fingerprint": 0, "cells": 7, "cuts": [0, 1, 2, 3, 4, 5], "points": []}
     });
@@ -12,7 +12,7 @@ fn number_bins() -> Bins {
 }
 
 /// A day of about so many rows, whose upper bins gain `shift` of a bin, with chance made of a number.
-fn day(number: i64, rows: f64, shift: f64) -> Tally {
+pub(super) fn day(number: i64, rows: f64, shift: f64) -> Tally {
     let noise = |bin: i64| {
         let mut mixed = ((number * 7 + bin + 1) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -38,7 +38,7 @@ fn days(numbers: std::ops::Range<i64>, rows: f64, shift: f64) -> Vec<(i64, Tally
         .collect()
 }
 
-fn observed(days: &[(i64, Tally)]) -> Vec<Observation<'_>> {
+pub(super) fn observed(days: &[(i64, Tally)]) -> Vec<Observation<'_>> {
     days.iter()
         .map(|(bucket, tally)| Observation {
             bucket: *bucket,

@@ -86,6 +86,7 @@ impl VolumeReference {
                 }),
                 weights: settings.window_weights.map(|weight| weight / total),
                 least_effect: settings.least_volume_effect,
+                of_day: None,
             },
             season,
             correlation,

@@ -8,11 +8,12 @@ use serde::Deserialize;
 use sqlx::PgConnection;
 
 use crate::domain::ids::ModelId;
+use crate::domain::shift::{self, Unit, few_rows_words, unit_of};
 use crate::services::access::Scope;
 use crate::services::baselines::{self as service, Declared, ReferenceWindow};
 use crate::services::{Error, Services, registry};
 use crate::stats::detector::{
-    Footing, Reference, ScoreKind, Season, Settings, SmallestChange, Verdict,
+    FeatureReference, Footing, Reference, ScoreKind, Season, Settings, SmallestChange, Verdict,
 };
 use crate::storage::baselines::{self, Baseline};
 use crate::storage::shifts::{self, StoredReference};
@@ -24,8 +25,13 @@ use crate::web::wording;
 
 /// How many days are named in a sentence.
 const NAMED: usize = 8;
-/// The windows for which the smallest change is shown, in days.
-const DAYS: [f64; 3] = [1.0, 7.0, 28.0];
+/// The windows for which the smallest change is shown.
+fn lengths(unit: Unit) -> [(&'static str, f64); 3] {
+    match unit {
+        Unit::Hour => [("1 hour", 1.0 / 24.0), ("1 day", 1.0), ("7 days", 7.0)],
+        Unit::Day => [("1 day", 1.0), ("7 days", 7.0), ("28 days", 28.0)],
+    }
+}
 
 /// A baseline and what its days say of it.
 #[derive(Debug, Clone)]
@@ -34,17 +40,29 @@ pub struct BaselineCard {
     pub source: String,
     pub state: Badge,
     pub sentences: Vec<String>,
-    /// The smallest change that is seen, feature by feature.
-    pub smallest: Vec<SmallestLine>,
+    /// The smallest changes that are seen, judged by day and by hour.
+    pub smallest: Vec<SmallestTable>,
     pub action: String,
 }
 
-/// What would be seen of a feature in 1, 7 and 28 days.
+/// The smallest change that is seen of each feature.
+#[derive(Debug, Clone)]
+pub struct SmallestTable {
+    pub title: &'static str,
+    /// Begins the table's id.
+    pub id: &'static str,
+    /// Within which time.
+    pub lengths: [&'static str; 3],
+    pub lines: Vec<SmallestLine>,
+}
+
+/// What would be seen of a feature within three lengths of time.
 #[derive(Debug, Clone)]
 pub struct SmallestLine {
     pub feature: String,
     pub what: String,
-    pub days: [String; 3],
+    /// With the length each is for.
+    pub sizes: [(&'static str, String); 3],
 }
 
 /// Reads the baselines in force of a model.
@@ -55,13 +73,18 @@ pub async fn cards(
 ) -> sqlx::Result<Vec<BaselineCard>> {
     let mut cards = Vec::new();
     for baseline in baselines::in_force(conn, model_id).await? {
-        let stored = shifts::reference(conn, baseline.baseline_id).await?;
-        cards.push(card(&baseline, stored.as_ref(), model_href));
+        let days = shifts::reference(conn, baseline.baseline_id, Unit::Day).await?;
+        let hours = shifts::reference(conn, baseline.baseline_id, Unit::Hour).await?;
+        cards.push(card(&baseline, [days.as_ref(), hours.as_ref()], model_href));
     }
     Ok(cards)
 }
 
-fn card(baseline: &Baseline, stored: Option<&StoredReference>, model_href: &str) -> BaselineCard {
+fn card(
+    baseline: &Baseline,
+    [days, hours]: [Option<&StoredReference>; 2],
+    model_href: &str,
+) -> BaselineCard {
     let source = match (
         baseline.window_from,
         baseline.window_to,
@@ -76,19 +99,23 @@ fn card(baseline: &Baseline, stored: Option<&StoredReference>, model_href: &str)
         sentences.push(format!("Chosen by {}: {reason}", baseline.created_by));
     }
     sentences.extend(baseline.cause.clone());
-    let fitted = stored.filter(|_| baseline.state == "fitted");
-    sentences.extend(fitted.into_iter().flat_map(of_days));
-    let reference = fitted.and_then(|stored| Reference::decode(&stored.reference).ok());
-    sentences.extend(reference.as_ref().and_then(pattern));
-    let known = fitted.is_some_and(|stored| stored.span.is_some());
+    let mut tables = Vec::new();
+    let is_fitted = baseline.state == "fitted";
+    for fitted in [days, hours].into_iter().flatten().filter(|_| is_fitted) {
+        let reference = Reference::decode(&fitted.reference).ok();
+        sentences.extend(match fitted.unit {
+            Unit::Day => of_days(fitted),
+            Unit::Hour => of_hours(fitted, reference.as_ref()),
+        });
+        sentences.extend(reference.as_ref().and_then(pattern));
+        let dated = reference.filter(|_| fitted.span.is_some());
+        tables.extend(dated.as_ref().and_then(smallest));
+    }
     BaselineCard {
         name: baseline.name.clone(),
         source: format!("{source}, {} rows", wording::count(baseline.rows)),
-        state: state(baseline, stored),
-        smallest: reference
-            .filter(|_| known)
-            .map(|reference| smallest(&reference))
-            .unwrap_or_default(),
+        state: state(baseline, days),
+        smallest: tables,
         sentences,
         action: format!("{model_href}/baselines/{}", path_segment(&baseline.name)),
     }
@@ -117,7 +144,7 @@ fn of_days(stored: &StoredReference) -> Vec<String> {
                 .to_owned(),
         ),
         Some((first, last)) => {
-            let span = format!("{} days from {} to {}", stored.days, day(first), day(last));
+            let span = format!("{} days from {} to {}", stored.days, date(first), date(last));
             sentences.push(if stored.footing == "days" {
                 format!(
                     "{span}. With it expect {}, and fewer where days are alike.",
@@ -131,28 +158,72 @@ fn of_days(stored: &StoredReference) -> Vec<String> {
             });
         }
     }
-    let named = [
-        (&stored.holidays, "Fitted without the holidays"),
-        (
-            &stored.left_out,
-            "Left out, for a feature at least, as unlike all others:",
-        ),
-        (
-            &stored.unstable,
-            "Held against the others, these days say that it drifts in itself:",
-        ),
-    ];
-    for (days, what) in named {
-        if !days.is_empty() {
-            sentences.push(format!("{what} {}.", days_named(days)));
-        }
-    }
+    let holidays: Vec<String> = stored.holidays.iter().map(|d| day(*d)).collect();
+    sentences.extend(listed("Fitted without the holidays", holidays));
+    sentences.extend(of_some(stored));
+    sentences
+}
+
+/// What is to be known of some days, or hours, of a baseline.
+fn of_some(stored: &StoredReference) -> Vec<String> {
+    let unit = stored.unit;
+    let left_out: Vec<String> = (stored.left_out.iter())
+        .map(|number| match unit {
+            Unit::Day => date(*number),
+            Unit::Hour => wording::date_time(unit.start_of(*number)),
+        })
+        .collect();
+    let unstable = shift::days_of(unit, &stored.unstable);
+    let unstable: Vec<String> = unstable.into_iter().map(date).collect();
+    let mut sentences = Vec::new();
+    sentences.extend(listed(
+        "Left out, for a feature at least, as unlike all others:",
+        left_out,
+    ));
+    sentences.extend(listed(
+        "Held against the others, these days say that it drifts in itself:",
+        unstable,
+    ));
     if !stored.unusable.is_empty() {
         sentences.push(format!(
-            "The days of {} could not be counted alike: fit it again.",
+            "The {} of {} could not be counted alike: fit it again.",
+            unit.plural(),
             stored.unusable.join(", ")
         ));
     }
+    sentences
+}
+
+/// What is known of the hours, for monitors that judge these.
+fn of_hours(stored: &StoredReference, reference: Option<&Reference>) -> Vec<String> {
+    let Some((first, last)) = stored.span else {
+        return Vec::new();
+    };
+    let time = |number: i64| wording::date_time(Unit::Hour.start_of(number));
+    let span = format!(
+        "For monitors with `window: hour`: {} hours of {} days from {} to {}",
+        stored.counted,
+        stored.days,
+        time(first),
+        time(last)
+    );
+    let mut sentences = vec![if stored.footing == "days" {
+        format!(
+            "{span}. Judged by the hour, too, expect {}.",
+            Verdict::by_chance(&Settings::default())
+        )
+    } else {
+        format!(
+            "{span}: fewer than the 14 days it takes to know how hours and days differ; expect more false tickets than one a \
+             year."
+        )
+    }];
+    let features = reference.into_iter().flat_map(Reference::features);
+    let most = features
+        .map(FeatureReference::usual_rows)
+        .fold(0.0, f64::max);
+    sentences.extend(few_rows_words(Unit::Hour, most).map(|words| format!("But {words}.")));
+    sentences.extend(of_some(stored));
     sentences
 }
 
@@ -164,8 +235,12 @@ fn pattern(reference: &Reference) -> Option<String> {
         .count();
     (with > 0).then(|| {
         format!(
-            "{with} of {} features have a pattern of the week, which is not taken for drift.",
-            reference.features().len()
+            "{with} of {} features have a pattern of {}, which is not taken for drift.",
+            reference.features().len(),
+            match unit_of(reference) {
+                Unit::Day => "the week",
+                Unit::Hour => "the day and the week by the hour",
+            }
         )
     })
 }
@@ -174,29 +249,56 @@ fn day(day: NaiveDate) -> String {
     wording::date(day.and_time(NaiveTime::MIN).and_utc())
 }
 
-fn days_named(days: &[NaiveDate]) -> String {
-    let mut names: Vec<String> = days.iter().take(NAMED).map(|d| day(*d)).collect();
-    if days.len() > NAMED {
-        names.push(format!("{} more", days.len() - NAMED));
-    }
-    names.join(", ")
+/// The date of the day of that number.
+fn date(number: i64) -> String {
+    day(shift::date_of(number))
 }
 
-fn smallest(reference: &Reference) -> Vec<SmallestLine> {
+/// A sentence that names some; none where there are none.
+fn listed(what: &str, mut names: Vec<String>) -> Option<String> {
+    if names.len() > NAMED {
+        let more = format!("{} more", names.len() - NAMED);
+        names.truncate(NAMED);
+        names.push(more);
+    }
+    (!names.is_empty()).then(|| format!("{what} {}.", names.join(", ")))
+}
+
+/// Nothing where no feature's days are known.
+fn smallest(reference: &Reference) -> Option<SmallestTable> {
+    let unit = unit_of(reference);
+    let lengths = lengths(unit);
+    let lines = lines(reference, lengths);
+    let (title, id) = match unit {
+        Unit::Day => (
+            "The smallest change of each feature that would be seen",
+            "smallest",
+        ),
+        Unit::Hour => ("The same, judged by the hour", "smallest-by-hour"),
+    };
+    (!lines.is_empty()).then(|| SmallestTable {
+        title,
+        id,
+        lengths: lengths.map(|(name, _)| name),
+        lines,
+    })
+}
+
+fn lines(reference: &Reference, lengths: [(&'static str, f64); 3]) -> Vec<SmallestLine> {
     let features = reference.features().iter().enumerate();
     features
         .filter(|(_, feature)| feature.footing() == Footing::Days)
         .filter_map(|(place, feature)| {
             let all = reference.smallest_changes(place);
             let kind = all.first()?.score.clone();
-            let of = |days: f64| {
+            let of = |(name, days): (&'static str, f64)| {
                 let found = all.iter().find(|c| c.score == kind && c.days == days);
-                found.map_or_else(|| "–".to_owned(), size)
+                (name, found.map_or_else(|| "–".to_owned(), size))
             };
             Some(SmallestLine {
                 feature: wording::feature(feature.name()).to_owned(),
                 what: what(&kind),
-                days: DAYS.map(of),
+                sizes: lengths.map(of),
             })
         })
         .collect()
