@@ -43,12 +43,18 @@ pub struct Outlook {
     pub to: DateTime<Utc>,
     /// Labels of the reference.
     pub labels: u64,
-    early: Values,
-    late: Values,
-    full: Values,
+    pub(super) arrived: ByArrival,
 }
 
-type Values = BTreeMap<Segment, Vec<QualityValue>>;
+/// What the reference's labels come to: those it had when it was as old as the window, those that came later, and all.
+#[derive(Debug)]
+pub(super) struct ByArrival {
+    pub(super) early: Values,
+    pub(super) late: Values,
+    pub(super) full: Values,
+}
+
+pub(super) type Values = BTreeMap<Segment, Vec<QualityValue>>;
 
 impl LabelReference {
     /// The reference for a window `[from, to)` of a version whose labels come `within` a time; nothing when the
@@ -123,9 +129,11 @@ impl LabelReference {
             from: self.from,
             to: self.to,
             labels,
-            early: values(&early),
-            late: values(&late),
-            full: values(&all),
+            arrived: ByArrival {
+                early: values(&early),
+                late: values(&late),
+                full: values(&all),
+            },
         })
     }
 }
@@ -146,9 +154,9 @@ impl Outlook {
             values.get(segment)?.iter().find(same)?.quality.ok()
         };
         let reference = ReferenceValues {
-            early: of(&self.early)?,
-            late: of(&self.late),
-            full: of(&self.full)?,
+            early: of(&self.arrived.early)?,
+            late: of(&self.arrived.late),
+            full: of(&self.arrived.full)?,
         };
         let completeness = self.maturity.completeness.min(1.0);
         let projection = project(present, completeness, reference, bounds(value.measure)).ok()?;
