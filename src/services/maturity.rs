@@ -17,7 +17,7 @@ use crate::domain::definitions::bounds;
 use crate::domain::ids::VersionId;
 use crate::domain::measurement::{Projected, Segment};
 use crate::stats::quality::{
-    AgeSlice, CompletenessCurve, Estimate, Maturity, ReferenceValues, Undefined, project,
+    AgeSlice, AgeSpread, CompletenessCurve, Estimate, Maturity, ReferenceValues, Undefined, project,
 };
 use crate::storage::labels;
 use crate::storage::models::Model;
@@ -110,16 +110,18 @@ impl LabelReference {
         let labels = self.outcomes.len() as u64;
         let lags = self.outcomes.iter().map(|(lag, _)| *lag);
         let curve = CompletenessCurve::new(lags, self.answered)?;
-        let maturity = curve.maturity(&[AgeSlice {
+        let slices = [AgeSlice {
             youngest: seconds(now - to),
             oldest: seconds(now - from),
             answered: answered(totals).max(labelled),
             labelled,
-        }])?;
-        let age = curve.lag_of(maturity.completeness);
+        }];
+        let maturity = curve.maturity(&slices)?;
+        let ages = AgeSpread::new(&slices)?;
         let (mut early, mut late, mut all) = (Vec::new(), Vec::new(), Vec::new());
-        for (lag, outcome) in self.outcomes {
-            if lag <= age { &mut early } else { &mut late }.push(outcome.clone());
+        for (number, (lag, outcome)) in (0..).zip(self.outcomes) {
+            let is_early = lag <= ages.of(number);
+            if is_early { &mut early } else { &mut late }.push(outcome.clone());
             all.push(outcome);
         }
         let values = |outcomes: &[_]| quality::by_segment(model, wanted, outcomes);

@@ -280,7 +280,7 @@ impl Page {
             verdict,
             summary: summary(comparison, &ranked),
             span: span(comparison),
-            counts: counts(&ranked, certain),
+            counts: counts(&ranked, certain, over_days_findings(comparison)),
             findings: findings(&comparison.schema),
             more_findings: comparison.schema.len().saturating_sub(MOST_FINDINGS),
             windows: if split {
@@ -354,10 +354,22 @@ fn span(comparison: &Comparison) -> Option<String> {
     })
 }
 
-fn counts(ranked: &[Ranked<'_>], findings: usize) -> Vec<CountView> {
+/// Features and measures of columns together that are not on some days what they were.
+fn over_days_findings(comparison: &Comparison) -> usize {
+    let features = comparison.over_days.iter().flat_map(|of| &of.verdicts);
+    let features = features.filter(|m| m.status == Status::Drift);
+    let stretches = stretches(comparison).into_iter();
+    features.count()
+        + stretches
+            .filter(|of| of.first.status == Status::Drift)
+            .count()
+}
+
+fn counts(ranked: &[Ranked<'_>], findings: usize, over_days: usize) -> Vec<CountView> {
     let with = |status| ranked.iter().filter(|r| r.status == status).count();
     let all = [
         (with(Status::Drift), "drifted", "critical"),
+        (over_days, "over days", "critical"),
         (findings, "schema", "warning"),
         (with(Status::Error), "not comparable", "warning"),
         (with(Status::Insufficient), "too little to say", "quiet"),

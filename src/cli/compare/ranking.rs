@@ -173,11 +173,11 @@ impl Stretch<'_> {
             })
             .collect();
         if said.is_empty() {
-            said.push("rows as a whole are further off than any day of the reference".to_owned());
-            let columns = explanation(self.first);
-            if !columns.is_empty() {
-                said.push(format!("told apart mostly by {columns}"));
-            }
+            // The first day is the one that was explained; how often it is chance is said above all of them.
+            let detail = self.first.recipe.detail.as_deref().unwrap_or_default();
+            let by_chance = joint::by_chance();
+            let parts = detail.split("; ").filter(|part| *part != by_chance);
+            said.extend(parts.map(str::to_owned));
         }
         said
     }

@@ -14,7 +14,7 @@ use crate::domain::columns::Value;
 use crate::domain::measurement::{Measure, Recipe, Segment, Status};
 use crate::domain::shift::day_number;
 use crate::formats::table::{self, ColumnData, Table};
-use crate::stats::quality::{AgeSlice, CompletenessCurve, Maturity};
+use crate::stats::quality::{AgeSlice, AgeSpread, CompletenessCurve, Maturity};
 
 /// The column with the time at which the label was known, unless another one is named.
 pub(super) const OBSERVED_AT: &str = "observed_at";
@@ -234,8 +234,8 @@ pub(super) struct Young {
     pub(super) window: Option<usize>,
     pub(super) maturity: Maturity,
     pub(super) matures_at: DateTime<Utc>,
-    /// The reference's labels that took longer, in seconds, came later than those that are there now.
-    pub(super) age: f64,
+    /// A label of the reference that took longer than the age it is given came later than those that are there now.
+    pub(super) ages: AgeSpread,
 }
 
 /// The reference's predictions that tell how long labels take.
@@ -296,12 +296,13 @@ pub(super) fn progressed(
     };
     let mut progressed = Progressed::default();
     for (code, days) in &now.windows {
+        let slices = now.slices(days);
         let maturity = curve.as_ref().map_err(Clone::clone).and_then(|curve| {
-            let maturity = curve.maturity(&now.slices(days));
+            let maturity = curve.maturity(&slices);
             maturity.map_err(|cause| cause.to_string())
         });
         let window = current.grouping.group(0, *code).window;
-        if let (Ok(curve), Ok(maturity)) = (&curve, &maturity)
+        if let (Ok(maturity), Ok(ages)) = (&maturity, AgeSpread::new(&slices))
             && !maturity.is_mature()
             && let Some(latest) = at(now.latest)
         {
@@ -309,7 +310,7 @@ pub(super) fn progressed(
                 window,
                 maturity: *maturity,
                 matures_at: latest + TimeDelta::seconds(maturity.matures_in.ceil() as i64),
-                age: curve.lag_of(maturity.completeness),
+                ages,
             });
             progressed.reference = span;
         }

@@ -24,7 +24,7 @@ use crate::services::maturity::{ByArrival, Outlook};
 use crate::services::quality::{
     Gathered, QualityOutcome, QualityValue, Wanted, of_groups_of, why_insufficient,
 };
-use crate::stats::quality::{GroupOutcomes, wilson_interval};
+use crate::stats::quality::{AgeSpread, GroupOutcomes, wilson_interval};
 
 /// Numbers kept of one file's outcomes: half a gigabyte.
 const MOST_NUMBERS: usize = 1 << 26;
@@ -275,8 +275,8 @@ fn outlooks(
     // One part is for all labels, whenever they came.
     let parts = (MOST_NUMBERS / labels.saturating_mul(numbers)).saturating_sub(1);
     for young in progressed.young.chunks(parts.max(1)) {
-        let mut ages: Vec<f64> = young.iter().map(|window| window.age).collect();
-        ages.push(f64::INFINITY);
+        let mut ages: Vec<Option<&AgeSpread>> = young.iter().map(|w| Some(&w.ages)).collect();
+        ages.push(None);
         let mut sides = gather_by_age(settings, reference, places, (&ages, span.until))?;
         let Some((full, _)) = sides.pop() else { break };
         let values = |side: &Side| Reference::of(settings, side, reference.grouping).values;
@@ -300,12 +300,13 @@ fn outlooks(
     Ok(outlooks)
 }
 
-/// The outcomes of a file whose labels came at known times: for each of the ages those that took no longer, and those that did.
+/// The outcomes of a file whose labels came at known times: by the ages of each window those that took no longer, and those that
+/// did; all of them without ages.
 fn gather_by_age(
     settings: &Settings,
     file: &Labels<'_>,
     places: &Places,
-    (ages, until): (&[f64], i64),
+    (ages, until): (&[Option<&AgeSpread>], i64),
 ) -> Result<Vec<(Side, Side)>, ComparisonError> {
     let (Some(time), Some(observed)) = (file.timestamp, file.observed) else {
         return Ok(Vec::new());
@@ -314,6 +315,7 @@ fn gather_by_age(
     let mut columns = vec![time, observed];
     columns.extend(places.wanted());
     let mut first = 0;
+    let mut number = 0;
     file.table.read(&columns, &mut |batch| {
         // What cannot be read was told when the labels were counted.
         let [times, observed] = [0, 1].map(|at| seconds(&batch.columns[at]).unwrap_or_default());
@@ -330,10 +332,12 @@ fn gather_by_age(
             };
             let outcome = QualityOutcome::of_file(&output, &label);
             let lag = ((observed - time) as f64).max(0.0);
-            for (age, (early, late)) in ages.iter().zip(&mut sides) {
-                let side = if lag <= *age { early } else { late };
+            for (ages, (early, late)) in ages.iter().zip(&mut sides) {
+                let is_early = ages.is_none_or(|ages| lag <= ages.of(number));
+                let side = if is_early { early } else { late };
                 side.add(settings, file.grouping, first + row, &outcome);
             }
+            number += 1;
         }
         first += batch.rows;
         true

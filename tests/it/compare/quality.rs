@@ -440,7 +440,7 @@ fn values_of_young_days_are_projected_and_say_that_they_are() {
         "{table}"
     );
     assert!(
-        table.contains("2.000 (2.000 to 2.000)  2026-03-12"),
+        table.contains("2.000 (2.000 to 2.000)  2026-03-11"),
         "{table}"
     );
     let page = [&options[..], &["--format", "html"]].concat();
