@@ -175,25 +175,26 @@ fn on_a_holiday(mut judged: Judged) -> Judged {
     judged
 }
 
-/// Says which columns a classifier tells the day's rows from the baseline's by. What was found stands whether or not they can be
-/// told apart.
+/// Says which columns a classifier tells the day's rows from the baseline's by, if it can. What was found stands whether or not
+/// they can be told apart.
 pub fn explain(recipe: &mut Recipe, classifier: &Judged) {
     let Some(area) = classifier.value else { return };
-    let columns: Vec<&str> = (classifier.recipe.explained_by.iter())
-        .take(3)
-        .map(|by| by.feature.as_str())
-        .collect();
     let found = recipe.detail.take().unwrap_or_default();
-    recipe.detail = Some(format!(
-        "{found}; a classifier tells the day's rows from the baseline's with an area of {area:.2} (0.5 is not at all), mostly by \
-         {}",
-        columns.join(", ")
-    ));
-    if recipe.explained_by.is_empty() {
-        recipe
-            .explained_by
-            .clone_from(&classifier.recipe.explained_by);
+    let mut words = format!(
+        "{found}; a classifier tells the day's rows from the baseline's with an area of {area:.2} (0.5 is not at all)"
+    );
+    // What it leans on while it only guesses means nothing.
+    if classifier.interval.is_some_and(|(low, _)| low > 0.5) {
+        let columns = classifier.recipe.explained_by.iter().take(3);
+        let columns: Vec<&str> = columns.map(|by| by.feature.as_str()).collect();
+        words += &format!(", mostly by {}", columns.join(", "));
+        if recipe.explained_by.is_empty() {
+            recipe
+                .explained_by
+                .clone_from(&classifier.recipe.explained_by);
+        }
     }
+    recipe.detail = Some(words);
 }
 
 /// What is said of the last of these days by one of the two measures.
@@ -581,6 +582,32 @@ mod tests {
         assert_eq!(today(&days, true), (Status::Ok, false));
         days.extend(lived(&reference, 102, 0.5));
         assert_eq!(today(&days, false), (Status::Drift, false));
+    }
+
+    #[test]
+    fn a_classifier_that_guesses_names_no_columns() {
+        let told = |area: f64| {
+            let mut classifier = unsaid(Measure::DomainClassifierAuc, Status::Ok, String::new());
+            classifier.value = Some(area);
+            classifier.interval = Some((area - 0.1, area + 0.1));
+            classifier.recipe.explained_by = vec![ExplainedBy {
+                feature: "weight".to_owned(),
+                share: 1.0,
+            }];
+            let mut recipe = Recipe {
+                detail: Some("found".to_owned()),
+                ..Recipe::default()
+            };
+            explain(&mut recipe, &classifier);
+            (recipe.detail.unwrap_or_default(), recipe.explained_by.len())
+        };
+        let guess = "found; a classifier tells the day's rows from the baseline's with an area of 0.52 (0.5 is not at all)";
+        assert_eq!(told(0.52), (guess.to_owned(), 0));
+        let (sure, columns) = told(0.8);
+        assert!(
+            sure.ends_with(", mostly by weight") && columns == 1,
+            "{sure}"
+        );
     }
 
     #[test]
