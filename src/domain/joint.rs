@@ -5,6 +5,7 @@
 //! finding says. The service and comparisons of files both come here, so that they cannot disagree.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,8 +19,8 @@ use super::yardstick::{self, Reading};
 use crate::stats::PValue;
 use crate::stats::multivariate::NotComparable;
 use crate::stats::multivariate::comoments::PairChange;
-use crate::stats::multivariate::days::{ColumnDays, ShapeChange};
-pub use crate::stats::multivariate::days::{DaySums, EARLIER_DAYS, JointReference};
+pub use crate::stats::multivariate::days::{ColumnChoice, ColumnDays, DaySums, JointReference};
+use crate::stats::multivariate::days::{EARLIER_DAYS, ShapeChange};
 
 /// The chance that each of the two measures may have of a finding on a day on which nothing happened: a tenth of what the
 /// drift detector may take for all features.
@@ -89,6 +90,25 @@ pub fn numbers(column: &Column, feature_type: FeatureType) -> Vec<f64> {
     column.iter().map(number).collect()
 }
 
+/// Those of some columns that take part: what has an order, and the model's output first, so that of more columns than can be
+/// looked at together it is not left out.
+pub fn taking_part<C>(
+    columns: impl IntoIterator<Item = (C, FeatureType)>,
+    is_output: impl Fn(&C) -> bool,
+) -> Vec<(C, FeatureType)> {
+    let mut part: Vec<(C, FeatureType)> = (columns.into_iter())
+        .filter(|(_, feature_type)| is_ordered(*feature_type))
+        .collect();
+    part.sort_by_key(|(column, _)| !is_output(column));
+    part
+}
+
+/// Of a day of a baseline with so many rows every how many-th is taken, so that it has no more than `most`.
+#[must_use]
+pub fn step(rows: usize, most: usize) -> usize {
+    rows.div_ceil(most.max(1)).max(1)
+}
+
 /// Learns from the rows of each of a baseline's days, given by their places. Of a day with more than [`SAMPLE_ROWS`] rows every
 /// second, third … is taken.
 ///
@@ -102,14 +122,80 @@ pub fn reference(
         name: column.name.clone(),
         days: (days.values())
             .map(|rows| {
-                let step = rows.len().div_ceil(SAMPLE_ROWS).max(1);
-                let some: Vec<usize> = rows.iter().copied().step_by(step).collect();
+                let some = rows.iter().step_by(step(rows.len(), SAMPLE_ROWS));
+                let some: Vec<usize> = some.copied().collect();
                 numbers(&column.select(&some), *feature_type)
             })
             .collect(),
     };
-    let columns: Vec<ColumnDays> = columns.iter().map(by_day).collect();
-    JointReference::fit(&columns, SEED)
+    JointReference::fit(columns.iter().map(by_day), SEED)
+}
+
+/// The days that are judged together with one of them: it and those before it, but none from before the end of the baseline.
+/// `None` for a baseline without days.
+#[must_use]
+pub fn days_until(number: i64, baseline: Option<&RangeInclusive<i64>>) -> RangeInclusive<i64> {
+    let first = number - EARLIER_DAYS;
+    match baseline {
+        Some(days) if *days.end() < number => first.max(days.end() + 1)..=number,
+        _ => first..=number,
+    }
+}
+
+/// What is said of the last of these days by each of the measures, and whether that is a finding while the days before said
+/// nothing by it: day after day of the same finding need not be explained again.
+#[must_use]
+pub fn judged_today(
+    reference: &JointReference,
+    measures: &[Measure],
+    days: &BTreeMap<i64, DaySums>,
+    (least_rows, is_holiday): (u64, bool),
+) -> Vec<(Judged, bool)> {
+    let mut before = days.clone();
+    before.pop_last();
+    let of = |measure: &Measure| {
+        let today = judged(reference, *measure, days, least_rows);
+        if is_holiday {
+            return (on_a_holiday(today), false);
+        }
+        let is_found = |judged: &Judged| judged.status == Status::Drift;
+        let is_new =
+            is_found(&today) && !is_found(&judged(reference, *measure, &before, least_rows));
+        (today, is_new)
+    };
+    measures.iter().map(of).collect()
+}
+
+/// A day that is known to be different is no finding.
+fn on_a_holiday(mut judged: Judged) -> Judged {
+    if judged.status == Status::Drift {
+        judged.status = Status::Ok;
+        let found = judged.recipe.detail.take().unwrap_or_default();
+        judged.recipe.detail = Some(format!("on a holiday: {found}"));
+    }
+    judged
+}
+
+/// Says which columns a classifier tells the day's rows from the baseline's by, if it can. What was found stands whether or not
+/// they can be told apart.
+pub fn explain(recipe: &mut Recipe, classifier: &Judged) {
+    let Some(area) = classifier.value else { return };
+    let found = recipe.detail.take().unwrap_or_default();
+    let mut words = format!(
+        "{found}; a classifier tells the day's rows from the baseline's with an area of {area:.2} (0.5 is not at all)"
+    );
+    // What it leans on while it only guesses means nothing.
+    if classifier.interval.is_some_and(|(low, _)| low > 0.5) {
+        let columns = classifier.recipe.explained_by.iter().take(3);
+        let columns: Vec<&str> = columns.map(|by| by.feature.as_str()).collect();
+        words += &format!(", mostly by {}", columns.join(", "));
+        if recipe.explained_by.is_empty() {
+            recipe
+                .explained_by
+                .clone_from(&classifier.recipe.explained_by);
+        }
+    }
+    recipe.detail = Some(words);
 }
 
 /// What is said of the last of these days by one of the two measures.
@@ -481,6 +567,69 @@ mod tests {
         assert_eq!(nothing.recipe.cause.as_deref(), Some("the day has no rows"));
         let few = judged(&reference, measure, &lived(&reference, 100, 0.0), 500);
         assert_eq!(few.recipe.cause.as_deref(), Some("fewer than 500 rows"));
+    }
+
+    #[test]
+    fn the_output_comes_first_and_what_has_no_order_takes_no_part() {
+        let columns = [
+            ("distance", FeatureType::Number),
+            ("carrier", FeatureType::Category),
+            ("is_late", FeatureType::Boolean),
+            ("score", FeatureType::Number),
+        ];
+        let part = taking_part(columns, |name| *name == "score");
+        let names: Vec<&str> = part.into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["score", "distance", "is_late"]);
+    }
+
+    #[test]
+    fn days_are_judged_with_those_since_the_baseline_and_only_the_first_of_a_finding_is_new() {
+        assert_eq!(days_until(100, None), 87..=100);
+        assert_eq!(days_until(100, Some(&(60..=80))), 87..=100);
+        assert_eq!(days_until(100, Some(&(60..=95))), 96..=100);
+        assert_eq!(days_until(50, Some(&(60..=95))), 37..=50);
+        assert_eq!((step(4_000, 4_000), step(4_001, 4_000)), (1, 2));
+        assert_eq!((step(0, 4_000), step(10, 0)), (1, 10));
+
+        let reference = fitted(20).expect("days");
+        let mut days = lived(&reference, 100, 0.0);
+        let today = |days: &BTreeMap<i64, DaySums>, is_holiday| {
+            let measures = &Measure::OVER_DAYS_TOGETHER;
+            let judged = judged_today(&reference, measures, days, (50, is_holiday));
+            (judged[0].0.status, judged[0].1)
+        };
+        assert_eq!(today(&days, false), (Status::Ok, false));
+        days.extend(lived(&reference, 101, 0.5));
+        assert_eq!(today(&days, false), (Status::Drift, true));
+        assert_eq!(today(&days, true), (Status::Ok, false));
+        days.extend(lived(&reference, 102, 0.5));
+        assert_eq!(today(&days, false), (Status::Drift, false));
+    }
+
+    #[test]
+    fn a_classifier_that_guesses_names_no_columns() {
+        let told = |area: f64| {
+            let mut classifier = unsaid(Measure::DomainClassifierAuc, Status::Ok, String::new());
+            classifier.value = Some(area);
+            classifier.interval = Some((area - 0.1, area + 0.1));
+            classifier.recipe.explained_by = vec![ExplainedBy {
+                feature: "weight".to_owned(),
+                share: 1.0,
+            }];
+            let mut recipe = Recipe {
+                detail: Some("found".to_owned()),
+                ..Recipe::default()
+            };
+            explain(&mut recipe, &classifier);
+            (recipe.detail.unwrap_or_default(), recipe.explained_by.len())
+        };
+        let guess = "found; a classifier tells the day's rows from the baseline's with an area of 0.52 (0.5 is not at all)";
+        assert_eq!(told(0.52), (guess.to_owned(), 0));
+        let (sure, columns) = told(0.8);
+        assert!(
+            sure.ends_with(", mostly by weight") && columns == 1,
+            "{sure}"
+        );
     }
 
     #[test]

@@ -313,6 +313,13 @@ impl Measure {
         self.drift().is_some() || self.is_over_days() || self.is_of_rows()
     }
 
+    /// Whether it says that what goes into the model, or comes out of it, is distributed otherwise, and nothing of whether the
+    /// answers are worse. Missing values are an outage of data and not of this kind.
+    #[must_use]
+    pub fn is_mere_drift(self) -> bool {
+        self.is_drift() && self != Self::MissingShareChange
+    }
+
     /// Whether what was found says more in words than its value does.
     #[must_use]
     pub fn is_told_in_words(self) -> bool {

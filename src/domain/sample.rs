@@ -121,6 +121,15 @@ pub enum DrawnBy {
 }
 
 impl DrawnBy {
+    /// What recipes say of so many rows that were drawn from so many.
+    #[must_use]
+    pub fn note(self, rows: u64, seen: u64) -> String {
+        if rows == seen {
+            return format!("all {rows} rows");
+        }
+        format!("{rows} of {seen} rows by a hash of {}", self.words())
+    }
+
     fn words(self) -> &'static str {
         match self {
             Self::Id => "their ids",
@@ -260,14 +269,7 @@ impl RowSample {
     /// What recipes say of it, such as `4000 of 57128 rows by a hash of their ids`.
     #[must_use]
     pub fn note(&self) -> String {
-        let (rows, seen) = (self.rows(), self.seen);
-        if rows as u64 == seen {
-            return format!("all {rows} rows");
-        }
-        format!(
-            "{rows} of {seen} rows by a hash of {}",
-            self.drawn_by.words()
-        )
+        self.drawn_by.note(self.rows() as u64, self.seen)
     }
 }
 

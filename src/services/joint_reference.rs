@@ -81,15 +81,12 @@ fn days_of(
     days
 }
 
-/// The columns whose values have an order, the prediction first: of more than can be looked at together it is not left out.
+/// The columns that take part: not the latency, which is measured on the way.
 fn ordered<'c>(yardstick: &Yardstick, columns: &'c [Column]) -> Vec<(&'c Column, FeatureType)> {
-    let mut ordered: Vec<(&Column, FeatureType)> = (columns.iter())
+    let typed = (columns.iter())
         .filter(|column| column.name != LATENCY)
-        .filter_map(|column| Some((column, type_of(yardstick, column)?)))
-        .filter(|(_, feature_type)| joint::is_ordered(*feature_type))
-        .collect();
-    ordered.sort_by_key(|(column, _)| column.name != PREDICTION);
-    ordered
+        .filter_map(|column| Some((column, type_of(yardstick, column)?)));
+    joint::taking_part(typed, |column| column.name == PREDICTION)
 }
 
 /// What a column is expected to be, or seems to be.

@@ -17,7 +17,7 @@ use crate::domain::definitions::bounds;
 use crate::domain::ids::VersionId;
 use crate::domain::measurement::{Projected, Segment};
 use crate::stats::quality::{
-    AgeSlice, CompletenessCurve, Estimate, Maturity, ReferenceValues, Undefined, project,
+    AgeSlice, AgeSpread, CompletenessCurve, Estimate, Maturity, ReferenceValues, Undefined, project,
 };
 use crate::storage::labels;
 use crate::storage::models::Model;
@@ -43,12 +43,18 @@ pub struct Outlook {
     pub to: DateTime<Utc>,
     /// Labels of the reference.
     pub labels: u64,
-    early: Values,
-    late: Values,
-    full: Values,
+    pub(super) arrived: ByArrival,
 }
 
-type Values = BTreeMap<Segment, Vec<QualityValue>>;
+/// What the reference's labels come to: those it had when it was as old as the window, those that came later, and all.
+#[derive(Debug)]
+pub(super) struct ByArrival {
+    pub(super) early: Values,
+    pub(super) late: Values,
+    pub(super) full: Values,
+}
+
+pub(super) type Values = BTreeMap<Segment, Vec<QualityValue>>;
 
 impl LabelReference {
     /// The reference for a window `[from, to)` of a version whose labels come `within` a time; nothing when the
@@ -104,16 +110,18 @@ impl LabelReference {
         let labels = self.outcomes.len() as u64;
         let lags = self.outcomes.iter().map(|(lag, _)| *lag);
         let curve = CompletenessCurve::new(lags, self.answered)?;
-        let maturity = curve.maturity(&[AgeSlice {
+        let slices = [AgeSlice {
             youngest: seconds(now - to),
             oldest: seconds(now - from),
             answered: answered(totals).max(labelled),
             labelled,
-        }])?;
-        let age = curve.lag_of(maturity.completeness);
+        }];
+        let maturity = curve.maturity(&slices)?;
+        let ages = AgeSpread::new(&slices)?;
         let (mut early, mut late, mut all) = (Vec::new(), Vec::new(), Vec::new());
-        for (lag, outcome) in self.outcomes {
-            if lag <= age { &mut early } else { &mut late }.push(outcome.clone());
+        for (number, (lag, outcome)) in (0..).zip(self.outcomes) {
+            let is_early = lag <= ages.of(number);
+            if is_early { &mut early } else { &mut late }.push(outcome.clone());
             all.push(outcome);
         }
         let values = |outcomes: &[_]| quality::by_segment(model, wanted, outcomes);
@@ -123,9 +131,11 @@ impl LabelReference {
             from: self.from,
             to: self.to,
             labels,
-            early: values(&early),
-            late: values(&late),
-            full: values(&all),
+            arrived: ByArrival {
+                early: values(&early),
+                late: values(&late),
+                full: values(&all),
+            },
         })
     }
 }
@@ -146,9 +156,9 @@ impl Outlook {
             values.get(segment)?.iter().find(same)?.quality.ok()
         };
         let reference = ReferenceValues {
-            early: of(&self.early)?,
-            late: of(&self.late),
-            full: of(&self.full)?,
+            early: of(&self.arrived.early)?,
+            late: of(&self.arrived.late),
+            full: of(&self.arrived.full)?,
         };
         let completeness = self.maturity.completeness.min(1.0);
         let projection = project(present, completeness, reference, bounds(value.measure)).ok()?;

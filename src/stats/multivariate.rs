@@ -235,9 +235,12 @@ fn squared_distance(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum()
 }
 
-/// The median distance among at most 200 rows spread over the reference.
+/// How many rows the median distance is of, at most.
+const MEDIAN_OF: usize = 200;
+
+/// The median distance among some rows spread over the reference.
 fn median_distance(rows: &Rows) -> Result<f64, NotComparable> {
-    let step = rows.len().div_ceil(200);
+    let step = rows.len().div_ceil(MEDIAN_OF).max(1);
     let some: Vec<&[f64]> = rows.iter().step_by(step).collect();
     let mut distances = Vec::new();
     for (index, a) in some.iter().enumerate() {

@@ -31,17 +31,17 @@ mod values;
 const RELATIVE: f64 = 1e-9;
 
 /// A folder of its own for each test, gone when the test has passed.
-struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    fn new(test: &str) -> Self {
+    pub(crate) fn new(test: &str) -> Self {
         let path =
             std::env::temp_dir().join(format!("bellwether-compare-{}-{test}", std::process::id()));
         std::fs::create_dir_all(&path).expect("a folder can be made");
         Self(path)
     }
 
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.0.join(name);
         std::fs::write(&path, content).expect("a file can be written");
         path
@@ -74,7 +74,7 @@ fn text(output: &Output, code: i32) -> String {
 }
 
 #[track_caller]
-fn document(reference: &Path, current: &Path, options: &[&str]) -> Value {
+pub(crate) fn document(reference: &Path, current: &Path, options: &[&str]) -> Value {
     let options: Vec<&str> = options
         .iter()
         .copied()

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use crate::app::{TestApp, at};
+use crate::compare::{Folder, document};
 
 const ROWS: i64 = 240;
 
@@ -154,6 +155,72 @@ async fn columns_that_begin_to_go_together_open_a_ticket_that_names_them(pool: P
     let distance = said(&app, "random_features_mmd", "2026-03-12").await;
     assert_eq!(distance.status, Status::Drift, "{distance:?}");
     assert_eq!(app.open_rules().await, ["columns-moved", "rows-moved"]);
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn files_are_told_of_what_the_service_says_of_the_same_rows(pool: PgPool) {
+    let app = started(pool, 28).await;
+    let first = app.clock.now();
+    live(&app, 4, ROWS, 0.0).await;
+    live(&app, 3, ROWS, 0.4).await;
+
+    let day = |number: i64| first + TimeDelta::days(number);
+    let lines = |days: std::ops::Range<i64>| -> String {
+        let together = |number: i64| if number >= 4 { 0.4 } else { 0.0 };
+        let rows = days.flat_map(|number| rows(day(number), 0..ROWS, together(number)));
+        rows.map(|row| format!("{row}\n")).collect()
+    };
+    let folder = Folder::new("together-as-the-service");
+    let reference = folder.write("reference.ndjson", lines(-28..0));
+    let current = folder.write("current.ndjson", lines(0..7));
+    let told = document(&reference, &current, &[]);
+    let told: Vec<&Value> = (told["measurements"].as_array().expect("a list").iter())
+        .filter(|m| m["recipe"]["joint"].is_object())
+        .collect();
+
+    let stored = app.measured("fares").await;
+    assert_eq!((stored.len(), told.len()), (14, 14));
+    let mut findings = 0;
+    for m in stored {
+        let same = |one: &&&Value| {
+            let start = one["window"]["start"].as_str().expect("a time");
+            one["measure"] == m.measure.as_str() && at(&start[..10]) == m.window.start
+        };
+        let file = told.iter().find(same).expect("the same day");
+        let near = |a: Option<f64>, b: &Value| match (a, b.as_f64()) {
+            (Some(a), Some(b)) => (a - b).abs() <= 1e-9 * a.abs(),
+            (a, b) => a == b,
+        };
+        assert!(near(m.value, &file["value"]), "{m:?} {file}");
+        assert!(near(m.p_value, &file["p_value"]), "{m:?} {file}");
+        assert!(
+            near(m.interval.map(|of| of.0), &file["interval"][0]),
+            "{m:?} {file}"
+        );
+        assert_eq!(m.status.as_str(), file["status"], "{m:?} {file}");
+        assert_eq!(
+            (m.current_rows, m.reference_rows),
+            (
+                file["current_rows"].as_u64().expect("a number"),
+                file["reference_rows"].as_u64().expect("a number")
+            )
+        );
+        let [stored, told] = [&m.recipe, &file["recipe"]].map(|recipe| {
+            let joint = &recipe["joint"];
+            let explained = recipe["detail"]
+                .as_str()
+                .is_some_and(|of| of.contains("a classifier"));
+            (
+                joint["columns"].clone(),
+                joint["reference_days"].clone(),
+                joint["window_days"].clone(),
+                explained,
+            )
+        });
+        assert_eq!(stored, told, "{m:?} {file}");
+        findings += usize::from(m.status == Status::Drift);
+    }
+    assert!(findings >= 3, "{findings}");
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]

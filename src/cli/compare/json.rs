@@ -18,6 +18,9 @@ struct Document<'a> {
     /// What the drift detector says; absent where the files have no days, or too few.
     #[serde(skip_serializing_if = "Option::is_none")]
     over_days: Option<OverDaysView<'a>>,
+    /// Why the drift detector says nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    without_days: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -96,6 +99,7 @@ pub(super) fn text(comparison: &Comparison) -> anyhow::Result<String> {
             current_days: of.current_days,
             verdicts: of.verdicts.iter().map(measurement).collect(),
         }),
+        without_days: comparison.without_days.as_deref(),
     };
     Ok(serde_json::to_string_pretty(&document)? + "\n")
 }

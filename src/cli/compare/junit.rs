@@ -146,6 +146,13 @@ fn message(of: &Measurement) -> String {
 fn told((measure, value): (&str, Option<f64>), recipe: &Recipe) -> String {
     match (value, recipe.threshold, &recipe.cause) {
         (_, _, Some(cause)) => cause.clone(),
+        // It is told by what has changed; the threshold is one of its two gates.
+        (Some(_), _, None) if recipe.joint.is_some() => {
+            format!(
+                "{measure}: {}",
+                recipe.detail.as_deref().unwrap_or_default()
+            )
+        }
         (Some(value), Some(threshold), None) => {
             format!("{measure} {value:.4} is beyond {threshold}")
         }

@@ -62,6 +62,9 @@ pub struct CompareOptions {
     /// The column with the rows' time
     #[arg(long, value_name = "COLUMN")]
     pub timestamp: Option<String>,
+    /// The column with the time at which each label was known; `observed_at` unless named here or by the --model
+    #[arg(long, value_name = "COLUMN", conflicts_with = "mode")]
+    pub observed_at: Option<String>,
     /// Measure also by the values of these columns, with commas between them
     #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
     pub segment: Vec<String>,
@@ -256,6 +259,7 @@ fn request(options: &CompareOptions) -> anyhow::Result<Request> {
         schema: expected,
         by: options.by.map(Grain::from),
         timestamp: options.timestamp.clone(),
+        observed_at: options.observed_at.clone(),
         segments: options.segment.clone(),
         ignored: options.ignore.clone(),
         thresholds: options

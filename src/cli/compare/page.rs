@@ -3,13 +3,19 @@
 
 use askama::Template;
 
-use super::ranking::{Ranked, explanation, named, of_quality, of_rows, place, rank, together};
-use super::table::{days_heading, said_over_days, short, summary, thousands};
+use super::ranking::{
+    Ranked, explanation, named, of_quality, of_rows, place, rank, stretches, stretches_heading,
+    together, young,
+};
+use super::table::{
+    PROJECTED, days_heading, probability, projected, said_over_days, short, summary, thousands,
+    window_or_all,
+};
 use super::window_name;
 use crate::domain::measurement::{Measure, Segment, Status};
 use crate::domain::schema::FeatureType;
 use crate::services::comparison::{
-    CategoryShare, Comparison, Measurement, SchemaFinding, Shape, SideSummary,
+    CategoryShare, Comparison, Measurement, OverDays, SchemaFinding, Shape, SideSummary,
 };
 
 /// So many features are drawn; the others are in the table.
@@ -18,6 +24,10 @@ const MOST_DRAWN: usize = 120;
 pub(super) const MOST_WINDOWS: usize = 60;
 /// Findings of the schema that are listed.
 pub(super) const MOST_FINDINGS: usize = 200;
+/// Findings of columns together over days that are listed.
+const MOST_STRETCHES: usize = 30;
+/// Values whose labels are not all in that are listed, of the newest windows.
+const MOST_YOUNG: usize = 60;
 /// The drawing area of a histogram.
 const WIDTH: f64 = 360.0;
 const HEIGHT: f64 = 104.0;
@@ -39,8 +49,15 @@ struct Page {
     more_rows: usize,
     days_heading: String,
     days: Vec<DayView>,
+    without_days: Option<String>,
+    stretches_heading: Option<String>,
+    stretches: Vec<StretchView>,
+    more_stretches: usize,
     samples: Vec<SampleView>,
     quality: Vec<QualityView>,
+    projected_note: &'static str,
+    young: Vec<YoungView>,
+    more_young: usize,
     features: Vec<FeatureView>,
     more_features: usize,
     table: Vec<TableRow>,
@@ -79,6 +96,17 @@ struct DayView {
     smallest: String,
 }
 
+/// What is said of columns together over some days.
+struct StretchView {
+    measure: String,
+    status: &'static str,
+    tone: &'static str,
+    when: String,
+    p_value: String,
+    said: Vec<String>,
+    smallest: String,
+}
+
 struct SampleView {
     feature: String,
     /// The place of the feature's card; nothing for features together.
@@ -105,6 +133,20 @@ struct QualityView {
     labels: String,
     /// How it was measured, or why it says too little.
     told: String,
+}
+
+/// A value whose labels are not all in.
+struct YoungView {
+    window: String,
+    measure: String,
+    of: String,
+    coverage: String,
+    completeness: String,
+    now: String,
+    projected: String,
+    by: String,
+    /// On what grounds.
+    note: String,
 }
 
 struct OverviewRow {
@@ -200,7 +242,13 @@ impl Page {
         let drifting = with(Status::Drift);
         let unclear = with(Status::Insufficient) + with(Status::Error);
         let drift_together = together(comparison) == Some(Status::Drift);
+        let over_days = comparison.over_days.as_ref();
+        let drift_over_days = over_days.is_some_and(OverDays::has_drift);
         let (tone, verdict) = match (drifting, certain, unclear) {
+            (0, _, _) if drift_over_days => (
+                "critical",
+                "Some days are not like those of the reference".to_owned(),
+            ),
             (0, _, _) if drift_together => (
                 "critical",
                 "No feature drifted by itself, but all together did".to_owned(),
@@ -232,7 +280,7 @@ impl Page {
             verdict,
             summary: summary(comparison, &ranked),
             span: span(comparison),
-            counts: counts(&ranked, certain),
+            counts: counts(&ranked, certain, over_days_findings(comparison)),
             findings: findings(&comparison.schema),
             more_findings: comparison.schema.len().saturating_sub(MOST_FINDINGS),
             windows: if split {
@@ -252,8 +300,15 @@ impl Page {
                 .map(days_heading)
                 .unwrap_or_default(),
             days: days(comparison),
+            without_days: comparison.without_days.clone(),
+            stretches_heading: stretches_heading(comparison),
+            more_stretches: stretches(comparison).len().saturating_sub(MOST_STRETCHES),
+            stretches: stretches_of(comparison),
             samples: samples(comparison, &ranked[..drawn]),
             quality: quality(comparison),
+            projected_note: PROJECTED,
+            more_young: young(comparison).len().saturating_sub(MOST_YOUNG),
+            young: young_views(comparison),
             features: ranked[..drawn]
                 .iter()
                 .enumerate()
@@ -299,10 +354,22 @@ fn span(comparison: &Comparison) -> Option<String> {
     })
 }
 
-fn counts(ranked: &[Ranked<'_>], findings: usize) -> Vec<CountView> {
+/// Features and measures of columns together that are not on some days what they were.
+fn over_days_findings(comparison: &Comparison) -> usize {
+    let features = comparison.over_days.iter().flat_map(|of| &of.verdicts);
+    let features = features.filter(|m| m.status == Status::Drift);
+    let stretches = stretches(comparison).into_iter();
+    features.count()
+        + stretches
+            .filter(|of| of.first.status == Status::Drift)
+            .count()
+}
+
+fn counts(ranked: &[Ranked<'_>], findings: usize, over_days: usize) -> Vec<CountView> {
     let with = |status| ranked.iter().filter(|r| r.status == status).count();
     let all = [
         (with(Status::Drift), "drifted", "critical"),
+        (over_days, "over days", "critical"),
         (findings, "schema", "warning"),
         (with(Status::Error), "not comparable", "warning"),
         (with(Status::Insufficient), "too little to say", "quiet"),
@@ -390,6 +457,28 @@ fn days(comparison: &Comparison) -> Vec<DayView> {
     verdicts.map(view).collect()
 }
 
+fn stretches_of(comparison: &Comparison) -> Vec<StretchView> {
+    let all = stretches(comparison).into_iter().take(MOST_STRETCHES);
+    let view = |of: super::ranking::Stretch<'_>| {
+        let (tone, status) = tone(of.first.status);
+        let recipe = of.clearest.recipe.joint.iter();
+        let smallest: Vec<String> = recipe
+            .flat_map(|recipe| &recipe.smallest)
+            .map(|(days, change)| format!("{change:.2} in {days} d"))
+            .collect();
+        StretchView {
+            measure: of.first.measure.as_str().replace('_', " "),
+            status,
+            tone,
+            when: of.when(),
+            p_value: of.clearest.p_value.map_or("–".to_owned(), probability),
+            said: of.said(),
+            smallest: smallest.join(", "),
+        }
+    };
+    all.map(view).collect()
+}
+
 /// What samples of rows say, each measure where it is worst.
 fn samples(comparison: &Comparison, drawn: &[Ranked<'_>]) -> Vec<SampleView> {
     let views = of_rows(comparison).into_iter().map(|m| {
@@ -441,6 +530,25 @@ fn quality(comparison: &Comparison) -> Vec<QualityView> {
         }
     });
     views.collect()
+}
+
+fn young_views(comparison: &Comparison) -> Vec<YoungView> {
+    let percent = |share: Option<f64>| {
+        share.map_or("–".to_owned(), |share| format!("{:.1} %", share * 100.0))
+    };
+    let view = |of: super::ranking::Young<'_>| YoungView {
+        window: window_or_all(of.value.window),
+        measure: of.value.measure.as_str().replace('_', " "),
+        of: of.value.feature.clone(),
+        coverage: percent(of.coverage),
+        completeness: percent(of.completeness),
+        now: of.value.value.map_or("–".to_owned(), digits),
+        projected: projected(of.projected, digits),
+        by: of.projected.matures_at.format("%Y-%m-%d").to_string(),
+        note: of.projected.note.clone(),
+    };
+    let listed = young(comparison).into_iter().take(MOST_YOUNG);
+    listed.map(view).collect()
 }
 
 /// How strongly a cell is coloured.
@@ -689,10 +797,12 @@ fn table_row(at: usize, r: &Ranked<'_>) -> TableRow {
 
 /// How each measure was computed; features may differ in their bins.
 fn methods(comparison: &Comparison) -> Vec<MethodView> {
+    let together = Measure::OVER_DAYS_TOGETHER.iter();
     let of_rows = Measure::ALL.iter().filter(|measure| measure.is_of_rows());
-    let of_rows = of_rows.map(|measure| (*measure, measure.as_str()));
+    let others = together.chain(of_rows);
+    let others = others.map(|measure| (*measure, measure.as_str()));
     let mut methods = Vec::new();
-    for (measure, name) in MEASURES.into_iter().chain(of_rows) {
+    for (measure, name) in MEASURES.into_iter().chain(others) {
         let mut of_measure: Vec<&str> = (comparison.measurements.iter())
             .filter(|m| m.measure == measure && m.value.is_some())
             .map(|m| m.recipe.method.as_str())

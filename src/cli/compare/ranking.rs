@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::window_name;
-use crate::domain::measurement::{Better, Measure, Segment, Status};
+use crate::domain::joint;
+use crate::domain::measurement::{Better, Measure, Projected, Segment, Status};
 use crate::domain::window::Window;
 use crate::services::comparison::{Comparison, FeatureSummary, Measurement, QualityMeasurement};
 
@@ -129,6 +130,110 @@ pub(super) fn together(comparison: &Comparison) -> Option<Status> {
     (!measured.is_empty()).then(|| status_of(&measured))
 }
 
+/// Days in a row on which a measure of columns together says the same: a finding, or nothing on any day.
+#[derive(Debug)]
+pub(super) struct Stretch<'a> {
+    pub(super) first: &'a Measurement,
+    /// The day that speaks most clearly.
+    pub(super) clearest: &'a Measurement,
+    pub(super) days: usize,
+}
+
+impl Stretch<'_> {
+    fn p(&self) -> f64 {
+        self.clearest.p_value.unwrap_or(f64::INFINITY)
+    }
+
+    /// The first day and how many there are, in words; empty where no day is meant.
+    pub(super) fn when(&self) -> String {
+        let (Status::Drift, Some(window)) = (self.first.status, self.first.window) else {
+            return String::new();
+        };
+        match self.days {
+            1 => window_name(window),
+            days => format!("{} and {} days more", window_name(window), days - 1),
+        }
+    }
+
+    /// What has changed, clearest first, or why nothing is said.
+    pub(super) fn said(&self) -> Vec<String> {
+        if let (Some(cause), None) = (&self.clearest.recipe.cause, self.clearest.value) {
+            return vec![cause.clone()];
+        }
+        if self.first.status != Status::Drift {
+            return vec!["nothing beyond chance and size on any day".to_owned()];
+        }
+        let pairs = self.clearest.recipe.joint.iter().flat_map(|of| &of.pairs);
+        let mut said: Vec<String> = pairs
+            .map(|pair| {
+                format!(
+                    "correlation of {} and {} from {:.2} to {:.2}",
+                    pair.features.0, pair.features.1, pair.reference, pair.current
+                )
+            })
+            .collect();
+        if said.is_empty() {
+            // The first day is the one that was explained; how often it is chance is said above all of them.
+            let detail = self.first.recipe.detail.as_deref().unwrap_or_default();
+            let by_chance = joint::by_chance();
+            let parts = detail.split("; ").filter(|part| *part != by_chance);
+            said.extend(parts.map(str::to_owned));
+        }
+        said
+    }
+}
+
+/// What is said of columns together over days: the findings of each measure in the order of their days, or that there is none.
+pub(super) fn stretches(comparison: &Comparison) -> Vec<Stretch<'_>> {
+    let mut all = Vec::new();
+    for measure in Measure::OVER_DAYS_TOGETHER {
+        let of_measure = (comparison.measurements.iter()).filter(|m| m.measure == measure);
+        let days: Vec<&Measurement> = of_measure.collect();
+        let findings = days.chunk_by(|a, b| a.status == b.status);
+        let findings = findings.filter(|run| run[0].status == Status::Drift);
+        let before = all.len();
+        all.extend(findings.filter_map(stretch));
+        if all.len() == before {
+            let known: Vec<&Measurement> = (days.iter().copied())
+                .filter(|m| m.value.is_some())
+                .collect();
+            all.extend(stretch(if known.is_empty() { &days } else { &known }));
+        }
+    }
+    all
+}
+
+fn stretch<'a>(days: &[&'a Measurement]) -> Option<Stretch<'a>> {
+    let mut all = days.iter().map(|day| Stretch {
+        first: days[0],
+        clearest: day,
+        days: days.len(),
+    });
+    let first = all.next()?;
+    Some(all.fold(
+        first,
+        |best, day| if day.p() < best.p() { day } else { best },
+    ))
+}
+
+/// What columns together over days were judged by, in words; nothing where no day was.
+pub(super) fn stretches_heading(comparison: &Comparison) -> Option<String> {
+    let measure = Measure::CopulaCorrelationChange;
+    let of = || (comparison.measurements.iter()).filter(|m| m.measure == measure);
+    let recipe = of().find_map(|m| m.recipe.joint.as_ref())?;
+    let left_out = match recipe.left_out {
+        0 => String::new(),
+        more => format!(" ({more} more have no room)"),
+    };
+    Some(format!(
+        "{} columns{left_out} on {} days, by {} days of the reference; {}",
+        recipe.columns,
+        of().filter(|m| m.window.is_some()).count(),
+        recipe.reference_days,
+        joint::by_chance()
+    ))
+}
+
 /// Each measure of samples of rows where it is worst, in the order they were measured in.
 pub(super) fn of_rows(comparison: &Comparison) -> Vec<&Measurement> {
     let of_rows = (comparison.measurements.iter()).filter(|m| m.measure.is_of_rows());
@@ -155,6 +260,37 @@ pub(super) fn of_quality(comparison: &Comparison) -> Vec<&QualityMeasurement> {
         };
         ((m.feature.as_str(), m.measure), m.status, badness)
     })
+}
+
+/// A value of all rows of a window whose labels are not all in.
+#[derive(Debug)]
+pub(super) struct Young<'a> {
+    pub(super) value: &'a QualityMeasurement,
+    pub(super) projected: &'a Projected,
+    /// The share of the window's predictions that have their label, and that of the labels that will come.
+    pub(super) coverage: Option<f64>,
+    pub(super) completeness: Option<f64>,
+}
+
+/// The values of young windows, the newest window first.
+pub(super) fn young(comparison: &Comparison) -> Vec<Young<'_>> {
+    let overall = || (comparison.quality.iter()).filter(|m| m.segment.is_overall());
+    let of = |measure: Measure, window: Option<Window>| {
+        let found = overall().find(|m| m.measure == measure && m.window == window);
+        found.and_then(|m| m.value)
+    };
+    let mut young: Vec<Young<'_>> = overall()
+        .filter_map(|value| {
+            Some(Young {
+                projected: value.recipe.projected.as_ref()?,
+                coverage: of(Measure::LabelCoverage, value.window),
+                completeness: of(Measure::LabelCompleteness, value.window),
+                value,
+            })
+        })
+        .collect();
+    young.sort_by_key(|of| std::cmp::Reverse(of.value.window));
+    young
 }
 
 /// Of each subject the one with the worst status, and of these the one that is furthest off.

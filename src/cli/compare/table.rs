@@ -4,15 +4,21 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::ranking::{
-    Ranked, TOGETHER, explanation, named, of_quality, of_rows, place, rank, together,
+    Ranked, TOGETHER, explanation, named, of_quality, of_rows, place, rank, stretches,
+    stretches_heading, together, young,
 };
 use super::window_name;
-use crate::domain::measurement::{Measure, Status};
+use crate::domain::measurement::{Measure, Projected, Status};
+use crate::domain::window::Window;
 use crate::services::comparison::{Comparison, Measurement, OverDays, SchemaFinding};
 use crate::stats::detector::{Settings, Verdict};
 
 /// How many findings of one kind are listed for one feature; there may be one per hour.
 const LISTED: usize = 3;
+/// How many findings of columns together over days are listed.
+const MOST_STRETCHES: usize = 10;
+/// How many values are listed whose labels are not all in.
+const MOST_YOUNG: usize = 20;
 
 /// Files, features, findings, and a line that sums it up.
 pub(super) fn text(comparison: &Comparison) -> String {
@@ -23,8 +29,10 @@ pub(super) fn text(comparison: &Comparison) -> String {
     );
     text += &aligned(&rows(&ranked, comparison.windows.len() > 1));
     text += &over_days(comparison);
+    text += &columns_over_days(comparison);
     text += &samples(comparison);
     text += &quality(comparison);
+    text += &still_to_come(comparison);
     text += &schema(&comparison.schema);
     line(
         &mut text,
@@ -46,10 +54,13 @@ pub(super) fn head(reference: (&Path, u64), current: (&Path, u64)) -> String {
     text
 }
 
-/// What the drift detector says, under its heading; nothing for files without days.
+/// What the drift detector says, under its heading, or why it says nothing.
 fn over_days(comparison: &Comparison) -> String {
     let Some(of) = &comparison.over_days else {
-        return String::new();
+        let cause = comparison.without_days.as_ref();
+        return cause.map_or_else(String::new, |cause| {
+            format!("\nOver days: nothing is said: {}\n", shown(cause))
+        });
     };
     let header = ["status", "feature", "day", "what the drift detector says"];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
@@ -65,6 +76,33 @@ fn over_days(comparison: &Comparison) -> String {
     }
     let verdicts = aligned(&rows);
     format!("\n{}\n{verdicts}", days_heading(of))
+}
+
+/// What is said of columns together over days, under its heading; nothing for files without days.
+fn columns_over_days(comparison: &Comparison) -> String {
+    let stretches = stretches(comparison);
+    if stretches.is_empty() {
+        return String::new();
+    }
+    let header = ["status", "measure", "since", "p", "what has changed"];
+    let mut rows = vec![header.map(str::to_owned).to_vec()];
+    for of in stretches.iter().take(MOST_STRETCHES) {
+        let p = of.clearest.p_value;
+        rows.push(vec![
+            of.first.status.as_str().to_owned(),
+            of.first.measure.as_str().to_owned(),
+            of.when(),
+            p.map_or("–".to_owned(), probability),
+            shown(&of.said().join(", ")),
+        ]);
+    }
+    if stretches.len() > MOST_STRETCHES {
+        let more = format!("and {} findings more", stretches.len() - MOST_STRETCHES);
+        rows.push(vec![more]);
+    }
+    let heading = stretches_heading(comparison);
+    let heading = heading.map_or_else(String::new, |of| format!(": {of}"));
+    format!("\nColumns together over days{heading}\n{}", aligned(&rows))
 }
 
 /// What was compared over days.
@@ -173,6 +211,60 @@ fn quality(comparison: &Comparison) -> String {
     format!("\nQuality\n{}", aligned(&rows))
 }
 
+/// What values are expected to be once all labels are in, under its heading; nothing where all are.
+fn still_to_come(comparison: &Comparison) -> String {
+    let young = young(comparison);
+    if young.is_empty() {
+        return String::new();
+    }
+    let header = [
+        "in",
+        "measure",
+        "of",
+        "labels",
+        "of those to come",
+        "now",
+        "projected",
+        "by",
+    ];
+    let mut rows = vec![header.map(str::to_owned).to_vec()];
+    for of in young.iter().take(MOST_YOUNG) {
+        let percent = |share: Option<f64>| share.map_or("–".to_owned(), percent);
+        rows.push(vec![
+            window_or_all(of.value.window),
+            of.value.measure.as_str().to_owned(),
+            shown(&of.value.feature),
+            percent(of.coverage),
+            percent(of.completeness),
+            of.value.value.map_or("–".to_owned(), short),
+            projected(of.projected, short),
+            of.projected.matures_at.format("%Y-%m-%d").to_string(),
+        ]);
+    }
+    if young.len() > MOST_YOUNG {
+        rows.push(vec![format!(
+            "and {} values more",
+            young.len() - MOST_YOUNG
+        )]);
+    }
+    format!("\nLabels still to come: {PROJECTED}\n{}", aligned(&rows))
+}
+
+/// What is said of values that are projected.
+pub(super) const PROJECTED: &str = "what values are expected to be once all are in, by how the reference's late labels differed from \
+                                    its early ones; a projection, not a measurement";
+
+pub(super) fn window_or_all(window: Option<Window>) -> String {
+    window.map_or_else(|| "all rows".to_owned(), window_name)
+}
+
+/// What a value is expected to be once all labels are in, with its interval.
+pub(super) fn projected(of: &Projected, digits: fn(f64) -> String) -> String {
+    let interval = of.low.zip(of.high);
+    let interval = interval.map(|(low, high)| format!(" ({} to {})", digits(low), digits(high)));
+    format!("{}{}", digits(of.value), interval.unwrap_or_default())
+}
+
 /// The findings of the schema under their heading; nothing without any.
 pub(super) fn schema(schema: &[SchemaFinding]) -> String {
     if schema.is_empty() {
@@ -200,6 +292,12 @@ pub(super) fn summary(comparison: &Comparison, ranked: &[Ranked<'_>]) -> String 
         if with(status) > 0 {
             parts.push(format!("{}: {word}", with(status)));
         }
+    }
+    if let Some(of) = &comparison.over_days
+        && of.has_drift()
+    {
+        let drifting = of.verdicts.iter().filter(|m| m.status == Status::Drift);
+        parts.push(format!("{} over days", drifting.count()));
     }
     match together(comparison) {
         Some(Status::Drift) => parts.push(format!("{TOGETHER} drift")),

@@ -205,16 +205,21 @@ fn resolve_rule(
         check_rule_runbook(named, model, file, contents, problems);
     }
     let condition = match &draft.condition {
-        ConditionDraft::Silence { after_seconds } => Condition::Silence {
-            after_seconds: *after_seconds,
-        },
+        ConditionDraft::Silence { after_seconds } => {
+            if let Some(flag) = &draft.pages_on_drift {
+                note(problems, file, flag.place, NOTHING_TO_ALLOW.to_owned());
+            }
+            Condition::Silence {
+                after_seconds: *after_seconds,
+            }
+        }
         ConditionDraft::Measured(measured) => {
             let mut check = MeasuredCheck {
                 model: model?,
                 file,
                 problems,
             };
-            check.note_what_never_pages(draft.severity, measured);
+            check.note_what_never_pages(draft, measured);
             Condition::Measured(check.resolve(measured)?)
         }
     };
@@ -304,6 +309,10 @@ fn step_measures(runbook: &Runbook) -> Vec<Measure> {
         .collect()
 }
 
+/// What a rule is told that allows what it does not do.
+const NOTHING_TO_ALLOW: &str =
+    "`pages_on_drift` is for rules on drift that are `critical`; this one does not page on drift";
+
 /// The check of one rule's condition against its model.
 struct MeasuredCheck<'a> {
     model: &'a ModelDef,
@@ -316,19 +325,39 @@ impl MeasuredCheck<'_> {
         note(self.problems, self.file, place, cause);
     }
 
-    /// An estimate is a ticket: it says what labels would say, if nothing but the inputs has changed.
-    fn note_what_never_pages(&mut self, severity: Severity, draft: &MeasuredDraft) {
+    /// An estimate is a ticket: it says what labels would say, if nothing but the inputs has changed. And so is drift: it does
+    /// not say that the model has become worse. Whoever wants to be paged by it nevertheless has to say so.
+    fn note_what_never_pages(&mut self, rule: &RuleDraft, draft: &MeasuredDraft) {
+        let pages = rule.severity == Severity::Critical;
         let estimate = draft
             .measures
             .iter()
             .find(|measure| measure.value.is_estimate());
-        if let Some(measure) = estimate.filter(|_| severity == Severity::Critical) {
+        if let Some(measure) = estimate.filter(|_| pages) {
             let cause = format!(
                 "`{}` is said without labels and cannot be `critical`: it opens a ticket (`warning` or `info`); pages \
                  are for labelled quality",
                 measure.value.as_str()
             );
             self.note(measure.place, cause);
+        }
+        let drift = draft
+            .measures
+            .iter()
+            .find(|measure| measure.value.is_mere_drift());
+        match (drift.filter(|_| pages), &rule.pages_on_drift) {
+            (Some(measure), None | Some(Located { value: false, .. })) => {
+                let cause = format!(
+                    "the rule `{}` would page because of `{}`, but drift alone does not say that the model has become \
+                     worse: make it a ticket (`severity: warning`) and page on labelled quality, or say \
+                     `pages_on_drift: true` if somebody is to be woken by it nevertheless",
+                    rule.name,
+                    measure.value.as_str()
+                );
+                self.note(measure.place, cause);
+            }
+            (None, Some(flag)) if flag.value => self.note(flag.place, NOTHING_TO_ALLOW.to_owned()),
+            _ => {}
         }
     }
 

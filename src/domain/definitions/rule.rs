@@ -13,6 +13,8 @@ pub(super) struct RuleDraft {
     pub model: Located<String>,
     pub title: String,
     pub severity: Severity,
+    /// Somebody wants to be paged by drift alone, where the rule says so.
+    pub pages_on_drift: Option<Located<bool>>,
     pub runbook: Option<Located<String>>,
     pub receivers: Vec<Located<String>>,
     pub condition: ConditionDraft,
@@ -50,6 +52,7 @@ pub(super) const RULE_KEYS: &[&str] = &[
     "model",
     "title",
     "severity",
+    "pages_on_drift",
     "runbook",
     "receivers",
     "when",
@@ -86,6 +89,11 @@ pub(super) fn read(node: &Node, sink: &mut Sink) -> (Option<Located<String>>, Op
     let severity = f.required("severity", sink, |n, s| {
         fields::word(n, s, "a severity", SEVERITIES)
     });
+    let pages_on_drift = f.optional("pages_on_drift", sink, |node, sink| {
+        let value = fields::flag(node, sink)?;
+        let place = node.place;
+        Some(Located { place, value })
+    });
     let runbook = f.optional("runbook", sink, fields::located_text);
     let receivers = f.items("receivers", sink, fields::located_text);
     let condition = f.required("when", sink, |n, s| condition(n, &f, s));
@@ -95,6 +103,7 @@ pub(super) fn read(node: &Node, sink: &mut Sink) -> (Option<Located<String>>, Op
             model: model?,
             title: title?,
             severity: severity?,
+            pages_on_drift,
             runbook,
             receivers: receivers?,
             condition: condition?,

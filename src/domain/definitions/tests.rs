@@ -701,6 +701,63 @@ fn the_detector_is_what_drift_is_judged_by_unless_a_monitor_cannot_have_it() {
 }
 
 #[test]
+fn drift_alone_pages_nobody_who_did_not_ask_for_it() {
+    let rule = |severity: &str, measures: &str, more: &str| {
+        let monitor = "measures: [psi, shift, copula_correlation_change, domain_classifier_auc, missing_share_change]";
+        let text = SOUND
+            .replace(
+                "kind: drift, window: week",
+                &format!("kind: drift, window: day, {monitor}"),
+            )
+            .replace("severity: warning", &format!("severity: {severity}{more}"))
+            .replace(
+                "{monitor: quality, measure: mae, above: 3}",
+                &format!("{{monitor: drift, measures: [{measures}], above: 0.5}}"),
+            );
+        causes(&[file("a.yaml", &text)])
+    };
+    for measure in [
+        "psi",
+        "shift",
+        "copula_correlation_change",
+        "domain_classifier_auc",
+    ] {
+        let refused = rule("critical", measure, "");
+        assert_eq!(refused.len(), 1, "{refused:?}");
+        for part in [
+            "a.yaml:17: the rule `bad` would page because of ",
+            measure,
+            "drift alone does not say that the model has become worse",
+            "`severity: warning`",
+            "`pages_on_drift: true`",
+        ] {
+            assert!(refused[0].contains(part), "{part}: {refused:?}");
+        }
+        assert_eq!(
+            rule("critical", measure, "\n    pages_on_drift: false").len(),
+            1
+        );
+        let allowed = rule("critical", measure, "\n    pages_on_drift: true");
+        assert_eq!(allowed, Vec::<String>::new());
+        assert_eq!(rule("warning", measure, ""), Vec::<String>::new());
+    }
+    // One measure of several is enough, and missing values are an outage of data.
+    assert_eq!(rule("critical", "missing_share_change, psi", "").len(), 1);
+    assert_eq!(
+        rule("critical", "missing_share_change", ""),
+        Vec::<String>::new()
+    );
+    for (severity, measure) in [("warning", "psi"), ("critical", "missing_share_change")] {
+        let idle = rule(severity, measure, "\n    pages_on_drift: true");
+        assert!(
+            idle.len() == 1
+                && idle[0].starts_with("a.yaml:16: `pages_on_drift` is for rules on drift"),
+            "{idle:?}"
+        );
+    }
+}
+
+#[test]
 fn measures_that_a_drift_monitor_does_not_have_are_named() {
     for (keys, expected) in [
         (

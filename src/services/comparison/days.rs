@@ -4,13 +4,15 @@
 //! This is a reading of its own, by day and over all rows, whatever windows and segments were asked for. A feature is told
 //! of once, on the day that speaks most clearly.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
-use super::Measurement;
 use super::columns::{self, Job, Plan};
 use super::error::ComparisonError;
 use super::grouping::{Grouping, Wanted};
 use super::progress::Progress;
+use super::quality::LABEL;
+use super::{Measurement, TIMESTAMP};
 use crate::domain::measurement::{Measure, Segment, Status};
 use crate::domain::names::is_answer;
 use crate::domain::shift::{self, Day, State};
@@ -40,35 +42,56 @@ pub struct OverDays {
 /// The days of the rows of both files.
 #[derive(Debug)]
 pub(super) struct Days {
-    reference: Grouping,
-    current: Grouping,
+    pub(super) reference: Grouping,
+    pub(super) current: Grouping,
+    /// Days that are known to be different.
+    holidays: BTreeSet<i64>,
+    /// From the first to the last of the reference.
+    span: RangeInclusive<i64>,
 }
 
 impl Days {
-    /// Nothing where a file has no such column, where its values are no times, with fewer than 14 days in the reference, and
-    /// when the current file has no other days.
+    /// The days of two files by a column of both.
+    ///
+    /// # Errors
+    /// Why nothing can be said by day, as a sentence without its end: a file has no such column, its values are no times, or the
+    /// current file has no other days than the reference.
     pub(super) fn of(
         reference: &Table,
         current: &Table,
         column: Option<&str>,
-        progress: &Progress,
-    ) -> Option<Self> {
-        let column = column?;
-        let places = reference.position(column).zip(current.position(column))?;
-        let by_day = |table: &Table, place: usize| {
+        (holidays, progress): (&BTreeSet<i64>, &Progress),
+    ) -> Result<Self, String> {
+        let lacks = |file: &str, column: &str| {
+            format!(
+                "{file} has no column \"{column}\" with the rows' time (--timestamp names another one)"
+            )
+        };
+        let column = column.ok_or_else(|| lacks("the current file", TIMESTAMP))?;
+        let by_day = |file: &str, table: &Table| {
             let wanted = Wanted {
                 by: Some(Grain::Day),
-                timestamp: Some(place),
+                timestamp: Some(table.position(column).ok_or_else(|| lacks(file, column))?),
                 segments: &[],
             };
-            Grouping::of(table, wanted, progress).ok()
+            Grouping::of(table, wanted, progress).map_err(|error| unreadable(file, &error))
+        };
+        let reference = by_day("the reference", reference)?;
+        let current = by_day("the current file", current)?;
+        let numbers: Vec<i64> = Self::numbers(&reference).collect();
+        let (Some(first), Some(last)) = (numbers.iter().min(), numbers.iter().max()) else {
+            return Err("no row of the reference has a time".to_owned());
         };
         let days = Self {
-            reference: by_day(reference, places.0)?,
-            current: by_day(current, places.1)?,
+            span: *first..=*last,
+            holidays: holidays.clone(),
+            reference,
+            current,
         };
-        let enough = days.reference.windows.len() >= FEWEST_DAYS;
-        (enough && days.judged().next().is_some()).then_some(days)
+        if days.judged().next().is_none() {
+            return Err("the current file has no days but those of the reference".to_owned());
+        }
+        Ok(days)
     }
 
     fn numbers(grouping: &Grouping) -> impl Iterator<Item = i64> {
@@ -76,11 +99,30 @@ impl Days {
         windows.map(|window| shift::day_number(window.start))
     }
 
+    /// From the first to the last day of the reference.
+    pub(super) fn span(&self) -> &RangeInclusive<i64> {
+        &self.span
+    }
+
+    pub(super) fn is_holiday(&self, number: i64) -> bool {
+        self.holidays.contains(&number)
+    }
+
     /// The days of the current file that are not among those of the reference, oldest first.
-    fn judged(&self) -> impl Iterator<Item = i64> {
-        let first = Self::numbers(&self.reference).min().unwrap_or(0);
-        let last = Self::numbers(&self.reference).max().unwrap_or(0);
-        Self::numbers(&self.current).filter(move |day| !(first..=last).contains(day))
+    pub(super) fn judged(&self) -> impl Iterator<Item = i64> {
+        Self::numbers(&self.current).filter(|day| !self.span.contains(day))
+    }
+}
+
+/// Why a file's times cannot be gone by.
+fn unreadable(file: &str, error: &ComparisonError) -> String {
+    match error {
+        ComparisonError::NotATime {
+            column, row, cause, ..
+        } => {
+            format!("{file} has times that cannot be read: column \"{column}\", row {row}: {cause}")
+        }
+        error => format!("the times of {file} cannot be gone by: could not {error}"),
     }
 }
 
@@ -92,12 +134,19 @@ struct Counted {
     current: BTreeMap<i64, Tally>,
 }
 
-/// Counts the columns once more, by day, and judges them.
+/// Counts the columns once more, by day, and judges them; or why the detector says nothing.
 pub(super) fn judge(
     job: &Job<'_>,
     plans: &[Plan],
     days: &Days,
-) -> Result<Option<OverDays>, ComparisonError> {
+) -> Result<Result<OverDays, String>, ComparisonError> {
+    let known = days.reference.windows.len();
+    if known < FEWEST_DAYS {
+        return Ok(Err(format!(
+            "the reference has {known} {}, and with fewer than {FEWEST_DAYS} it is not known how days differ",
+            if known == 1 { "day" } else { "days" }
+        )));
+    }
     let job = Job {
         in_reference: &days.reference,
         in_current: &days.current,
@@ -122,7 +171,8 @@ pub(super) fn judge(
             })
             .collect())
     })?;
-    Ok(verdicts(&counted, days))
+    Ok(verdicts(&counted, days)
+        .ok_or_else(|| "no feature can be counted alike on all days of the reference".to_owned()))
 }
 
 fn of_days<'p>(
@@ -147,9 +197,18 @@ fn of_column(
         .filter(|profile| profile.valid() > 0)
         .collect();
     let bins = Bins::of_profiles(&telling, grid)?;
-    let of_reference =
-        |(day, profile): (&i64, &&FeatureProfile)| Ok((*day, bins.tally_of_reference(profile)?));
-    let of_current = |(day, profile): (&i64, &&FeatureProfile)| Ok((*day, bins.tally(profile)?));
+    let told = |tally: Tally| {
+        if name == LABEL {
+            without_missing(tally)
+        } else {
+            tally
+        }
+    };
+    let of_reference = |(day, profile): (&i64, &&FeatureProfile)| {
+        Ok((*day, told(bins.tally_of_reference(profile)?)))
+    };
+    let of_current =
+        |(day, profile): (&i64, &&FeatureProfile)| Ok((*day, told(bins.tally(profile)?)));
     Ok(Counted {
         name: name.to_owned(),
         reference: reference
@@ -162,6 +221,15 @@ fn of_column(
             .collect::<Result<_, NotCounted>>()?,
         bins,
     })
+}
+
+/// A label that is missing may still come: that is no drift of the labels, and the label coverage tells of it.
+fn without_missing(tally: Tally) -> Tally {
+    Tally {
+        rows: tally.rows - tally.missing,
+        missing: 0,
+        ..tally
+    }
 }
 
 /// What is known best of a feature so far: how clear it is, and what was said.
@@ -177,7 +245,7 @@ fn verdicts(counted: &[Counted], days: &Days) -> Option<OverDays> {
                 Role::Input
             },
             bins: column.bins.clone(),
-            days: observed(&column.reference),
+            days: observed(&column.reference, days),
         })
         .collect();
     let reference = Reference::fit(detector::Grain::Day, &features, &[], Settings::default());
@@ -194,7 +262,7 @@ fn verdicts(counted: &[Counted], days: &Days) -> Option<OverDays> {
                 let known = |day: &i64| judged.contains(day);
                 let observed: Vec<Observation<'_>> = until
                     .filter(|(day, _)| known(day))
-                    .map(|(day, tally)| observation(*day, tally))
+                    .map(|(day, tally)| observation(*day, tally, days))
                     .collect();
                 reference.evaluate(place, &observed).ok()
             })
@@ -233,15 +301,16 @@ fn verdicts(counted: &[Counted], days: &Days) -> Option<OverDays> {
     })
 }
 
-fn observed(tallies: &BTreeMap<i64, Tally>) -> Vec<Observation<'_>> {
-    let days = tallies.iter();
-    days.map(|(day, tally)| observation(*day, tally)).collect()
+fn observed<'t>(tallies: &'t BTreeMap<i64, Tally>, days: &Days) -> Vec<Observation<'t>> {
+    let each = tallies.iter();
+    each.map(|(day, tally)| observation(*day, tally, days))
+        .collect()
 }
 
-fn observation(bucket: i64, tally: &Tally) -> Observation<'_> {
+fn observation<'t>(bucket: i64, tally: &'t Tally, days: &Days) -> Observation<'t> {
     Observation {
         bucket,
-        holiday: false,
+        holiday: days.is_holiday(bucket),
         tally,
     }
 }

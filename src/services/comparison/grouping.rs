@@ -98,6 +98,12 @@ impl Grouping {
         codes.get(first..first + rows)
     }
 
+    /// The window of each row; nothing when rows are not split by time.
+    pub(super) fn windows_of_rows(&self) -> &[u32] {
+        let overall = self.dimensions.first().and_then(|of| of.codes.as_deref());
+        overall.unwrap_or_default()
+    }
+
     /// The group behind a code.
     pub(super) fn group(&self, dimension: usize, code: u32) -> Group {
         let dimension = &self.dimensions[dimension];
@@ -127,6 +133,24 @@ impl Grouping {
         (0..count)
             .map(|code| self.group(dimension, code as u32))
             .collect()
+    }
+
+    /// All rows by some of the windows, which are given by their places; rows of the others are in no group.
+    pub(super) fn only(&self, windows: &[usize]) -> Self {
+        let place = |code: u32| windows.iter().position(|at| *at == code as usize);
+        let new: Vec<u32> = (0..self.windows.len() as u32)
+            .map(|code| place(code).map_or(NONE, |at| at as u32))
+            .collect();
+        let renamed = |code: &u32| new.get(*code as usize).copied().unwrap_or(NONE);
+        let codes = self.windows_of_rows().iter().map(renamed).collect();
+        Self {
+            windows: windows.iter().map(|at| self.windows[*at]).collect(),
+            dimensions: vec![Dimension {
+                codes: Some(codes),
+                ..Dimension::default()
+            }],
+            ..Self::default()
+        }
     }
 
     /// The number of groups over all dimensions.

@@ -22,11 +22,13 @@ mod quality;
 mod renames;
 mod rows;
 mod shape;
+mod together;
 mod tool;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use chrono::NaiveTime;
 pub use days::OverDays;
 pub use error::ComparisonError;
 pub use progress::Progress;
@@ -43,6 +45,7 @@ use crate::domain::model::Task;
 use crate::domain::names::{is_about_row, is_answer};
 use crate::domain::row_measures::About;
 use crate::domain::schema::{FeatureOverride, FeatureType};
+use crate::domain::shift::day_number;
 use crate::domain::skew::{self, Finding, Tolerance};
 use crate::domain::window::{Grain, Window};
 use crate::formats::table::Table;
@@ -71,6 +74,8 @@ pub struct Request {
     pub by: Option<Grain>,
     /// The column with the rows' time; `timestamp` when absent.
     pub timestamp: Option<String>,
+    /// The column with the time at which the label was known; what the model's definition says, or `observed_at`, when absent.
+    pub observed_at: Option<String>,
     /// Columns by whose values everything is measured, too.
     pub segments: Vec<String>,
     /// Columns to be left out.
@@ -146,7 +151,8 @@ pub struct Comparison {
     pub reference_rows: u64,
     pub current_rows: u64,
     pub windows: Vec<Window>,
-    /// In the order of features, windows and segments; those of samples of rows come last.
+    /// In the order of features, windows and segments; then those of columns together over days, by day, and those of samples of
+    /// rows.
     pub measurements: Vec<Measurement>,
     /// Where the task is known and the current file has labels: label coverage by window, then the measures in the
     /// order of segments and windows.
@@ -155,6 +161,8 @@ pub struct Comparison {
     pub features: Vec<FeatureSummary>,
     /// What the drift detector says; nothing where the files have no days, or too few.
     pub over_days: Option<OverDays>,
+    /// Why the drift detector says nothing, if so.
+    pub without_days: Option<String>,
 }
 
 impl Comparison {
@@ -194,6 +202,8 @@ struct Settings {
     segments: Vec<String>,
     quality: Option<quality::Settings>,
     attributions: Attributions,
+    /// The numbers of days that are known to be different.
+    holidays: BTreeSet<i64>,
 }
 
 impl Settings {
@@ -250,6 +260,9 @@ impl Settings {
             quality: quality::Settings::of(request),
             attributions: model
                 .map_or_else(Attributions::default, |model| model.attributions.clone()),
+            holidays: (model.into_iter().flat_map(|model| &model.holidays))
+                .map(|day| day_number(day.and_time(NaiveTime::MIN).and_utc()))
+                .collect(),
         }
     }
 }
@@ -279,6 +292,7 @@ fn overrides(
 pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, ComparisonError> {
     let settings = Settings::of(request);
     let files = Files::open(request, &settings)?;
+    let observed_at = observed_at(request);
     let timestamp_name = files.timestamp_name().map(str::to_owned);
     let Files {
         reference,
@@ -297,7 +311,7 @@ pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, Com
     let before = order_of_reference(&reference, asked, timestamp_name.as_deref(), progress);
 
     let hashes = [RowHashes::new(), RowHashes::new()];
-    let job = columns::Job {
+    let again = columns::Job {
         reference: &reference,
         current: &current,
         in_reference: &in_reference,
@@ -306,16 +320,22 @@ pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, Com
         columns: both.len(),
         threads: threads(request),
         progress,
+        rows: None,
+    };
+    let job = columns::Job {
         rows: Some((&hashes[0], &hashes[1])),
+        ..again
     };
     let mut compared = columns::compare(&job, &both)?;
-    let again = columns::Job { rows: None, ..job };
-    let over_days = match Days::of(&reference, &current, timestamp_name.as_deref(), progress) {
-        Some(days) => days::judge(&again, &both, &days)?,
-        None => None,
-    };
+    let contents = hashes.map(RowHashes::hashes);
+    let by_day = ByDay::of(
+        &again,
+        (&both, &compared),
+        timestamp_name.as_deref(),
+        &contents,
+    )?;
     let mut schema = renames::one_sided(&again, &one_sided)?;
-    let [before_rows, now_rows] = hashes.map(RowHashes::hashes);
+    let [before_rows, now_rows] = contents;
     let wanted = rows::Wanted::of(
         &compared,
         (&reference, &current),
@@ -371,11 +391,13 @@ pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, Com
                 table: &reference,
                 grouping: &in_reference,
                 timestamp: timestamp_in_reference,
+                observed: reference.position(observed_at),
             },
             &maturity::Side {
                 table: &current,
                 grouping: &in_current,
                 timestamp,
+                observed: current.position(observed_at),
             },
         )?,
         // Features only count the rows of windows.
@@ -387,7 +409,8 @@ pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, Com
                 finding,
             })
             .collect(),
-        over_days,
+        over_days: by_day.over_days,
+        without_days: by_day.without,
         ..Comparison::default()
     };
     for result in &mut compared {
@@ -397,6 +420,7 @@ pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, Com
         comparison.schema.append(&mut result.findings);
     }
     comparison.features = compared.into_iter().map(|result| result.summary).collect();
+    comparison.measurements.extend(by_day.together);
     if let Some(of_rows) = of_rows {
         comparison.measurements.extend(of_rows.measurements);
         for summary in of_rows.vectors {
@@ -406,6 +430,52 @@ pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, Com
         }
     }
     Ok(comparison)
+}
+
+/// What is said of the current file's days by the reference's, whatever windows and segments were asked for.
+#[derive(Default)]
+struct ByDay {
+    over_days: Option<OverDays>,
+    /// Why the detector says nothing.
+    without: Option<String>,
+    /// Columns together, day by day.
+    together: Vec<Measurement>,
+}
+
+impl ByDay {
+    fn of(
+        job: &columns::Job<'_>,
+        (plans, compared): (&[Plan], &[columns::Compared]),
+        timestamp: Option<&str>,
+        contents: &[Option<Vec<u64>>; 2],
+    ) -> Result<Self, ComparisonError> {
+        let with = (&job.settings.holidays, job.progress);
+        let days = match Days::of(job.reference, job.current, timestamp, with) {
+            Ok(days) => days,
+            Err(cause) => {
+                return Ok(Self {
+                    without: Some(cause),
+                    ..Self::default()
+                });
+            }
+        };
+        let (over_days, without) = match days::judge(job, plans, &days)? {
+            Ok(over_days) => (Some(over_days), None),
+            Err(cause) => (None, Some(cause)),
+        };
+        let together = together::judge(&together::Together {
+            job,
+            days: &days,
+            plans,
+            compared,
+            contents,
+        })?;
+        Ok(Self {
+            over_days,
+            without,
+            together,
+        })
+    }
 }
 
 /// Two files and what is to be compared of them.
@@ -429,6 +499,10 @@ impl Files {
             if reference.position(ignored).is_none() {
                 place(&current, ignored)?;
             }
+        }
+        // How long labels take is read from the reference.
+        if let Some(name) = &request.observed_at {
+            place(&reference, name)?;
         }
         let timestamp = match (&request.timestamp, request.by) {
             (Some(name), _) => Some(place(&current, name)?),
@@ -476,6 +550,14 @@ impl Files {
     }
 }
 
+/// What the column with the time of a label is called.
+fn observed_at(request: &Request) -> &str {
+    let model = request.model.as_ref();
+    let of_model = model.and_then(|model| model.columns.column_of(maturity::OBSERVED_AT));
+    let named = request.observed_at.as_deref().or(of_model);
+    named.unwrap_or(maturity::OBSERVED_AT)
+}
+
 fn threads(request: &Request) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     request.threads.unwrap_or_else(cores).max(1)
@@ -499,7 +581,8 @@ fn plan(
     let mut seen = BTreeSet::new();
     let names = sides.map(|column| column.name.as_str()).chain(declared);
     names
-        .filter(|name| !is_about_row(name) && !is_query(name) && timestamp != Some(name))
+        .filter(|name| !is_about_row(name) && !is_query(name))
+        .filter(|name| timestamp != Some(name) && observed_at(request) != *name)
         .filter(|name| !request.ignored.iter().any(|ignored| ignored == name))
         .filter(|name| seen.insert(*name))
         .map(|name| Plan {

@@ -6,9 +6,11 @@
 
 use std::collections::BTreeMap;
 
+use chrono::TimeDelta;
+
 use super::error::ComparisonError;
-use super::grouping::Grouping;
-use super::maturity::{self, Side as Labels};
+use super::grouping::{Grouping, seconds};
+use super::maturity::{self, Progressed, Side as Labels};
 use super::{Request, place};
 use crate::domain::batch::{LabelValue, Output};
 use crate::domain::columns::{Column, Value};
@@ -18,10 +20,11 @@ use crate::domain::model::Task;
 use crate::domain::quality::QualityChoice;
 use crate::domain::window::Window;
 use crate::formats::table::{self, ColumnData, Table};
+use crate::services::maturity::{ByArrival, Outlook};
 use crate::services::quality::{
     Gathered, QualityOutcome, QualityValue, Wanted, of_groups_of, why_insufficient,
 };
-use crate::stats::quality::{GroupOutcomes, wilson_interval};
+use crate::stats::quality::{AgeSpread, GroupOutcomes, wilson_interval};
 
 /// Numbers kept of one file's outcomes: half a gigabyte.
 const MOST_NUMBERS: usize = 1 << 26;
@@ -207,8 +210,9 @@ pub(super) fn compare(
         Err(_) => return Ok(Vec::new()),
     };
     let now = gather(settings, current, in_current, &places)?;
-    let before = match Places::of(reference, settings.task) {
-        Ok(places) => gather(settings, reference, in_reference, &places)?,
+    let in_reference_file = Places::of(reference, settings.task);
+    let before = match &in_reference_file {
+        Ok(places) => gather(settings, reference, in_reference, places)?,
         Err(_) => Side::default(),
     };
     let before = Reference::of(settings, &before, in_reference);
@@ -219,11 +223,19 @@ pub(super) fn compare(
         measured.push(of_coverage(settings, place, of_window, before.coverage));
     }
     let threshold = settings.thresholds.get(&Measure::LabelCompleteness);
-    measured.extend(maturity::completeness(
+    let within = settings.choice.labels_within_seconds;
+    let within = within.map(TimeDelta::seconds);
+    let mut progressed = maturity::progressed(
         of_reference,
         of_current,
-        threshold.copied(),
-    )?);
+        (threshold.copied(), within),
+        now.is_labelled(),
+    )?;
+    measured.append(&mut progressed.completeness);
+    let outlooks = match &in_reference_file {
+        Ok(places) if !now.overflowed => outlooks(settings, of_reference, places, &progressed)?,
+        _ => BTreeMap::new(),
+    };
     if now.overflowed {
         let measures = settings.wanted().measures.iter();
         measured.extend(measures.map(|measure| overflowed(*measure)));
@@ -231,17 +243,106 @@ pub(super) fn compare(
     }
     for ((dimension, code), gathered) in &now.gathered {
         let place = place_of(in_current, *dimension, *code);
+        let outlook = outlooks.get(&in_current.group(*dimension, *code).window);
         for value in gathered.measure(settings.wanted()) {
-            measured.push(judge(settings, place.clone(), value, &before));
+            measured.push(judge(settings, place.clone(), value, (&before, outlook)));
         }
     }
     for ((field, window), groups) in &now.fairness {
         let place = place_of(in_current, 0, *window);
+        let outlook = outlooks.get(&in_current.group(0, *window).window);
         for value in of_groups_of(field, settings.wanted().measures, groups) {
-            measured.push(judge(settings, place.clone(), value, &before));
+            measured.push(judge(settings, place.clone(), value, (&before, outlook)));
         }
     }
     Ok(measured)
+}
+
+/// What the reference says of the values of young windows once their labels are in, by window. The reference's labels are read
+/// again for as many windows at a time as their numbers fit into memory.
+fn outlooks(
+    settings: &Settings,
+    reference: &Labels<'_>,
+    places: &Places,
+    progressed: &Progressed,
+) -> Result<BTreeMap<Option<usize>, Outlook>, ComparisonError> {
+    let mut outlooks = BTreeMap::new();
+    let Some(span) = progressed.reference else {
+        return Ok(outlooks);
+    };
+    let labels = usize::try_from(span.labels).unwrap_or(usize::MAX).max(1);
+    let numbers = places.numbers(settings.task) * reference.grouping.dimensions().max(1);
+    // One part is for all labels, whenever they came.
+    let parts = (MOST_NUMBERS / labels.saturating_mul(numbers)).saturating_sub(1);
+    for young in progressed.young.chunks(parts.max(1)) {
+        let mut ages: Vec<Option<&AgeSpread>> = young.iter().map(|w| Some(&w.ages)).collect();
+        ages.push(None);
+        let mut sides = gather_by_age(settings, reference, places, (&ages, span.until))?;
+        let Some((full, _)) = sides.pop() else { break };
+        let values = |side: &Side| Reference::of(settings, side, reference.grouping).values;
+        let full = values(&full);
+        for (window, (early, late)) in young.iter().zip(&sides) {
+            let outlook = Outlook {
+                maturity: window.maturity,
+                matures_at: window.matures_at,
+                from: span.from,
+                to: span.to,
+                labels: span.labels,
+                arrived: ByArrival {
+                    early: values(early),
+                    late: values(late),
+                    full: full.clone(),
+                },
+            };
+            outlooks.insert(window.window, outlook);
+        }
+    }
+    Ok(outlooks)
+}
+
+/// The outcomes of a file whose labels came at known times: by the ages of each window those that took no longer, and those that
+/// did; all of them without ages.
+fn gather_by_age(
+    settings: &Settings,
+    file: &Labels<'_>,
+    places: &Places,
+    (ages, until): (&[Option<&AgeSpread>], i64),
+) -> Result<Vec<(Side, Side)>, ComparisonError> {
+    let (Some(time), Some(observed)) = (file.timestamp, file.observed) else {
+        return Ok(Vec::new());
+    };
+    let mut sides: Vec<(Side, Side)> = ages.iter().map(|_| Default::default()).collect();
+    let mut columns = vec![time, observed];
+    columns.extend(places.wanted());
+    let mut first = 0;
+    let mut number = 0;
+    file.table.read(&columns, &mut |batch| {
+        // What cannot be read was told when the labels were counted.
+        let [times, observed] = [0, 1].map(|at| seconds(&batch.columns[at]).unwrap_or_default());
+        let columns: Vec<Column> = batch.columns[2..].iter().map(values).collect();
+        let rows = Rows::of(places, &columns);
+        for (row, (time, observed)) in times.into_iter().zip(observed).enumerate() {
+            let (Some(time), Some(observed)) = (time.filter(|time| *time <= until), observed)
+            else {
+                continue;
+            };
+            let output = rows.output(settings.task, row);
+            let Some((output, label)) = output.zip(rows.label(settings.task, row)) else {
+                continue;
+            };
+            let outcome = QualityOutcome::of_file(&output, &label);
+            let lag = ((observed - time) as f64).max(0.0);
+            for (ages, (early, late)) in ages.iter().zip(&mut sides) {
+                let is_early = ages.is_none_or(|ages| lag <= ages.of(number));
+                let side = if is_early { early } else { late };
+                side.add(settings, file.grouping, first + row, &outcome);
+            }
+            number += 1;
+        }
+        first += batch.rows;
+        true
+    })?;
+    Ok(sides)
 }
 
 fn place_of(grouping: &Grouping, dimension: usize, code: u32) -> (Option<Window>, Segment) {
@@ -298,8 +399,9 @@ fn judge(
     settings: &Settings,
     (window, segment): (Option<Window>, Segment),
     value: QualityValue,
-    reference: &Reference,
+    (reference, outlook): (&Reference, Option<&Outlook>),
 ) -> QualityMeasurement {
+    let projected = outlook.and_then(|outlook| outlook.project(&segment, &value));
     let before = reference.value(&segment, &value);
     let cause = why_insufficient(&value, settings.min_labels);
     let threshold = settings.thresholds.get(&value.measure).copied();
@@ -331,6 +433,7 @@ fn judge(
             },
             threshold,
             cause,
+            projected,
             ..Recipe::default()
         },
         measure: value.measure,
@@ -448,6 +551,12 @@ fn code(grouping: &Grouping, dimension: usize, row: usize) -> Option<u32> {
 }
 
 impl Side {
+    /// Whether every prediction has its label.
+    fn is_labelled(&self) -> bool {
+        let mut windows = self.coverage.values();
+        windows.all(|(answered, labelled)| answered == labelled)
+    }
+
     fn add(
         &mut self,
         settings: &Settings,

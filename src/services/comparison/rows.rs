@@ -19,6 +19,7 @@ use super::shape::Shape;
 use super::{FeatureSummary, Measurement, Settings, SideSummary, is_answer};
 use crate::domain::attributions::Attributions;
 use crate::domain::columns::{Column, Value};
+use crate::domain::drift::Judged;
 use crate::domain::measurement::{Measure, Segment, Status};
 use crate::domain::row_measures::{About, Sides, not_measured};
 use crate::domain::sample::{
@@ -154,15 +155,7 @@ pub(super) fn compare(
     (settings, threads): (&Settings, usize),
 ) -> Result<OfRows, ComparisonError> {
     let windows = current.grouping.windows.clone();
-    let (before, now) = std::thread::scope(|scope| {
-        let before = scope.spawn(|| samples(wanted, reference, 0));
-        let now = samples(wanted, current, 1);
-        let before = before
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        before.and_then(|before| Ok((before, now?)))
-    })?;
-    let Some(before) = before.into_iter().next() else {
+    let Some((before, now)) = of_both(wanted, reference, current)? else {
         return Ok(OfRows {
             measurements: Vec::new(),
             vectors: Vec::new(),
@@ -178,6 +171,57 @@ pub(super) fn compare(
             .map(|plan| summary_of_vectors(&plan.name, &before, &now))
             .collect(),
     })
+}
+
+/// The sample of the reference and those of the current file's windows.
+fn of_both(
+    wanted: &Wanted,
+    reference: Side<'_>,
+    current: Side<'_>,
+) -> Result<Option<(RowSample, Vec<RowSample>)>, ComparisonError> {
+    let (before, now) = std::thread::scope(|scope| {
+        let before = scope.spawn(|| samples(wanted, reference, 0));
+        let now = samples(wanted, current, 1);
+        let before = before
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        before.and_then(|before| Ok((before, now?)))
+    })?;
+    Ok(before.into_iter().next().map(|before| (before, now)))
+}
+
+/// What a classifier says that is to tell rows of each window from those of the reference by all numbers and categories
+/// together.
+pub(super) fn told_apart(
+    compared: &[Compared],
+    reference: Side<'_>,
+    current: Side<'_>,
+    (settings, threads): (&Settings, usize),
+) -> Result<Vec<Judged>, ComparisonError> {
+    let tables = (reference.table, current.table);
+    let declared = (true, &settings.attributions);
+    let mut wanted = Wanted::of(compared, tables, Vec::new(), declared);
+    let joins = |of: &RowFeature| wanted.together.iter().any(|(name, _)| *name == of.name);
+    wanted.scalars = wanted
+        .scalars
+        .iter()
+        .filter(|of| joins(of))
+        .cloned()
+        .collect();
+    let Some((before, now)) = of_both(&wanted, reference, current)? else {
+        return Ok(Vec::new());
+    };
+    Ok(each(now.len(), threads, |at| {
+        let sides = Sides {
+            reference: &before,
+            current: &now[at],
+            features: &wanted.together,
+            attributions: &settings.attributions,
+            thresholds: &BTreeMap::new(),
+            min_rows: settings.min_rows,
+        };
+        sides.judge(About::Together, "", Measure::DomainClassifierAuc)
+    }))
 }
 
 /// What is done for each of so many, by so many threads; in order.
@@ -267,11 +311,11 @@ fn summary_of_vectors(name: &str, before: &RowSample, now: &[RowSample]) -> Feat
 
 /// A row that is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Drawn {
-    row: u64,
-    group: u32,
+pub(super) struct Drawn {
+    pub(super) row: u64,
+    pub(super) group: u32,
     /// Its place in the sample of its group.
-    rank: u32,
+    pub(super) rank: u32,
 }
 
 /// A sample for each window of a file, or the one of all rows.
@@ -290,12 +334,7 @@ fn samples(wanted: &Wanted, side: Side<'_>, at: usize) -> Result<Vec<RowSample>,
             columns: Vec::new(),
         })
         .collect();
-    let mut drawn = Vec::new();
-    for (group, draw) in (0..).zip(draws) {
-        let rows = (0..).zip(draw.rows());
-        drawn.extend(rows.map(|(rank, row)| Drawn { row, group, rank }));
-    }
-    drawn.sort_unstable();
+    let drawn = in_order(draws);
     for (sample, columns) in samples
         .iter_mut()
         .zip(read_scalars(table, wanted, &drawn, at, groups)?)
@@ -326,8 +365,19 @@ fn samples(wanted: &Wanted, side: Side<'_>, at: usize) -> Result<Vec<RowSample>,
     Ok(samples)
 }
 
+/// The drawn rows of all groups in the order of the file.
+pub(super) fn in_order(draws: Vec<Draw>) -> Vec<Drawn> {
+    let mut drawn = Vec::new();
+    for (group, draw) in (0..).zip(draws) {
+        let rows = (0..).zip(draw.rows());
+        drawn.extend(rows.map(|(rank, row)| Drawn { row, group, rank }));
+    }
+    drawn.sort_unstable();
+    drawn
+}
+
 /// Draws rows of each group, by their ids where the file has them.
-fn draw(
+pub(super) fn draw(
     side: Side<'_>,
     groups: usize,
     limit: usize,
@@ -423,7 +473,7 @@ impl<T> Collected<T> {
 }
 
 /// The drawn rows that are in a batch.
-fn within(drawn: &[Drawn], first: u64, rows: usize) -> &[Drawn] {
+pub(super) fn within(drawn: &[Drawn], first: u64, rows: usize) -> &[Drawn] {
     let from = drawn.partition_point(|drawn| drawn.row < first);
     let to = drawn.partition_point(|drawn| drawn.row < first + rows as u64);
     &drawn[from..to]
@@ -485,7 +535,7 @@ fn read_scalars(
     Ok(ordered.collect())
 }
 
-fn value_in<'l>(lane: &'l Lane<'_>, row: usize) -> Value<'l> {
+pub(super) fn value_in<'l>(lane: &'l Lane<'_>, row: usize) -> Value<'l> {
     match lane {
         Lane::Numbers { array, .. } | Lane::Codes { array, .. } if array.is_null(row) => {
             Value::Null

@@ -16,7 +16,7 @@ use super::subject::Subject;
 use crate::domain::attributions::Attributions;
 use crate::domain::drift::Judged;
 use crate::domain::joint::{self, DaySums, JointReference};
-use crate::domain::measurement::{Measure, Measurement, Recipe, Segment, Status};
+use crate::domain::measurement::{Measure, Measurement, Segment, Status};
 use crate::domain::row_measures::{About, Sides};
 use crate::domain::sample::RowSample;
 use crate::domain::schema::FeatureType;
@@ -83,20 +83,11 @@ pub(super) async fn measure(
         return Ok(all(Status::Insufficient, "the day has no rows"));
     }
     let is_holiday = scene.holidays.contains(&number);
-    let judged: Vec<Judged> = (subject.monitor.joint_measures())
-        .map(|measure| joint::judged(&reference, measure, &days, subject.monitor.min_rows))
-        .map(|judged| {
-            if is_holiday {
-                on_a_holiday(judged)
-            } else {
-                judged
-            }
-        })
-        .collect();
-    let is_found = judged.iter().any(|judged| judged.status == Status::Drift);
-    days.remove(&number);
+    let measures: Vec<Measure> = subject.monitor.joint_measures().collect();
+    let circumstances = (subject.monitor.min_rows, is_holiday);
+    let judged = joint::judged_today(&reference, &measures, &days, circumstances);
     // Day after day of the same finding would have the same said of it, by far the dearest part of it.
-    let told_apart = if is_found && !was_found(&reference, subject, &days) {
+    let told_apart = if judged.iter().any(|(_, is_new)| *is_new) {
         told_apart(conn, subject).await?
     } else {
         None
@@ -105,14 +96,12 @@ pub(super) async fn measure(
         0 => "the day's rows are gone, their sums were kept".to_owned(),
         _ => format!("{} of the day", sample.note()),
     };
-    let told = judged.into_iter().map(|judged| {
+    let told = judged.into_iter().map(|(judged, is_new)| {
         let mut recipe = judged.recipe;
         recipe.method = format!("{}; {drawn}", recipe.method);
         recipe.reference = subject.fitted_reference();
-        if judged.status == Status::Drift
-            && let Some(classifier) = &told_apart
-        {
-            explain(&mut recipe, classifier);
+        if let Some(classifier) = told_apart.as_ref().filter(|_| is_new) {
+            joint::explain(&mut recipe, classifier);
         }
         Measurement {
             value: judged.value,
@@ -127,28 +116,6 @@ pub(super) async fn measure(
         }
     });
     Ok(told.collect())
-}
-
-/// Whether the last of the days before was a finding already.
-fn was_found(
-    reference: &JointReference,
-    subject: &Subject<'_>,
-    before: &BTreeMap<i64, DaySums>,
-) -> bool {
-    subject.monitor.joint_measures().any(|measure| {
-        let judged = joint::judged(reference, measure, before, subject.monitor.min_rows);
-        judged.status == Status::Drift
-    })
-}
-
-/// A day that is known to be different is no finding.
-fn on_a_holiday(mut judged: Judged) -> Judged {
-    if judged.status == Status::Drift {
-        judged.status = Status::Ok;
-        let found = judged.recipe.detail.take().unwrap_or_default();
-        judged.recipe.detail = Some(format!("on a holiday: {found}"));
-    }
-    judged
 }
 
 fn span_of(stored: &StoredReference) -> Option<RangeInclusive<i64>> {
@@ -170,10 +137,7 @@ async fn earlier(
     let Some(baseline_id) = subject.baseline_id() else {
         return Ok(BTreeMap::new());
     };
-    let first = match span {
-        Some(days) if *days.end() < number => (number - joint::EARLIER_DAYS).max(days.end() + 1),
-        _ => number - joint::EARLIER_DAYS,
-    };
+    let first = *joint::days_until(number, span.as_ref()).start();
     let course = (subject.version_id, baseline_id);
     let stored = joints::days(conn, course, (date_of(first), date_of(number))).await?;
     let mut days = BTreeMap::new();
@@ -244,24 +208,4 @@ async fn told_apart(
         "",
         Measure::DomainClassifierAuc,
     )))
-}
-
-/// Says which columns tell the day's rows from the baseline's. What was found stands whether or not they can be told apart.
-fn explain(recipe: &mut Recipe, classifier: &Judged) {
-    let Some(area) = classifier.value else { return };
-    let columns: Vec<&str> = (classifier.recipe.explained_by.iter())
-        .take(3)
-        .map(|by| by.feature.as_str())
-        .collect();
-    let found = recipe.detail.take().unwrap_or_default();
-    recipe.detail = Some(format!(
-        "{found}; a classifier tells the day's rows from the baseline's with an area of {area:.2} (0.5 is not at all), mostly by \
-         {}",
-        columns.join(", ")
-    ));
-    if recipe.explained_by.is_empty() {
-        recipe
-            .explained_by
-            .clone_from(&classifier.recipe.explained_by);
-    }
 }

@@ -13,7 +13,7 @@ use super::comoments::{
     CoMomentBaseline, CoMoments, FEWEST_ROWS, MOST_COLUMNS, NormalScores, PairChange, WINDOWS,
 };
 use super::random_features::{Distance, FeatureBaseline, FeatureSums, RandomFeatures};
-use super::{NotComparable, Rows};
+use super::{MEDIAN_OF, NotComparable, Rows};
 use crate::stats::detector::{Damaged, Form, decode, encode};
 use crate::stats::tails::PValue;
 
@@ -101,6 +101,82 @@ pub struct ColumnDays {
     pub days: Vec<Vec<f64>>,
 }
 
+/// Columns a reference is learnt from: of those that are offered the first [`MOST_COLUMNS`] that vary within days. The others
+/// are only counted, so that of a file with many columns few are held at a time.
+#[derive(Debug, Clone, Default)]
+pub struct ColumnChoice {
+    chosen: Vec<(Coded, ColumnDays)>,
+    left_out: usize,
+}
+
+impl ColumnChoice {
+    /// Takes a column, or leaves it out. All columns have the same days with the same rows.
+    pub fn offer(&mut self, column: ColumnDays) {
+        let values = column.days.iter().flatten().copied();
+        let coded = Coded::fit(&column.name, values);
+        let varying = coded.filter(|coded| coded.within(&column.days) >= LEAST_WITHIN);
+        match varying {
+            Some(_) if self.room() == 0 => self.left_out += 1,
+            Some(coded) => self.chosen.push((coded, column)),
+            None => {}
+        }
+    }
+
+    /// How many columns may still be taken.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        MOST_COLUMNS - self.chosen.len()
+    }
+
+    /// Counts columns that nobody looked at, because there was no room for them.
+    pub fn leave_out(&mut self, columns: usize) {
+        self.left_out += columns;
+    }
+
+    /// Learns from the days of the chosen columns.
+    ///
+    /// # Errors
+    /// With fewer than two of them, and with fewer than seven days of twenty rows or more.
+    pub fn fit(self, seed: u64) -> Result<JointReference, NotComparable> {
+        let (coded, mut sources): (Vec<Coded>, Vec<ColumnDays>) = self.chosen.into_iter().unzip();
+        if coded.len() < 2 {
+            return Err(NotComparable::NothingVaries);
+        }
+        // A day's values are let go once they are scored.
+        let scored: Vec<Rows> = (0..sources[0].days.len())
+            .map(|day| {
+                let values = sources.iter_mut().map(|s| std::mem::take(&mut s.days[day]));
+                let values: Vec<Vec<f64>> = values.collect();
+                let values: Vec<&[f64]> = values.iter().map(Vec::as_slice).collect();
+                scores(&coded, &values)
+            })
+            .collect();
+        let rows: usize = scored.iter().map(Rows::len).sum();
+        let step = rows.div_ceil(MEDIAN_OF).max(1);
+        let spread = scored.iter().flat_map(Rows::iter).step_by(step).flatten();
+        let spread = Rows {
+            columns: coded.len(),
+            values: spread.copied().collect(),
+        };
+        let directions = RandomFeatures::new(&spread, seed)?;
+        let mut pairs = Vec::with_capacity(scored.len());
+        let mut shapes = Vec::with_capacity(scored.len());
+        for rows in &scored {
+            let sums = summed(&directions, rows)?;
+            pairs.push(sums.pairs);
+            shapes.push(sums.shapes);
+        }
+        Ok(JointReference {
+            pairs: CoMomentBaseline::fit(&pairs)?,
+            shapes: FeatureBaseline::fit(&shapes)?,
+            rows: rows as u64,
+            columns: coded,
+            left_out: self.left_out,
+            directions,
+        })
+    }
+}
+
 /// What a baseline's days say of its columns together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JointReference {
@@ -131,53 +207,17 @@ pub struct ShapeChange {
 }
 
 impl JointReference {
-    /// Learns from the days of some columns, which all have the same days with the same rows. Columns that do not vary within days
-    /// are left out, and so are those after the [`MOST_COLUMNS`]th that does.
+    /// Learns from the days of some columns, which all have the same days with the same rows, as a [`ColumnChoice`] does.
     ///
     /// # Errors
     /// With fewer than two columns that vary within days, and with fewer than seven days of twenty rows or more.
-    pub fn fit(columns: &[ColumnDays], seed: u64) -> Result<Self, NotComparable> {
-        let varying: Vec<(Coded, &ColumnDays)> = (columns.iter())
-            .filter_map(|column| {
-                let values = column.days.iter().flatten().copied();
-                let coded = Coded::fit(&column.name, values)?;
-                (coded.within(&column.days) >= LEAST_WITHIN).then_some((coded, column))
-            })
-            .collect();
-        let left_out = varying.len().saturating_sub(MOST_COLUMNS);
-        let (coded, sources): (Vec<Coded>, Vec<&ColumnDays>) =
-            varying.into_iter().take(MOST_COLUMNS).unzip();
-        if coded.len() < 2 {
-            return Err(NotComparable::NothingVaries);
-        }
-        let days = sources[0].days.len();
-        let scored: Vec<Rows> = (0..days)
-            .map(|day| {
-                let of_day: Vec<&[f64]> = sources.iter().map(|s| s.days[day].as_slice()).collect();
-                scores(&coded, &of_day)
-            })
-            .collect();
-        let all: Vec<f64> = scored
-            .iter()
-            .flat_map(|rows| rows.iter().flatten().copied())
-            .collect();
-        let all = Rows::of(&all, coded.len());
-        let directions = RandomFeatures::new(&all, seed)?;
-        let mut pairs = Vec::with_capacity(days);
-        let mut shapes = Vec::with_capacity(days);
-        for rows in &scored {
-            let sums = summed(&directions, rows)?;
-            pairs.push(sums.pairs);
-            shapes.push(sums.shapes);
-        }
-        Ok(Self {
-            pairs: CoMomentBaseline::fit(&pairs)?,
-            shapes: FeatureBaseline::fit(&shapes)?,
-            rows: all.len() as u64,
-            columns: coded,
-            left_out,
-            directions,
-        })
+    pub fn fit(
+        columns: impl IntoIterator<Item = ColumnDays>,
+        seed: u64,
+    ) -> Result<Self, NotComparable> {
+        let mut choice = ColumnChoice::default();
+        columns.into_iter().for_each(|column| choice.offer(column));
+        choice.fit(seed)
     }
 
     /// The names of the columns, in their order.
@@ -208,11 +248,32 @@ impl JointReference {
     /// # Errors
     /// With other columns.
     pub fn day(&self, columns: &[Vec<f64>]) -> Result<DaySums, NotComparable> {
+        let mut sums = self.no_rows()?;
+        self.add(&mut sums, columns)?;
+        Ok(sums)
+    }
+
+    /// The sums of a day without rows.
+    ///
+    /// # Errors
+    /// Never for a reference that was learnt or read.
+    pub fn no_rows(&self) -> Result<DaySums, NotComparable> {
+        Ok(DaySums {
+            pairs: CoMoments::new(self.columns.len())?,
+            shapes: FeatureSums::empty(),
+        })
+    }
+
+    /// Adds further rows of a day to its sums. Rows that come in parts give what they give at once.
+    ///
+    /// # Errors
+    /// With other columns.
+    pub fn add(&self, sums: &mut DaySums, columns: &[Vec<f64>]) -> Result<(), NotComparable> {
         if columns.len() != self.columns.len() {
             return Err(NotComparable::DifferentColumns);
         }
         let columns: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
-        summed(&self.directions, &scores(&self.columns, &columns))
+        sums.add(&self.directions, &scores(&self.columns, &columns))
     }
 
     /// Pairs of columns, by their places, and how likely it is by chance that their correlation has changed so much on the last of
@@ -320,17 +381,22 @@ fn scores(coded: &[Coded], columns: &[&[f64]]) -> Rows {
 }
 
 fn summed(directions: &RandomFeatures, rows: &Rows) -> Result<DaySums, NotComparable> {
-    let mut pairs = CoMoments::new(rows.columns)?;
-    for row in rows.iter() {
-        pairs.push(row)?;
-    }
-    Ok(DaySums {
-        pairs,
-        shapes: directions.sums(rows)?,
-    })
+    let mut sums = DaySums {
+        pairs: CoMoments::new(rows.columns)?,
+        shapes: FeatureSums::empty(),
+    };
+    sums.add(directions, rows)?;
+    Ok(sums)
 }
 
 impl DaySums {
+    fn add(&mut self, directions: &RandomFeatures, rows: &Rows) -> Result<(), NotComparable> {
+        for row in rows.iter() {
+            self.pairs.push(row)?;
+        }
+        directions.add(&mut self.shapes, rows)
+    }
+
     /// The number of rows.
     #[must_use]
     pub fn rows(&self) -> u64 {
@@ -383,7 +449,7 @@ mod tests {
                 days: by_day.iter().map(|day| day[at].clone()).collect(),
             })
             .collect();
-        JointReference::fit(&columns, 7)
+        JointReference::fit(columns, 7)
     }
 
     fn lived(reference: &JointReference, shares: &[f64]) -> BTreeMap<i64, DaySums> {
@@ -449,16 +515,54 @@ mod tests {
                 days: by_day.iter().map(|day| day[at].clone()).collect(),
             })
             .collect();
-        let reference = JointReference::fit(&columns, 7).expect("days");
+        let reference = JointReference::fit(columns.clone(), 7).expect("days");
         assert_eq!(reference.columns().collect::<Vec<_>>(), ["0", "2"]);
         assert_eq!(
-            JointReference::fit(&columns[..2], 7),
+            JointReference::fit(columns[..2].to_vec(), 7),
             Err(NotComparable::NothingVaries)
         );
         let absent = reference
             .day(&[vec![0.5; 50], vec![f64::NAN; 50]])
             .expect("two");
         assert_eq!(absent.rows(), 50);
+    }
+
+    #[test]
+    fn columns_that_have_no_room_are_counted_and_change_nothing() {
+        let mut random = uniform(3);
+        let mut column = |at: usize, constant: bool| ColumnDays {
+            name: at.to_string(),
+            days: (0..8)
+                .map(|_| {
+                    (0..25)
+                        .map(|_| if constant { 1.0 } else { random() })
+                        .collect()
+                })
+                .collect(),
+        };
+        let columns: Vec<ColumnDays> = (0..70).map(|at| column(at, at < 3)).collect();
+        let all = JointReference::fit(columns.clone(), 7).expect("days");
+        assert_eq!((all.columns().count(), all.left_out()), (MOST_COLUMNS, 3));
+        assert_eq!(all.columns().next(), Some("3"));
+
+        let mut choice = ColumnChoice::default();
+        let (seen, unseen) = columns.split_at(67);
+        seen.iter().cloned().for_each(|column| choice.offer(column));
+        assert_eq!(choice.room(), 0);
+        choice.leave_out(unseen.len());
+        assert_eq!(choice.fit(7), Ok(all));
+    }
+
+    #[test]
+    fn rows_that_come_in_parts_give_what_they_give_at_once() {
+        let reference = reference(8).expect("days");
+        let whole = rows(90, 0.3);
+        let mut parts = reference.no_rows().expect("a reference");
+        for part in [0..1, 1..150, 150..150, 150..400] {
+            let some: Vec<Vec<f64>> = whole.iter().map(|c| c[part.clone()].to_vec()).collect();
+            reference.add(&mut parts, &some).expect("three columns");
+        }
+        assert_eq!(reference.day(&whole), Ok(parts));
     }
 
     #[test]

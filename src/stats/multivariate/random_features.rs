@@ -81,21 +81,29 @@ impl RandomFeatures {
     /// # Errors
     /// With other columns.
     pub fn sums(&self, rows: &Rows) -> Result<FeatureSums, NotComparable> {
+        let mut sums = FeatureSums::empty();
+        self.add(&mut sums, rows)?;
+        Ok(sums)
+    }
+
+    /// Adds further rows to their sums.
+    ///
+    /// # Errors
+    /// With other columns.
+    pub(super) fn add(&self, sums: &mut FeatureSums, rows: &Rows) -> Result<(), NotComparable> {
         if rows.columns != self.columns {
             return Err(NotComparable::DifferentColumns);
         }
-        let mut sums = vec![0.0; FEATURES];
         let scale = (2.0 / FEATURES as f64).sqrt();
         for row in rows.iter() {
             let directions = self.directions.chunks_exact(self.columns);
-            for ((sum, direction), phase) in sums.iter_mut().zip(directions).zip(&self.phases) {
+            let features = sums.sums.iter_mut().zip(directions).zip(&self.phases);
+            for ((sum, direction), phase) in features {
                 *sum += scale * (super::dot(direction, row) + phase).cos();
             }
         }
-        Ok(FeatureSums {
-            rows: rows.len() as u64,
-            sums,
-        })
+        sums.rows += rows.len() as u64;
+        Ok(())
     }
 }
 

@@ -29,6 +29,48 @@ pub struct AgeSlice {
     pub labelled: u64,
 }
 
+/// Ages for the labels of a reference, as its predictions would have them if they were as old as those of a window: a label that
+/// took longer than its age would not be there yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AgeSpread {
+    slices: Vec<AgeSlice>,
+    answered: f64,
+}
+
+impl AgeSpread {
+    /// Of a window's predictions.
+    ///
+    /// # Errors
+    /// Without predictions.
+    pub fn new(slices: &[AgeSlice]) -> Result<Self, Undefined> {
+        let slices: Vec<AgeSlice> = slices.iter().copied().filter(|s| s.answered > 0).collect();
+        let answered: u64 = slices.iter().map(|slice| slice.answered).sum();
+        if answered == 0 {
+            return Err(Undefined::NoOutcomes);
+        }
+        Ok(Self {
+            slices,
+            answered: answered as f64,
+        })
+    }
+
+    /// The age of the reference's label with that number, in seconds. Numbers one after the other have ages that are spread over
+    /// all of them (multiples of the golden ratio, Weyl 1916), whatever the order of the labels.
+    #[must_use]
+    pub fn of(&self, number: u64) -> f64 {
+        const GOLDEN: f64 = 0.618_033_988_749_894_9;
+        let mut rank = ((number as f64 + 0.5) * GOLDEN).fract() * self.answered;
+        for slice in &self.slices {
+            let answered = slice.answered as f64;
+            if rank < answered {
+                return slice.youngest + (slice.oldest - slice.youngest) * rank / answered;
+            }
+            rank -= answered;
+        }
+        self.slices.last().map_or(0.0, |slice| slice.oldest)
+    }
+}
+
 /// How far a window's labels have come.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Maturity {
@@ -240,6 +282,31 @@ mod tests {
             interval: Some((value - half, value + half)),
             size: 100,
         }
+    }
+
+    #[test]
+    fn ages_are_spread_like_those_of_the_window() {
+        let spread = AgeSpread::new(&[
+            slice(0.0, 10.0, 300, 0),
+            slice(50.0, 50.0, 0, 0),
+            slice(100.0, 200.0, 100, 0),
+        ])
+        .expect("predictions");
+        let ages: Vec<f64> = (0..4_000).map(|number| spread.of(number)).collect();
+        let share = |from: f64, to: f64| {
+            let within = ages.iter().filter(|age| (from..to).contains(*age));
+            within.count() as f64 / 4_000.0
+        };
+        for (from, to, expected) in [
+            (0.0, 10.0, 0.75),
+            (0.0, 5.0, 0.375),
+            (10.0, 100.0, 0.0),
+            (100.0, 200.0, 0.25),
+            (150.0, 200.0, 0.125),
+        ] {
+            assert!((share(from, to) - expected).abs() < 0.002, "{from} to {to}");
+        }
+        assert_eq!(AgeSpread::new(&[]), Err(Undefined::NoOutcomes));
     }
 
     #[test]

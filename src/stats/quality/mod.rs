@@ -42,7 +42,9 @@ pub use fairness::{Disparity, FairnessRate, GroupOutcomes};
 pub use forecast::{IntervalForecasts, QuantileForecasts, ScaledErrors};
 pub use intervals::{Z_95, newcombe_difference, wilson_interval};
 pub use matrix::{Averaging, ClassMeasure, ConfusionMatrix};
-pub use maturity::{AgeSlice, CompletenessCurve, Maturity, Projection, ReferenceValues, project};
+pub use maturity::{
+    AgeSlice, AgeSpread, CompletenessCurve, Maturity, Projection, ReferenceValues, project,
+};
 pub use multiclass::{ClassProbabilities, MulticlassOutcomes};
 pub use ranking::{RankingMeasure, RankingOutcomes};
 pub use regression::RegressionOutcomes;

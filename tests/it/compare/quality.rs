@@ -352,3 +352,191 @@ fn labels_that_are_still_to_come_are_told_by_how_long_they_took() {
     assert_eq!(of_day(9).1, 0.0);
     assert!(of_day(9).0 < 0.01, "{:?}", of_day(9));
 }
+
+/// Predictions of ten days, four an hour, from a time on. The labels of every other one come after an hour and are off by 1; those of the
+/// others come after two days and are off by 3. Those that come after the last prediction are there where the file `is_whole`.
+fn two_kinds(from: &str, is_whole: bool) -> String {
+    let start: chrono::DateTime<chrono::Utc> = from.parse().expect("a time");
+    let last = start + chrono::TimeDelta::minutes(15 * 959);
+    let mut rows = "timestamp,prediction,label,observed_at,line\n".to_owned();
+    for row in 0..960 {
+        let at = start + chrono::TimeDelta::minutes(15 * row);
+        let (hours, label) = if row % 2 == 0 { (1, 9) } else { (48, 7) };
+        let known = at + chrono::TimeDelta::hours(hours);
+        let line = ["north", "south"][(row / 2 % 2) as usize];
+        rows += &if is_whole || known <= last {
+            format!(
+                "{},10,{label},{},{line}\n",
+                at.to_rfc3339(),
+                known.to_rfc3339()
+            )
+        } else {
+            format!("{},10,,,{line}\n", at.to_rfc3339())
+        };
+    }
+    rows
+}
+
+/// The value of a measure on each day, and what it is projected to be.
+fn by_day(document: &Value, measure: &str, segment: Option<&str>) -> Vec<(f64, Option<f64>)> {
+    let measured = document["measurements"].as_array().expect("a list");
+    measured
+        .iter()
+        .filter(|m| m["measure"] == measure && m["segment"].as_str() == segment)
+        .filter(|m| m["value"].is_number())
+        .map(|m| {
+            let value = m["value"].as_f64().expect("a value");
+            (value, m["recipe"]["projected"]["value"].as_f64())
+        })
+        .collect()
+}
+
+#[test]
+fn values_of_young_days_are_projected_and_say_that_they_are() {
+    let folder = Folder::new("quality-projected");
+    let reference = folder.write("reference.csv", two_kinds("2026-02-01T00:00:00Z", true));
+    let current = folder.write("current.csv", two_kinds("2026-03-01T00:00:00Z", false));
+    let options = ["--task", "regression", "--by", "day", "--segment", "line"];
+    let told = document(&reference, &current, &options);
+    for segment in [None, Some("line=north")] {
+        let days = by_day(&told, "mae", segment);
+        assert_eq!(days.len(), 10, "{segment:?}");
+        for (day, (value, projected)) in days.into_iter().enumerate() {
+            if day < 8 {
+                assert!((value - 2.0).abs() < 1e-9, "{day}: {value}");
+                assert_eq!(projected, None, "{day} is final");
+            } else {
+                // Only the labels that come soon are there: 1, and 2 with the late ones.
+                assert!((value - 1.0).abs() < 1e-9, "{day}: {value}");
+                let projected = projected.expect("a projection");
+                assert!((projected - 2.0).abs() < 1e-9, "{day}: {projected}");
+            }
+        }
+    }
+    let last = (told["measurements"].as_array().expect("a list").iter())
+        .rfind(|m| m["measure"] == "bias" && m["segment"].is_null())
+        .expect("the bias of the last day");
+    let projected = &last["recipe"]["projected"];
+    let note = projected["note"].as_str().expect("words");
+    assert!(
+        note.starts_with("a projection, not a measurement: "),
+        "{note}"
+    );
+    assert!(
+        note.contains("as among the 960 of 2026-02-01 00:00 to "),
+        "{note}"
+    );
+    let (low, high) = (projected["low"].as_f64(), projected["high"].as_f64());
+    assert!(low.is_some() && low <= high, "{projected}");
+    // The latest time in the file is that of its last label, 23:45 of the tenth day; the last prediction is of that moment.
+    let matures = projected["matures_at"].as_str().expect("a time");
+    assert!(matures.starts_with("2026-03-12T"), "{matures}");
+
+    let table = text(&compare(&reference, &current, &options), 0);
+    assert!(
+        table.contains(
+            "by how the reference's late labels differed from its early ones; a projection, not a measurement"
+        ),
+        "{table}"
+    );
+    assert!(
+        table.contains("2.000 (2.000 to 2.000)  2026-03-11"),
+        "{table}"
+    );
+    let page = [&options[..], &["--format", "html"]].concat();
+    let page = text(&compare(&reference, &current, &page), 0);
+    assert!(page.contains("<h2>Labels still to come</h2>"), "{page}");
+    assert!(page.contains("a projection, not a measurement"), "{page}");
+}
+
+#[test]
+fn labels_without_times_have_their_lack_named_and_other_names_are_heeded() {
+    let folder = Folder::new("quality-without-times");
+    let whole = two_kinds("2026-02-01T00:00:00Z", true);
+    let young = two_kinds("2026-03-01T00:00:00Z", false);
+    let reference = folder.write("reference.csv", &whole);
+    let renamed = folder.write("renamed.csv", whole.replace("observed_at", "known_at"));
+    let current = folder.write("current.csv", young.replace("observed_at", "known_at"));
+    let completeness = |reference: &std::path::Path, current: &std::path::Path, more: &[&str]| {
+        let options = [&["--task", "regression"], more].concat();
+        let told = document(reference, current, &options);
+        let measured = told["measurements"].as_array().expect("a list").clone();
+        measured
+            .into_iter()
+            .find(|m| m["measure"] == "label_completeness")
+    };
+    let lacking = completeness(&renamed, &current, &[]).expect("a reason");
+    assert_eq!(lacking["status"], "insufficient");
+    assert_eq!(
+        lacking["recipe"]["cause"],
+        "labels are missing, and whether they are still to come is not known: the reference has no column with the time at \
+         which each label was known (`observed_at`, or --observed-at)"
+    );
+    assert_eq!(
+        completeness(&renamed, &renamed, &[]),
+        None,
+        "none is missing"
+    );
+    let named = completeness(&renamed, &current, &["--observed-at", "known_at"]).expect("a value");
+    assert_eq!(named["status"], "ok", "{named}");
+    let told = document(
+        &renamed,
+        &current,
+        &["--task", "regression", "--observed-at", "known_at"],
+    );
+    let features = told["measurements"].as_array().expect("a list");
+    assert!(
+        features.iter().all(|m| m["feature"] != "known_at"),
+        "a time of a label is no feature"
+    );
+    // Whose labels are known by now can be told by the current file's predictions alone.
+    let bare = folder.write("bare.csv", young.replace("observed_at", "elsewhere"));
+    let bare = completeness(&reference, &bare, &["--ignore", "elsewhere"]).expect("a value");
+    assert_eq!(bare["value"], named["value"]);
+    let missing = compare(
+        &reference,
+        &current,
+        &["--task", "regression", "--observed-at", "known"],
+    );
+    assert_eq!(missing.status.code(), Some(2));
+}
+
+#[test]
+fn predictions_of_the_reference_that_are_too_young_do_not_tell_how_many_labels_come() {
+    let folder = Folder::new("quality-within");
+    let reference = folder.write("reference.csv", two_kinds("2026-02-01T00:00:00Z", false));
+    let current = folder.write("current.csv", two_kinds("2026-03-01T00:00:00Z", false));
+    let model = |within: &str| {
+        format!(
+            "models:\n  - name: fares\n    task: regression\n    columns: {{observed_at: observed_at}}\n    monitors:\n      \
+             - {{name: quality, kind: quality, window: day, min_labels: 20{within}}}\n"
+        )
+    };
+    let method = |within: &str| {
+        let model = folder.write("model.yaml", model(within));
+        let options = ["--model", model.to_str().expect("a path"), "--by", "day"];
+        let told = document(&reference, &current, &options);
+        let found = found_completeness(&told);
+        found["recipe"]["method"]
+            .as_str()
+            .map_or_else(|| found["recipe"]["cause"].to_string(), str::to_owned)
+    };
+    assert!(
+        method("").contains("of whose predictions 0.898 got one"),
+        "{}",
+        method("")
+    );
+    let within = method(", labels_within: 3d");
+    assert!(
+        within.contains("of whose predictions 1.000 got one"),
+        "{within}"
+    );
+}
+
+fn found_completeness(document: &Value) -> Value {
+    let measured = document["measurements"].as_array().expect("a list");
+    let found = measured
+        .iter()
+        .find(|m| m["measure"] == "label_completeness");
+    found.expect("the completeness").clone()
+}

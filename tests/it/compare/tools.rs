@@ -10,9 +10,16 @@ use super::{Folder, compare, document, findings, flights_in, rows_with, text, tr
 /// What a tool's mode may be off by, relative to the value.
 const PARITY: f64 = 1e-6;
 
-/// Compares every measurement that has a trusted value, and says how many there were.
-fn held_against(document: &Value, trusted: &BTreeMap<(String, String, String), f64>) -> usize {
-    let mut compared = 0;
+/// Feature, month and measure.
+type Key = (String, String, String);
+
+/// NannyML's Wasserstein of a column that is stored in single precision: it makes its 10,000 bins in single precision, too.
+const IN_SINGLE_PRECISION: (&str, &str, f64) = ("predicted_delay_min", "wasserstein", 2e-5);
+
+/// Compares every measurement that has a trusted value, and says how many are the same, and how many differ for the one reason
+/// there is and by no more than that explains.
+fn held_against(document: &Value, trusted: &BTreeMap<Key, f64>) -> (usize, usize) {
+    let (mut same, mut explained) = (0, 0);
     for measured in document["measurements"].as_array().expect("a list") {
         let start = measured["window"]["start"].as_str().expect("a time");
         let word = |key: &str| measured[key].as_str().expect("a word").to_owned();
@@ -21,13 +28,21 @@ fn held_against(document: &Value, trusted: &BTreeMap<(String, String, String), f
             continue;
         };
         let ours = measured["value"].as_f64().expect("a number");
-        assert!(
-            (ours - exact).abs() <= PARITY * exact.abs() + 1e-9,
+        let off = (ours - exact).abs();
+        if off <= PARITY * exact.abs() + 1e-9 {
+            same += 1;
+            continue;
+        }
+        let (column, measure, limit) = IN_SINGLE_PRECISION;
+        assert_eq!(
+            (key.0.as_str(), key.2.as_str()),
+            (column, measure),
             "{key:?}: {ours} {exact}"
         );
-        compared += 1;
+        assert!(off <= limit * exact.abs(), "{key:?}: {ours} {exact}");
+        explained += 1;
     }
-    compared
+    (same, explained)
 }
 
 #[test]
@@ -58,7 +73,7 @@ fn modes_give_the_tools_values_by_month() {
     let document = document_of("evidently");
     let compared = held_against(&document, &evidently);
     let finite = evidently.values().filter(|value| value.is_finite()).count();
-    assert_eq!(compared, finite, "every value of the tool is given");
+    assert_eq!(compared, (finite, 0), "every value of the tool is given");
     let all = document["measurements"].as_array().expect("a list");
     let of = |feature: &str, month: &str| -> Vec<&Value> {
         let start = format!("2013-{month}-01T00:00:00Z");
@@ -74,7 +89,7 @@ fn modes_give_the_tools_values_by_month() {
     assert_eq!(chosen[0]["threshold"], 0.1);
     assert_eq!(chosen[0]["drift_when"], "at_least");
 
-    // Wasserstein has explained differences; NannyML divided probabilities by their sum before it measured them.
+    // NannyML divided probabilities by their sum before it measured them.
     let path =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/reference/nannyml_flights.csv");
     let mut reader = csv::Reader::from_path(path).expect("readable");
@@ -83,10 +98,7 @@ fn modes_give_the_tools_values_by_month() {
         if record[3].starts_with("proba_") {
             continue;
         }
-        if let Some(measure) = record[4]
-            .strip_suffix(".value")
-            .filter(|m| *m != "wasserstein")
-        {
+        if let Some(measure) = record[4].strip_suffix(".value") {
             let value: f64 = record[5].parse().expect("a number");
             nannyml.insert(
                 (
@@ -99,7 +111,11 @@ fn modes_give_the_tools_values_by_month() {
         }
     }
     let document = document_of("nannyml");
-    assert_eq!(held_against(&document, &nannyml), nannyml.len());
+    let of_wasserstein = nannyml
+        .keys()
+        .filter(|(.., measure)| measure == "wasserstein");
+    assert_eq!(of_wasserstein.count(), 104);
+    assert_eq!(held_against(&document, &nannyml), (nannyml.len() - 8, 8));
     for measured in document["measurements"].as_array().expect("a list") {
         assert_ne!(measured["verdict"], "no_threshold", "{measured}");
     }
