@@ -6,6 +6,7 @@ use bellwether::domain::columns::Column;
 use bellwether::domain::joint::{self, DaySums, JointReference};
 use bellwether::domain::measurement::{Measure, Status};
 use bellwether::domain::schema::FeatureType;
+use bellwether::stats::multivariate::days::EARLIER_DAYS;
 
 use crate::Run;
 use crate::figures::{Goal, Report};
@@ -43,7 +44,7 @@ fn block(columns: &[Column], days: &[Vec<usize>], seed: u64, number: u64) -> Fou
     let mut last = [i64::MIN / 2; 2];
     for (day, place) in (0..).zip(&order).skip(REFERENCE_DAYS) {
         recent.insert(day, sums(&reference, columns, &days[*place]));
-        recent.retain(|earlier, _| day - earlier <= joint::EARLIER_DAYS);
+        recent.retain(|earlier, _| day - earlier <= EARLIER_DAYS);
         found.days += 1;
         for (index, measure) in Measure::OVER_DAYS_TOGETHER.into_iter().enumerate() {
             let judged = joint::judged(&reference, measure, &recent, LEAST_ROWS);

@@ -7,7 +7,8 @@ use super::fitting::CLUMPED;
 use super::reference::{FeatureReference, Reference};
 use super::season::{Grain, Phases};
 use super::test::{
-    ExcessTest, Frame, MeanTest, OfDay, Score, ScoreKind, Sums, Test, Variance, inflations, ln_share,
+    ExcessTest, Frame, MeanTest, OfDay, Score, ScoreKind, Sums, Test, Variance, inflations,
+    ln_share,
 };
 use crate::stats::beta::student_critical;
 
