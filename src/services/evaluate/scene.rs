@@ -10,6 +10,7 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use super::shift::{NoReference, ShiftReference};
+use crate::domain::area::AreaRecipe;
 use crate::domain::definitions::MonitorDef;
 use crate::domain::ids::{BaselineId, VersionId};
 use crate::domain::labelled::LabelledSample;
@@ -47,6 +48,8 @@ pub(super) struct Scene<'a> {
     read: HashMap<BaselineId, Arc<Fitted>>,
     /// The labelled rows of the fitted baselines, or why there are none.
     labelled: HashMap<BaselineId, Result<Arc<LabelledSample>, &'static str>>,
+    /// Areas of days that are measured but not stored yet, by version, monitor and beginning.
+    pub(super) areas: BTreeMap<(VersionId, String, DateTime<Utc>), AreaRecipe>,
     /// What the fitted baselines say of their days.
     shifts: HashMap<BaselineId, Result<Arc<ShiftReference>, NoReference>>,
     /// The window that was read last: several monitors look at the same.
@@ -162,6 +165,7 @@ impl<'a> Scene<'a> {
                 .collect(),
             read: HashMap::new(),
             labelled: HashMap::new(),
+            areas: BTreeMap::new(),
             shifts: HashMap::new(),
             current: None,
         })
