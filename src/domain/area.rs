@@ -294,6 +294,7 @@ impl AreaWatch {
         let fall = test.fall.filter(is_found);
         let rise = test.rise.filter(is_found);
         let told = fall.or(rise).unwrap_or(test.strongest);
+        let needed = self.days.needed(&told, SIGNIFICANCE);
         let of = &current[current.len() - told.days..];
         let recipe = AreaRecipe {
             days: Some(told.days),
@@ -328,6 +329,7 @@ impl AreaWatch {
             },
             recipe: Recipe {
                 method: self.method(),
+                threshold: needed.map(|needed| self.away(-needed) - self.reference()),
                 detail: Some(parts.join("; ")),
                 area: Some(recipe),
                 ..Recipe::default()

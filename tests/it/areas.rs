@@ -160,7 +160,12 @@ async fn quiet_weeks_are_quiet_and_a_lost_order_is_found_within_days_though_no_d
     assert_eq!(found.status, Status::Drift, "{found:?}");
     assert!(found.value.expect("a value") < -0.1, "{found:?}");
     assert!(found.p_value.expect("a p-value") <= 0.001);
-    assert_eq!(app.open_rules().await, ["order"], "no decision has changed");
+    let lost: Vec<StoredMeasurement> = said(&app).await.into_iter().rev().take(5).collect();
+    assert_eq!(
+        app.open_rules().await,
+        ["order"],
+        "no decision has changed: {lost:?}"
+    );
     let alerts = app.alerts().await;
     assert!(
         alerts[0]

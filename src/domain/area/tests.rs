@@ -103,6 +103,34 @@ fn quiet_days_are_quiet_and_say_how_often_that_errs_and_what_would_be_seen() {
 }
 
 #[test]
+fn falls_of_good_models_with_few_positives_are_found_by_chance_no_more_often_than_promised() {
+    // Areas of 0.95 and 12 positives a day have a long tail towards less.
+    let live = |stream: i64| {
+        let first = 100 * stream;
+        let rows: Vec<LabelledRow> = (first..first + 28).flat_map(|n| rows(n, 60, 0.0)).collect();
+        let sample = LabelledSample {
+            answered: rows.len() as u64,
+            labels: rows.len() as u64,
+            rows,
+            features: Vec::new(),
+        };
+        let watch = AreaWatch::fit(&sample, None).expect("days");
+        let mut days = BTreeMap::new();
+        let found = (first + 28..first + 88).filter(|number| {
+            let area = self::rows(*number, 60, 0.0);
+            days.extend(watch.day(&area).map(|area| (day(*number).start, area)));
+            watch.told(&days, day(*number), "course").status == Status::Drift
+        });
+        (found.count(), watch.reference())
+    };
+    let streams: Vec<(usize, f64)> = (0..100).map(live).collect();
+    assert!(streams.iter().all(|(_, area)| (0.85..0.99).contains(area)));
+    // Of 6,000 looks; 3 are promised.
+    let found: usize = streams.iter().map(|(found, _)| found).sum();
+    assert!(found <= 8, "{found}");
+}
+
+#[test]
 fn a_lost_order_is_found_within_days_and_told_with_its_beginning() {
     let watch = watch();
     let said = lived(&watch, 20, (10, 0.5));
@@ -119,6 +147,11 @@ fn a_lost_order_is_found_within_days_and_told_with_its_beginning() {
         detail.contains("the area under the ROC curve has fallen to 0."),
         "{detail}"
     );
+    for told in &said {
+        let (value, limit) = (told.value.expect("a value"), told.recipe.threshold);
+        let is_beyond = value <= limit.expect("a threshold");
+        assert_eq!(is_beyond, told.status == Status::Drift, "{told:?}");
+    }
     let recipe = last.recipe.area.as_ref().expect("a recipe");
     let since = recipe.since.expect("a beginning");
     assert!(since >= day(6).start && since <= day(17).start, "{since}");

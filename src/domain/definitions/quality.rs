@@ -387,6 +387,21 @@ rules:
             ),
             (
                 "[lift,",
+                "[roc_auc_change, lift,",
+                "11: detectors of labels need a `baseline`",
+            ),
+            (
+                "window: day\n        labels_within: 14d\n        measures: [lift,",
+                "window: week\n        labels_within: 14d\n        measures: [roc_auc_change, lift,",
+                "11: `roc_auc_change` is measured by day: give the monitor `window: day`",
+            ),
+            (
+                "        top_share: 0.05\n",
+                "        top_share: 0.05\n        sequential: {tolerance: 0.1}\n",
+                "13: `sequential` does not apply here: none of the monitor's `measures` takes in each label once",
+            ),
+            (
+                "[lift,",
                 "[lfit,",
                 "11: there is no measure `lfit`; did you mean `lift`?",
             ),

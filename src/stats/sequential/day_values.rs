@@ -36,6 +36,9 @@ pub struct DayChange {
     pub interval: (f64, f64),
     /// Two-sided, times the number of windows looked at.
     pub p_value: PValue,
+    /// Standard error of the difference, and the number of windows looked at.
+    error: f64,
+    windows: usize,
 }
 
 /// Why nothing is tested.
@@ -153,6 +156,8 @@ impl DayReference {
             difference: found.difference,
             interval: (found.difference - half, found.difference + half),
             p_value: PValue::from_ln(corrected).unwrap_or(PValue::ONE),
+            error: found.error,
+            windows,
         }
     }
 
@@ -160,8 +165,18 @@ impl DayReference {
     /// when the p-value has to be `p_value` or less.
     #[must_use]
     pub fn smallest_noticed(&self, days: f64, variance: f64, p_value: f64) -> Option<f64> {
-        let single = (p_value / DAY_WINDOWS.len() as f64).ln();
         let error = ((self.between + variance) / days + 1.0 / self.weight).sqrt();
+        self.critical(error, DAY_WINDOWS.len(), p_value)
+    }
+
+    /// How far the window of a change has to differ for that p-value.
+    #[must_use]
+    pub fn needed(&self, change: &DayChange, p_value: f64) -> Option<f64> {
+        self.critical(change.error, change.windows, p_value)
+    }
+
+    fn critical(&self, error: f64, windows: usize, p_value: f64) -> Option<f64> {
+        let single = (p_value / windows as f64).ln();
         Some(student_critical(single, self.freedom())? * error)
     }
 
