@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::area::AreaRecipe;
 use super::estimate::EstimateRecipe;
 use super::ids::{BaselineId, VersionId};
 use super::joint::JointRecipe;
@@ -159,6 +160,7 @@ measures! {
     EqualOpportunityRatio = "equal_opportunity_ratio", Higher, "Lowest over highest recall among the groups.";
     ErrorRateSequential = "error_rate_sequential", Lower, "Share of wrong predictions among the labels that speak most for a rise above the baseline's.";
     LossSequential = "loss_sequential", Lower, "Mean loss (absolute error, Brier score) of the labels that speak most for a rise above the baseline's.";
+    RocAucChange = "roc_auc_change", Higher, "Area under the ROC curve over the days that speak most for a change, minus that of the baseline's days.";
     FastBurn = "fast_burn", Lower, "How many times faster than the objective allows errors come, by the rules that page.";
     SlowBurn = "slow_burn", Lower, "How many times faster than the objective allows errors come, by the rule that opens a ticket.";
     ErrorBudgetLeft = "error_budget_left", Higher, "Share of the errors the objective allows that have not been made; below 0 when more have.";
@@ -326,7 +328,7 @@ impl Measure {
         self.is_told_where_found()
             || matches!(self, Self::Volume | Self::ErrorBudgetLeft)
             || self.is_over_days()
-            || self.is_sequential()
+            || self.is_of_label_detector()
             || self.is_burn()
             || self.is_estimate()
     }
@@ -440,6 +442,9 @@ pub struct Recipe {
     /// What a detector of labels went by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sequential: Option<SequentialRecipe>,
+    /// What a change of the area under the ROC curve was told by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub area: Option<AreaRecipe>,
     /// What an objective went by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub objective: Option<ObjectiveRecipe>,

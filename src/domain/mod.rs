@@ -5,6 +5,7 @@
 pub mod access;
 pub mod alert;
 pub mod archive;
+pub mod area;
 pub mod attributions;
 pub mod batch;
 pub mod causes;

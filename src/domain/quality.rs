@@ -178,14 +178,20 @@ impl Measure {
         }
     }
 
-    /// The detectors of labels that a quality monitor can measure by.
+    /// The detectors of labels that take in each label once.
     const OF_SEQUENTIAL: [Self; 2] = [Self::ErrorRateSequential, Self::LossSequential];
 
-    /// Those of them for a task: a ranking or a forecast is not right or wrong by itself.
+    /// The detectors of labels that a quality monitor can measure by, for a task: a ranking or a forecast is not right or
+    /// wrong by itself.
     #[must_use]
-    pub fn of_sequential(task: Task) -> &'static [Self] {
+    pub fn of_label_detectors(task: Task) -> &'static [Self] {
         match task {
-            Task::Regression | Task::Binary | Task::Multiclass => &Self::OF_SEQUENTIAL,
+            Task::Regression | Task::Multiclass => &Self::OF_SEQUENTIAL,
+            Task::Binary => &[
+                Self::ErrorRateSequential,
+                Self::LossSequential,
+                Self::RocAucChange,
+            ],
             Task::Ranking | Task::Forecast => &[],
         }
     }
@@ -225,10 +231,16 @@ impl Measure {
         })
     }
 
-    /// Whether a detector watches labels as they come.
+    /// Whether a detector takes in each label once, as it comes.
     #[must_use]
     pub fn is_sequential(self) -> bool {
         Self::OF_SEQUENTIAL.contains(&self)
+    }
+
+    /// Whether a detector holds labels within a lag against those of a baseline, label by label or day by day.
+    #[must_use]
+    pub fn is_of_label_detector(self) -> bool {
+        self.is_sequential() || self == Self::RocAucChange
     }
 
     /// Whether it is how fast an objective's budget is used up.
@@ -246,7 +258,7 @@ impl Measure {
     /// Whether it is said of predictions whose label is known.
     #[must_use]
     pub fn needs_labels(self) -> bool {
-        self.is_quality() || self.is_sequential()
+        self.is_quality() || self.is_of_label_detector()
     }
 
     /// Whether the measure compares predictions with labels.

@@ -18,8 +18,8 @@ use crate::stats::detector::{Damaged, Form, decode, encode};
 use crate::stats::quality::{CompletenessCurve, Z_95, wilson_interval};
 use crate::stats::sequential::cohorts::{Cohort, Standing, comparable};
 use crate::stats::sequential::{
-    DEFAULT_RUN_LENGTH, LossDetector, LossReference, LossState, NotMonitorable, RateBatch,
-    RateDetector, RateReference, RateState, Verdict,
+    DEFAULT_RUN_LENGTH, LossDetector, LossReference, LossState, NotMonitorable, NotTested,
+    RateBatch, RateDetector, RateReference, RateState, Verdict,
 };
 
 /// How a quality monitor's detectors are set.
@@ -56,8 +56,14 @@ pub enum CannotWatch {
         "the baseline does not say when its labels came; give the monitor `labels_within`, the time after which they are in"
     )]
     NoLags,
+    #[error(
+        "the baseline does not say when its predictions were made, and its days cannot be told"
+    )]
+    NoTimes,
     #[error("{0}")]
     NotMonitorable(#[from] NotMonitorable),
+    #[error("{0}")]
+    NotTested(#[from] NotTested),
 }
 
 /// With fewer labels a baseline says nothing of its rate.
@@ -287,43 +293,12 @@ impl Watch {
         (answered, labels): (u64, u64),
         now: DateTime<Utc>,
     ) -> Readiness {
-        let ready_at =
-            window.end + chrono::TimeDelta::milliseconds((self.lag * 1000.0).ceil() as i64);
-        if now < ready_at {
-            return Readiness::Waiting(format!(
-                "its labels are too young to be compared before {}",
-                ready_at.format("%Y-%m-%d %H:%M")
-            ));
-        }
-        if labels == 0 {
-            return Readiness::Waiting("it has no labels that came in time".to_owned());
-        }
-        let Some(curve) = &self.curve else {
-            return Readiness::Ready;
-        };
-        let cohort = Cohort {
-            from: 0.0,
-            to: 0.0,
-            answered: answered.max(labels),
-            labelled: labels,
-        };
-        match comparable(curve, &[cohort], self.lag).map(|of| of.standings) {
-            Ok(standings) => match standings.first() {
-                Some(Standing::Mature | Standing::AtLag(_)) => Readiness::Ready,
-                Some(Standing::Behind { coverage, expected }) => Readiness::Waiting(format!(
-                    "fewer labels have come than in the baseline at that age, {:.1} % and not {:.1} %, so they are not like them",
-                    100.0 * coverage,
-                    100.0 * expected
-                )),
-                Some(Standing::TooYoung { .. }) => Readiness::Waiting(
-                    "within `labels_within` less than a fifth of the baseline's labels had come; make it longer".to_owned(),
-                ),
-                Some(Standing::Empty) | None => {
-                    Readiness::Waiting("it has no predictions that can have a label".to_owned())
-                }
-            },
-            Err(undefined) => Readiness::Waiting(undefined.to_string()),
-        }
+        readiness(
+            (self.curve.as_ref(), self.lag),
+            window,
+            (answered, labels),
+            now,
+        )
     }
 
     /// Takes a window in, after which all its labels have been looked at.
@@ -574,6 +549,51 @@ impl Watch {
             list(&|s| s.labels.to_string()),
             list(&|s| self.in_words(s.value, unit)),
         )
+    }
+}
+
+/// Whether a window's labels that came within the lag are like the baseline's, of which the curve tells when they came.
+pub(super) fn readiness(
+    (curve, lag): (Option<&CompletenessCurve>, f64),
+    window: Window,
+    (answered, labels): (u64, u64),
+    now: DateTime<Utc>,
+) -> Readiness {
+    let ready_at = window.end + chrono::TimeDelta::milliseconds((lag * 1000.0).ceil() as i64);
+    if now < ready_at {
+        return Readiness::Waiting(format!(
+            "its labels are too young to be compared before {}",
+            ready_at.format("%Y-%m-%d %H:%M")
+        ));
+    }
+    if labels == 0 {
+        return Readiness::Waiting("it has no labels that came in time".to_owned());
+    }
+    let Some(curve) = curve else {
+        return Readiness::Ready;
+    };
+    let cohort = Cohort {
+        from: 0.0,
+        to: 0.0,
+        answered: answered.max(labels),
+        labelled: labels,
+    };
+    match comparable(curve, &[cohort], lag).map(|of| of.standings) {
+        Ok(standings) => match standings.first() {
+            Some(Standing::Mature | Standing::AtLag(_)) => Readiness::Ready,
+            Some(Standing::Behind { coverage, expected }) => Readiness::Waiting(format!(
+                "fewer labels have come than in the baseline at that age, {:.1} % and not {:.1} %, so they are not like them",
+                100.0 * coverage,
+                100.0 * expected
+            )),
+            Some(Standing::TooYoung { .. }) => Readiness::Waiting(
+                "within `labels_within` less than a fifth of the baseline's labels had come; make it longer".to_owned(),
+            ),
+            Some(Standing::Empty) | None => {
+                Readiness::Waiting("it has no predictions that can have a label".to_owned())
+            }
+        },
+        Err(undefined) => Readiness::Waiting(undefined.to_string()),
     }
 }
 

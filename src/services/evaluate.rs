@@ -5,6 +5,7 @@
 //! as the sum of its base windows' revisions is not the one it was measured at. Nothing else says what is to
 //! be done, so a crash loses nothing and a lost nudge only costs time.
 
+mod areas;
 mod drift;
 mod estimate;
 mod history;

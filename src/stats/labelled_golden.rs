@@ -13,8 +13,8 @@ use super::multivariate::comoments::{CoMomentBaseline, CoMoments, NormalScores};
 use super::quality::{OutcomeValues, Z_95};
 use super::random::uniforms;
 use super::sequential::{
-    DayValue, LossDetector, RateBatch, RateDetector, RateState, calibrated_ln_e,
-    clopper_pearson_upper, day_test,
+    DayReference, DayValue, LossDetector, RateBatch, RateDetector, RateState, calibrated_ln_e,
+    clopper_pearson_upper,
 };
 use super::tails::PValue;
 
@@ -137,7 +137,8 @@ fn days_are_tested_as_written_out() {
         .collect()
     };
     let current: Vec<Option<DayValue>> = days("current").into_iter().map(Some).collect();
-    let of = day_test(&days("reference"), &current).expect("enough days");
+    let reference = DayReference::fit(&days("reference")).expect("enough days");
+    let of = reference.test(&current).expect("enough labels").strongest;
     let expected = &golden["result"];
     assert_eq!(of.days as f64, number(&expected["days"]));
     close("difference", of.difference, number(&expected["difference"]));

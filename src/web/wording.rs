@@ -343,6 +343,7 @@ pub fn measure_title(measure: &str) -> &str {
         "equal_opportunity_ratio" => "Equal opportunity, ratio",
         "error_rate_sequential" => "Error rate, label by label",
         "loss_sequential" => "Loss, label by label",
+        "roc_auc_change" => "ROC AUC, change over days",
         "fast_burn" => "Fast burn of the error budget",
         "slow_burn" => "Slow burn of the error budget",
         "error_budget_left" => "Error budget left",

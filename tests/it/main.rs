@@ -4,6 +4,7 @@
 mod alerts;
 mod app;
 mod architecture;
+mod areas;
 mod backpressure;
 mod baselines;
 mod browser;

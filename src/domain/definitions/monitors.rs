@@ -103,7 +103,8 @@ impl MonitorDef {
     /// Whether detectors watch its labels.
     #[must_use]
     pub fn watches_labels(&self) -> bool {
-        self.kind == MonitorKind::Quality && self.quality.measures.iter().any(|m| m.is_sequential())
+        let watches = |measure: &Measure| measure.is_of_label_detector();
+        self.kind == MonitorKind::Quality && self.quality.measures.iter().any(watches)
     }
 
     /// What is measured of a model that has no file: everything, by day.
@@ -187,7 +188,7 @@ impl MonitorKind {
             Self::Quality => {
                 let mut measures = Measure::of_quality(task).to_vec();
                 measures.extend_from_slice(Measure::detailed_quality(task));
-                measures.extend_from_slice(Measure::of_sequential(task));
+                measures.extend_from_slice(Measure::of_label_detectors(task));
                 measures.extend([Measure::LabelCoverage, Measure::LabelCompleteness]);
                 measures
             }
@@ -346,7 +347,7 @@ fn monitor(f: &Fields, name: String, model: OfModel, sink: &mut Sink) -> Option<
         outlook::note_what_estimates_need(f, model.task, sink);
     }
     let quality = if kind == Some(MonitorKind::Quality) {
-        quality::read(f, model.task, model.segments, model.files, sink)?
+        quality::read(f, (model.task, grain), model.segments, model.files, sink)?
     } else {
         f.refuse(quality::KEYS, "only quality monitors have it", sink);
         QualityChoice::default()

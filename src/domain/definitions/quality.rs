@@ -8,6 +8,7 @@ use crate::domain::measurement::Measure;
 use crate::domain::model::Task;
 use crate::domain::quality::{PredictionValues, QualityChoice};
 use crate::domain::sequential::SequentialChoice;
+use crate::domain::window::Grain;
 
 /// The keys of a monitor that only a quality monitor has, besides `min_labels`.
 pub(super) const KEYS: &[&str] = &[
@@ -36,10 +37,10 @@ const MOST_PLACES: u32 = 10_000;
 const SHORTEST_RUN: u32 = 1_000;
 const MOST_TOLERANCE: f64 = 0.5;
 
-/// The choice of a monitor of a model with that task and those segments.
+/// The choice of a monitor with that window, of a model with that task and those segments.
 pub(super) fn read(
     f: &Fields,
-    task: Option<Task>,
+    (task, grain): (Option<Task>, Option<Grain>),
     segments: &[String],
     files: &[&str],
     sink: &mut Sink,
@@ -92,7 +93,7 @@ pub(super) fn read(
         },
     };
     note_what_is_needed(&choice, f, sink);
-    note_what_detectors_need(&choice, f, (task, files), sink);
+    note_what_detectors_need(&choice, f, (task, grain, files), sink);
     Some(choice)
 }
 
@@ -104,7 +105,7 @@ fn fitting(read: Located<Measure>, task: Option<Task>, sink: &mut Sink) -> Optio
         Measure::of_quality(task)
             .iter()
             .chain(Measure::detailed_quality(task))
-            .chain(Measure::of_sequential(task))
+            .chain(Measure::of_label_detectors(task))
     };
     if !known().any(|measure| *measure == read.value) {
         sink.note(
@@ -190,7 +191,7 @@ fn tolerance(node: &Node, sink: &mut Sink) -> Option<f64> {
 fn note_what_detectors_need(
     choice: &QualityChoice,
     f: &Fields,
-    (task, files): (Option<Task>, &[&str]),
+    (task, grain, files): (Option<Task>, Option<Grain>, &[&str]),
     sink: &mut Sink,
 ) {
     let place = f.get("measures").map_or(f.place, |node| node.place);
@@ -201,10 +202,20 @@ fn note_what_detectors_need(
     {
         f.refuse(
             &["sequential"],
-            "none of the monitor's `measures` is a detector of labels",
+            "none of the monitor's `measures` takes in each label once",
             sink,
         );
+    }
+    let watches = |measure: &Measure| measure.is_of_label_detector();
+    if !choice.measures.iter().any(watches) {
         return;
+    }
+    if choice.measures.contains(&Measure::RocAucChange) && grain.is_some_and(|of| of != Grain::Day)
+    {
+        sink.note(
+            place,
+            "`roc_auc_change` is measured by day: give the monitor `window: day`",
+        );
     }
     let rate = choice.measures.contains(&Measure::ErrorRateSequential);
     if rate && task == Some(Task::Regression) && choice.sequential.right_within.is_none() {
@@ -373,6 +384,21 @@ rules:
                 "[lift,",
                 "[mae,",
                 "11: `mae` is no measure of quality for this model's task; there are `roc_auc`",
+            ),
+            (
+                "[lift,",
+                "[roc_auc_change, lift,",
+                "11: detectors of labels need a `baseline`",
+            ),
+            (
+                "window: day\n        labels_within: 14d\n        measures: [lift,",
+                "window: week\n        labels_within: 14d\n        measures: [roc_auc_change, lift,",
+                "11: `roc_auc_change` is measured by day: give the monitor `window: day`",
+            ),
+            (
+                "        top_share: 0.05\n",
+                "        top_share: 0.05\n        sequential: {tolerance: 0.1}\n",
+                "13: `sequential` does not apply here: none of the monitor's `measures` takes in each label once",
             ),
             (
                 "[lift,",

@@ -602,7 +602,7 @@ fn own_status_fault(measure: Measure, monitor: &MonitorDef) -> Option<String> {
             monitor.name,
             name = measure.as_str()
         )),
-        MonitorKind::Quality if measure.is_sequential() => None,
+        MonitorKind::Quality if measure.is_of_label_detector() => None,
         MonitorKind::Objective | MonitorKind::Estimate => None,
         MonitorKind::Traffic if measure == Measure::Volume => None,
         MonitorKind::Quality | MonitorKind::Traffic => Some(format!(
@@ -627,6 +627,7 @@ pub fn bounds(measure: Measure) -> (f64, f64) {
         | Measure::MaximumMeanDiscrepancy => (-2.0, 2.0),
         Measure::RandomFeaturesMmd => (0.0, 4.0),
         Measure::Mcc
+        | Measure::RocAucChange
         | Measure::MissingShareChange
         | Measure::UnseenWords
         | Measure::LanguageProfile

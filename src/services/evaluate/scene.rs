@@ -10,6 +10,7 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use super::shift::{Kept, NoReference, ShiftReference};
+use crate::domain::area::AreaRecipe;
 use crate::domain::definitions::MonitorDef;
 use crate::domain::ids::{BaselineId, VersionId};
 use crate::domain::labelled::LabelledSample;
@@ -49,6 +50,8 @@ pub(super) struct Scene<'a> {
     read: HashMap<BaselineId, Arc<Fitted>>,
     /// The labelled rows of the fitted baselines, or why there are none.
     labelled: HashMap<BaselineId, Result<Arc<LabelledSample>, &'static str>>,
+    /// Areas of days that are measured but not stored yet, by version, monitor and beginning.
+    pub(super) areas: BTreeMap<(VersionId, String, DateTime<Utc>), AreaRecipe>,
     /// What the fitted baselines say of their days or hours.
     shifts: HashMap<(BaselineId, Unit), Result<Arc<ShiftReference>, NoReference>>,
     /// What was read of days or hours that were judged before.
@@ -166,6 +169,7 @@ impl<'a> Scene<'a> {
                 .collect(),
             read: HashMap::new(),
             labelled: HashMap::new(),
+            areas: BTreeMap::new(),
             shifts: HashMap::new(),
             tallies: HashMap::new(),
             current: None,

@@ -7,6 +7,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
+use super::areas;
 use super::scene::Scene;
 use super::subject::Subject;
 use crate::domain::definitions::MonitorDef;
@@ -64,7 +65,7 @@ pub(super) async fn measure(
             .measures
             .iter()
             .copied()
-            .filter(|measure| measure.is_sequential())
+            .filter(|measure| measure.is_of_label_detector())
     };
     let all = |status: Status, cause: &str| -> Vec<Measurement> {
         chosen()
@@ -89,6 +90,10 @@ pub(super) async fn measure(
     let within = choice.labels_within_seconds.map(|seconds| seconds as f64);
     let mut values = Vec::new();
     for measure in chosen() {
+        if measure == Measure::RocAucChange {
+            values.push(areas::said(conn, scene, subject, (&sample, &rows)).await?);
+            continue;
+        }
         let fitted = Watch::fit(
             measure,
             &choice.sequential,

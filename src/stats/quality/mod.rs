@@ -48,7 +48,7 @@ pub use maturity::{
 pub use multiclass::{ClassProbabilities, MulticlassOutcomes};
 pub use ranking::{RankingMeasure, RankingOutcomes};
 pub use regression::RegressionOutcomes;
-pub use scores::Scores;
+pub use scores::{RocArea, Scores};
 
 /// A value of a measure, or why it has none.
 pub type Quality = Result<Estimate, Undefined>;

@@ -11,6 +11,19 @@ pub struct Scores {
     positives: u64,
 }
 
+/// An area under a ROC curve, and what DeLong's (1988) variance of it is made of.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RocArea {
+    /// 0 to 1; less is worse.
+    pub value: f64,
+    pub positives: u64,
+    pub negatives: u64,
+    /// The squared deviations from the area, summed over the positives, of the share of negatives that each has a higher score
+    /// than; and the other way round.
+    pub positive_spread: f64,
+    pub negative_spread: f64,
+}
+
 /// Outcomes with one score.
 #[derive(Debug, Clone, Copy)]
 struct Tied {
@@ -57,43 +70,55 @@ impl Scores {
     /// # Errors
     /// Unless there are both positives and negatives with a score.
     pub fn roc_auc(&self) -> Quality {
+        let area = self.roc_area()?;
+        let (m, n) = (area.positives, area.negatives);
+        let interval = (m > 1 && n > 1).then(|| {
+            let variance = area.positive_spread / (m as f64 - 1.0) / m as f64
+                + area.negative_spread / (n as f64 - 1.0) / n as f64;
+            if variance > 0.0 {
+                wald(area.value, variance, (0.0, 1.0))
+            } else {
+                wilson(area.value, m.min(n) as f64, Z_95)
+            }
+        });
+        Ok(Estimate {
+            value: area.value,
+            interval,
+            size: m.min(n),
+        })
+    }
+
+    /// The area under the ROC curve, as [`Self::roc_auc`], with what its variance is made of.
+    ///
+    /// # Errors
+    /// Unless there are both positives and negatives with a score.
+    pub fn roc_area(&self) -> Result<RocArea, Undefined> {
         let (m, n) = self.both_classes()?;
         let mut half_pairs = 0_u128;
-        let (mut positives_above, mut negatives_below) = (m, 0);
+        let mut negatives_below = 0;
         for tied in self.ties() {
-            positives_above -= tied.positives;
             half_pairs +=
                 u128::from(tied.positives) * u128::from(2 * negatives_below + tied.negatives);
             negatives_below += tied.negatives;
         }
-        debug_assert_eq!(positives_above, 0);
         let (of_positives, of_negatives) = (m as f64, n as f64);
         let value = half_pairs as f64 / (2 * u128::from(m) * u128::from(n)) as f64;
-        let interval = if m < 2 || n < 2 {
-            None
-        } else {
-            let (mut positive_spread, mut negative_spread) = (0.0, 0.0);
-            let (mut above, mut below) = (m, 0);
-            for tied in self.ties() {
-                above -= tied.positives;
-                let wins = (below as f64 + tied.negatives as f64 / 2.0) / of_negatives;
-                let losses = (above as f64 + tied.positives as f64 / 2.0) / of_positives;
-                positive_spread += tied.positives as f64 * (wins - value).powi(2);
-                negative_spread += tied.negatives as f64 * (losses - value).powi(2);
-                below += tied.negatives;
-            }
-            let variance = positive_spread / (of_positives - 1.0) / of_positives
-                + negative_spread / (of_negatives - 1.0) / of_negatives;
-            Some(if variance > 0.0 {
-                wald(value, variance, (0.0, 1.0))
-            } else {
-                wilson(value, m.min(n) as f64, Z_95)
-            })
-        };
-        Ok(Estimate {
+        let (mut positive_spread, mut negative_spread) = (0.0, 0.0);
+        let (mut above, mut below) = (m, 0);
+        for tied in self.ties() {
+            above -= tied.positives;
+            let wins = (below as f64 + tied.negatives as f64 / 2.0) / of_negatives;
+            let losses = (above as f64 + tied.positives as f64 / 2.0) / of_positives;
+            positive_spread += tied.positives as f64 * (wins - value).powi(2);
+            negative_spread += tied.negatives as f64 * (losses - value).powi(2);
+            below += tied.negatives;
+        }
+        Ok(RocArea {
             value,
-            interval,
-            size: m.min(n),
+            positives: m,
+            negatives: n,
+            positive_spread,
+            negative_spread,
         })
     }
 

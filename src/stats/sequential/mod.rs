@@ -2,8 +2,8 @@
 //!
 //! A test at 5 % that is repeated every day finds something every three weeks. What is here can be looked at after every
 //! label: [`RateDetector`] and [`LossDetector`] promise a mean run length, the number of labels that pass on average
-//! before a false alarm, and [`BurnPolicy`] pages on the share of an error budget that is being used up. [`day_test`] is for
-//! values that are no means of labels, such as an area under a curve. [`cohorts`] says which labels may be looked at
+//! before a false alarm, and [`BurnPolicy`] pages on the share of an error budget that is being used up. [`DayReference`]
+//! is for values that are no means of labels, such as an area under a curve: it is asked once a day. [`cohorts`] says which labels may be looked at
 //! at all: early ones are not like the rest.
 //!
 //! The detectors are mixtures of Shiryaev–Roberts recursions over e-values (Shin, Ramdas and Rinaldo 2024). With
@@ -21,7 +21,7 @@ mod multiplicity;
 mod rates;
 
 pub use burn::{BurnAlert, BurnPolicy, BurnRule, BurnSeverity, CHANCE, LabelledCounts};
-pub use day_values::{DayTest, DayValue, NotTested, day_test};
+pub use day_values::{DAY_WINDOWS, DayChange, DayReference, DayTest, DayValue, NotTested};
 pub use losses::{LossDetector, LossReference, LossState};
 pub use multiplicity::{calibrated_ln_e, e_benjamini_hochberg};
 pub use rates::{RateBatch, RateDetector, RateReference, RateState, clopper_pearson_upper};

@@ -322,21 +322,55 @@ fn day(value: f64) -> DayValue {
     }
 }
 
+/// Days whose values differ by chance alone, with a standard deviation of 0.01.
+fn chance(seed: u64) -> impl FnMut() -> f64 {
+    let mut random = uniform(seed);
+    move || ((0..12).map(|_| random()).sum::<f64>() - 6.0) * 0.01
+}
+
+fn tested(reference: &[DayValue], current: &[Option<DayValue>]) -> Result<DayTest, NotTested> {
+    DayReference::fit(reference)?.test(current)
+}
+
 #[test]
 fn days_are_tested_against_days() {
-    let mut random = uniform(5);
-    let mut noise = move || ((0..12).map(|_| random()).sum::<f64>() - 6.0) * 0.01;
+    let mut noise = chance(5);
     let reference: Vec<DayValue> = (0..28).map(|_| day(0.8 + noise())).collect();
     let well: Vec<Option<DayValue>> = (0..28).map(|_| Some(day(0.8 + noise()))).collect();
     let worse: Vec<Option<DayValue>> = (0..7).map(|_| Some(day(0.76 + noise()))).collect();
-    let quiet = day_test(&reference, &well).expect("days");
-    assert!(quiet.p_value.value() > 1e-3, "{quiet:?}");
-    let loud = day_test(&reference, &worse).expect("days");
+    let quiet = tested(&reference, &well).expect("days");
+    assert!(quiet.strongest.p_value.value() > 1e-3, "{quiet:?}");
+    let loud = tested(&reference, &worse).expect("days");
+    let fall = loud.fall.expect("a fall");
+    assert_eq!((loud.strongest, loud.rise), (fall, None));
     assert!(
-        loud.p_value.value() < 1e-5 && loud.difference < -0.02,
-        "{loud:?}"
+        fall.p_value.value() < 1e-5 && fall.difference < -0.02,
+        "{fall:?}"
     );
-    assert!(loud.interval.0 < -0.04 && loud.interval.1 > -0.05 && loud.interval.1 < 0.0);
+    assert!(fall.interval.0 < -0.04 && fall.interval.1 > -0.05 && fall.interval.1 < 0.0);
+}
+
+#[test]
+fn a_fall_is_told_though_a_rise_before_it_was_larger_and_ends_with_its_days() {
+    let mut noise = chance(6);
+    let reference: Vec<DayValue> = (0..28).map(|_| day(0.8 + noise())).collect();
+    let mut days: Vec<Option<DayValue>> = (0..27).map(|_| Some(day(0.86 + noise()))).collect();
+    days.push(Some(day(0.7)));
+    let found = tested(&reference, &days).expect("days");
+    let fall = found.fall.expect("a fall");
+    assert_eq!(fall.days, 1);
+    assert!(
+        fall.p_value.value() < 1e-3 && fall.difference < -0.08,
+        "{found:?}"
+    );
+    assert!(found.strongest.difference > 0.0, "{found:?}");
+
+    // Two weeks of a fall, and a week as before.
+    let mut over: Vec<Option<DayValue>> = (0..14).map(|_| Some(day(0.74))).collect();
+    over.extend((0..7).map(|_| Some(day(0.81))));
+    let over = tested(&reference, &over).expect("days");
+    assert!(over.strongest.difference < -0.02, "{over:?}");
+    assert_eq!(over.fall, None);
 }
 
 #[test]
@@ -348,10 +382,61 @@ fn days_that_differ_more_than_chance_widen_the_test() {
         .map(|i| day(0.8 + 0.1 * f64::from(i % 3 - 1)))
         .collect();
     let now = vec![Some(day(0.7)); 3];
-    let (narrow, wide) = (day_test(&alike, &now), day_test(&unlike, &now));
-    let (narrow, wide) = (narrow.expect("days"), wide.expect("days"));
+    let [narrow, wide] = [alike, unlike].map(|days| DayReference::fit(&days).expect("days"));
     assert!(narrow.overdispersion == 1.0 && wide.overdispersion > 50.0);
-    assert!(narrow.p_value.value() < 1e-6 && wide.p_value.value() > 0.1);
+    let p = |reference: DayReference| {
+        let found = reference.test(&now).expect("labels").strongest;
+        found.p_value.value()
+    };
+    assert!(p(narrow) < 1e-6 && p(wide) > 0.1);
+    let smallest = |reference: DayReference, days| {
+        let found = reference.smallest_noticed(days, 1e-4, 1e-3);
+        found.expect("degrees of freedom")
+    };
+    assert!(smallest(wide, 7.0) > 5.0 * smallest(narrow, 7.0));
+    assert!(smallest(narrow, 28.0) < smallest(narrow, 7.0));
+    assert!(smallest(narrow, 7.0) < smallest(narrow, 1.0));
+}
+
+#[test]
+fn the_smallest_fall_is_found_in_half_of_the_cases() {
+    let mut noise = chance(7);
+    let (mut found, streams) = (0, 400);
+    for _ in 0..streams {
+        let reference: Vec<DayValue> = (0..28).map(|_| day(0.8 + noise())).collect();
+        let reference = DayReference::fit(&reference).expect("days");
+        let smallest = reference.smallest_noticed(7.0, 1e-4, 1e-3);
+        let fallen = 0.8 - smallest.expect("degrees of freedom");
+        let days: Vec<Option<DayValue>> = (0..28)
+            .map(|i| Some(day(if i < 21 { 0.8 } else { fallen } + noise())))
+            .collect();
+        let test = reference.test(&days).expect("labels");
+        let is_found = |fall: DayChange| fall.p_value.value() <= 1e-3;
+        found += usize::from(test.fall.is_some_and(is_found));
+    }
+    let share = found as f64 / f64::from(streams);
+    assert!((0.35..0.7).contains(&share), "{share}");
+}
+
+#[test]
+fn quiet_days_are_found_no_more_often_than_the_p_value_says() {
+    let mut noise = chance(8);
+    let (mut looks, mut low, mut lower) = (0.0, 0.0, 0.0);
+    for _ in 0..1_500 {
+        let reference: Vec<DayValue> = (0..28).map(|_| day(0.8 + noise())).collect();
+        let reference = DayReference::fit(&reference).expect("days");
+        for _ in 0..4 {
+            let days: Vec<Option<DayValue>> = (0..28).map(|_| Some(day(0.8 + noise()))).collect();
+            let found = reference.test(&days).expect("labels").fall;
+            let p = found.map_or(1.0, |fall| fall.p_value.value());
+            looks += 1.0;
+            low += f64::from(u8::from(p <= 0.05));
+            lower += f64::from(u8::from(p <= 0.001));
+        }
+    }
+    // Half of the p-value is of falls.
+    assert!((0.005..0.028).contains(&(low / looks)), "{low} of {looks}");
+    assert!(lower / looks <= 0.0012, "{lower} of {looks}");
 }
 
 #[test]
@@ -362,27 +447,32 @@ fn too_little_is_not_tested() {
         ..day(0.1)
     };
     assert_eq!(
-        day_test(&reference[..6], &[Some(day(0.1))]),
-        Err(NotTested::TooFewReferenceDays)
+        tested(&reference[..6], &[Some(day(0.1))]),
+        Err(NotTested::TooFewReferenceDays(6))
     );
-    assert_eq!(day_test(&reference, &[]), Err(NotTested::NotEnoughLabels));
+    assert_eq!(tested(&reference, &[]), Err(NotTested::NotEnoughLabels));
     assert_eq!(
-        day_test(&reference, &[None, None]),
+        tested(&reference, &[None, None]),
         Err(NotTested::NotEnoughLabels)
     );
     assert_eq!(
-        day_test(&reference, &[Some(few)]),
+        tested(&reference, &[Some(few)]),
         Err(NotTested::NotEnoughLabels)
     );
     // Seven such days together are enough, and shorter windows are left out.
-    let week = day_test(&reference, &vec![Some(few); 7]).expect("enough");
-    assert_eq!(week.days, 7);
+    let week = tested(&reference, &vec![Some(few); 7]).expect("enough");
+    assert_eq!(week.strongest.days, 7);
+    // A last day without a value says nothing, and what came before it is still there.
+    let mut days = vec![Some(day(0.7)); 7];
+    days.push(None);
+    let before = tested(&reference, &days).expect("enough");
+    assert_eq!(before.strongest.days, 7);
     let unusable = DayValue {
         value: f64::NAN,
         ..day(0.8)
     };
     assert_eq!(
-        day_test(&vec![unusable; 28], &[Some(few)]),
-        Err(NotTested::TooFewReferenceDays)
+        tested(&vec![unusable; 28], &[Some(few)]),
+        Err(NotTested::TooFewReferenceDays(0))
     );
 }

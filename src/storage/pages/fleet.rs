@@ -211,6 +211,7 @@ pub struct DetectorRow {
     pub evidence: Option<f64>,
     pub run_length: Option<f64>,
     pub labels: Option<f64>,
+    pub value: Option<f64>,
     pub p_value: Option<f64>,
 }
 
@@ -225,7 +226,7 @@ pub async fn label_detectors(
         DetectorRow,
         r#"
         SELECT DISTINCT ON (o.name, m.monitor, m.measure)
-               o.name AS model, m.measure, m.status, m.p_value,
+               o.name AS model, m.measure, m.status, m.value, m.p_value,
                (m.recipe #>> '{sequential,evidence}')::float8 AS evidence,
                (m.recipe #>> '{sequential,run_length}')::float8 AS run_length,
                (m.recipe #>> '{sequential,labels}')::float8 AS labels

@@ -106,7 +106,7 @@ pub async fn show(State(services): State<Services>, visitor: Visitor) -> Result<
 fn labelled() -> Vec<String> {
     let measures = Measure::ALL
         .iter()
-        .filter(|measure| measure.is_sequential());
+        .filter(|measure| measure.is_of_label_detector());
     measures
         .map(|measure| measure.as_str().to_owned())
         .collect()
@@ -121,7 +121,9 @@ fn evidence(row: DetectorRow) -> Option<LabelEvidence> {
             run_length,
             labels,
         },
-        None => Weight::Test(PValue::from_probability(row.p_value?)?),
+        // Of a test of both directions, what speaks for a fall.
+        None if row.value? < 0.0 => Weight::Test(PValue::from_probability(row.p_value? / 2.0)?),
+        None => Weight::Test(PValue::ONE),
     };
     Some(LabelEvidence {
         model: row.model,
