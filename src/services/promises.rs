@@ -7,12 +7,11 @@ use super::{Error, configuration, registry};
 use crate::domain::ids::AlertId;
 use crate::domain::promise::{self, Known, PromiseOf};
 use crate::domain::rule::{Condition, MeasuredCondition, Rule};
+use crate::domain::window::Grain;
 use crate::storage::alerts;
 use crate::storage::measurements::{self, StoredMeasurement};
 use crate::storage::models::Model;
 
-/// How old a window may be that says what a rule's windows are like.
-const RECENT: TimeDelta = TimeDelta::days(92);
 /// How many values of a rule are looked at, at most.
 const VALUES: i64 = 20_000;
 
@@ -83,11 +82,22 @@ async fn known(
         champion.version_id,
         &condition.monitor,
         &measures,
-        now - RECENT,
+        now - recent(condition.grain),
         VALUES,
     )
     .await?;
     Ok(values.into_iter().filter_map(as_known).collect())
+}
+
+/// How old a window may be that says what a rule's windows are like. Labels may come weeks late; of hours there are too many to look
+/// further back than it takes.
+fn recent(grain: Grain) -> TimeDelta {
+    TimeDelta::days(match grain {
+        Grain::Hour => 14,
+        Grain::Day => 60,
+        Grain::Week => 120,
+        Grain::Month => 400,
+    })
 }
 
 /// Nothing of a value whose recipe is of a release that told less.
