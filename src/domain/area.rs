@@ -8,7 +8,7 @@
 //! Sampling variances are DeLong's with the components of the baseline's days pooled, and depend on a day's number of labels alone:
 //! with each day's own, days that happen to look good would seem better known than the others, and weigh more. Days are compared on the
 //! scale of `asin √A`: areas near 1 have a long tail towards less, and compared as they are, quiet days of a good model
-//! would be found four times as often as promised.
+//! would be found more often than promised.
 
 use std::collections::BTreeMap;
 use std::f64::consts::FRAC_PI_2;

@@ -283,7 +283,7 @@ fn of_estimate(
     let chance = chance_of_several(&chances, condition.at_least);
     sights.sort_by(|a, b| a.error.total_cmp(&b.error));
     let middle = sights.get(sights.len() / 2)?;
-    let said = |value: f64| in_unit(measure, value, unit);
+    let said = |value: f64| format!("{}{}", number(measure, value), unit_of(measure, unit));
     let errs = if middle.excess() >= 0.0 {
         format!(
             "always: {} is beyond the limit of {} already where nothing has changed",
@@ -303,7 +303,8 @@ fn of_estimate(
         .filter_map(|days| {
             let windows = (days / days_of(condition.grain)) as usize;
             let needed = chance_needed(POWER, condition.windows, windows)?;
-            Some((format!("{days:.0}"), said(middle.value_beyond(needed))))
+            let value = number(measure, middle.value_beyond(needed));
+            Some((format!("{days:.0}"), value))
         })
         .unzip();
     let sees = if days.is_empty() {
@@ -318,8 +319,9 @@ fn of_estimate(
             many => format!(", in half of {many} places"),
         };
         format!(
-            "{} in {} days, with a chance of 90 %{of}",
+            "a value of {}{} in {} days, with a chance of 90 %{of}",
             values.join("/"),
+            unit_of(measure, unit),
             days.join("/")
         )
     };
@@ -424,11 +426,16 @@ fn days_of(grain: Grain) -> f64 {
     }
 }
 
-fn in_unit(measure: Measure, value: f64, unit: &str) -> String {
+fn number(measure: Measure, value: f64) -> String {
+    let decimals = if measure.has_unit() { 2 } else { 3 };
+    format!("{value:.decimals$}")
+}
+
+fn unit_of(measure: Measure, unit: &str) -> String {
     if measure.has_unit() && !unit.is_empty() {
-        format!("{value:.2} {unit}")
+        format!(" {unit}")
     } else {
-        format!("{value:.3}")
+        String::new()
     }
 }
 

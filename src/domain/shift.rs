@@ -417,7 +417,11 @@ mod tests {
         let tallies: Vec<Tally> = (0..days)
             .map(|day| tally(600 + (day as u64 * 7) % 13))
             .collect();
-        let observed = (0..).zip(&tallies).map(|(bucket, tally)| Observation {
+        fitted(Grain::Day, &tallies)
+    }
+
+    fn fitted(grain: Grain, tallies: &[Tally]) -> Reference {
+        let observed = (0..).zip(tallies).map(|(bucket, tally)| Observation {
             bucket,
             holiday: false,
             tally,
@@ -428,7 +432,7 @@ mod tests {
             bins: Bins::of_categories([NAMES; 28], true),
             days: observed.collect(),
         };
-        Reference::fit(Grain::Day, &[feature], &[], Settings::default()).expect("a reference")
+        Reference::fit(grain, &[feature], &[], Settings::default()).expect("a reference")
     }
 
     fn verdict(reference: &Reference, number: i64, tally: &Tally) -> Verdict {
@@ -533,18 +537,7 @@ mod tests {
             ..Tally::default()
         };
         let tallies: Vec<Tally> = (0..21 * 24).map(of).collect();
-        let observed = (0..).zip(&tallies).map(|(bucket, tally)| Observation {
-            bucket,
-            holiday: false,
-            tally,
-        });
-        let feature = FeatureDays {
-            name: "origin".to_owned(),
-            role: Role::Input,
-            bins: Bins::of_categories([NAMES; 28], true),
-            days: observed.collect(),
-        };
-        Reference::fit(Grain::Hour, &[feature], &[], Settings::default()).expect("a reference")
+        fitted(Grain::Hour, &tallies)
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use crate::app::{TestApp, at};
+use crate::draws::mixed;
 
 const ROWS: i64 = 160;
 
@@ -39,15 +40,6 @@ rules:
     when: {monitor: quality, measure: roc_auc_change, status: drift}
 ";
 
-/// A number below a thousand that is different for each row and column, and the same in each run.
-fn mixed(day: i64, i: i64, column: i64) -> i64 {
-    let seed = u64::try_from((day * 1_000 + i) * 10 + column).expect("after 1970");
-    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    i64::try_from((x ^ (x >> 31)) % 1_000).expect("below a thousand")
-}
-
 fn number(day: DateTime<Utc>) -> i64 {
     day.timestamp() / 86_400
 }
@@ -62,7 +54,7 @@ fn call(day: DateTime<Utc>, i: i64, ranks: bool) -> (Value, Value) {
     let of = |column| mixed(number(day), i, column);
     let buys = of(1) < 250;
     let high = if ranks { buys } else { of(2) < 250 };
-    let score = of(3) as f64 / 1_000.0 * 0.25 + if high { 0.2 } else { 0.0 };
+    let score = f64::from(of(3)) / 1_000.0 * 0.25 + if high { 0.2 } else { 0.0 };
     let id = format!("{}-{i}", number(day));
     let prediction = json!({
         "prediction_id": id,

@@ -10,6 +10,7 @@ use sqlx::PgPool;
 
 use crate::app::{TestApp, at};
 use crate::compare::{Folder, document};
+use crate::draws::mixed;
 
 const ROWS: i64 = 240;
 
@@ -39,33 +40,22 @@ rules:
     when: {monitor: drift, measure: random_features_mmd, status: drift}
 ";
 
-fn mixed(day: i64, i: i64, column: i64) -> f64 {
-    let seed = u64::try_from((day * 1_000 + i) * 10 + column).expect("after 1970");
-    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    f64::from(i32::try_from((x ^ (x >> 31)) % 1_000).expect("below a thousand")) / 1_000.0
-}
-
 /// In that share of the rows the weight follows the distance; either is as it always was.
 fn rows(day: DateTime<Utc>, of: std::ops::Range<i64>, together: f64) -> Vec<Value> {
     let number = day.timestamp() / 86_400;
     let row = |i: i64| {
-        let distance = mixed(number, i, 1);
-        let follows = mixed(number, i, 5) < together;
-        let weight = if follows {
-            distance
-        } else {
-            mixed(number, i, 2)
-        };
-        let carrier = ["AA", "DL"][usize::from(mixed(number, i, 3) < 0.5)];
+        let of = |column| f64::from(mixed(number, i, column)) / 1_000.0;
+        let distance = of(1);
+        let follows = of(5) < together;
+        let weight = if follows { distance } else { of(2) };
+        let carrier = ["AA", "DL"][usize::from(of(3) < 0.5)];
         json!({
             "prediction_id": format!("{number}-{i}"),
             "timestamp": day + TimeDelta::hours(6) + TimeDelta::minutes(i),
             "distance": 1_000.0 * distance,
             "weight": 40.0 * weight,
             "carrier": carrier,
-            "prediction": 100.0 * mixed(number, i, 4),
+            "prediction": 100.0 * of(4),
         })
     };
     of.map(row).collect()

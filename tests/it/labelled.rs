@@ -20,6 +20,7 @@ use sqlx::{PgPool, Row};
 use tower::ServiceExt;
 
 use crate::app::{TestApp, at, lines, settle_all};
+use crate::draws::mixed;
 
 const ROWS: i64 = 200;
 /// Of a thousand predictions so many are wrong.
@@ -75,15 +76,6 @@ rules:
     when: {monitor: outlook, measure: estimate_error, status: drift}
 ";
 
-/// A number below a thousand that is different for each row and column, and the same in each run.
-fn mixed(day: i64, i: i64, column: i64) -> i64 {
-    let seed = u64::try_from((day * 1_000 + i) * 10 + column).expect("after 1970");
-    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    i64::try_from((x ^ (x >> 31)) % 1_000).expect("below a thousand")
-}
-
 fn number(day: DateTime<Utc>) -> i64 {
     day.timestamp() / 86_400
 }
@@ -106,7 +98,7 @@ fn predictions(day: DateTime<Utc>, of: std::ops::Range<i64>) -> Vec<Value> {
 
 /// A label an hour after its prediction, or as much later; `wrong` in a thousand are off by twenty minutes.
 fn label(day: DateTime<Utc>, i: i64, wrong: i64, hours: i64) -> Value {
-    let off = if mixed(number(day), i, 2) < wrong {
+    let off = if i64::from(mixed(number(day), i, 2)) < wrong {
         20.0
     } else {
         2.0
@@ -601,9 +593,9 @@ rules:
 
 /// Scores that come true as often as they say, but for those that are `against`: their label is the other one.
 fn loan(day: DateTime<Utc>, i: i64, against: i64) -> (Value, Value) {
-    let score = (mixed(number(day), i, 3) as f64 + 0.5) / 1_000.0;
-    let good =
-        (mixed(number(day), i, 4) as f64 / 1_000.0 < score) != (mixed(number(day), i, 5) < against);
+    let score = (f64::from(mixed(number(day), i, 3)) + 0.5) / 1_000.0;
+    let good = (f64::from(mixed(number(day), i, 4)) / 1_000.0 < score)
+        != (i64::from(mixed(number(day), i, 5)) < against);
     let id = format!("{}-{i}", number(day));
     let word = |good: bool| if good { "good" } else { "bad" };
     let prediction = json!({

@@ -15,6 +15,7 @@ mod compare;
 mod custody;
 mod damage;
 mod demo;
+mod draws;
 mod exactly_once;
 mod fares;
 mod floods;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use crate::app::{TestApp, at};
+use crate::draws::mixed;
 
 const ROWS: i64 = 240;
 
@@ -31,15 +32,6 @@ rules:
     severity: warning
     when: {monitor: drift, measure: shift, status: drift}
 ";
-
-/// A number below a thousand that is different for each row and column, and the same in each run.
-fn mixed(day: i64, i: i64, column: i64) -> i32 {
-    let seed = u64::try_from((day * 1_000 + i) * 10 + column).expect("after 1970");
-    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    i32::try_from((x ^ (x >> 31)) % 1_000).expect("below a thousand")
-}
 
 /// The `i`th row of a day. Each day leans a little to one side, as days do; `moved` is how far the middle of the
 /// distances is from where it was, within their range.

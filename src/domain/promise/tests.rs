@@ -160,7 +160,7 @@ fn a_limit_on_quality_says_how_often_labels_err_and_what_is_seen_in_time() {
     // 1.28 standard errors beyond the limit for one day; for seven each needs 0.28 only, and 0.079 for twenty-eight.
     assert_eq!(
         promise.sees,
-        "0.867/0.886/0.894 in 1/7/28 days, with a chance of 90 %"
+        "a value of 0.867/0.886/0.894 in 1/7/28 days, with a chance of 90 %"
     );
     let twice = changed(below.clone(), |condition| condition.windows = 2);
     let twice = only(&twice, &[accuracy(0.90)]);

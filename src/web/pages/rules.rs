@@ -59,7 +59,7 @@ impl PromiseLine {
         let (errs, sees) = match &told.promise {
             Some(promise) => (promise.errs.clone(), promise.sees.clone()),
             None => {
-                let unknown = "not known before a window has been measured";
+                let unknown = "not known before a window has been measured that says enough";
                 (unknown.to_owned(), unknown.to_owned())
             }
         };
