@@ -27,8 +27,8 @@ use crate::storage::{models, partitions};
 const AT_ONCE: usize = 64;
 /// How long a day that is past waits for its windows to be measured.
 const GRACE: TimeDelta = TimeDelta::days(2);
-/// What Postgres says when others hold a table for longer than we wait.
-const LOCK_NOT_AVAILABLE: &str = "55P03";
+/// What Postgres says when others hold a table for longer than we wait, or wait for us in turn.
+const IN_USE: [&str; 2] = ["55P03", "40P01"];
 
 /// What is to go, or went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -175,14 +175,14 @@ async fn past(
     for window in windows.into_iter().filter(|window| window.end <= *last) {
         let span = (window.start, window.end);
         let mut projects = retention::occupants(conn, kept, span).await?;
-        // A day that was given back stays for a while; a project that is not named keeps everything.
+        // A day that was given back stays for a while, also before its rows are settled; a project that is not named
+        // keeps everything.
         let stays: BTreeSet<ProjectId> = (restored.iter())
             .filter(|day| day.day == window.start && now < day.keep_until)
             .map(|day| day.project_id)
             .collect();
-        let staying = projects.intersection(&stays).count();
         projects.retain(|project| !stays.contains(project));
-        if staying > 0 {
+        if !stays.is_empty() {
             // Somebody who is never past the day stands for those who keep it.
             projects.insert(ProjectId(uuid::Uuid::nil()));
         }
@@ -272,7 +272,7 @@ async fn remove(
         };
         match going.go(services, conn, all, now).await {
             Ok(()) => removed += usize::from(!free.is_empty()),
-            Err(error) if is_locked(&error) => {
+            Err(error) if is_in_use(&error) => {
                 tracing::info!(kept = kept.as_str(), from = %window.start, "in use; removed later");
                 break;
             }
@@ -285,11 +285,11 @@ async fn remove(
     Ok(removed)
 }
 
-fn is_locked(error: &sqlx::Error) -> bool {
+fn is_in_use(error: &sqlx::Error) -> bool {
     let code = error
         .as_database_error()
         .and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| code == LOCK_NOT_AVAILABLE)
+    code.is_some_and(|code| IN_USE.contains(&code.as_ref()))
 }
 
 /// A day of raw rows that is past.
@@ -417,7 +417,11 @@ impl Going<'_> {
         if self.kept == Kept::Raw {
             retention::forget_restored(&mut tx, self.projects, span).await?;
         }
-        if self.whole {
+        let whole = self.whole && self.is_alone(&mut tx).await?;
+        if !whole && self.projects.is_empty() {
+            return tx.rollback().await;
+        }
+        if whole {
             partitions::drop(&mut tx, self.kept, self.window).await?;
         } else {
             retention::delete(&mut tx, self.kept, self.projects, span).await?;
@@ -435,7 +439,7 @@ impl Going<'_> {
                 object_kind: self.kept.as_str(),
                 object_id: &self.window.start.format("%Y-%m-%d").to_string(),
                 detail: json!({
-                    "from": self.window.start, "to": self.window.end, "whole_partition": self.whole,
+                    "from": self.window.start, "to": self.window.end, "whole_partition": whole,
                     "rows_of_all": rows, "archived": self.kept == Kept::Raw && archives(services, keeping),
                 }),
             };
@@ -445,10 +449,19 @@ impl Going<'_> {
         tx.commit().await?;
         crate::faults::crash_point("retention.after_commit");
         tracing::info!(
-            kept = self.kept.as_str(), from = %self.window.start, whole = self.whole, rows, bytes,
+            kept = self.kept.as_str(), from = %self.window.start, whole, rows, bytes,
             "removed what is past"
         );
         Ok(())
+    }
+
+    /// Whether nobody else has rows in the partition, which stays so until the transaction ends. Others, who are not past
+    /// it, may have come since it was looked at.
+    async fn is_alone(&self, conn: &mut PgConnection) -> sqlx::Result<bool> {
+        partitions::freeze(conn, self.kept, self.window).await?;
+        let span = (self.window.start, self.window.end);
+        let occupants = retention::occupants(conn, self.kept, span).await?;
+        Ok(occupants.is_subset(self.projects))
     }
 }
 

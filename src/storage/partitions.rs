@@ -148,14 +148,30 @@ pub async fn existing(conn: &mut PgConnection, kept: Kept) -> sqlx::Result<Vec<W
     Ok(distinct.into_iter().collect())
 }
 
+/// Keeps writers away from the partitions of a window until the transaction ends, those too who made sure that they are
+/// there and have not written yet; who reads goes on reading. Waits for those who are writing no longer than a moment
+/// (error 55P03), as [`drop`] does.
+pub async fn freeze(conn: &mut PgConnection, kept: Kept, window: Window) -> sqlx::Result<()> {
+    // The names are ours: a table from the list above and digits of a date.
+    let locks: Vec<String> = names(kept, window)
+        .map(|name| {
+            format!(
+                "DO $$ BEGIN IF to_regclass('{name}') IS NOT NULL THEN LOCK TABLE {name} IN SHARE MODE; END IF; END $$;"
+            )
+        })
+        .collect();
+    let statements = format!("SET LOCAL lock_timeout = '2s'; {}", locks.join("\n"));
+    sqlx::raw_sql(AssertSqlSafe(statements))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Drops the partitions of a window, which gives their space back with the commit. Waits for those who read or write
 /// the tables no longer than a moment (error 55P03): whoever comes after it would have to wait as well.
 pub async fn drop(conn: &mut PgConnection, kept: Kept, window: Window) -> sqlx::Result<()> {
     // The names are ours: a table from the list above and digits of a date.
-    let names: Vec<String> = tables(kept)
-        .iter()
-        .map(|table| partition_name(table, window))
-        .collect();
+    let names: Vec<String> = names(kept, window).collect();
     let statements = format!(
         "SET LOCAL lock_timeout = '2s'; DROP TABLE IF EXISTS {};",
         names.join(", ")
@@ -168,10 +184,7 @@ pub async fn drop(conn: &mut PgConnection, kept: Kept, window: Window) -> sqlx::
 
 /// How many bytes the partitions of a window take, indexes and all.
 pub async fn bytes(conn: &mut PgConnection, kept: Kept, window: Window) -> sqlx::Result<i64> {
-    let names: Vec<String> = tables(kept)
-        .iter()
-        .map(|table| partition_name(table, window))
-        .collect();
+    let names: Vec<String> = names(kept, window).collect();
     sqlx::query_scalar!(
         r#"
         SELECT COALESCE(SUM(pg_total_relation_size(to_regclass(name))), 0)::bigint AS "bytes!"
@@ -181,6 +194,12 @@ pub async fn bytes(conn: &mut PgConnection, kept: Kept, window: Window) -> sqlx:
     )
     .fetch_one(conn)
     .await
+}
+
+fn names(kept: Kept, window: Window) -> impl Iterator<Item = String> {
+    tables(kept)
+        .iter()
+        .map(move |table| partition_name(table, window))
 }
 
 /// The window of a partition, by its name.

@@ -4,6 +4,7 @@
 mod alerts;
 mod app;
 mod architecture;
+mod archive;
 mod areas;
 mod backpressure;
 mod baselines;
@@ -16,6 +17,7 @@ mod custody;
 mod damage;
 mod demo;
 mod draws;
+mod erasure;
 mod exactly_once;
 mod fares;
 mod floods;

@@ -200,8 +200,8 @@ async fn judge_by_stored(
     for (row, verdict) in verdicts.iter_mut().enumerate() {
         let keys = by_hash.get(&pack.id_hashes()[row]).into_iter().flatten();
         for key in keys.filter(|key| key.chunk.version_number == versions.of_rows[row].1) {
-            let id = ids.find(conn, versions.numbers, key).await?;
-            if id.as_deref() == Some(&pack.rows().prediction_ids[row]) {
+            let id = &pack.rows().prediction_ids[row];
+            if ids.hold(conn, versions.numbers, key, id).await? {
                 *verdict = compare(pack, row, key.content_hash);
             }
         }
@@ -216,17 +216,20 @@ struct StoredIds {
 }
 
 impl StoredIds {
-    async fn find(
+    /// Whether the chunk of a key has this id: where the key says, or further up, if rows before it have been erased since
+    /// the key was looked up.
+    async fn hold(
         &mut self,
         conn: &mut PgConnection,
         numbers: &[(String, VersionId, i32)],
         key: &PredictionKey,
-    ) -> Result<Option<String>, Error> {
+        id: &str,
+    ) -> Result<bool, Error> {
         let version = numbers
             .iter()
             .find(|(_, _, n)| *n == key.chunk.version_number);
         let Some((_, version_id, _)) = version else {
-            return Ok(None);
+            return Ok(false);
         };
         let chunk = match self.chunks.entry(key.chunk) {
             Entry::Occupied(known) => known.into_mut(),
@@ -237,12 +240,12 @@ impl StoredIds {
                 place.insert(read.await?)
             }
         };
-        let ids = chunk.column(ColumnKind::Row, row_column::PREDICTION_ID);
+        let Some(ids) = chunk.column(ColumnKind::Row, row_column::PREDICTION_ID) else {
+            return Ok(false);
+        };
+        let is_it = |position: usize| matches!(ids.get(position), Value::Text(text) if text == id);
         let position = usize::try_from(key.position).unwrap_or(usize::MAX);
-        Ok(ids.and_then(|ids| match ids.get(position) {
-            Value::Text(id) => Some(id.into_owned()),
-            _ => None,
-        }))
+        Ok(is_it(position) || (0..position.min(ids.len())).rev().any(is_it))
     }
 }
 
