@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bellwether::domain::clock::{Clock, SystemClock};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use crate::archived::{self, Day};
@@ -134,6 +134,7 @@ impl Keeping {
             let refused = answer["rejected"].as_i64().unwrap_or(0);
             let is_whole = refused == 0 && answer.get("partialSuccess").is_none();
             assert!(is_whole, "{}: {answer}", sending.path);
+            self.restored.extend(days_given_back(&answer));
             self.unheard.remove(0);
         }
         Some(())
@@ -263,7 +264,9 @@ impl Keeping {
             .collect()
     }
 
-    /// Gives the newest forgotten day back that was not given back yet.
+    /// Gives the newest forgotten day back that was not given back yet. Of one whose rows are still to go, because the
+    /// service died between the policy and its being carried out, there is nothing to give back yet, and the answer
+    /// says so.
     fn restore(&mut self) {
         let forgotten = self.forgotten().into_iter().rev();
         let mut days = forgotten.filter(|start| !self.restored.contains(start));
@@ -271,7 +274,6 @@ impl Keeping {
         let date = day.date_naive();
         let body = json!({"from": date, "to": date, "keep_days": 300});
         let path = format!("/api/v1/models/{RIDES}/archive/restore");
-        self.restored.insert(day);
         self.put(path, JSON, body.to_string());
     }
 
@@ -486,4 +488,16 @@ impl Keeping {
         found.push(("the archive is whole", violations));
         found
     }
+}
+
+/// The days that the answer to a restoration names; none of other answers.
+fn days_given_back(answer: &Value) -> Vec<DateTime<Utc>> {
+    let dates = answer["days"].as_array().into_iter().flatten();
+    let day = |date: &Value| {
+        let date = date
+            .as_str()
+            .and_then(|text| text.parse::<NaiveDate>().ok());
+        date.expect("a date").and_time(NaiveTime::MIN).and_utc()
+    };
+    dates.map(day).collect()
 }

@@ -29,6 +29,8 @@ pub struct Service {
     /// Where it listens; empty when it died before it did.
     pub address: String,
     log: Arc<Mutex<Vec<String>>>,
+    /// Ends with its log.
+    reading: JoinHandle<()>,
 }
 
 impl Service {
@@ -52,7 +54,7 @@ impl Service {
         let log = Arc::default();
         let (ready, is_ready) = oneshot::channel();
         let stderr = child.stderr.take().expect("its log");
-        tokio::spawn(read_log(stderr, Arc::clone(&log), ready));
+        let reading = tokio::spawn(read_log(stderr, Arc::clone(&log), ready));
         // An error means that the log has ended, and so has the service.
         let address = tokio::time::timeout(LIMIT, is_ready)
             .await
@@ -61,6 +63,7 @@ impl Service {
             child,
             address: String::new(),
             log,
+            reading,
         };
         match address {
             Ok(address) => service.address = address,
@@ -109,6 +112,8 @@ impl Service {
     /// Checks that it died where it was told to and nowhere else.
     pub async fn assert_died_at(&mut self, point: &str) {
         let status = self.ended().await;
+        // What it said last may still have to be read.
+        (&mut self.reading).await.expect("its log is read");
         let said = format!("crash point {point} is reached");
         let died_there = self.log().contains(&said) && status.signal() == Some(SIGKILL);
         assert!(died_there, "not at {point}, {status}:\n{}", self.log());
