@@ -6,6 +6,8 @@
 //! deciles (PSI and its relatives are sums of whole cells), the smallest and largest value, and the two
 //! sides of every value that is frequent enough to be a point mass.
 
+use std::ops::Range;
+
 /// The number of cells to aim for unless there is a reason for another.
 pub const TARGET_CELLS: usize = 256;
 
@@ -119,22 +121,24 @@ impl Grid {
     /// constant `c` gives the three cells below, at and above `c`, and the single decile edge `c`.
     #[must_use]
     pub fn fit(baseline: &[f64], target_cells: usize) -> Self {
-        let sorted = sorted_finite(baseline);
-        let (Some(&lowest), Some(&highest)) = (sorted.first(), sorted.last()) else {
+        let mut ranks = Ranks::of(baseline);
+        let Some(last) = ranks.len().checked_sub(1) else {
             return Self::assembled(Vec::new(), Vec::new());
         };
         let target = target_cells.clamp(2, MAX_TARGET_CELLS);
-        let decile_edges = decile_edges(&sorted);
+        let decile_edges = decile_edges(&mut ranks);
         let mut edges = decile_edges.clone();
-        edges.extend([lowest, highest]);
+        edges.extend([ranks.at(0), ranks.at(last)]);
 
-        let every_value_alone = has_at_most(&sorted, target);
+        let values = ranks.len();
+        let every_value_alone = ranks.has_at_most(target);
         if !every_value_alone {
-            edges.extend((1..target).map(|i| sorted[(i * sorted.len()).div_ceil(target) - 1]));
+            edges.extend((1..target).map(|i| ranks.at((i * values).div_ceil(target) - 1)));
         }
-        for run in sorted.chunk_by(|a, b| a == b) {
-            if every_value_alone || run.len() * target > sorted.len() {
-                edges.extend([run[0].next_down(), run[0]]);
+        // A value that is more frequent than a cell should be has one of those ranks.
+        for (value, times) in ranks.runs() {
+            if every_value_alone || times * target > values {
+                edges.extend([value.next_down(), value]);
             }
         }
         edges.retain(|edge| edge.is_finite());
@@ -246,58 +250,123 @@ fn check_increasing(edges: &[f64]) -> Result<(), GridError> {
     }
 }
 
-/// The finite values in increasing order, with negative zero made positive so that equal values are also
-/// equal bit by bit.
-fn sorted_finite(values: &[f64]) -> Vec<f64> {
-    let mut sorted: Vec<f64> = values
-        .iter()
-        .filter(|value| value.is_finite())
-        .map(|value| value + 0.0)
-        .collect();
-    sort(&mut sorted);
-    sorted
+/// Numbers by rank. Many are not sorted but put into groups of like ones, and of these only the ones are sorted that a rank
+/// is asked of.
+struct Ranks {
+    /// [`ordered_bits`] of the numbers, group by group.
+    keys: Vec<u64>,
+    /// Keys of a group are alike but for so many lower bits.
+    unlike_bits: u32,
+    /// Where keys are in order, each place once.
+    ordered: Vec<Range<usize>>,
 }
 
-/// Sorts as [`f64::total_cmp`] orders. Many numbers are first put into the order of their upper bits by counting
-/// them (LSD radix sort, three digits of eleven bits), which leaves next to nothing to compare.
-fn sort(numbers: &mut [f64]) {
-    const WORTH_IT: usize = 1 << 14;
-    const DIGIT: u32 = 11;
-    const SHIFTS: [u32; 3] = [64 - 3 * DIGIT, 64 - 2 * DIGIT, 64 - DIGIT];
-    const VALUES: usize = 1 << DIGIT;
-    if numbers.len() < WORTH_IT {
-        numbers.sort_unstable_by(f64::total_cmp);
+impl Ranks {
+    /// Of the finite values, with negative zero made positive so that equal values are also equal bit by bit.
+    fn of(values: &[f64]) -> Self {
+        let finite = values.iter().filter(|value| value.is_finite());
+        let mut keys: Vec<u64> = finite.map(|value| ordered_bits(value + 0.0)).collect();
+        if keys.len() < MANY {
+            keys.sort_unstable();
+            return Self {
+                ordered: vec![0..keys.len()],
+                keys,
+                unlike_bits: 0,
+            };
+        }
+        Self {
+            unlike_bits: group(&mut keys),
+            keys,
+            ordered: Vec::new(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The number of a rank, from 0.
+    fn at(&mut self, rank: usize) -> f64 {
+        let is_ordered = |range: &Range<usize>| range.contains(&rank);
+        if !self.ordered.iter().rev().any(is_ordered) {
+            let bits = self.unlike_bits;
+            let of_group = self.keys[rank] >> bits;
+            let start = self.keys.partition_point(|key| key >> bits < of_group);
+            let end = self.keys.partition_point(|key| key >> bits <= of_group);
+            sort(&mut self.keys[start..end]);
+            self.ordered.push(start..end);
+        }
+        number_of(self.keys[rank])
+    }
+
+    /// Whether there are no more than `limit` distinct values.
+    fn has_at_most(&mut self, limit: usize) -> bool {
+        let bits = self.unlike_bits;
+        let alike = |a: &u64, b: &u64| a >> bits == b >> bits;
+        if self.keys.chunk_by(alike).nth(limit).is_some() {
+            return false;
+        }
+        self.keys.chunk_by_mut(alike).for_each(sort);
+        self.ordered = vec![0..self.keys.len()];
+        self.keys.chunk_by(|a, b| a == b).nth(limit).is_none()
+    }
+
+    /// The distinct values where keys are in order, each with how often it is there.
+    fn runs(&self) -> impl Iterator<Item = (f64, usize)> {
+        let ordered = self.ordered.iter().map(|range| &self.keys[range.clone()]);
+        let runs = ordered.flat_map(|keys| keys.chunk_by(|a, b| a == b));
+        runs.map(|run| (number_of(run[0]), run.len()))
+    }
+}
+
+/// So many keys are worth being put into groups before they are compared.
+const MANY: usize = 1 << 14;
+
+fn sort(keys: &mut [u64]) {
+    if keys.len() < MANY {
+        keys.sort_unstable();
         return;
     }
+    let bits = group(keys);
+    if bits > 0 {
+        keys.chunk_by_mut(|a, b| a >> bits == b >> bits)
+            .for_each(sort);
+    }
+}
+
+/// Puts keys into groups that agree but for some lower bits, and the groups into their order: by counting the two digits
+/// of eleven bits below those that all keys have (LSD radix sort). Returns how many bits differ within groups: none, or
+/// those below the two digits.
+fn group(keys: &mut [u64]) -> u32 {
+    const DIGIT: u32 = 11;
+    const VALUES: usize = 1 << DIGIT;
+    let (all, any) = keys
+        .iter()
+        .fold((u64::MAX, 0), |(all, any), key| (all & key, any | key));
+    let unlike_bits = (u64::BITS - (all ^ any).leading_zeros()).saturating_sub(2 * DIGIT);
     let digit = |key: u64, shift: u32| (key >> shift) as usize & (VALUES - 1);
-    let mut keys: Vec<u64> = numbers.iter().map(|number| ordered_bits(*number)).collect();
-    let mut places = [[0_u32; VALUES]; SHIFTS.len()];
-    for key in &keys {
-        for (places, shift) in places.iter_mut().zip(SHIFTS) {
+    let shifts = [unlike_bits, unlike_bits + DIGIT];
+    let mut places = [[0_u32; VALUES]; 2];
+    for key in keys.iter() {
+        for (places, shift) in places.iter_mut().zip(shifts) {
             places[digit(*key, shift)] += 1;
         }
     }
-    let mut sorted = vec![0; keys.len()];
-    for (places, shift) in places.iter_mut().zip(SHIFTS) {
+    let scatter = |from: &[u64], to: &mut [u64], places: &mut [u32; VALUES], shift: u32| {
         let mut next = 0;
         for place in places.iter_mut() {
             next += std::mem::replace(place, next);
         }
-        for key in &keys {
+        for key in from {
             let place = &mut places[digit(*key, shift)];
-            sorted[*place as usize] = *key;
+            to[*place as usize] = *key;
             *place += 1;
         }
-        std::mem::swap(&mut keys, &mut sorted);
-    }
-    for alike in keys.chunk_by_mut(|a, b| a >> SHIFTS[0] == b >> SHIFTS[0]) {
-        if alike.len() > 1 {
-            alike.sort_unstable();
-        }
-    }
-    for (number, key) in numbers.iter_mut().zip(keys) {
-        *number = f64::from_bits(key ^ (((!key).cast_signed() >> 63).cast_unsigned() | 1 << 63));
-    }
+    };
+    let mut between = vec![0; keys.len()];
+    scatter(keys, &mut between, &mut places[0], shifts[0]);
+    scatter(&between, keys, &mut places[1], shifts[1]);
+    unlike_bits
 }
 
 /// Bits whose order as integers is that of the numbers: the sign turned, and of negative ones everything.
@@ -306,14 +375,14 @@ fn ordered_bits(number: f64) -> u64 {
     bits ^ ((bits.cast_signed() >> 63).cast_unsigned() | 1 << 63)
 }
 
-/// Whether there are no more than `limit` distinct values.
-fn has_at_most(sorted: &[f64], limit: usize) -> bool {
-    sorted.chunk_by(|a, b| a == b).nth(limit).is_none()
+/// The number of [`ordered_bits`].
+fn number_of(key: u64) -> f64 {
+    f64::from_bits(key ^ (((!key).cast_signed() >> 63).cast_unsigned() | 1 << 63))
 }
 
-fn decile_edges(sorted: &[f64]) -> Vec<f64> {
+fn decile_edges(ranks: &mut Ranks) -> Vec<f64> {
     let mut quantiles: Vec<f64> = (0..=10)
-        .map(|tenths| linear_quantile(sorted, tenths))
+        .map(|tenths| linear_quantile(ranks, tenths))
         .collect();
     quantiles.dedup();
     if quantiles.len() > 2 {
@@ -325,11 +394,11 @@ fn decile_edges(sorted: &[f64]) -> Vec<f64> {
     quantiles
 }
 
-/// The quantile `tenths / 10` of sorted values by linear interpolation, as numpy computes it.
-fn linear_quantile(sorted: &[f64], tenths: u32) -> f64 {
-    let position = (sorted.len() - 1) as f64 * (f64::from(tenths) / 10.0);
-    let below = sorted[position.floor() as usize];
-    let above = sorted[position.ceil() as usize];
+/// The quantile `tenths / 10` by linear interpolation, as numpy computes it.
+fn linear_quantile(ranks: &mut Ranks, tenths: u32) -> f64 {
+    let position = (ranks.len() - 1) as f64 * (f64::from(tenths) / 10.0);
+    let below = ranks.at(position.floor() as usize);
+    let above = ranks.at(position.ceil() as usize);
     let share = position.fract();
     let step = above - below;
     if !step.is_finite() {
@@ -473,12 +542,39 @@ mod tests {
         many.extend([f64::MIN, f64::MAX, 0.0, f64::MIN_POSITIVE]);
         let mut expected = many.clone();
         expected.sort_by(f64::total_cmp);
-        sort(&mut many);
+        let mut ranks = Ranks::of(&many);
+        let some = (0..many.len()).step_by(97).chain([many.len() - 1]);
+        for rank in some.clone().rev().chain(some) {
+            assert_eq!(ranks.at(rank).to_bits(), expected[rank].to_bits(), "{rank}");
+        }
+        let mut keys: Vec<u64> = many.iter().map(|number| ordered_bits(*number)).collect();
+        sort(&mut keys);
+        let sorted = keys.into_iter().map(number_of);
         assert!(
-            many.iter()
+            sorted
                 .zip(&expected)
                 .all(|(a, b)| a.to_bits() == b.to_bits())
         );
+    }
+
+    #[test]
+    fn ranks_know_few_values_and_frequent_ones() {
+        let few: Vec<f64> = (0..40_000).map(|i| f64::from(i % 3) - 1.0).collect();
+        let mut ranks = Ranks::of(&few);
+        assert!(!ranks.has_at_most(2));
+        assert!(ranks.has_at_most(3));
+        let runs: Vec<(f64, usize)> = ranks.runs().collect();
+        assert_eq!(runs, [(-1.0, 13_334), (0.0, 13_333), (1.0, 13_333)]);
+        // Close together, but for one: more values than that, in a group or two.
+        let mut close: Vec<f64> = (0..40_000).map(|i| 1e9 + f64::from(i)).collect();
+        close.push(-1.0);
+        let mut ranks = Ranks::of(&close);
+        assert!(!ranks.has_at_most(256));
+        assert_eq!(
+            (ranks.at(0), ranks.at(1), ranks.at(40_000)),
+            (-1.0, 1e9, 1e9 + 39_999.0)
+        );
+        assert_eq!(Ranks::of(&[5.0; 20_000]).at(19_999), 5.0);
     }
 
     #[test]

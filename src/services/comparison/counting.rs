@@ -18,7 +18,7 @@ use crate::domain::skew::Habits;
 use crate::domain::yardstick::FeatureYardstick;
 use crate::formats::table::arrays::{self, ArrayKind};
 use crate::formats::table::{self, ColumnData};
-use crate::stats::profile::{FeatureProfile, ProfileError};
+use crate::stats::profile::{FeatureProfile, ProfileError, extremes};
 use crate::stats::thinning::ThinnedSample;
 
 /// A batch's values of one column, in the form they are counted in.
@@ -252,12 +252,10 @@ fn text_key(text: &str) -> u64 {
 }
 
 fn extend_range(evidence: &mut Evidence, numbers: &[f64]) {
-    let (mut minimum, mut maximum) = (f64::INFINITY, f64::NEG_INFINITY);
-    for number in numbers {
-        if number.is_finite() {
-            minimum = minimum.min(*number);
-            maximum = maximum.max(*number);
-        }
+    let (mut minimum, mut maximum) = extremes(numbers);
+    if minimum == f64::NEG_INFINITY || maximum == f64::INFINITY {
+        let finite: Vec<f64> = numbers.iter().copied().filter(|n| n.is_finite()).collect();
+        (minimum, maximum) = extremes(&finite);
     }
     evidence.minimum = evidence.minimum.min(minimum);
     evidence.maximum = evidence.maximum.max(maximum);

@@ -343,9 +343,9 @@ impl QuantilesBody {
             return Self::Left;
         };
         let mut before = 0;
-        let steps = buckets.sorted().into_iter().map(|(key, count)| {
-            let step = key - std::mem::replace(&mut before, key);
-            (step, count)
+        let steps = buckets.counts().iter().map(|(key, count)| {
+            let step = key - std::mem::replace(&mut before, *key);
+            (step, *count)
         });
         Self::Kept {
             buckets: steps.collect(),
@@ -381,7 +381,7 @@ impl QuantilesBody {
             .collect();
         let extremes = (moments.minimum, moments.maximum);
         sorted
-            .and_then(|sorted| Buckets::restore(u32::from(dropped), &sorted, &some, extremes))
+            .and_then(|sorted| Buckets::restore(u32::from(dropped), sorted, &some, extremes))
             .map(Quantiles::Kept)
             .ok_or(ProfileError::Malformed(
                 "its quantiles are not those of numbers with its extremes",

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::grid::Grid;
 use categories::Categories;
 use numbers::Numbers;
+pub(crate) use numbers::extremes;
 
 /// How many distinct categories are counted one by one.
 pub const MAX_CATEGORIES: usize = 1_000;

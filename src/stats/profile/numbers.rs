@@ -58,8 +58,9 @@ impl Moments {
     }
 }
 
-/// The smallest and the largest of finite numbers, infinite on the wrong side without any.
-fn extremes(numbers: &[f64]) -> (f64, f64) {
+/// The smallest and the largest of numbers that are finite or NaN, which counts for nothing; infinite on the wrong side
+/// without any.
+pub(crate) fn extremes(numbers: &[f64]) -> (f64, f64) {
     // Several at a time, which do not wait for each other.
     let (mut minima, mut maxima) = ([f64::INFINITY; 4], [f64::NEG_INFINITY; 4]);
     let (fours, rest) = numbers.as_chunks::<4>();

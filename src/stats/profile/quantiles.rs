@@ -7,7 +7,6 @@
 //! Epicoco and others', 2020). How many bits are left follows from the numbers alone and from no order: more numbers
 //! never need fewer buckets. That is why parts merge to exactly the whole, bit for bit, which no sketch by rank can do.
 
-use std::collections::BTreeSet;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use hashbrown::HashMap;
@@ -16,7 +15,7 @@ use hashbrown::HashMap;
 pub(super) const MAX_BUCKETS: usize = 512;
 
 /// How many of the distinct numbers are kept as they are, when there are more than buckets.
-const SOME: usize = 64;
+const MOST_SAMPLED: usize = 64;
 
 /// Number of bits of a key.
 const KEY_BITS: u32 = u64::BITS;
@@ -33,10 +32,10 @@ pub(super) enum Quantiles {
 pub(super) struct Buckets {
     /// How many low bits of the keys are dropped, from 0 to 63.
     dropped: u32,
-    counts: HashMap<u64, u64, BuildHasherDefault<Multiplied>>,
-    /// Where bits are dropped, the distinct numbers with the smallest hashes, as hash and key: some that nothing but
-    /// the numbers themselves decides on.
-    some: BTreeSet<(u64, u64)>,
+    /// What is left of the keys, and how many numbers have it, in the order of the numbers.
+    counts: Vec<(u64, u64)>,
+    /// Empty until bits are dropped.
+    sampled: Sampled,
 }
 
 impl Default for Quantiles {
@@ -83,29 +82,32 @@ impl Quantiles {
 }
 
 impl Buckets {
-    /// The buckets that [`Self::sorted`] gave, of numbers with these extremes; `None` where no numbers have them.
+    /// The buckets with these counts, in the order of their numbers, of numbers with these extremes; `None` where no
+    /// numbers have them.
     pub(super) fn restore(
         dropped: u32,
-        sorted: &[(u64, u64)],
+        counts: Vec<(u64, u64)>,
         some: &[u64],
         (minimum, maximum): (f64, f64),
     ) -> Option<Self> {
-        let ends = (sorted.first()?.0, sorted.last()?.0);
-        let in_order = sorted.is_sorted_by(|(a, _), (b, _)| a < b);
+        let ends = (counts.first()?.0, counts.last()?.0);
+        let in_order = counts.is_sorted_by(|(a, _), (b, _)| a < b);
+        let sampled = Sampled::of(some);
         let known = dropped < KEY_BITS
             && in_order
-            && sorted.len() <= MAX_BUCKETS
+            && counts.len() <= MAX_BUCKETS
             && ends == (key_of(minimum) >> dropped, key_of(maximum) >> dropped)
-            && some.len() == if dropped > 0 { SOME } else { 0 };
-        let counts: HashMap<u64, u64, _> = sorted.iter().copied().collect();
-        let known = known
-            && some
-                .iter()
-                .all(|key| counts.contains_key(&(key >> dropped)));
-        known.then(|| Self {
+            && sampled.0.len() == if dropped > 0 { MOST_SAMPLED } else { 0 };
+        let has = |key: u64| {
+            let bucket = key >> dropped;
+            counts
+                .binary_search_by_key(&bucket, |(bucket, _)| *bucket)
+                .is_ok()
+        };
+        (known && sampled.keys().all(has)).then_some(Self {
             dropped,
             counts,
-            some: some.iter().map(|key| (hashed(*key), *key)).collect(),
+            sampled,
         })
     }
 
@@ -114,15 +116,13 @@ impl Buckets {
     }
 
     /// The buckets with their counts, in the order of their numbers.
-    pub(super) fn sorted(&self) -> Vec<(u64, u64)> {
-        let mut sorted: Vec<(u64, u64)> = (self.counts.iter()).map(|(key, n)| (*key, *n)).collect();
-        sorted.sort_unstable();
-        sorted
+    pub(super) fn counts(&self) -> &[(u64, u64)] {
+        &self.counts
     }
 
     /// Keys of some of the distinct numbers, where bits are dropped.
     pub(super) fn some(&self) -> impl Iterator<Item = u64> + '_ {
-        self.some.iter().map(|(_, key)| *key)
+        self.sampled.keys()
     }
 
     fn sampled(&self, most: usize) -> Vec<f64> {
@@ -133,101 +133,64 @@ impl Buckets {
         let ranks = total.min(most as u64);
         let mut sampled = Vec::new();
         let mut before = 0;
-        for (key, count) in self.sorted() {
+        for (key, count) in &self.counts {
             // How many of the ranks, each in the middle of one of as many equal parts, are among the first `end`.
             let upto = |end: u64| {
                 let doubled = 2 * u128::from(end) * u128::from(ranks) + u128::from(total);
                 (doubled / (2 * u128::from(total))) as usize
             };
             let times = upto(before + count) - upto(before);
-            sampled.extend(std::iter::repeat_n(value_of(key), times));
+            sampled.extend(std::iter::repeat_n(value_of(*key), times));
             before += count;
         }
         sampled
     }
 
     pub(super) fn total(&self) -> Option<u64> {
-        (self.counts.values()).try_fold(0_u64, |total, count| total.checked_add(*count))
+        (self.counts.iter()).try_fold(0_u64, |total, (_, count)| total.checked_add(*count))
     }
 
     fn observe(&mut self, numbers: &[f64]) {
-        // So many at once that the buckets stay few between two looks at their number.
-        for part in numbers.chunks(MAX_BUCKETS) {
-            for number in part {
-                let bucket = key_of(*number) >> self.dropped;
-                *self.counts.entry(bucket).or_insert(0) += 1;
-            }
-            if self.dropped > 0 {
-                part.iter().for_each(|number| self.keep(key_of(*number)));
-            }
-            self.fit();
-        }
-    }
-
-    /// Keeps a number if its hash is among the smallest.
-    fn keep(&mut self, key: u64) {
-        let candidate = (hashed(key), key);
-        if self.some.len() == SOME {
-            if self.some.last().is_none_or(|last| candidate >= *last)
-                || !self.some.insert(candidate)
-            {
-                return;
-            }
-            self.some.pop_last();
-        } else {
-            self.some.insert(candidate);
-        }
+        self.merge(&Counting::of(numbers, self.dropped).buckets());
     }
 
     fn merge(&mut self, other: &Self) {
-        if other.dropped > self.dropped {
-            self.drop_to(other.dropped);
-        }
-        let further = self.dropped - other.dropped;
-        for (key, count) in &other.counts {
-            *self.counts.entry(key >> further).or_insert(0) += count;
-        }
+        let dropped = self.dropped.max(other.dropped);
+        self.drop_to(dropped);
         if other.dropped > 0 {
-            other.some().for_each(|key| self.keep(key));
-        } else if self.dropped > 0 {
-            other.counts.keys().for_each(|key| self.keep(*key));
+            self.sampled.merge(&other.sampled);
+        } else if dropped > 0 {
+            other
+                .counts
+                .iter()
+                .for_each(|(key, _)| self.sampled.keep(*key));
         }
-        self.fit();
+        let further = dropped - other.dropped;
+        let theirs = other
+            .counts
+            .iter()
+            .map(|(key, count)| (key >> further, *count));
+        self.counts = merged(&self.counts, theirs);
+        self.drop_to(dropped + surplus_bits(self.counts.iter().map(|(key, _)| *key)));
     }
 
-    /// Drops as few bits as leave no more buckets than allowed.
-    fn fit(&mut self) {
-        if self.counts.len() <= MAX_BUCKETS {
+    /// Drops bits until so many are dropped.
+    fn drop_to(&mut self, dropped: u32) {
+        if dropped == self.dropped {
             return;
         }
-        let mut keys: Vec<u64> = self.counts.keys().copied().collect();
-        keys.sort_unstable();
-        // Two neighbours fall into one bucket as soon as the highest bit they differ in is dropped.
-        let mut differ_in = [0_usize; KEY_BITS as usize];
-        for pair in keys.windows(2) {
-            differ_in[(pair[0] ^ pair[1]).ilog2() as usize] += 1;
-        }
-        let mut buckets = keys.len();
-        let mut further = 0;
-        while buckets > MAX_BUCKETS {
-            buckets -= differ_in[further as usize];
-            further += 1;
-        }
-        self.drop_to(self.dropped + further);
-    }
-
-    fn drop_to(&mut self, dropped: u32) {
         if self.dropped == 0 {
-            let keys: Vec<u64> = self.counts.keys().copied().collect();
-            keys.into_iter().for_each(|key| self.keep(key));
+            (self.counts.iter()).for_each(|(key, _)| self.sampled.keep(*key));
         }
         let further = dropped - self.dropped;
-        let mut counts =
-            HashMap::with_capacity_and_hasher(MAX_BUCKETS, BuildHasherDefault::default());
-        for (key, count) in self.counts.drain() {
-            *counts.entry(key >> further).or_insert(0) += count;
-        }
-        self.counts = counts;
+        self.counts.iter_mut().for_each(|(key, _)| *key >>= further);
+        self.counts.dedup_by(|next, kept| {
+            let same = next.0 == kept.0;
+            if same {
+                kept.1 += next.1;
+            }
+            same
+        });
         self.dropped = dropped;
     }
 
@@ -235,7 +198,7 @@ impl Buckets {
         let total = self.total().filter(|total| *total > 0)?;
         let rank = ((q * total as f64).ceil() as u64).clamp(1, total);
         let mut before = 0;
-        for (key, count) in self.sorted() {
+        for (key, count) in self.counts.iter().copied() {
             if before + count >= rank {
                 let low = value_of(key << self.dropped).max(minimum);
                 let high =
@@ -252,6 +215,142 @@ impl Buckets {
             before += count;
         }
         None
+    }
+}
+
+/// Two lists of buckets in their order as one. The second may name a bucket several times in a row.
+fn merged(
+    mine: &[(u64, u64)],
+    theirs: impl ExactSizeIterator<Item = (u64, u64)>,
+) -> Vec<(u64, u64)> {
+    let mut both: Vec<(u64, u64)> = Vec::with_capacity(mine.len() + theirs.len());
+    let mut rest = mine;
+    for (key, count) in theirs {
+        let before = rest.iter().take_while(|(mine, _)| *mine <= key).count();
+        let (smaller, larger) = rest.split_at(before);
+        both.extend_from_slice(smaller);
+        rest = larger;
+        match both.last_mut() {
+            Some(last) if last.0 == key => last.1 += count,
+            _ => both.push((key, count)),
+        }
+    }
+    both.extend_from_slice(rest);
+    both
+}
+
+/// How many bits of these keys, in their order and distinct, have to be dropped so that no more are left than buckets.
+fn surplus_bits(keys: impl ExactSizeIterator<Item = u64> + Clone) -> u32 {
+    let mut buckets = keys.len();
+    if buckets <= MAX_BUCKETS {
+        return 0;
+    }
+    // Two neighbours fall into one bucket as soon as the highest bit they differ in is dropped.
+    let mut differ_in = [0_usize; KEY_BITS as usize];
+    for (key, next) in keys.clone().zip(keys.skip(1)) {
+        differ_in[(key ^ next).ilog2() as usize] += 1;
+    }
+    let mut bits = 0;
+    while buckets > MAX_BUCKETS {
+        buckets -= differ_in[bits as usize];
+        bits += 1;
+    }
+    bits
+}
+
+/// Buckets while numbers are counted into them, which come in no order.
+struct Counting {
+    dropped: u32,
+    counts: HashMap<u64, u64, BuildHasherDefault<Multiplied>>,
+    sampled: Sampled,
+}
+
+impl Counting {
+    /// Counts numbers, dropping so many bits of their keys, or more if need be.
+    fn of(numbers: &[f64], dropped: u32) -> Self {
+        let mut counting = Self {
+            dropped,
+            counts: HashMap::with_capacity_and_hasher(
+                numbers.len().min(2 * MAX_BUCKETS),
+                BuildHasherDefault::default(),
+            ),
+            sampled: Sampled::default(),
+        };
+        // So many at once that the buckets stay few between two looks at their number.
+        for part in numbers.chunks(MAX_BUCKETS) {
+            counting.count(part);
+            if counting.counts.len() > MAX_BUCKETS {
+                counting = Self::going_on(counting.buckets());
+            }
+        }
+        counting
+    }
+
+    fn count(&mut self, numbers: &[f64]) {
+        for number in numbers {
+            let bucket = key_of(*number) >> self.dropped;
+            *self.counts.entry(bucket).or_insert(0) += 1;
+        }
+        if self.dropped > 0 {
+            (numbers.iter()).for_each(|number| self.sampled.keep(key_of(*number)));
+        }
+    }
+
+    fn going_on(buckets: Buckets) -> Self {
+        Self {
+            dropped: buckets.dropped,
+            counts: buckets.counts.into_iter().collect(),
+            sampled: buckets.sampled,
+        }
+    }
+
+    /// In order, and no more than there may be.
+    fn buckets(self) -> Buckets {
+        let mut counts: Vec<(u64, u64)> = self.counts.into_iter().collect();
+        counts.sort_unstable();
+        let mut buckets = Buckets {
+            dropped: self.dropped,
+            counts,
+            sampled: self.sampled,
+        };
+        let surplus = surplus_bits(buckets.counts.iter().map(|(key, _)| *key));
+        buckets.drop_to(buckets.dropped + surplus);
+        buckets
+    }
+}
+
+/// The distinct numbers with the smallest hashes, as hash and key, in the order of the hashes: some that nothing but the
+/// numbers themselves decides on.
+#[derive(Debug, Clone, Default)]
+struct Sampled(Vec<(u64, u64)>);
+
+impl Sampled {
+    fn of(keys: &[u64]) -> Self {
+        let mut sampled: Vec<(u64, u64)> = keys.iter().map(|key| (hashed(*key), *key)).collect();
+        sampled.sort_unstable();
+        sampled.dedup();
+        Self(sampled)
+    }
+
+    fn keys(&self) -> impl Iterator<Item = u64> + '_ {
+        self.0.iter().map(|(_, key)| *key)
+    }
+
+    /// Keeps a number if its hash is among the smallest.
+    fn keep(&mut self, key: u64) {
+        let candidate = (hashed(key), key);
+        let is_full = self.0.len() == MOST_SAMPLED;
+        if is_full && self.0.last().is_some_and(|last| candidate >= *last) {
+            return;
+        }
+        if let Err(place) = self.0.binary_search(&candidate) {
+            self.0.truncate(MOST_SAMPLED - 1);
+            self.0.insert(place, candidate);
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        other.keys().for_each(|key| self.keep(key));
     }
 }
 
@@ -316,7 +415,10 @@ mod tests {
         let count = MAX_BUCKETS as u32;
         let mut buckets = Buckets::default();
         buckets.observe(&(0..count).map(f64::from).collect::<Vec<_>>());
-        assert_eq!((buckets.dropped(), buckets.counts.len()), (0, MAX_BUCKETS));
+        assert_eq!(
+            (buckets.dropped(), buckets.counts().len()),
+            (0, MAX_BUCKETS)
+        );
         buckets.observe(&[f64::from(count)]);
         assert!(buckets.counts.len() <= MAX_BUCKETS);
         let finer = buckets.dropped() - 1;
