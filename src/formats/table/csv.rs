@@ -32,11 +32,7 @@ impl Source {
                     let cause = format!("the name of column {number} is not UTF-8");
                     unreadable(file, ", line 1", cause)
                 })?;
-                Ok(TableColumn {
-                    name: name.to_owned(),
-                    refused: None,
-                    vectors: false,
-                })
+                Ok(TableColumn::new(name.to_owned(), None, false))
             })
             .collect();
         let source = Self {

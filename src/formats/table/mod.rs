@@ -10,6 +10,7 @@
 pub mod arrays;
 mod arrow;
 mod csv;
+mod mapped;
 mod ndjson;
 mod parquet;
 
@@ -23,6 +24,7 @@ use arrow_schema::{DataType, Schema};
 use super::raw::{self, Raw};
 use super::{Format, FormatError};
 use crate::domain::columns::{Column, Value};
+use crate::domain::times::TimeFormat;
 
 /// Rows of a batch, where the format leaves it to the reader.
 const ROWS_AT_ONCE: usize = 16_384;
@@ -66,6 +68,25 @@ pub struct TableColumn {
     pub refused: Option<String>,
     /// Whether it holds lists of numbers, which [`Table::each_vector`] reads.
     pub vectors: bool,
+    /// What the file calls it, where a model's file says what it is.
+    own_name: Option<String>,
+    /// How its times are written, if in another way than everybody's.
+    times: Option<TimeFormat>,
+    /// Whether a model's file says that it is not to be read.
+    pub is_ignored: bool,
+}
+
+impl TableColumn {
+    fn new(name: String, refused: Option<String>, vectors: bool) -> Self {
+        Self {
+            name,
+            refused,
+            vectors,
+            own_name: None,
+            times: None,
+            is_ignored: false,
+        }
+    }
 }
 
 /// Some columns of some rows.
@@ -183,7 +204,9 @@ impl Table {
     /// The place of a column.
     #[must_use]
     pub fn position(&self, name: &str) -> Option<usize> {
-        self.columns.iter().position(|column| column.name == name)
+        let is_it =
+            |column: &TableColumn| column.name == name || column.own_name.as_deref() == Some(name);
+        self.columns.iter().position(is_it)
     }
 
     /// How much there is to read: rows, or bytes where the rows are not counted beforehand.
@@ -201,8 +224,18 @@ impl Table {
     /// Reads all rows of the columns at these places, in the order of the file.
     ///
     /// # Errors
-    /// When the file turns out to be damaged.
+    /// When the file turns out to be damaged, or a time not to be one.
     pub fn read(&self, columns: &[usize], take: &mut Take<'_>) -> Result<(), TableError> {
+        if columns
+            .iter()
+            .any(|place| self.columns[*place].times.is_some())
+        {
+            return self.read_times(columns, take);
+        }
+        self.read_source(columns, take)
+    }
+
+    fn read_source(&self, columns: &[usize], take: &mut Take<'_>) -> Result<(), TableError> {
         match &self.source {
             Source::Parquet(source) => source.read(&self.file, columns, take),
             Source::Arrow(source) => source.read(&self.file, columns, take),
@@ -299,11 +332,8 @@ fn canonical(file: &Path, columns: Vec<TableColumn>) -> Result<Vec<TableColumn>,
             let cause = format!("the name \"{name}\" occurs twice");
             return Err(unreadable(file, place(), cause));
         }
-        known.push(TableColumn {
-            name: name.into_owned(),
-            refused: column.refused,
-            vectors: column.vectors,
-        });
+        let name = name.into_owned();
+        known.push(TableColumn { name, ..column });
     }
     Ok(known)
 }
@@ -312,15 +342,15 @@ fn canonical(file: &Path, columns: Vec<TableColumn>) -> Result<Vec<TableColumn>,
 fn typed_columns(schema: &Schema) -> Vec<TableColumn> {
     let fields = schema.fields().iter();
     fields
-        .map(|field| TableColumn {
-            name: field.name().clone(),
-            refused: (!is_readable(field.data_type())).then(|| {
+        .map(|field| {
+            let refused = (!is_readable(field.data_type())).then(|| {
                 format!(
                     "is of type {}; taken are numbers, booleans, texts, timestamps and dates",
                     field.data_type()
                 )
-            }),
-            vectors: arrays::are_vectors(field.data_type()),
+            });
+            let vectors = arrays::are_vectors(field.data_type());
+            TableColumn::new(field.name().clone(), refused, vectors)
         })
         .collect()
 }

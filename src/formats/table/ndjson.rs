@@ -34,11 +34,7 @@ impl Source {
             }
             let place = *places.entry(name.to_owned()).or_insert(columns.len());
             if place == columns.len() {
-                columns.push(TableColumn {
-                    name: name.to_owned(),
-                    refused: None,
-                    vectors: false,
-                });
+                columns.push(TableColumn::new(name.to_owned(), None, false));
                 told.push(false);
             }
             if !told[place] && !raw.is_null() {

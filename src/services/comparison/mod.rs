@@ -26,7 +26,7 @@ mod together;
 mod tool;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::NaiveTime;
 pub use days::OverDays;
@@ -40,6 +40,7 @@ use crate::domain::attributions::Attributions;
 use crate::domain::definitions::{
     FALL_BACK_PSI, ModelDef, MonitorDef, MonitorKind, SchemaDef, did_you_mean,
 };
+use crate::domain::mapping::NO_COLUMNS;
 use crate::domain::measurement::{Measure, Recipe, Segment, Status};
 use crate::domain::model::Task;
 use crate::domain::names::{is_about_row, is_answer};
@@ -493,8 +494,10 @@ struct Files {
 
 impl Files {
     fn open(request: &Request, settings: &Settings) -> Result<Self, ComparisonError> {
-        let reference = Table::open(&request.reference)?;
-        let current = Table::open(&request.current)?;
+        let columns = request.model.as_ref().map(|model| &model.columns);
+        let open = |file: &Path| Table::open(file)?.mapped(columns.unwrap_or(&NO_COLUMNS));
+        let reference = open(&request.reference)?;
+        let current = open(&request.current)?;
         for ignored in &request.ignored {
             if reference.position(ignored).is_none() {
                 place(&current, ignored)?;
@@ -552,9 +555,7 @@ impl Files {
 
 /// What the column with the time of a label is called.
 fn observed_at(request: &Request) -> &str {
-    let model = request.model.as_ref();
-    let of_model = model.and_then(|model| model.columns.column_of(maturity::OBSERVED_AT));
-    let named = request.observed_at.as_deref().or(of_model);
+    let named = request.observed_at.as_deref();
     named.unwrap_or(maturity::OBSERVED_AT)
 }
 
@@ -585,6 +586,13 @@ fn plan(
         .filter(|name| timestamp != Some(name) && observed_at(request) != *name)
         .filter(|name| !request.ignored.iter().any(|ignored| ignored == name))
         .filter(|name| seen.insert(*name))
+        .filter(|name| {
+            let is_ignored = |table: &Table| {
+                let place = table.position(name);
+                place.is_some_and(|place| table.columns()[place].is_ignored)
+            };
+            !is_ignored(reference) && !is_ignored(current)
+        })
         .map(|name| Plan {
             name: name.to_owned(),
             reference: reference.position(name),

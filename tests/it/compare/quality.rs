@@ -540,3 +540,70 @@ fn found_completeness(document: &Value) -> Value {
         .find(|m| m["measure"] == "label_completeness");
     found.expect("the completeness").clone()
 }
+
+/// The same rows in columns of somebody's own, with times as clocks in Tokyo show them.
+fn in_own_words(rows: &str) -> String {
+    let mut own = "scored_at;minutes;truth;known_on;note\n".replace(';', ",");
+    for row in rows.lines().skip(1) {
+        let fields: Vec<&str> = row.split(',').collect();
+        let local = |time: &str| {
+            let at: Result<chrono::DateTime<chrono::Utc>, _> = time.parse();
+            at.map_or(String::new(), |at| {
+                let in_tokyo = at + chrono::TimeDelta::hours(9);
+                in_tokyo.format("%d.%m.%Y %H:%M:%S").to_string()
+            })
+        };
+        let times = [local(fields[0]), local(fields[3])];
+        own += &format!(
+            "{},{},{},{},{}\n",
+            times[0],
+            fields[1],
+            fields[2],
+            times[1],
+            own.len()
+        );
+    }
+    own
+}
+
+#[test]
+fn a_models_own_columns_and_times_are_read_as_its_file_says() {
+    let folder = Folder::new("quality-columns");
+    let [reference, current] = [late(0.5).replace("2026-03-", "2026-02-"), late(2.0)];
+    let model = folder.write(
+        "fares.yaml",
+        "models:\n  - name: fares\n    task: regression\n    columns:\n      timestamp: scored_at\n      prediction: minutes\n      \
+         label: truth\n      observed_at: known_on\n      ignore: [note]\n      time_format: \"%d.%m.%Y %H:%M:%S\"\n      \
+         time_zone: Asia/Tokyo\n",
+    );
+    let usual = ["reference.csv", "current.csv"];
+    let usual = [
+        folder.write(usual[0], &reference),
+        folder.write(usual[1], &current),
+    ];
+    let own = [
+        folder.write("own-reference.csv", in_own_words(&reference)),
+        folder.write("own-current.csv", in_own_words(&current)),
+    ];
+    let measured = |files: &[std::path::PathBuf; 2], options: &[&str]| {
+        let told = document(&files[0], &files[1], &[&["--by", "day"], options].concat());
+        (told["measurements"].clone(), told["schema"].clone())
+    };
+    let expected = measured(&usual, &["--task", "regression"]);
+    let model = model.to_str().expect("a path");
+    let found = measured(&own, &["--model", model]);
+    assert!(expected.0.as_array().is_some_and(|all| all.len() > 30));
+    assert_eq!(found, expected);
+    // A column may be named by what the file calls it, too.
+    assert_eq!(
+        measured(&own, &["--model", model, "--timestamp", "scored_at"]),
+        expected
+    );
+
+    let wrong = in_own_words(&current).replacen("01.03.2026 10:00:00", "31.02.2026 10:00:00", 1);
+    let wrong = folder.write("wrong.csv", wrong);
+    let told = compare(&own[0], &wrong, &["--by", "day", "--model", model]);
+    let told = String::from_utf8_lossy(&told.stderr).into_owned();
+    let cause = "row 2, column \"scored_at\": is the text \"31.02.2026 10:00:00\", not a time as `%d.%m.%Y %H:%M:%S`";
+    assert!(told.contains(cause), "{told}");
+}
