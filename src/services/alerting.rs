@@ -63,10 +63,11 @@ async fn step_rule(
     now: DateTime<Utc>,
 ) -> Result<bool, Error> {
     let mut tx = services.pool.begin().await?;
+    // First, so that what is read is no older than what the state was stepped by.
+    let present = alerts::state(&mut tx, model.model_id, &rule.name).await?;
     let Some(reading) = read(&mut tx, model, rule, now).await? else {
         return Ok(false);
     };
-    let present = alerts::state(&mut tx, model.model_id, &rule.name).await?;
     let (state, alert_id, version) = present.map_or((RuleState::Inactive, None, 0), |p| {
         (p.state, p.alert_id, p.version)
     });

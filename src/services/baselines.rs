@@ -118,9 +118,9 @@ pub async fn fit_file(
         fitted_at: Some(now),
         reason: None,
     };
-    let reference = reference_of_file(&model, rows);
     let mut tx = services.pool.begin().await?;
-    models::lock(&mut tx, model.model_id).await?;
+    let model = registry::lock_model(&mut tx, model.model_id).await?;
+    let reference = reference_of_file(&model, rows);
     crate::faults::crash_point("baseline.before_swap");
     baselines::put(&mut tx, model.project_id, &baseline).await?;
     crate::faults::crash_point("baseline.swapped");
@@ -177,6 +177,8 @@ pub async fn declare_window(
     if window.from >= window.to {
         return Err(Error::invalid_field("to", "must be after `from`"));
     }
+    // The baseline whose place it takes may be being fitted.
+    models::lock(conn, model.model_id).await?;
     let version_id = match window.version {
         Some(name) => models::versions(conn, model.model_id)
             .await?
@@ -261,8 +263,13 @@ pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, E
     drop(conn);
     for baseline in &ready {
         let mut tx = services.pool.begin().await?;
-        models::lock(&mut tx, baseline.model_id).await?;
-        fit_window(&mut tx, baseline, services.bounds, now).await?;
+        let model = registry::lock_model(&mut tx, baseline.model_id).await?;
+        // Another process may have fitted it, or other days may have taken its place.
+        let in_force = baselines::in_force(&mut tx, model.model_id).await?;
+        if !in_force.contains(baseline) {
+            continue;
+        }
+        fit_window(&mut tx, &model, baseline, services.bounds, now).await?;
         crate::faults::crash_point("baseline.window_fitted");
         tx.commit().await?;
     }
@@ -286,19 +293,17 @@ async fn label_wait(conn: &mut PgConnection, baseline: &Baseline) -> Result<Time
 
 async fn fit_window(
     conn: &mut PgConnection,
+    model: &Model,
     baseline: &Baseline,
     bounds: Bounds,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    let Some(model) = models::get(conn, baseline.model_id).await? else {
-        return Ok(());
-    };
     let (Some(from), Some(to)) = (baseline.window_from, baseline.window_to) else {
         return Ok(());
     };
     let version_id = match baseline.version_id {
         Some(version_id) => Some(version_id),
-        None => registry::champion(conn, &model)
+        None => registry::champion(conn, model)
             .await?
             .map(|champion| champion.version_id),
     };
@@ -309,7 +314,7 @@ async fn fit_window(
         return Ok(());
     }
     let reference = match version_id {
-        Some(version_id) => reference_of_window(conn, &model, version_id, from, to).await?,
+        Some(version_id) => reference_of_window(conn, model, version_id, from, to).await?,
         None => Reference::default(),
     };
     let rows = reference.rows() as u64;
@@ -318,7 +323,7 @@ async fn fit_window(
         baselines::mark_fitted(conn, baseline.baseline_id, 0, Some(cause), now).await?;
         return Ok(());
     }
-    fit(conn, &model, baseline, &reference, bounds, now).await?;
+    fit(conn, model, baseline, &reference, bounds, now).await?;
     baselines::mark_version(conn, baseline.baseline_id, version_id).await?;
     baselines::mark_fitted(conn, baseline.baseline_id, rows, None, now).await?;
     Ok(())

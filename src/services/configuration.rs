@@ -71,16 +71,8 @@ pub async fn apply(
     })?;
     let revision = revision_of(files);
     let mut tx = services.pool.begin().await?;
-    if let Some(project) = &parsed.project {
-        models::configure_project(
-            &mut tx,
-            project_id,
-            &project.value.name,
-            project.value.auto_register,
-        )
-        .await?;
-        retention::wish(&mut tx, project_id, project.value.retention).await?;
-    }
+    // What has to be done follows from what was declared before.
+    stored::take_turn(&mut tx, project_id).await?;
     let mut applied = Applied {
         changed: Vec::new(),
         removed: Vec::new(),
@@ -120,6 +112,18 @@ pub async fn apply(
             revision: &revision,
         };
         put_model(&mut tx, project_id, declared, services.bounds, actor, now).await?;
+    }
+    // Last, and behind the locks of the models: others wait for the project's rows while they register a version or
+    // close a day.
+    if let Some(project) = &parsed.project {
+        models::configure_project(
+            &mut tx,
+            project_id,
+            &project.value.name,
+            project.value.auto_register,
+        )
+        .await?;
+        retention::wish(&mut tx, project_id, project.value.retention).await?;
     }
     registry::record(
         &mut tx,
@@ -242,7 +246,11 @@ async fn put_model(
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     let definition = declared.model;
-    let before = models::find(conn, project_id, &definition.name).await?;
+    // Locked before its file is in force for others: who measures it goes by what was declared, or by what is.
+    let before = match models::find(conn, project_id, &definition.name).await? {
+        Some(known) => Some(registry::lock_model(conn, known.model_id).await?),
+        None => None,
+    };
     let new = NewModel {
         name: definition.name.clone(),
         task: definition.task,

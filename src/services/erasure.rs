@@ -168,7 +168,7 @@ pub async fn erase(services: &Services, order: Order<'_>, actor: &str) -> Result
     crate::faults::crash_point("erasure.looked_up");
     let mut tx = services.pool.begin().await?;
     keys::hold(&mut tx, model.model_id).await?;
-    models::lock(&mut tx, model.model_id).await?;
+    let model = registry::lock_model(&mut tx, model.model_id).await?;
     let mut work = Work {
         filters: &services.key_filters,
         model: &model,

@@ -184,10 +184,18 @@ pub(super) fn passes_by_itself(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
         sqlx::Error::Database(cause) => {
-            cause.code().is_some_and(|code| is_transient(&code)) || ended_the_session(&**cause)
+            cause.code().is_some_and(|code| is_transient(&code))
+                || ended_the_session(&**cause)
+                || lacks_a_partition(&**cause)
         }
         _ => false,
     }
+}
+
+/// Whether there was no partition for a row. They are made before rows are written; one that nobody had rows in may have
+/// been dropped in between, and is made again.
+fn lacks_a_partition(cause: &dyn DatabaseError) -> bool {
+    cause.is_check_violation() && cause.constraint().is_none()
 }
 
 /// Whether the server ended the session with it, or refused to begin one: that says something of the server and nothing
@@ -308,6 +316,15 @@ mod tests {
         let options = pool.connect_options().as_ref().clone().database("nowhere");
         let refused = PgPool::connect_with(options).await.map_err(Error::from);
         assert!(matches!(refused, Err(Error::Unavailable { .. })));
+    }
+
+    #[sqlx::test(migrator = "crate::storage::MIGRATOR")]
+    async fn that_a_partition_has_gone_passes_by_itself(pool: PgPool) {
+        let insert = "INSERT INTO telemetry_samples (project_id, model_id, measure, series, sampled_at, source, counting, value)
+                      VALUES (gen_random_uuid(), gen_random_uuid(), 'requests', 1, '2001-01-01Z', 'otlp', 'level', 1)";
+        let homeless = sqlx::query(insert).execute(&pool).await;
+        let error = Error::from(homeless.expect_err("there is no partition"));
+        assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
     }
 
     #[test]

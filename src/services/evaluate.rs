@@ -30,7 +30,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 use tokio::task::JoinSet;
 
-use super::{Bounds, Error, Services, alerting, configuration, schema_watch};
+use super::{Bounds, Error, Services, alerting, configuration, registry, schema_watch};
 use crate::domain::definitions::{MonitorDef, MonitorKind};
 use crate::domain::ids::{ModelId, VersionId};
 use crate::domain::measurement::Measurement;
@@ -110,10 +110,16 @@ async fn evaluate_model(
 
     let mut measured = 0;
     let mut schema_measured = BTreeSet::new();
+    let mut is_current = true;
     let due: Vec<Due> = due.into_iter().collect();
     for due in due.chunks(WINDOWS_AT_ONCE) {
         let mut tx = services.pool.begin().await?;
-        models::lock(&mut tx, model_id).await?;
+        is_current = registry::lock_model(&mut tx, model_id).await? == model
+            && configuration::monitors(&mut tx, &model).await? == monitors;
+        if !is_current {
+            // Declared anew meanwhile. What is left stays pending, to be measured by that.
+            break;
+        }
         let of = (&model, monitors.as_slice(), deployments.as_slice());
         let of = (of, lags.as_slice());
         let windows = measure_windows(&mut tx, of, due, services.bounds, now).await?;
@@ -131,6 +137,9 @@ async fn evaluate_model(
         if is_champion(version_id, &deployments) {
             schema_watch::look(services, &model, version_id, &monitors[monitor], now).await?;
         }
+    }
+    if !is_current {
+        return Ok(measured);
     }
     let mut conn = services.pool.acquire().await?;
     crate::faults::crash_point("evaluate.before_clear");

@@ -119,6 +119,17 @@ pub async fn model(
         .ok_or_else(|| Error::not_found(format!("model {name:?}")))
 }
 
+/// Locks a model as [`models::lock`] does, and reads it: it may have been declared anew before the lock was had.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn lock_model(conn: &mut PgConnection, model_id: ModelId) -> Result<Model, Error> {
+    models::lock(conn, model_id).await?;
+    models::get(conn, model_id)
+        .await?
+        .ok_or_else(|| Error::not_found(format!("model {model_id}")))
+}
+
 /// The model of that name for rows that came in; registered on sight where the project allows it, as a
 /// regression, because nothing else is known.
 pub(super) async fn model_for_intake(

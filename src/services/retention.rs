@@ -195,6 +195,22 @@ async fn past(
     Ok(removals(&occupied, &kept_from))
 }
 
+/// Whether one of these projects has said since `all` was read that it keeps something for another time, or archives it. It
+/// can say nothing more until the transaction ends, which has moved a mark of it.
+async fn is_outdated(
+    conn: &mut PgConnection,
+    all: &[Keeping],
+    projects: &BTreeSet<ProjectId>,
+) -> sqlx::Result<bool> {
+    let present = retention::projects(conn).await?;
+    let is_known = |of: &Keeping| {
+        let mut known = all.iter().filter(|known| known.project_id == of.project_id);
+        known.any(|known| known.wishes == of.wishes)
+    };
+    let mut own = (present.iter()).filter(|of| projects.contains(&of.project_id));
+    Ok(own.any(|of| !is_known(of)))
+}
+
 /// Makes partitions ahead and removes what is past. Returns whether anything was removed.
 ///
 /// # Errors
@@ -271,7 +287,7 @@ async fn remove(
             whole,
         };
         match going.go(services, conn, all, now).await {
-            Ok(()) => removed += usize::from(!free.is_empty()),
+            Ok(gone) => removed += usize::from(gone && !free.is_empty()),
             Err(error) if is_in_use(&error) => {
                 tracing::info!(kept = kept.as_str(), from = %window.start, "in use; removed later");
                 break;
@@ -320,6 +336,11 @@ impl RawDay<'_> {
         }
         let mut tx = self.services.pool.begin().await?;
         retention::close(&mut tx, projects, self.window.end).await?;
+        if is_outdated(&mut tx, self.all, projects).await? {
+            // The next activation goes by what they say now.
+            tx.rollback().await?;
+            return Ok(projects.clone());
+        }
         tx.commit().await?;
         crate::faults::crash_point("retention.closed");
         for keeping in self
@@ -398,14 +419,14 @@ struct Going<'a> {
 }
 
 impl Going<'_> {
-    /// Removes rows, together with the mark that says so.
+    /// Removes rows, together with the mark that says so. Returns whether it did: projects may have changed their minds.
     async fn go(
         &self,
         services: &Services,
         conn: &mut PgConnection,
         all: &[Keeping],
         now: DateTime<Utc>,
-    ) -> sqlx::Result<()> {
+    ) -> sqlx::Result<bool> {
         let span = (self.window.start, self.window.end);
         let rows = match self.kept {
             Kept::Raw => Some(retention::rows_in(conn, self.projects, span).await?),
@@ -414,12 +435,17 @@ impl Going<'_> {
         let bytes = partitions::bytes(conn, self.kept, self.window).await?;
         let mut tx = services.pool.begin().await?;
         retention::mark_gone(&mut tx, self.projects, self.kept, self.window.end).await?;
+        if is_outdated(&mut tx, all, self.projects).await? {
+            tx.rollback().await?;
+            return Ok(false);
+        }
         if self.kept == Kept::Raw {
             retention::forget_restored(&mut tx, self.projects, span).await?;
         }
         let whole = self.whole && self.is_alone(&mut tx).await?;
         if !whole && self.projects.is_empty() {
-            return tx.rollback().await;
+            tx.rollback().await?;
+            return Ok(false);
         }
         if whole {
             partitions::drop(&mut tx, self.kept, self.window).await?;
@@ -452,7 +478,7 @@ impl Going<'_> {
             kept = self.kept.as_str(), from = %self.window.start, whole, rows, bytes,
             "removed what is past"
         );
-        Ok(())
+        Ok(true)
     }
 
     /// Whether nobody else has rows in the partition, which stays so until the transaction ends. Others, who are not past

@@ -8,13 +8,13 @@ use sha2::Sha256;
 use sqlx::PgConnection;
 use subtle::ConstantTimeEq;
 
-use super::{Error, Services, configuration, registry};
+use super::{Error, Services, alerting, configuration, registry};
 use crate::domain::ids::{PipelineRunId, uuid_at};
 use crate::domain::message::one_line;
 use crate::domain::pipeline::{CandidateReport, PipelineDef, PipelineState, PipelineStatus};
 use crate::pipelines::http::{HttpPipeline, TIME_OUT};
 use crate::pipelines::{Callback, Pipeline, PollError, StartError, StartRequest};
-use crate::storage::models;
+use crate::storage::models::{self, Model};
 use crate::storage::runs::{self, PipelineProgress, PipelineRun, Run};
 
 /// How long a call may take before another process may claim the run.
@@ -62,6 +62,19 @@ pub(super) async fn request(
     Ok(run_key)
 }
 
+/// Why a model must not be trained now, if it must not.
+pub(super) async fn refusal(
+    conn: &mut PgConnection,
+    model: &Model,
+) -> Result<Option<String>, Error> {
+    let open = alerting::schema_skew_is_open(conn, model).await?;
+    Ok(open.map(|rule| {
+        format!(
+            "schema skew is open (rule {rule:?}): a model trained on broken inputs would learn them; mend the inputs first"
+        )
+    }))
+}
+
 /// Starts or polls one pipeline run that is due. Returns whether there was one.
 ///
 /// # Errors
@@ -91,6 +104,16 @@ pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, E
             now,
         )
         .await?;
+        tx.commit().await?;
+        services.nudges.respond.notify_one();
+        return Ok(true);
+    }
+    // What was asked for while the inputs were well may have waited for hours: its pipeline did not answer.
+    if run.state == "requested"
+        && let Some(model) = models::get(&mut tx, run.model_id).await?
+        && let Some(cause) = refusal(&mut tx, &model).await?
+    {
+        settle(&mut tx, &run, "failed", &cause, now).await?;
         tx.commit().await?;
         services.nudges.respond.notify_one();
         return Ok(true);

@@ -434,8 +434,7 @@ async fn locked(
     let not_found = || Error::not_found(format!("schema proposal {proposal_id}"));
     let found = proposals::get(conn, project_id, proposal_id).await?;
     let model_id = found.ok_or_else(not_found)?.model_id;
-    let model = models::get(conn, model_id).await?.ok_or_else(not_found)?;
-    models::lock(conn, model_id).await?;
+    let model = registry::lock_model(conn, model_id).await?;
     let found = proposals::get(conn, project_id, proposal_id).await?;
     Ok((model, found.ok_or_else(not_found)?))
 }

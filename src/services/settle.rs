@@ -25,7 +25,7 @@ use sqlx::PgConnection;
 use super::error::chain;
 use super::profiling::{self, PREDICTION, Yardstick};
 use super::segment_values::SegmentValues;
-use super::{Error, Services, ingest, key_runs, overflow, recount};
+use super::{Error, Services, ingest, key_runs, overflow, recount, registry};
 use crate::domain::batch::{LabelBatch, PredictionBatch, RejectReason};
 use crate::domain::columns::{Column, TextColumn};
 use crate::domain::ids::{BatchId, ModelId, VersionId};
@@ -274,12 +274,9 @@ async fn settle(
     let mut tx = services.pool.begin().await?;
     // Senders who wait for the disk do not wait for this as well.
     intake::commit_without_waiting(&mut tx).await?;
-    models::lock(&mut tx, model.model_id).await?;
+    // Its segments may have been declared anew.
+    let model = &registry::lock_model(&mut tx, model.model_id).await?;
     crate::faults::crash_point("settle.locked");
-    // Its segments may have been declared anew before the lock was had.
-    let model = &models::get(&mut tx, model.model_id)
-        .await?
-        .ok_or_else(|| Error::not_found(format!("model {}", model.model_id)))?;
     leave_settled_out(&mut tx, &mut unpacked).await?;
     // What was closed or erased before the lock was had counts.
     refusals.judge(&mut tx, model, &mut unpacked).await?;

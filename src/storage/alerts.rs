@@ -222,6 +222,13 @@ pub async fn add_event(
     event: AlertEvent<'_>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<i32> {
+    // A rule, a run, and somebody who answers may have something to say at the same moment.
+    sqlx::query!(
+        "SELECT alert_id FROM alerts WHERE alert_id = $1 FOR NO KEY UPDATE",
+        alert_id.0
+    )
+    .fetch_one(&mut *conn)
+    .await?;
     sqlx::query_scalar!(
         r#"
         INSERT INTO alert_events (alert_id, sequence, at, kind, text, detail, actor)

@@ -18,6 +18,22 @@ pub struct StoredDefinition {
     pub applied_by: String,
 }
 
+/// Waits until nobody else changes the objects of a project, and keeps others from it until the transaction ends.
+pub async fn take_turn(conn: &mut PgConnection, project_id: ProjectId) -> sqlx::Result<()> {
+    let (_, last) = project_id
+        .0
+        .as_bytes()
+        .split_last_chunk()
+        .expect("16 bytes");
+    sqlx::query!(
+        "SELECT pg_advisory_xact_lock($1)",
+        i64::from_be_bytes(*last)
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// All objects of a project, or those of one kind.
 pub async fn list(
     conn: &mut PgConnection,

@@ -23,7 +23,7 @@ pub struct KeptHalf {
     pub body: Option<Vec<u8>>,
 }
 
-/// What is kept of these pairs.
+/// What is kept of these pairs. Nobody gives it up until the transaction ends.
 pub async fn known(
     conn: &mut PgConnection,
     model_id: ModelId,
@@ -35,6 +35,7 @@ pub async fn known(
         SELECT pair, half AS "half: Half", body
         FROM inference_halves
         WHERE model_id = $1 AND pair = ANY($2)
+        FOR UPDATE
         "#,
         model_id.0,
         pairs

@@ -29,6 +29,8 @@ pub use removal::{hold, remove, sweep};
 const FILTER_BYTES: usize = 256 << 20;
 /// Pages that are read at once where a run is read alone.
 const PAGES: i64 = 512;
+/// How much of a run's number is chance.
+const CHANCE_BITS: u32 = 24;
 /// Bytes of pages that one `COPY` carries.
 const COPY_BYTES: usize = 4 << 20;
 
@@ -263,13 +265,15 @@ struct NewRun {
 impl NewRun {
     /// A run of so many keys.
     async fn begin(conn: &mut PgConnection, model_id: ModelId, keys: u64) -> sqlx::Result<Self> {
-        // A number is never given twice, whatever becomes of the transaction: filters are kept under it.
-        let run = sqlx::query_scalar!(r#"SELECT nextval('prediction_key_run') AS "run!""#)
+        // No two runs have one number, whatever becomes of the transaction: filters are kept under it. A server that
+        // dies may forget that it gave a number, and give it again; chance tells the two apart.
+        let given = sqlx::query_scalar!(r#"SELECT nextval('prediction_key_run') AS "run!""#)
             .fetch_one(conn)
             .await?;
+        let chance = i64::from(rand::random::<u32>()) & ((1 << CHANCE_BITS) - 1);
         Ok(Self {
             model_id,
-            run,
+            run: (given << CHANCE_BITS) | chance,
             keys,
             first_day: i16::MAX,
             filter: Filter::new(keys),

@@ -86,13 +86,20 @@ pub async fn closed_before(
     conn: &mut PgConnection,
     project_id: ProjectId,
 ) -> sqlx::Result<Option<DateTime<Utc>>> {
+    // Nothing can be locked of a project that says nothing and of which nothing was ever closed.
+    sqlx::query!(
+        "INSERT INTO project_retention (project_id) VALUES ($1) ON CONFLICT DO NOTHING",
+        project_id.0
+    )
+    .execute(&mut *conn)
+    .await?;
     let closed = sqlx::query_scalar!(
         "SELECT raw_closed_before FROM project_retention WHERE project_id = $1 FOR SHARE",
         project_id.0
     )
-    .fetch_optional(conn)
+    .fetch_one(conn)
     .await?;
-    Ok(closed.flatten())
+    Ok(closed)
 }
 
 /// Sets what a project wishes.
@@ -172,6 +179,17 @@ pub async fn occupants(
     Ok(projects.into_iter().collect())
 }
 
+/// Locks the models of some projects, as [`super::models::lock`] does one.
+async fn lock_models(conn: &mut PgConnection, projects: &[Uuid]) -> sqlx::Result<()> {
+    sqlx::query!(
+        "SELECT model_id FROM models WHERE project_id = ANY($1) ORDER BY model_id FOR NO KEY UPDATE",
+        projects
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(())
+}
+
 /// Closes days of some projects: once this is committed, nothing more is settled into them. Waits for what is being
 /// settled, by the locks of the models.
 pub async fn close(
@@ -180,12 +198,7 @@ pub async fn close(
     before: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let ids: Vec<Uuid> = projects.iter().map(|project| project.0).collect();
-    sqlx::query!(
-        "SELECT model_id FROM models WHERE project_id = ANY($1) ORDER BY model_id FOR NO KEY UPDATE",
-        &ids
-    )
-    .fetch_all(&mut *conn)
-    .await?;
+    lock_models(conn, &ids).await?;
     sqlx::query!(
         r#"
         INSERT INTO project_retention (project_id, raw_closed_before)
@@ -204,7 +217,8 @@ pub async fn close(
     Ok(())
 }
 
-/// Notes that everything of a kind from before an instant is gone.
+/// Notes that everything of a kind from before an instant is gone. Whoever measures or counts again holds a model's lock,
+/// and looks at what is gone before it looks at rows: so it is waited for, but for no longer than a moment (error 55P03).
 pub async fn mark_gone(
     conn: &mut PgConnection,
     projects: &BTreeSet<ProjectId>,
@@ -212,6 +226,10 @@ pub async fn mark_gone(
     before: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let ids: Vec<Uuid> = projects.iter().map(|project| project.0).collect();
+    sqlx::query!("SET LOCAL lock_timeout = '2s'")
+        .execute(&mut *conn)
+        .await?;
+    lock_models(conn, &ids).await?;
     sqlx::query!(
         r#"
         INSERT INTO project_retention AS r (project_id, raw_closed_before, raw_gone_before, profiles_gone_before,
@@ -638,6 +656,10 @@ pub async fn forget_restored(
 /// Takes the turn of those who move raw rows as a whole (removing, archiving, giving back, erasing) until the end of the
 /// transaction; `false` when another has it.
 pub async fn try_turn(conn: &mut PgConnection) -> sqlx::Result<bool> {
+    // It is idle while others do the work. A server that ended it for that would give the turn to another.
+    sqlx::query!("SET LOCAL idle_in_transaction_session_timeout = 0")
+        .execute(&mut *conn)
+        .await?;
     sqlx::query_scalar!(r#"SELECT pg_try_advisory_xact_lock(4802110711) AS "had!""#)
         .fetch_one(conn)
         .await

@@ -231,3 +231,41 @@ async fn damaged_keys_are_read_from_the_chunks_again(pool: PgPool) {
         3 * 40
     );
 }
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_run_is_not_taken_for_one_that_the_server_has_forgotten(pool: PgPool) {
+    let app = TestApp::start(pool.clone(), "2026-03-03T12:00:00Z").await;
+    app.with_fares("").await;
+    let model_id = app.model("fares").await.model_id;
+    let filters = KeyFilters::default();
+    let hashes = |pack: &[PredictionKey]| pack.iter().map(|key| key.id_hash).collect::<Vec<_>>();
+    let (lost, mut stored) = (pack(0), pack(1));
+    // A page that has one of the hashes looked for would tell of the others.
+    stored.retain(|key| !hashes(&lost).contains(&key.id_hash));
+    stored.truncate(20);
+    let mut conn = app.conn().await;
+    keys::insert(&mut conn, model_id, &lost)
+        .await
+        .expect("inserts");
+    assert!(
+        !found(&pool, &filters, model_id, hashes(&lost))
+            .await
+            .is_empty()
+    );
+    let given = "SELECT last_value FROM prediction_key_run";
+    let number = app.number(given).await;
+    // The server dies before what it has committed without waiting is on the disk, and another replica goes on.
+    sqlx::raw_sql(
+        "DELETE FROM prediction_key_runs; DELETE FROM prediction_key_pages;
+         SELECT setval('prediction_key_run', last_value, false) FROM prediction_key_run",
+    )
+    .execute(&mut *conn)
+    .await
+    .expect("forgotten");
+    keys::insert(&mut conn, model_id, &stored)
+        .await
+        .expect("inserts");
+    assert_eq!(app.number(given).await, number);
+    let found = found(&pool, &filters, model_id, hashes(&stored)).await;
+    assert_eq!(found.len(), stored.len());
+}

@@ -34,6 +34,7 @@ mod otlp;
 mod poison;
 mod proxy;
 mod quality;
+mod races;
 mod recipes;
 mod reference;
 mod references;

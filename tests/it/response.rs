@@ -9,10 +9,12 @@ use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
 use bellwether::domain::clock::Clock;
-use bellwether::domain::ids::RunId;
+use bellwether::domain::ids::{AlertId, RunId};
 use bellwether::domain::pipeline::{CandidateReport, PipelineState, PipelineStatus};
+use bellwether::services::promotion::{self, Order};
 use bellwether::services::{Error, retraining, runbooks};
-use bellwether::storage::runs;
+use bellwether::storage::alerts::{self, Alert};
+use bellwether::storage::{models, runs};
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -641,4 +643,66 @@ async fn a_run_cannot_be_started_by_hand_while_another_retrains(pool: PgPool) {
     start("no-predictions", "to look").await.expect("starts");
     app.work().await;
     assert_eq!(app.runs().await[1].state, "succeeded");
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_candidate_is_not_promoted_over_a_version_it_was_never_compared_with(pool: PgPool) {
+    let story = Story::begin(pool, true).await;
+    let app = &story.app;
+    story.retrain("v2").await;
+    story.live_day(3.0, |_| 2.0).await;
+    story.live_day(3.0, |_| 2.0).await;
+    let v3 = app.version("fares", "v3").await;
+    let model = app.model("fares").await;
+    app.clock.advance_to(at("2026-03-05T01:00:00Z"));
+    let now = app.clock.now();
+    // The gate accepts v2, and somebody promotes v3 before the run does v2.
+    let mut other = app.services.pool.begin().await.expect("begins");
+    models::lock(&mut other, model.model_id)
+        .await
+        .expect("locked");
+    let services = app.services.clone();
+    let running = tokio::spawn(async move { runbooks::activate(&services, now).await });
+    app.until_waiting(1).await;
+    let order = Order {
+        version_id: v3,
+        run_id: None,
+        by: "Grace",
+        reason: "it is newer",
+    };
+    let promoted = promotion::promote(&mut other, &model, order, now).await;
+    promoted.expect("promoted");
+    other.commit().await.expect("ends");
+    running.await.expect("ends").expect("moves");
+    assert_eq!(app.roles("fares").await["v3"], "champion");
+    assert_eq!(
+        story.run_state().await,
+        (
+            "failed".to_owned(),
+            "v2 was compared with v1, which is not the champion any more".to_owned()
+        )
+    );
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_pipeline_is_not_started_once_schema_skew_has_opened(pool: PgPool) {
+    let story = Story::begin(pool, true).await;
+    let app = &story.app;
+    story.approve().await;
+    let now = app.clock.now();
+    runbooks::activate(&app.services, now).await.expect("moves");
+    assert_eq!(story.states(story.run).await[2], "running");
+    let skew = Alert {
+        alert_id: AlertId::new(now),
+        rule: "schema-skew".to_owned(),
+        ..app.alerts().await.remove(0)
+    };
+    alerts::insert(&mut *app.conn().await, &skew)
+        .await
+        .expect("opened");
+    app.work().await;
+    assert_eq!(story.pipeline.asked(), Vec::<Value>::new());
+    let (state, outcome) = story.run_state().await;
+    assert_eq!(state, "failed");
+    assert!(outcome.contains("schema skew is open"), "{outcome}");
 }

@@ -391,11 +391,8 @@ impl Look<'_> {
             detail: json!({"pipeline": pipeline, "refused_because": because}),
             outcome: because,
         };
-        if let Some(rule) = alerting::schema_skew_is_open(conn, self.model).await? {
-            return Ok(refuse(format!(
-                "schema skew is open (rule {rule:?}): a model trained on broken inputs would learn them; mend the \
-                 inputs first"
-            )));
+        if let Some(because) = retraining::refusal(conn, self.model).await? {
+            return Ok(refuse(because));
         }
         if configuration::pipeline(conn, self.run.project_id, pipeline)
             .await?
@@ -551,6 +548,9 @@ impl Look<'_> {
         let Some(version_id) = version_id else {
             return Ok(end_failed("there is no version to promote"));
         };
+        if let Some(cause) = self.outdated(conn, version_id).await? {
+            return Ok(end_failed(&cause));
+        }
         let (by, reason) = self.authority(conn).await?;
         let order = Order {
             version_id,
@@ -607,16 +607,43 @@ impl Look<'_> {
             .and_then(|promotion| promotion.from_version))
     }
 
+    /// What the gate of this run has found last.
+    async fn gated(&self, conn: &mut PgConnection) -> Result<Option<GateResult>, Error> {
+        let results = runs::gate_results(conn, self.run.project_id).await?;
+        Ok(results
+            .into_iter()
+            .rfind(|result| result.run_id == self.run.run_id))
+    }
+
+    /// Why what the gate has found does not count any more, if it does not: another version may have been promoted since,
+    /// with which the candidate was never compared. Holds until the transaction ends.
+    async fn outdated(
+        &self,
+        conn: &mut PgConnection,
+        version_id: VersionId,
+    ) -> Result<Option<String>, Error> {
+        models::lock(conn, self.model.model_id).await?;
+        let (gated, champion) = (self.gated(conn).await?, self.champion(conn).await?);
+        let others = |gated: &GateResult| {
+            gated.candidate == version_id
+                && champion
+                    .is_some_and(|champion| ![gated.champion, version_id].contains(&champion))
+        };
+        Ok(gated.filter(others).map(|gated| {
+            format!(
+                "{} was compared with {}, which is not the champion any more",
+                gated.candidate_name, gated.champion_name
+            )
+        }))
+    }
+
     /// Who approved the run, and why the version is promoted.
     async fn authority(&self, conn: &mut PgConnection) -> Result<(String, String), Error> {
         let approvals = runs::approvals(conn, self.run.run_id).await?;
         let approved = approvals
             .into_iter()
             .rfind(|a| a.decision.as_deref() == Some("approved"));
-        let gated = runs::gate_results(conn, self.run.project_id)
-            .await?
-            .into_iter()
-            .rfind(|result| result.run_id == self.run.run_id);
+        let gated = self.gated(conn).await?;
         let by = approved
             .as_ref()
             .and_then(|a| a.decided_by.clone())

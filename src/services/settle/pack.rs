@@ -149,6 +149,16 @@ impl Pack {
             *range = start..start + kept;
             start += kept;
         }
+        // Where the first row of a request goes, the next one that stays is its first.
+        let mut is_first = false;
+        let mut starts = Vec::with_capacity(start);
+        for (starts_request, keep) in self.starts.iter().zip(keep) {
+            is_first |= starts_request;
+            if *keep {
+                starts.push(std::mem::take(&mut is_first));
+            }
+        }
+        self.starts = starts;
         self.rows.retain(keep);
         self.hash();
         lost
@@ -283,6 +293,27 @@ mod tests {
 
     fn hash(rows: &PredictionBatch) -> i32 {
         content_hashes(rows, &held_hashes(rows))[0]
+    }
+
+    #[test]
+    fn rows_follow_those_of_their_own_request_whatever_is_taken_out() {
+        let of = |rows: usize| {
+            let mut batch = PredictionBatch::default();
+            (0..rows).for_each(|_| batch.append(&row(&[])));
+            batch
+        };
+        let (now, mut pack) = (DateTime::UNIX_EPOCH, Pack::default());
+        pack.add(BatchId::new(now), of(5), &[3, 2]);
+        pack.add(BatchId::new(now), of(3), &[]);
+        let followers = |pack: &Pack| -> Vec<usize> {
+            (0..pack.rows().len())
+                .filter(|row| pack.sent_before(*row).is_some())
+                .collect()
+        };
+        assert_eq!(followers(&pack), [1, 2, 4, 6, 7]);
+        // Of the requests 0 1 2, 3 4 and 5 6 7, these stay: 1 2, 4, 5 7.
+        pack.keep_rows(&[false, true, true, false, true, true, false, true]);
+        assert_eq!(followers(&pack), [1, 4]);
     }
 
     #[test]
