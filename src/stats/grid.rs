@@ -6,6 +6,7 @@
 //! deciles (PSI and its relatives are sums of whole cells), the smallest and largest value, and the two
 //! sides of every value that is frequent enough to be a point mass.
 
+use std::iter;
 use std::ops::Range;
 
 /// The number of cells to aim for unless there is a reason for another.
@@ -269,7 +270,7 @@ impl Ranks {
         if keys.len() < MANY {
             keys.sort_unstable();
             return Self {
-                ordered: vec![0..keys.len()],
+                ordered: iter::once(0..keys.len()).collect(),
                 keys,
                 unlike_bits: 0,
             };
@@ -307,7 +308,7 @@ impl Ranks {
             return false;
         }
         self.keys.chunk_by_mut(alike).for_each(sort);
-        self.ordered = vec![0..self.keys.len()];
+        self.ordered = iter::once(0..self.keys.len()).collect();
         self.keys.chunk_by(|a, b| a == b).nth(limit).is_none()
     }
 
