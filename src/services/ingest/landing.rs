@@ -450,12 +450,14 @@ async fn gathered(arrived: Vec<(Arrival, Sender)>) -> Vec<(Landing, Vec<Member>)
 /// Arrivals that become one batch.
 type Share = Vec<(Arrival, Sender)>;
 
+/// What arrivals of one batch have in common: model, kind, format and what they presume.
+type Sharing = (ModelId, BatchKind, &'static str, Option<i64>);
+
 /// Sorts arrivals into batches of at most [`LIGHT`] bytes, or of one arrival.
 fn shares(arrived: Vec<(Arrival, Sender)>) -> Vec<Share> {
     let mut shares: Vec<Share> = Vec::with_capacity(arrived.len());
     // Where the last batch of each kind is, and what it weighs.
-    let mut last: HashMap<(ModelId, BatchKind, &'static str, Option<i64>), (usize, usize)> =
-        HashMap::new();
+    let mut last: HashMap<Sharing, (usize, usize)> = HashMap::new();
     for (arrival, done) in arrived {
         if arrival.rows.is_encoded() {
             shares.push(vec![(arrival, done)]);
