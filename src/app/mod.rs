@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
@@ -30,7 +32,7 @@ use crate::domain::pipeline::SecretName;
 use crate::domain::retention::Policy;
 use crate::formats::Limits;
 use crate::http::headers::{self, AllowedHosts};
-use crate::http::{self, ApiParts, ApiState};
+use crate::http::{self, ApiParts, ApiState, OpenRequests};
 use crate::notify::email::{Encryption, Mailer, SmtpSettings};
 use crate::outbound::{HostPort, Outbound};
 use crate::scheduler::Scheduler;
@@ -486,8 +488,17 @@ fn router(
     Ok(api
         .merge(web_router(services))
         .fallback(web::not_found)
-        .layer(from_fn_with_state(open, http::bound_requests))
-        .layer(from_fn_with_state(hosts, headers::guard)))
+        .layer(from_fn_with_state((hosts, open), outermost)))
+}
+
+/// What is around everything, in one layer: every request clones all of them.
+async fn outermost(
+    State((hosts, open)): State<(AllowedHosts, OpenRequests)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let answer = |request| http::bound_requests(&open, request, next);
+    headers::guard(&hosts, request, answer).await
 }
 
 /// The pages; their forms are small, and sent by a browser in one go.

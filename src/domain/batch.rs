@@ -80,6 +80,25 @@ impl PredictionBatch {
         }
     }
 
+    /// The given rows, in their order, and nothing of the others.
+    #[must_use]
+    pub fn select(&self, rows: &[usize]) -> Self {
+        let texts = |column: &TextColumn| rows.iter().map(|row| column.get(*row)).collect();
+        Self {
+            prediction_ids: rows.iter().map(|row| &self.prediction_ids[*row]).collect(),
+            predicted_at: rows.iter().map(|row| self.predicted_at[*row]).collect(),
+            versions: texts(&self.versions),
+            outputs: rows.iter().map(|row| self.outputs[*row].clone()).collect(),
+            segments: rows.iter().map(|row| self.segments[*row].clone()).collect(),
+            latency_ms: rows.iter().map(|row| self.latency_ms[*row]).collect(),
+            errors: texts(&self.errors),
+            deployments: texts(&self.deployments),
+            features: (self.features.iter())
+                .map(|column| column.select(rows))
+                .collect(),
+        }
+    }
+
     /// Adds the rows of another batch of the same model behind one's own. A feature that only one of them has
     /// is absent from the other's rows.
     pub fn append(&mut self, other: &Self) {

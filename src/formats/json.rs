@@ -40,21 +40,35 @@ pub(super) fn read_document(
             let end = read_array(body, start, rows)?;
             expect_end(body, end)
         }
-        Some(b'{') => match find_wrapped(body, start, wrapper)? {
-            (Some(array), end) => {
-                read_array(body, array, rows)?;
-                expect_end(body, end)
-            }
-            (None, end) => {
-                expect_end(body, end)?;
-                read_row(body, start..end, 1, rows)
-            }
-        },
+        Some(b'{') => read_object(body, start, wrapper, rows),
         Some(_) => Err(fault_at(
             start,
             "expected an array of rows or one row object",
         )),
         None => Err(fault_at(start, "the body is empty")),
+    }
+}
+
+/// Reads the one row, or the wrapped ones, of the object at `start`.
+fn read_object(
+    body: &[u8],
+    start: usize,
+    wrapper: &str,
+    rows: &mut impl Rows,
+) -> Result<(), FormatError> {
+    // A plain row has no list in it: nothing has to be looked for.
+    if let Some(row) = plain_row(&body[start..]) {
+        return rows.append_named(1, row);
+    }
+    match find_wrapped(body, start, wrapper)? {
+        (Some(array), end) => {
+            read_array(body, array, rows)?;
+            expect_end(body, end)
+        }
+        (None, end) => {
+            expect_end(body, end)?;
+            read_row(body, start..end, 1, rows)
+        }
     }
 }
 
@@ -250,8 +264,11 @@ fn read_row(
 
 /// `offset` is where the row starts in the body, for messages.
 pub(super) fn parse_row(row: &[u8], offset: usize) -> Result<Entries<'_>, Fault> {
-    let plain = std::str::from_utf8(row).ok().and_then(plain::read);
-    plain.map_or_else(|| parse_any_row(row, offset), Ok)
+    plain_row(row).map_or_else(|| parse_any_row(row, offset), Ok)
+}
+
+fn plain_row(row: &[u8]) -> Option<Entries<'_>> {
+    std::str::from_utf8(row).ok().and_then(plain::read)
 }
 
 fn parse_any_row(row: &[u8], offset: usize) -> Result<Entries<'_>, Fault> {

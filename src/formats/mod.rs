@@ -27,6 +27,7 @@ mod raw;
 pub mod schemas;
 mod statistics;
 pub mod table;
+mod together;
 
 use std::path::Path;
 
@@ -39,6 +40,7 @@ use crate::domain::model::Task;
 use arrow::Cells;
 use names::Field;
 use raw::{Fault, Raw};
+pub use together::Together;
 
 /// A wire format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -149,6 +149,22 @@ impl<'e> PredictionRows<'e> {
         }
     }
 
+    /// Judges what comes next by other expectations; the limits stay.
+    pub fn expecting(&mut self, expect: &'e Expectations<'e>) {
+        self.expect = expect;
+    }
+
+    /// The rows that have been kept so far, and how many have been refused.
+    pub fn so_far(&self) -> (&PredictionBatch, usize) {
+        (&self.batch, self.ledger.rejects.len())
+    }
+
+    /// Keeps only these of the rows that have been kept so far, in this order.
+    pub fn select(&mut self, rows: &[usize]) {
+        self.batch = self.batch.select(rows);
+        self.lines = rows.iter().map(|row| self.lines[*row]).collect();
+    }
+
     /// Columns that no kept row has are left out: they are names that only refused rows had.
     pub fn finish(mut self) -> Decoded<PredictionBatch> {
         let rows = self.batch.len();
@@ -573,7 +589,7 @@ impl<'e> PredictionRows<'e> {
 
 impl Rows for PredictionRows<'_> {
     fn expect(&mut self, rows: usize) {
-        self.expected_rows = rows;
+        self.expected_rows = self.expected_rows.max(rows);
     }
 
     fn locate(&mut self, column: &str) -> Result<Option<Field>, Fault> {

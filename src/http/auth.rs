@@ -16,6 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sqlx::PgPool;
 
+use super::overload::Timely;
 use super::problem::Problem;
 use crate::domain::access::Scope;
 use crate::services::Error;
@@ -24,6 +25,7 @@ use crate::services::access::{
     Principal, Session, Site, WallClock, authenticate_token, csrf_matches, session,
 };
 use crate::services::ingest::Intake;
+use crate::services::patience;
 
 const API_KEY: &str = "x-api-key";
 /// Where a script of our pages puts the token of its session.
@@ -102,9 +104,59 @@ where
     }
 }
 
-/// Who presents a token, as far as that is known without asking; nobody where it would have to be asked. Whoever relies on
-/// it has to find out before anything is kept whether it still holds.
-pub fn presumed<S>(headers: &HeaderMap, state: &S) -> Option<Principal>
+/// Who sends data.
+#[derive(Debug)]
+pub enum Sender {
+    /// Who it was when last looked up, and the token to ask with. Whoever relies on it has to find out before anything
+    /// is kept, or said of the project, whether it still holds.
+    Presumed(Principal, String),
+    /// Who it is.
+    Known(Principal),
+}
+
+impl Sender {
+    /// Who it is, asked if nobody has.
+    pub async fn known<S>(self, state: &S) -> Result<Principal, Problem>
+    where
+        PgPool: FromRef<S>,
+        Intake: FromRef<S>,
+        WallClock: FromRef<S>,
+    {
+        let token = match self {
+            Self::Known(principal) => return Ok(principal),
+            Self::Presumed(_, token) => token,
+        };
+        let (intake, now) = (Intake::from_ref(state), WallClock::from_ref(state).now());
+        let asking = intake.authenticate(now, &token);
+        let principal = patience::answered(&PgPool::from_ref(state), asking).await??;
+        principal.require(Scope::Ingest)?;
+        Ok(principal)
+    }
+}
+
+impl<S> FromRequestParts<S> for Sender
+where
+    S: Send + Sync,
+    PgPool: FromRef<S>,
+    Intake: FromRef<S>,
+    WallClock: FromRef<S>,
+    Site: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        if let Some((principal, token)) = presumed(&parts.headers, state) {
+            return Ok(Self::Presumed(principal, token));
+        }
+        // Hardly any request asks: the others are not to carry what that takes.
+        let asking = Timely::<Authorised<Ingest>>::from_request_parts(parts, state);
+        Ok(Self::Known(Box::pin(asking).await?.0.principal))
+    }
+}
+
+/// Who presents a token, as far as that is known without asking, and the token; nobody where it would have to be asked.
+/// See [`Sender::Presumed`].
+pub fn presumed<S>(headers: &HeaderMap, state: &S) -> Option<(Principal, String)>
 where
     Intake: FromRef<S>,
     WallClock: FromRef<S>,
@@ -115,8 +167,8 @@ where
         return None;
     };
     let now = WallClock::from_ref(state).now();
-    let principal = Intake::from_ref(state).presume(now, &token);
-    principal.filter(|principal| principal.may(Scope::Ingest))
+    let principal = Intake::from_ref(state).presume(now, &token)?;
+    principal.may(Scope::Ingest).then_some((principal, token))
 }
 
 enum Credential<'h> {

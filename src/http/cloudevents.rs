@@ -39,7 +39,7 @@ pub struct EventsQuery {
 /// Takes in `CloudEvents`: requests and responses of inferences, as KServe, Seldon and MLServer log them, in binary,
 /// structured or batch mode. Both halves of an inference become predictions, in whatever order they come.
 #[utoipa::path(
-    post, path = "/cloudevents", tag = "plug in", security(("token" = ["ingest"])), params(EventsQuery),
+    post, path = "/api/v1/cloudevents", tag = "plug in", security(("token" = ["ingest"])), params(EventsQuery),
     request_body(description = "The data of an event, or events", content(
         ("application/json"), ("application/cloudevents+json"), ("application/cloudevents-batch+json")
     )),
@@ -55,7 +55,7 @@ pub async fn send_events(
 
 /// As without a token in the address, for senders that can only be given an address.
 #[utoipa::path(
-    post, path = "/cloudevents/{token}", tag = "plug in", security(("token" = ["ingest"])),
+    post, path = "/api/v1/cloudevents/{token}", tag = "plug in", security(("token" = ["ingest"])),
     params(("token" = String, Path, description = "A token with the scope `ingest`"), EventsQuery),
     request_body(description = "The data of an event, or events", content(
         ("application/json"), ("application/cloudevents+json"), ("application/cloudevents-batch+json")
@@ -80,7 +80,7 @@ async fn take(
     let (mut head, body) = request.into_parts();
     present(&mut head, token.or(query.access_token))?;
     // Whether a token is still good is asked where the events land, which saves a way to the database and back.
-    let presumed = auth::presumed(&head.headers, state);
+    let presumed = auth::presumed(&head.headers, state).map(|(principal, _)| principal);
     let asked = match &presumed {
         Some(_) => None,
         None => Some(caller(state, &mut head).await?.principal),

@@ -6,14 +6,13 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderName, HeaderValue, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use url::Url;
 
@@ -86,13 +85,17 @@ fn is_address(name: &str) -> bool {
     }
 }
 
-/// Middleware around everything the service answers, for `axum::middleware::from_fn_with_state`.
-pub async fn guard(State(hosts): State<AllowedHosts>, request: Request, next: Next) -> Response {
+/// Guards how everything is answered.
+pub async fn guard<A: Future<Output = Response>>(
+    hosts: &AllowedHosts,
+    request: Request,
+    answer: impl FnOnce(Request) -> A,
+) -> Response {
     let presented = request.headers().get(REQUEST_ID);
     let id = request_id::accept_or_make(presented.and_then(|value| value.to_str().ok()));
-    let mut response = match misdirected(&hosts, &request) {
+    let mut response = match misdirected(hosts, &request) {
         Some(refusal) => refusal,
-        None => request_id::scope(id.clone(), next.run(request)).await,
+        None => request_id::scope(id.clone(), answer(request)).await,
     };
     let headers = response.headers_mut();
     for (name, value) in SECURITY_HEADERS {
@@ -139,17 +142,21 @@ mod tests {
     use super::*;
     use axum::Router;
     use axum::body::Body;
-    use axum::middleware::from_fn_with_state;
+    use axum::extract::State;
+    use axum::middleware::{Next, from_fn_with_state};
     use axum::routing::get;
     use http_body_util::BodyExt;
     use tower::ServiceExt;
 
     fn app() -> Router {
+        async fn guarded(hosts: State<AllowedHosts>, request: Request, next: Next) -> Response {
+            guard(&hosts, request, |request| next.run(request)).await
+        }
         let hosts = AllowedHosts::new("https://watch.example.org", ["bellwether:8080"]);
         Router::new()
             .route("/", get(async || request_id::current()))
             .route("/kept", get(async || ([(CACHE_CONTROL, "max-age=60")], "")))
-            .layer(from_fn_with_state(hosts, guard))
+            .layer(from_fn_with_state(hosts, guarded))
     }
 
     async fn answer(request: axum::http::request::Builder) -> Response {

@@ -36,13 +36,15 @@ mod telemetry;
 mod tokens;
 
 use std::ops::Deref;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, FromRef};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::extract::{DefaultBodyLimit, FromRef, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use futures::FutureExt;
 use sqlx::PgPool;
-use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -146,11 +148,23 @@ pub fn router(state: ApiState) -> Router {
         .merge(cloudevents::routes().with_state(state.for_intake()))
         .route("/api/{*rest}", axum::routing::any(problem::no_such_route))
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(DefaultBodyLimit::max(bodies::MOST_BYTES_OF_A_DOCUMENT))
-        .layer(from_fn(overload::bound_reads))
-        .layer(CatchPanicLayer::custom(problem::of_panic))
-        .layer(from_fn_with_state(observed, observe::request))
+        .layer(from_fn_with_state(observed, around))
         .with_state(state)
+}
+
+/// What is around every route. It is one layer and not one for each thing, because every request clones every layer, and
+/// each of these clones what is inside it.
+async fn around(
+    State(instruments): State<Instruments>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    DefaultBodyLimit::max(bodies::MOST_BYTES_OF_A_DOCUMENT).apply(&mut request);
+    let answer = async |request| {
+        let answer = AssertUnwindSafe(overload::bound_reads(request, next)).catch_unwind();
+        answer.await.unwrap_or_else(problem::of_panic)
+    };
+    observe::request(&instruments, request, answer).await
 }
 
 /// The description of the API, as `bellwether openapi` prints it.
@@ -170,13 +184,12 @@ fn described() -> OpenApiRouter<ApiState> {
 /// The routes that take data in. They have connections of their own: however many senders there are, they
 /// cannot take those that pages and background tasks work with, nor be held up by them.
 fn intake() -> OpenApiRouter<ApiState> {
-    let routes = OpenApiRouter::new()
+    // With their whole paths: a nested route is a layer more for each request.
+    OpenApiRouter::new()
         .routes(routes!(intake::send_predictions))
         .routes(routes!(intake::send_labels))
         .routes(routes!(cloudevents::send_events))
-        .routes(routes!(cloudevents::send_events_with_token));
-    OpenApiRouter::new()
-        .nest("/api/v1", routes)
+        .routes(routes!(cloudevents::send_events_with_token))
         .routes(routes!(otlp::export_logs))
         .routes(routes!(otlp::export_traces))
         .routes(routes!(otlp::export_metrics))

@@ -1,10 +1,10 @@
 //! What each request leaves behind: a span with its id, and counts by route. Routes are counted by their
 //! template and statuses by their class, both closed sets, so no request can add a series of its own.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::Next;
+use axum::extract::{MatchedPath, Request};
 use axum::response::Response;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
@@ -14,9 +14,12 @@ use super::problem::Shed;
 use crate::services::ingest::Receipt;
 use crate::services::request_id;
 
-/// What the API counts.
+/// What the API counts. Every layer that a request passes clones it, so it is shared.
 #[derive(Debug, Clone)]
-pub struct Instruments {
+pub struct Instruments(Arc<Counters>);
+
+#[derive(Debug)]
+struct Counters {
     requests: Counter<u64>,
     duration: Histogram<f64>,
     intake_rows: Counter<u64>,
@@ -27,7 +30,7 @@ impl Instruments {
     /// The instruments, made from the service's meter.
     #[must_use]
     pub fn new(meter: &Meter) -> Self {
-        let instruments = Self {
+        let counters = Counters {
             requests: meter
                 .u64_counter("bellwether_http_requests")
                 .with_description("Requests answered, by route, method and class of status")
@@ -46,6 +49,7 @@ impl Instruments {
                 .with_description("Requests sent away for now, by reason")
                 .build(),
         };
+        let instruments = Self(Arc::new(counters));
         for reason in Shed::ALL {
             instruments.shed(reason, 0);
         }
@@ -67,7 +71,7 @@ impl Instruments {
 
     pub(super) fn shed(&self, reason: Shed, requests: u64) {
         let reason = KeyValue::new("reason", reason.as_str());
-        self.shed.add(requests, &[reason]);
+        self.0.shed.add(requests, &[reason]);
     }
 
     fn count_rows(&self, kind: &'static str, kept: u64, rejected: u64) {
@@ -76,16 +80,16 @@ impl Instruments {
                 KeyValue::new("kind", kind),
                 KeyValue::new("outcome", outcome),
             ];
-            self.intake_rows.add(rows, &labels);
+            self.0.intake_rows.add(rows, &labels);
         }
     }
 }
 
-/// Middleware around every route.
-pub async fn request(
-    State(instruments): State<Instruments>,
+/// Observes how a request is answered.
+pub async fn request<A: Future<Output = Response>>(
+    instruments: &Instruments,
     request: Request,
-    next: Next,
+    answer: impl FnOnce(Request) -> A,
 ) -> Response {
     let began = Instant::now();
     let route = request
@@ -100,7 +104,7 @@ pub async fn request(
         request_id = request_id::current(),
         status = tracing::field::Empty
     );
-    let response = next.run(request).instrument(span.clone()).await;
+    let response = answer(request).instrument(span.clone()).await;
     span.record("status", response.status().as_u16());
     if let Some(reason) = response.extensions().get::<Shed>() {
         instruments.shed(*reason, 1);
@@ -110,10 +114,8 @@ pub async fn request(
         KeyValue::new("method", method),
         KeyValue::new("status", class(response.status().as_u16())),
     ];
-    instruments.requests.add(1, &labels);
-    instruments
-        .duration
-        .record(began.elapsed().as_secs_f64(), &labels[..2]);
+    instruments.0.requests.add(1, &labels);
+    (instruments.0.duration).record(began.elapsed().as_secs_f64(), &labels[..2]);
     response
 }
 

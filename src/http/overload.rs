@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{FromRef, FromRequestParts, Request, State};
+use axum::extract::{FromRef, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
@@ -102,12 +102,8 @@ impl OpenRequests {
     }
 }
 
-/// Middleware around everything: refuses heads that are too large, and requests beyond what may be open.
-pub async fn bound_requests(
-    State(open): State<OpenRequests>,
-    request: Request,
-    next: Next,
-) -> Response {
+/// Around everything: refuses heads that are too large, and requests beyond what may be open.
+pub async fn bound_requests(open: &OpenRequests, request: Request, next: Next) -> Response {
     if has_large_head(request.headers()) {
         let told = format!(
             "a request may have {MOST_FIELDS} header fields and {} KiB of them",

@@ -186,7 +186,7 @@ pub async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, told)
 }
 
-/// The answer to a request whose handler panicked; for `CatchPanicLayer`.
+/// The answer to a request whose handler panicked.
 pub fn of_panic(panic: Box<dyn Any + Send>) -> Response {
     let text = panic
         .downcast_ref::<String>()

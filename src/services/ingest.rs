@@ -11,8 +11,10 @@ mod landing;
 mod otlp;
 mod pressure;
 mod standing;
+mod unread;
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -35,10 +37,11 @@ use crate::storage::overflow::OverflowKind;
 pub(super) use body::encode as encode_body;
 pub use body::{BodyError, decode as decode_body};
 pub use events::{EventUpload, Taken, events};
-use landing::{Arrival, Lander, Rows, SMALL};
+use landing::{Arrival, Landed, Lander, Rows, SMALL};
 pub use otlp::{Export, Exported, otlp};
 use pressure::Pressure;
 use standing::{Standing, Target};
+use unread::Unread;
 
 /// How far back event times may lie.
 const OLDEST_EVENT: TimeDelta = TimeDelta::days(2 * 366);
@@ -47,9 +50,13 @@ const NEWEST_EVENT: TimeDelta = TimeDelta::days(1);
 /// Bodies up to this size are decoded where they arrive: handing them to another thread costs more.
 const SMALL_BODY: usize = 16 << 10;
 
-/// What concurrent requests share.
+/// What concurrent requests share. Each request clones it several times.
 #[derive(Debug, Clone)]
-pub struct Intake {
+pub struct Intake(Arc<Parts>);
+
+/// What is in an [`Intake`].
+#[derive(Debug)]
+pub struct Parts {
     pool: PgPool,
     lander: Lander,
     limits: Limits,
@@ -58,19 +65,27 @@ pub struct Intake {
     decoding: Arc<Semaphore>,
 }
 
+impl Deref for Intake {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
 impl Intake {
     /// Starts landing what comes in; ends when the last handle is dropped. `pool` is for look-ups, `landing` for
     /// what is landed, `limits` for each body.
     #[must_use]
     pub fn start(pool: PgPool, landing: PgPool, limits: Limits) -> Self {
-        Self {
+        Self(Arc::new(Parts {
             lander: Lander::start(landing),
             standing: Standing::new(pool.clone()),
             pressure: Pressure::default(),
             decoding: Arc::new(Semaphore::new(processors())),
             pool,
             limits,
-        }
+        }))
     }
 
     /// Who presents this token; as [`authenticate_token`](super::access::authenticate_token), for many requests
@@ -155,6 +170,49 @@ pub struct Upload<'a> {
     pub generation: Option<i64>,
 }
 
+/// Takes in a small body of predictions, if what is known of its sender and its model still holds: nobody has asked, and it
+/// lands only if it does. So many requests cost one way to the database and back, and their bodies are read into
+/// one batch. Nothing, and nothing was kept, when that has to be asked first, or something is to be said about a row.
+///
+/// # Errors
+/// Unavailable when the database is out of reach or the queue is full.
+pub async fn presumed_predictions(
+    services: &Services,
+    upload: &Upload<'_>,
+) -> Result<Option<Receipt>, Error> {
+    let _under_way = services.intake.pressure.enter();
+    let now = services.clock.now();
+    let model = (upload.project_id, upload.model);
+    let known = (services.intake.standing).known_target(model, upload.generation);
+    let Some(target) = known.filter(|_| Unread::suits(upload.format, &upload.body)) else {
+        return Ok(None);
+    };
+    let arrival = Arrival {
+        project_id: target.model.project_id,
+        model_id: target.model.model_id,
+        kind: BatchKind::Predictions,
+        format: upload.format.as_str(),
+        received: 0,
+        rejects: Vec::new(),
+        received_at: now,
+        presumed: upload.generation,
+        rows: Rows::Unread(Box::new(Unread {
+            format: upload.format,
+            body: upload.body.clone(),
+            version: upload.version.clone().or_else(|| target.champion.clone()),
+            limits: services.intake.limits,
+            received_at: now,
+            target,
+        })),
+    };
+    match services.intake.lander.land(arrival).await? {
+        Landed::As { batch_id, rows } => {
+            Ok(Some(acknowledge(services, batch_id, rows, Told::default())))
+        }
+        Landed::Outdated | Landed::Apart => Ok(None),
+    }
+}
+
 /// Takes in predictions.
 ///
 /// # Errors
@@ -175,7 +233,6 @@ pub async fn predictions(services: &Services, upload: Upload<'_>) -> Result<Rece
         formats::decode_predictions(format, &body, &expect)
     })
     .await?;
-    crate::faults::crash_point("intake.decoded");
     refuse_gone(&target, &mut decoded);
     let refusing = refuse_unknown_versions(services, &target, &mut decoded, now);
     answered(&services.intake.pool, refusing).await??;
@@ -432,14 +489,7 @@ async fn land<B: Send + 'static>(
             .map_err(Error::internal)??
     };
     drop(turn);
-    let mut rejected_by_reason = BTreeMap::new();
-    for reject in &rejects {
-        *rejected_by_reason
-            .entry(reject.reason.as_str())
-            .or_insert(0) += 1;
-    }
-    let rejected = rejects.len() as u64;
-    let listed = rejects.iter().take(LISTED_REJECTS).cloned().collect();
+    let told = Told::of(&rejects);
     let arrival = Arrival {
         project_id: model.project_id,
         model_id: model.model_id,
@@ -451,15 +501,42 @@ async fn land<B: Send + 'static>(
         received_at: now,
         presumed: None,
     };
-    let batch_id = services.intake.lander.land(arrival).await?.sure()?;
+    let (batch_id, received) = services.intake.lander.land(arrival).await?.sure()?;
+    Ok(acknowledge(services, batch_id, received, told))
+}
+
+/// What a sender is told of refused rows.
+#[derive(Default)]
+struct Told {
+    rejected: u64,
+    by_reason: BTreeMap<&'static str, u64>,
+    listed: Vec<Reject>,
+}
+
+impl Told {
+    fn of(rejects: &[Reject]) -> Self {
+        let mut by_reason = BTreeMap::new();
+        for reject in rejects {
+            *by_reason.entry(reject.reason.as_str()).or_insert(0) += 1;
+        }
+        Self {
+            rejected: rejects.len() as u64,
+            by_reason,
+            listed: rejects.iter().take(LISTED_REJECTS).cloned().collect(),
+        }
+    }
+}
+
+/// The answer to a sender whose rows are durable now; they are settled next.
+fn acknowledge(services: &Services, batch_id: BatchId, received: u64, told: Told) -> Receipt {
     services.nudges.settle.notify_one();
     crate::faults::crash_point("intake.nudged");
-    Ok(Receipt {
+    Receipt {
         batch_id,
         received,
-        kept: received - rejected,
-        rejected,
-        rejected_by_reason,
-        rejects: listed,
-    })
+        kept: received - told.rejected,
+        rejected: told.rejected,
+        rejected_by_reason: told.by_reason,
+        rejects: told.listed,
+    }
 }

@@ -43,7 +43,7 @@ pub struct Landing {
     /// Encoded batch; `None` when every row was refused and nothing is left to settle.
     pub body: Option<Vec<u8>>,
     /// How many of the rows each request sent that shares the batch, in their order; nothing where one sent them all.
-    pub request_rows: Option<Vec<usize>>,
+    pub request_rows: Option<Vec<u64>>,
     pub received: u64,
     /// Every refused row; a sample is kept, all are counted.
     pub rejects: Vec<Reject>,

@@ -48,3 +48,4 @@ mod shift;
 mod shift_hours;
 mod snapshot;
 mod tasks;
+mod together;

@@ -10,6 +10,7 @@ mod poison_names;
 mod properties;
 mod rows;
 mod times;
+mod together;
 mod vectors;
 
 use chrono::{DateTime, Utc};
@@ -36,6 +37,7 @@ fn expect(task: Task) -> Expectations<'static> {
 }
 
 fn predictions(format: Format, body: &[u8], task: Task) -> Decoded<PredictionBatch> {
+    together::check(format, body, task);
     decode_predictions(format, body, &expect(task)).expect("a body that can be read")
 }
 
@@ -44,6 +46,7 @@ fn labels(format: Format, body: &[u8], task: Task) -> Decoded<LabelBatch> {
 }
 
 fn body_error(format: Format, body: &[u8]) -> String {
+    together::check(format, body, Task::Regression);
     decode_predictions(format, body, &expect(Task::Regression))
         .expect_err("a body that cannot be read")
         .to_string()

@@ -49,6 +49,7 @@ fn check_everywhere(name: &str, format: Format, poison: &[u8], fate: &Fate) {
             _ => rows.join(&b"\n"[..]),
         };
         let place = format!("{name} in {}, position {position}", format.as_str());
+        together::check(format, &body, Task::Regression);
         let decoded = decode_predictions(format, &body, &expect(Task::Regression))
             .unwrap_or_else(|error| panic!("{place}: {error}"));
         assert_eq!(decoded.received, 3, "{place}");

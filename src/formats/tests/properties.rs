@@ -200,6 +200,7 @@ proptest! {
 fn answer_everywhere(body: &[u8]) {
     for format in FORMATS {
         for task in TASKS {
+            together::check(format, body, task);
             if let Ok(decoded) = decode_predictions(format, body, &expect(task)) {
                 let counted = decoded.batch.len() + decoded.rejects.len();
                 assert_eq!(decoded.received, counted as u64);

@@ -102,8 +102,11 @@ pub async fn events(services: &Services, upload: EventUpload) -> Result<Taken, E
     for arrival in arrivals {
         let received = arrival.received;
         match services.intake.lander.land(arrival).await? {
-            Landed::As(_) => landed += received,
             Landed::Outdated => return Ok(Taken::Unsure),
+            as_batch => {
+                as_batch.sure()?;
+                landed += received;
+            }
         }
     }
     note(services, upload.project_id, unused, now).await?;

@@ -2,7 +2,8 @@
 //!
 //! Requests that arrive while a commit is under way are landed together by the next one: under load a commit
 //! serves many requests, without load a request waits for nobody. Small requests for one model even become one
-//! batch: a request of one prediction costs its share of a row, not a row of its own.
+//! batch: a request of one prediction costs its share of a row, not a row of its own. Their bodies are not even read
+//! before, but here, into that batch ([`unread`]).
 //!
 //! The queue is bounded in number, and what
 //! waits in it in time. A commit that takes longer than the pool's patience (with an allowance for its size)
@@ -19,12 +20,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures::future::join_all;
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::body::encode;
+use super::processors;
+use super::unread::{self, Unread};
 use crate::domain::batch::{LabelBatch, PredictionBatch, Reject};
 use crate::domain::ids::{BatchId, ModelId, ProjectId};
 use crate::domain::inference::EventBatch;
@@ -55,8 +59,9 @@ const SMALL_EVENTS: usize = 64 << 10;
 
 /// About how many bytes a value of a row is, or what an event has beside its data.
 const CELL: usize = 32;
-/// How many bytes are encoded in less time than another thread takes to begin.
-const LIGHT: usize = 32 << 10;
+/// How many bytes are read and encoded in less time than another thread takes to begin; small arrivals share a batch of
+/// so many.
+const LIGHT: usize = 64 << 10;
 
 /// What a request brings.
 #[derive(Debug)]
@@ -66,6 +71,7 @@ pub(super) struct Arrival {
     pub kind: BatchKind,
     pub format: &'static str,
     pub rows: Rows,
+    /// Rows that were sent, as far as they have been read.
     pub received: u64,
     pub rejects: Vec<Reject>,
     pub received_at: DateTime<Utc>,
@@ -77,21 +83,24 @@ pub(super) struct Arrival {
 /// What became of an arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Landed {
-    /// It became this batch, or a part of it.
-    As(BatchId),
+    /// It became this batch, or a part of it, with so many rows, refused ones included.
+    As { batch_id: BatchId, rows: u64 },
     /// What it presumed does not hold any more; nothing of it was kept.
     Outdated,
+    /// Its body is to be read by itself; nothing of it was kept.
+    Apart,
 }
 
 impl Landed {
-    /// The batch of an arrival that presumed nothing.
+    /// The batch of an arrival that presumed nothing and is not to be read by itself, and how many rows that brought.
     ///
     /// # Errors
     /// Only for faults of ours.
-    pub(super) fn sure(self) -> Result<BatchId, Error> {
+    pub(super) fn sure(self) -> Result<(BatchId, u64), Error> {
         match self {
-            Self::As(batch_id) => Ok(batch_id),
+            Self::As { batch_id, rows } => Ok((batch_id, rows)),
             Self::Outdated => Err(Error::internal("a batch is outdated that presumed nothing")),
+            Self::Apart => Err(Error::internal("a batch is to be read that was read")),
         }
     }
 }
@@ -103,6 +112,8 @@ pub(super) enum Rows {
     Predictions(Box<PredictionBatch>),
     Labels(LabelBatch),
     Events(EventBatch),
+    /// Predictions that are yet to be read.
+    Unread(Box<Unread>),
     /// Nothing when every row was refused.
     Encoded(Option<Vec<u8>>),
 }
@@ -153,20 +164,11 @@ impl Rows {
         match self {
             Self::Predictions(rows) => rows.len() * (1 + rows.features.len()) * CELL,
             Self::Labels(rows) => rows.len() * CELL,
+            Self::Unread(unread) => unread.body.len(),
             Self::Events(events) => {
                 let events = events.events.iter();
                 events.map(|event| CELL + event.content.data.len()).sum()
             }
-            Self::Encoded(_) => 0,
-        }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Self::Predictions(rows) => rows.len(),
-            Self::Labels(rows) => rows.len(),
-            Self::Events(events) => events.events.len(),
-            // It shares its batch with nobody.
             Self::Encoded(_) => 0,
         }
     }
@@ -176,7 +178,9 @@ impl Rows {
             (Self::Predictions(mine), Self::Predictions(theirs)) => mine.append(&theirs),
             (Self::Labels(mine), Self::Labels(theirs)) => mine.append(theirs),
             (Self::Events(mine), Self::Events(theirs)) => mine.events.extend(theirs.events),
-            _ => unreachable!("arrivals are gathered by kind, and only rows that are not encoded"),
+            _ => unreachable!(
+                "arrivals are gathered by kind, and only rows that are read and not encoded"
+            ),
         }
     }
 
@@ -186,6 +190,7 @@ impl Rows {
             Self::Labels(rows) => encode(&rows).map(Some),
             Self::Events(events) => encode(&events).map(Some),
             Self::Encoded(body) => Ok(body),
+            Self::Unread(_) => Err(Error::internal("a batch was not read")),
         }
     }
 }
@@ -201,13 +206,27 @@ pub(super) struct Lander {
 
 /// An arrival that waits; whoever takes it out decides what becomes of it.
 type Slot = Arc<Mutex<Option<Arrival>>>;
-/// Hears which batch an arrival became, or became a part of.
-type Sender = oneshot::Sender<Result<BatchId, Failure>>;
+/// Hears what became of an arrival.
+type Sender = oneshot::Sender<Result<Landed, Failure>>;
 
 #[derive(Debug)]
 struct Waiter {
     slot: Slot,
     done: Sender,
+}
+
+/// Who waits for a batch, and how many rows they sent for it.
+struct Member {
+    done: Sender,
+    rows: u64,
+}
+
+impl Member {
+    fn tell(self, batch_id: BatchId, outcome: Result<(), Failure>) {
+        let rows = self.rows;
+        // A sender that has gone away does not hear that its batch is durable; it will send it again.
+        let _ = (self.done).send(outcome.map(|()| Landed::As { batch_id, rows }));
+    }
 }
 
 /// Why a batch did not land.
@@ -305,7 +324,7 @@ impl Lander {
             let until = self.due.borrow().unwrap_or(soon);
             match tokio::time::timeout_at(until, &mut landed).await {
                 Ok(Ok(Err(Failure::Outdated))) => return Ok(Landed::Outdated),
-                Ok(Ok(outcome)) => return outcome.map(Landed::As).map_err(Error::from),
+                Ok(Ok(outcome)) => return outcome.map_err(Error::from),
                 Ok(Err(_)) => {
                     return Err(Error::unavailable(
                         RETRY_AFTER,
@@ -359,18 +378,16 @@ async fn land_groups(
     let mut held = None;
     while let Some(first) = waiting.recv().await {
         let arrived = group(first, &mut waiting);
-        let Some(batches) = gathered(arrived).await else {
-            // Encoding has panicked, and with it went the senders, who hear that they may send again.
-            continue;
-        };
+        let batches = gathered(arrived).await;
         if batches.is_empty() {
             continue;
         }
-        let (landings, mut senders): (Vec<Landing>, Vec<Vec<Sender>>) = batches.into_iter().unzip();
+        crate::faults::crash_point("intake.decoded");
+        let (landings, mut members): (Vec<Landing>, Vec<Vec<Member>>) = batches.into_iter().unzip();
         if crate::faults::defect("acknowledge_before_commit") {
-            for (landing, senders) in landings.iter().zip(&mut senders) {
-                let acknowledge = |done: Sender| drop(done.send(Ok(landing.batch_id)));
-                senders.drain(..).for_each(acknowledge);
+            for (landing, members) in landings.iter().zip(&mut members) {
+                let acknowledge = |member: Member| member.tell(landing.batch_id, Ok(()));
+                members.drain(..).for_each(acknowledge);
             }
         }
         let outcomes = land_group((&pool, &mut held), &landings, &due).await;
@@ -379,10 +396,9 @@ async fn land_groups(
             held = None;
         }
         crate::faults::crash_point("intake.after_commit");
-        for ((landing, senders), outcome) in landings.iter().zip(senders).zip(outcomes) {
-            for done in senders {
-                // A sender that has gone away does not hear that its batch is durable; it will send it again.
-                let _ = done.send(outcome.clone().map(|()| landing.batch_id));
+        for ((landing, members), outcome) in landings.iter().zip(members).zip(outcomes) {
+            for member in members {
+                member.tell(landing.batch_id, outcome.clone());
             }
         }
     }
@@ -395,9 +411,11 @@ fn group(first: Waiter, waiting: &mut mpsc::Receiver<Waiter>) -> Vec<(Arrival, S
     let mut next = Some(first);
     while let Some(waiter) = next {
         if let Some(arrival) = take(&waiter.slot) {
-            if let Rows::Encoded(Some(body)) = &arrival.rows {
-                bytes += body.len();
-            }
+            bytes += match &arrival.rows {
+                Rows::Encoded(Some(body)) => body.len(),
+                Rows::Unread(unread) => unread.body.len(),
+                _ => 0,
+            };
             arrived.push((arrival, waiter.done));
         }
         let full = arrived.len() == GROUP || bytes >= GROUP_BYTES;
@@ -406,72 +424,141 @@ fn group(first: Waiter, waiting: &mut mpsc::Receiver<Waiter>) -> Vec<(Arrival, S
     arrived
 }
 
-/// As [`gather`]. Little is gathered where it is: on a busy machine, another thread gets its turn later than that takes.
-async fn gathered(arrived: Vec<(Arrival, Sender)>) -> Option<Vec<(Landing, Vec<Sender>)>> {
+/// Makes batches of arrivals, each with those who wait for it. Few bytes are read where they are: on a busy machine, another
+/// thread gets its turn later than that takes. Many are read on all processors.
+async fn gathered(arrived: Vec<(Arrival, Sender)>) -> Vec<(Landing, Vec<Member>)> {
     let weight: usize = arrived
         .iter()
         .map(|(arrival, _)| arrival.rows.weight())
         .sum();
+    let shares = shares(arrived);
     if weight <= LIGHT {
-        return catch_unwind(AssertUnwindSafe(|| gather(arrived))).ok();
+        return landings(shares);
     }
-    let gathering = tokio::task::spawn_blocking(|| gather(arrived));
-    gathering.await.ok()
+    let hands = weight.div_ceil(LIGHT).min(processors());
+    let mut of_hands: Vec<Vec<Share>> = (0..hands).map(|_| Vec::new()).collect();
+    for (number, share) in shares.into_iter().enumerate() {
+        of_hands[number % hands].push(share);
+    }
+    let gathering = of_hands
+        .into_iter()
+        .map(|shares| tokio::task::spawn_blocking(|| landings(shares)));
+    let gathered = join_all(gathering).await;
+    gathered.into_iter().flatten().flatten().collect()
 }
 
-/// Makes batches of arrivals, each with those who wait for it.
-fn gather(arrived: Vec<(Arrival, Sender)>) -> Vec<(Landing, Vec<Sender>)> {
-    let mut gathered: Vec<(Arrival, Vec<Sender>, Vec<usize>)> = Vec::with_capacity(arrived.len());
-    let mut shared: HashMap<(ModelId, BatchKind, &'static str, Option<i64>), usize> =
-        HashMap::new();
+/// Arrivals that become one batch.
+type Share = Vec<(Arrival, Sender)>;
+
+/// What arrivals of one batch have in common: model, kind, format and what they presume.
+type Sharing = (ModelId, BatchKind, &'static str, Option<i64>);
+
+/// Sorts arrivals into batches of at most [`LIGHT`] bytes, or of one arrival.
+fn shares(arrived: Vec<(Arrival, Sender)>) -> Vec<Share> {
+    let mut shares: Vec<Share> = Vec::with_capacity(arrived.len());
+    // Where the last batch of each kind is, and what it weighs.
+    let mut last: HashMap<Sharing, (usize, usize)> = HashMap::new();
     for (arrival, done) in arrived {
         if arrival.rows.is_encoded() {
-            gathered.push((arrival, vec![done], Vec::new()));
+            shares.push(vec![(arrival, done)]);
             continue;
         }
+        let weight = arrival.rows.weight();
         let key = (
             arrival.model_id,
             arrival.kind,
             arrival.format,
             arrival.presumed,
         );
-        let place = *shared.entry(key).or_insert(gathered.len());
-        match gathered.get_mut(place) {
-            Some((batch, senders, requests)) => {
-                requests.push(arrival.rows.len());
-                batch.received += arrival.received;
-                batch.rows.append(arrival.rows);
-                senders.push(done);
+        match last.get_mut(&key) {
+            Some((place, before)) if *before + weight <= LIGHT => {
+                *before += weight;
+                shares[*place].push((arrival, done));
             }
-            None => {
-                let rows = arrival.rows.len();
-                gathered.push((arrival, vec![done], vec![rows]));
+            _ => {
+                last.insert(key, (shares.len(), weight));
+                shares.push(vec![(arrival, done)]);
             }
         }
     }
-    let mut batches = Vec::with_capacity(gathered.len());
-    for (arrival, senders, requests) in gathered {
-        let Ok(body) = arrival.rows.into_body() else {
-            // The senders are dropped and hear that they may send again.
-            tracing::error!(model = %arrival.model_id, "could not encode a batch");
+    shares
+}
+
+/// Makes batches. Where that finds a fault of ours, the senders are dropped and hear that they may send again.
+fn landings(shares: Vec<Share>) -> Vec<(Landing, Vec<Member>)> {
+    let made = |share| catch_unwind(AssertUnwindSafe(|| landing(share))).ok()?;
+    shares.into_iter().filter_map(made).collect()
+}
+
+/// Makes a batch. Nothing when no arrival is left for it.
+fn landing(arrivals: Share) -> Option<(Landing, Vec<Member>)> {
+    let (arrival, members) = joined(arrivals)?;
+    let requests = members.iter().map(|member| member.rows);
+    let request_rows = (members.len() > 1).then(|| requests.collect());
+    let Ok(body) = arrival.rows.into_body() else {
+        tracing::error!(model = %arrival.model_id, "could not encode a batch");
+        return None;
+    };
+    let landing = Landing {
+        batch_id: BatchId::new(arrival.received_at),
+        project_id: arrival.project_id,
+        model_id: arrival.model_id,
+        kind: arrival.kind,
+        format: arrival.format,
+        body,
+        request_rows,
+        received: arrival.received,
+        rejects: arrival.rejects,
+        received_at: arrival.received_at,
+        presumed: arrival.presumed,
+    };
+    Some((landing, members))
+}
+
+/// Makes one of arrivals that share a batch, without those that are to be read by themselves, who hear of it. Nothing when
+/// that is all of them.
+fn joined(arrivals: Share) -> Option<(Arrival, Vec<Member>)> {
+    let mut members = Vec::with_capacity(arrivals.len());
+    let mut whole: Option<Arrival> = None;
+    let (mut bodies, mut of_bodies, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    for (mut arrival, done) in arrivals {
+        match std::mem::replace(&mut arrival.rows, Rows::Encoded(None)) {
+            Rows::Unread(body) => {
+                bodies.push(*body);
+                of_bodies.push((arrival, done));
+            }
+            rows => others.push((Arrival { rows, ..arrival }, done)),
+        }
+    }
+    // Should one of them find a fault of ours, it is to find it alone.
+    let read = catch_unwind(AssertUnwindSafe(|| unread::read(&bodies)));
+    let (batch, counts) =
+        read.unwrap_or_else(|_| (PredictionBatch::default(), vec![None; bodies.len()]));
+    for ((arrival, done), rows) in of_bodies.into_iter().zip(counts) {
+        let Some(rows) = rows else {
+            // Nobody waits any more where it cannot be said.
+            let _ = done.send(Ok(Landed::Apart));
             continue;
         };
-        let landing = Landing {
-            batch_id: BatchId::new(arrival.received_at),
-            project_id: arrival.project_id,
-            model_id: arrival.model_id,
-            kind: arrival.kind,
-            format: arrival.format,
-            body,
-            request_rows: (requests.len() > 1).then_some(requests),
-            received: arrival.received,
-            rejects: arrival.rejects,
-            received_at: arrival.received_at,
-            presumed: arrival.presumed,
-        };
-        batches.push((landing, senders));
+        let rows = rows as u64;
+        members.push(Member { done, rows });
+        whole.get_or_insert(arrival).received += rows;
     }
-    batches
+    if let Some(whole) = &mut whole {
+        whole.rows = Rows::Predictions(Box::new(batch));
+    }
+    for (arrival, done) in others {
+        let rows = arrival.received;
+        members.push(Member { done, rows });
+        match &mut whole {
+            Some(whole) => {
+                whole.received += rows;
+                whole.rows.append(arrival.rows);
+            }
+            None => whole = Some(arrival),
+        }
+    }
+    Some((whole?, members))
 }
 
 fn size(landing: &Landing) -> usize {

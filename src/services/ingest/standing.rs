@@ -5,7 +5,7 @@
 //! it relies on what is kept. Requests that come together ask together, so under load it is one small query at a
 //! time, whatever the number of requests, tokens and models.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -31,7 +31,7 @@ const KEPT: usize = 10_000;
 pub(super) struct Target {
     pub model: Model,
     pub champion: Option<String>,
-    pub versions: Vec<String>,
+    pub versions: HashSet<String>,
     pub auto_registers: bool,
     pub columns: ColumnMap,
     /// No prediction of before is taken in any more.
@@ -73,7 +73,7 @@ impl Target {
     }
 
     pub(super) fn has_version(&self, version: &str) -> bool {
-        self.versions.iter().any(|known| known == version)
+        self.versions.contains(version)
     }
 }
 
