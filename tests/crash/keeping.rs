@@ -264,9 +264,8 @@ impl Keeping {
             .collect()
     }
 
-    /// Gives the newest forgotten day back that was not given back yet. Of one whose rows are still to go, because the
-    /// service died between the policy and its being carried out, there is nothing to give back yet, and the answer
-    /// says so.
+    /// Gives the newest forgotten day back that was not given back yet. Of one whose rows have not gone there is nothing to
+    /// give back, and the answer says so.
     fn restore(&mut self) {
         let forgotten = self.forgotten().into_iter().rev();
         let mut days = forgotten.filter(|start| !self.restored.contains(start));
@@ -314,7 +313,11 @@ impl Keeping {
         match area {
             "inferences" => self.infer(),
             "telemetry" => self.sample(self.today, 1),
-            "restore" => self.restore(),
+            "restore" => {
+                // A day of which a policy says that it goes may still be there.
+                self.run_retention(service).await?;
+                self.restore();
+            }
             "erasure" => self.erase(),
             _ => return self.forget(service).await,
         }
