@@ -1,14 +1,23 @@
 //! A model's own columns: under the names of the fields they are said to be, and with times as they are written.
 
 use arrow_schema::DataType;
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 
-use super::{Batch, ColumnData, Table, TableError, Take, mixed, unreadable};
+use super::{Batch, ColumnData, Raw, Table, TableError, Take, mixed, unreadable};
 use crate::domain::columns::{Column, Value};
 use crate::domain::mapping::ColumnMap;
-use crate::domain::times::{self, TimeFormat, Unit};
+use crate::domain::times::{self, TimeFormat};
 
 /// The fields that are times.
 const TIMES: [&str; 2] = ["timestamp", "observed_at"];
+/// Any time of the calendar.
+const EARLIEST: DateTime<Utc> = midnight(1);
+const LATEST: DateTime<Utc> = midnight(9_999);
+
+const fn midnight(year: i32) -> DateTime<Utc> {
+    let day = NaiveDate::from_ymd_opt(year, 1, 1).expect("a day");
+    day.and_time(NaiveTime::MIN).and_utc()
+}
 
 impl Table {
     /// The table as a model's file says what its columns are: known by the names of their fields, by their own names as well,
@@ -84,52 +93,21 @@ fn in_format(data: &ColumnData, format: &TimeFormat) -> Result<Column, (usize, S
     };
     let instants: Result<Vec<Value<'_>>, (usize, String)> = (column.iter().enumerate())
         .map(|(row, value)| {
-            let instant = match &value {
+            let raw = match value {
                 Value::Null | Value::Absent => return Ok(value),
-                Value::Timestamp(_) if is_zoned => return Ok(value),
-                Value::Timestamp(clock) => format.of_clock(clock.naive_utc()),
-                Value::Integer(number) if format.pattern().is_some() => {
-                    format.of_text(&number.to_string())
-                }
-                Value::Integer(number) => {
-                    (format.unit().instant(*number)).ok_or_else(|| "beyond the calendar".to_owned())
-                }
-                Value::Number(number) => {
-                    let unit = format.unit_of_fractions().unwrap_or(Unit::Milliseconds);
-                    (unit.instant_of_fraction(*number))
-                        .ok_or_else(|| "beyond the calendar".to_owned())
-                }
-                Value::Text(text) => of_text(text.trim(), format),
-                Value::Boolean(_) | Value::Vector(_) => Err(format!("not {}", format.expected())),
+                Value::Timestamp(at) if is_zoned => Raw::Timestamp(at),
+                Value::Timestamp(clock) => Raw::Unzoned(clock),
+                Value::Integer(number) => Raw::Integer(number),
+                Value::Number(number) => Raw::Number(number),
+                Value::Boolean(boolean) => Raw::Boolean(boolean),
+                Value::Text(text) => Raw::Text(text),
+                Value::Vector(numbers) => Raw::Vector(numbers.into_owned()),
             };
+            let instant = raw.into_instant(format, EARLIEST, LATEST);
             instant
                 .map(Value::Timestamp)
-                .map_err(|cause| (row, format!("is {}, {cause}", described(&value))))
+                .map_err(|fault| (row, fault.cause))
         })
         .collect();
     Ok(Column::of("", instants?))
-}
-
-/// The instant that a text says, which may be a number where numbers are times.
-fn of_text(text: &str, format: &TimeFormat) -> Result<chrono::DateTime<chrono::Utc>, String> {
-    let unit = format.unit_of_fractions();
-    match unit.zip(text.parse().ok()) {
-        Some((unit, number)) => {
-            (unit.instant_of_fraction(number)).ok_or_else(|| "beyond the calendar".to_owned())
-        }
-        None => format.of_text(text),
-    }
-}
-
-fn described(value: &Value<'_>) -> String {
-    match value {
-        Value::Text(text) => {
-            let shown: String = text.chars().take(40).collect();
-            format!("the text {shown:?}")
-        }
-        Value::Integer(number) => format!("the number {number}"),
-        Value::Number(number) => format!("the number {number}"),
-        Value::Timestamp(at) => format!("the time {}", at.naive_utc()),
-        _ => "no time".to_owned(),
-    }
 }
