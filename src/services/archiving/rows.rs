@@ -140,22 +140,8 @@ pub(in crate::services) fn without(
 /// no row has.
 fn select(batch: &PredictionBatch, wanted: impl Fn(usize) -> bool) -> PredictionBatch {
     let rows: Vec<usize> = (0..batch.len()).filter(|row| wanted(*row)).collect();
-    let texts = |column: &TextColumn| rows.iter().map(|row| column.get(*row)).collect();
-    PredictionBatch {
-        prediction_ids: rows.iter().map(|row| &batch.prediction_ids[*row]).collect(),
-        predicted_at: rows.iter().map(|row| batch.predicted_at[*row]).collect(),
-        versions: texts(&batch.versions),
-        outputs: rows.iter().map(|row| batch.outputs[*row].clone()).collect(),
-        segments: rows
-            .iter()
-            .map(|row| batch.segments[*row].clone())
-            .collect(),
-        latency_ms: rows.iter().map(|row| batch.latency_ms[*row]).collect(),
-        errors: texts(&batch.errors),
-        deployments: texts(&batch.deployments),
-        features: (batch.features.iter())
-            .map(|column| Column::of(column.name.clone(), rows.iter().map(|row| column.get(*row))))
-            .filter(|column| column.kinds().iter().any(|kind| *kind != Kind::Absent))
-            .collect(),
-    }
+    let mut selected = batch.select(&rows);
+    let is_there = |column: &Column| column.kinds().iter().any(|kind| *kind != Kind::Absent);
+    selected.features.retain(is_there);
+    selected
 }
