@@ -312,6 +312,15 @@ async fn unmeasured(pool: PgPool) -> TestApp {
     app
 }
 
+/// The model with a rule that the day of [`unmeasured`] breaks.
+fn ruled() -> String {
+    let rule = "rules:
+  - {name: quality, model: fares, title: Fares are off, severity: warning,
+     when: {monitor: quality, measure: mae, above: 2.0}}
+";
+    format!("{}{rule}", fares::configuration("fares"))
+}
+
 /// The threshold by which each feature was judged in the end.
 async fn thresholds(app: &TestApp) -> BTreeSet<String> {
     app.work().await;
@@ -378,12 +387,7 @@ async fn of_two_configurations_at_once_the_later_is_in_force_with_all_that_it_sa
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
 async fn an_alert_does_not_open_by_what_was_measured_before_its_rule_was_stepped(pool: PgPool) {
     let app = unmeasured(pool).await;
-    let rule = "rules:
-  - {name: quality, model: fares, title: Fares are off, severity: warning,
-     when: {monitor: quality, measure: mae, above: 2.0}}
-";
-    let ruled = format!("{}{rule}", fares::configuration("fares"));
-    app.apply(&ruled).await;
+    app.apply(&ruled()).await;
     app.evaluating().await.expect("ends");
     // Another replica finds that labels were corrected, and steps the rule by that.
     let mut other = holding(&app.services.pool, "rule_states", "ACCESS EXCLUSIVE").await;
@@ -402,12 +406,7 @@ async fn an_alert_does_not_open_by_what_was_measured_before_its_rule_was_stepped
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
 async fn two_who_have_something_to_say_of_an_alert_say_it_one_after_the_other(pool: PgPool) {
     let app = unmeasured(pool).await;
-    let rule = "rules:
-  - {name: quality, model: fares, title: Fares are off, severity: warning,
-     when: {monitor: quality, measure: mae, above: 2.0}}
-";
-    let ruled = format!("{}{rule}", fares::configuration("fares"));
-    app.apply(&ruled).await;
+    app.apply(&ruled()).await;
     app.work().await;
     let alert = app.alerts().await.remove(0);
     let (alert_id, now) = (alert.alert_id, app.clock.now());
