@@ -45,7 +45,7 @@ const PARTS: [Part; 9] = [
         delays::run(report, run.seed, run.long)
     }),
     ("estimation", |run, report| {
-        estimation::run(report, run.seed, run.long)
+        estimation::run(report, run.seed)
     }),
     ("cost", cost::report),
 ];
