@@ -146,6 +146,8 @@ pub(super) enum Noun {
     Features,
     /// Kept as they are: a class is also sent as a value, of predictions and of labels, and must meet itself there.
     Classes,
+    /// Kept in their canonical form.
+    Segments,
 }
 
 impl Noun {
@@ -153,6 +155,7 @@ impl Noun {
         match self {
             Self::Features => "features",
             Self::Classes => "classes",
+            Self::Segments => "segments",
         }
     }
 }
@@ -194,7 +197,7 @@ impl Positions {
             return Ok(position);
         }
         let kept = match self.noun {
-            Noun::Features => canonical_name(name),
+            Noun::Features | Noun::Segments => canonical_name(name),
             Noun::Classes => check_name(name).map(|()| Cow::Borrowed(name)),
         };
         let kept = kept.map_err(|fault| Fault {

@@ -17,6 +17,7 @@ use super::{Expectations, FormatError, Ledger, ReferenceRows, Rows};
 
 /// Different classes over all rows of a body.
 const MAX_CLASSES: usize = 1_000;
+/// Segments of a row, and different ones over all rows of a body.
 const MAX_SEGMENTS: usize = 100;
 /// No more cells are made room for before they come, whatever a body looks like: some nine megabytes.
 const MOST_RESERVED_CELLS: usize = 1 << 20;
@@ -28,6 +29,7 @@ pub(super) struct PredictionRows<'e> {
     ledger: Ledger,
     features: Positions,
     classes: Positions,
+    segments: Positions,
     batch: PredictionBatch,
     /// The line of each kept row.
     lines: Vec<u64>,
@@ -143,6 +145,7 @@ impl<'e> PredictionRows<'e> {
             ledger: Ledger::new(expect.limits),
             features: Positions::new(Noun::Features, expect.limits.max_features),
             classes: Positions::new(Noun::Classes, MAX_CLASSES),
+            segments: Positions::new(Noun::Segments, MAX_SEGMENTS),
             batch: PredictionBatch::default(),
             expected_rows: 0,
             serial: 0,
@@ -425,6 +428,7 @@ impl<'e> PredictionRows<'e> {
         let latency_ms = row.optional(Fixed::LatencyMs, into_latency)?;
         let deployment = row.optional(Fixed::Deployment, Raw::into_name)?;
         let features = self.judge_features(row.features)?;
+        self.name_segments(segments.as_deref().unwrap_or_default())?;
         Ok(Row {
             prediction_id,
             predicted_at,
@@ -438,6 +442,19 @@ impl<'e> PredictionRows<'e> {
             features,
             label: None,
         })
+    }
+
+    /// Each segment becomes a column of the body's rows, so a body may not name one for each row. The names of a row that is
+    /// refused take no room.
+    fn name_segments(&mut self, segments: &[(String, String)]) -> Result<(), Fault> {
+        let known = self.segments.len();
+        for (name, _) in segments {
+            if let Err(fault) = self.segments.of(name) {
+                self.segments.truncate(known);
+                return Err(fault.in_field(&format!("segments.{name}")));
+            }
+        }
+        Ok(())
     }
 
     /// Moves what is inside `features` and `probabilities` to where flat columns already are.

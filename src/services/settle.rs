@@ -130,16 +130,15 @@ async fn fetch(
         waiting.truncate(failed.max(1));
     }
     let mut due = compute(move || {
-        let batches = waiting.iter().map(|batch| DueBatch {
+        let unpacked = unpack(&waiting, model_id);
+        let taken = waiting.iter().take(unpacked.revisions.len());
+        let batches = taken.map(|batch| DueBatch {
             batch_id: batch.batch_id,
             attempts: batch.attempts,
         });
-        let due = Due {
-            batches: batches.collect(),
-            unpacked: unpack(&waiting, model_id),
-        };
+        let batches = batches.collect();
         crate::faults::crash_point("settle.decoded");
-        Ok(due)
+        Ok(Due { batches, unpacked })
     })
     .await?;
     let mut conn = services.pool.acquire().await?;
@@ -181,20 +180,14 @@ struct LandedLabels {
     rows: LabelBatch,
 }
 
+/// Reads batches back, in their order, as many as make a pack: `revisions` says which.
 fn unpack(due: &[Waiting], model_id: ModelId) -> Unpacked {
     let mut unpacked = Unpacked {
         predictions: Pack::of(model_id),
-        revisions: due
-            .iter()
-            .map(|waiting| (waiting.batch_id, waiting.revision))
-            .collect(),
-        restored: (due.iter())
-            .filter(|waiting| waiting.format == intake::ARCHIVED)
-            .map(|waiting| waiting.batch_id)
-            .collect(),
         ..Unpacked::default()
     };
     for waiting in due {
+        let is_restored = waiting.format == intake::ARCHIVED;
         let damaged = match waiting.kind {
             BatchKind::Predictions => match ingest::decode_body::<PredictionBatch>(&waiting.body) {
                 Ok(rows) => {
@@ -202,35 +195,41 @@ fn unpack(due: &[Waiting], model_id: ModelId) -> Unpacked {
                     let requests: Vec<usize> = requests
                         .and_then(|rows| serde_json::from_value(rows.clone()).ok())
                         .unwrap_or_default();
-                    unpacked.predictions.add(waiting.batch_id, rows, &requests);
-                    if unpacked.restored.contains(&waiting.batch_id) {
+                    if !unpacked.predictions.add(waiting.batch_id, rows, &requests) {
+                        break;
+                    }
+                    if is_restored {
                         unpacked.predictions.note_restored(waiting.batch_id);
                     }
-                    continue;
+                    None
                 }
-                Err(damage) => damage,
+                Err(damage) => Some(damage),
             },
             BatchKind::Labels => match ingest::decode_body(&waiting.body) {
                 Ok(rows) => {
                     unpacked.labels.push(LandedLabels {
                         batch_id: waiting.batch_id,
-                        restored: unpacked.restored.contains(&waiting.batch_id),
+                        restored: is_restored,
                         received_at: waiting.received_at,
                         rows,
                     });
-                    continue;
+                    None
                 }
-                Err(damage) => damage,
+                Err(damage) => Some(damage),
             },
             BatchKind::Events => match ingest::decode_body(&waiting.body) {
                 Ok(events) => {
                     unpacked.events.push((waiting.batch_id, events));
-                    continue;
+                    None
                 }
-                Err(damage) => damage,
+                Err(damage) => Some(damage),
             },
         };
-        unpacked.damaged.push((waiting.batch_id, damaged));
+        (unpacked.damaged).extend(damaged.map(|damage| (waiting.batch_id, damage)));
+        (unpacked.revisions).push((waiting.batch_id, waiting.revision));
+        if is_restored {
+            unpacked.restored.insert(waiting.batch_id);
+        }
     }
     unpacked.predictions.hash();
     unpacked

@@ -645,6 +645,27 @@ fn names_of_refused_rows_do_not_use_up_the_room_for_features() {
 }
 
 #[test]
+fn a_body_names_no_segment_for_each_of_its_rows() {
+    let row = |n: usize, name: String| {
+        format!(
+            r#"{{"prediction_id": "{n}", "timestamp": 1362132000000, "prediction": 1, "segments": {{"{name}": "x"}}}}"#
+        )
+    };
+    let mut rows: Vec<String> = (0..101).map(|n| row(n, format!("segment {n}"))).collect();
+    rows.push(row(101, "segment 7".to_owned()));
+    let body = rows.join("\n");
+    let expect = expect(Task::Regression);
+    let decoded = decode_predictions(Format::Ndjson, body.as_bytes(), &expect).expect("readable");
+    let cause = "one body names at most 100 segments";
+    assert_eq!(
+        decoded.rejects,
+        [reject(101, "segments.segment 100", TooLarge, cause)]
+    );
+    // The names that are known go on to be taken.
+    assert_eq!(decoded.batch.len(), 101);
+}
+
+#[test]
 fn names_of_fields_that_only_another_task_has_are_free_for_features() {
     let decoded = row(
         Task::Regression,

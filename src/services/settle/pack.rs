@@ -1,6 +1,6 @@
 //! A pack: the rows of the batches that are settled together, and the hashes by which they are known again.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use crate::domain::batch::PredictionBatch;
@@ -8,6 +8,10 @@ use crate::domain::columns::{Column, TextColumn, Value};
 use crate::domain::ids::{BatchId, ModelId};
 use crate::domain::row_hashes::{add_column, hash_text, mix};
 use crate::storage::keys::IdHasher;
+
+/// How many cells the columns of a pack have at most, unless it is one batch: some 9 bytes each, and two packs are in
+/// memory at a time.
+const CELLS: usize = 4_000_000;
 
 #[derive(Default)]
 pub(super) struct Pack {
@@ -24,6 +28,8 @@ pub(super) struct Pack {
     held_hashes: Vec<u64>,
     /// The rows in the order of their ids' hashes, and of their own among equal ones.
     by_hash: Vec<usize>,
+    /// The features and segments that rows were added with.
+    names: HashSet<String>,
 }
 
 impl Pack {
@@ -35,9 +41,24 @@ impl Pack {
     }
 
     /// Adds the rows of a batch; `requests` says how many each of those sent that share it, and nothing where one sent
-    /// them all.
-    pub(super) fn add(&mut self, batch_id: BatchId, rows: PredictionBatch, requests: &[usize]) {
+    /// them all. Says no and adds nothing where the columns would get more than [`CELLS`] cells: rows that name features
+    /// and segments of their own widen those of all others.
+    #[must_use]
+    pub(super) fn add(
+        &mut self,
+        batch_id: BatchId,
+        rows: PredictionBatch,
+        requests: &[usize],
+    ) -> bool {
         let start = self.rows.len();
+        let new: HashSet<&str> = names(&rows)
+            .filter(|name| !self.names.contains(*name))
+            .collect();
+        let columns = self.names.len() + new.len();
+        if start > 0 && (start + rows.len()).saturating_mul(columns) > CELLS {
+            return false;
+        }
+        self.names.extend(new.into_iter().map(str::to_owned));
         self.starts.resize(start + rows.len(), false);
         let mut first = start;
         for sent in std::iter::once(&0).chain(requests) {
@@ -52,6 +73,7 @@ impl Pack {
             self.rows.append(&rows);
         }
         self.batches.push((batch_id, start..self.rows.len()));
+        true
     }
 
     /// Notes that a batch comes from the archive.
@@ -184,18 +206,23 @@ impl Pack {
     }
 }
 
+/// The features and segments of rows; a segment once for each row that has it.
+fn names(rows: &PredictionBatch) -> impl Iterator<Item = &str> {
+    let features = rows.features.iter().map(|column| column.name.as_str());
+    let segments = rows.segments.iter().flatten();
+    features.chain(segments.map(|(name, _)| name.as_str()))
+}
+
 /// The segments sent with rows, as columns; absent where a row was sent without.
 pub(super) fn sent_segments(rows: &PredictionBatch) -> Vec<Column> {
     let mut columns: Vec<Column> = Vec::new();
+    let mut positions: HashMap<&str, usize> = HashMap::new();
     for (row, segments) in rows.segments.iter().enumerate() {
         for (name, value) in segments {
-            let position = match columns.iter().position(|column| column.name == *name) {
-                Some(position) => position,
-                None => {
-                    columns.push(Column::new(name.as_str()));
-                    columns.len() - 1
-                }
-            };
+            let position = *positions.entry(name).or_insert_with(|| {
+                columns.push(Column::new(name.as_str()));
+                columns.len() - 1
+            });
             columns[position].resize(row);
             columns[position].push(&Value::Text(value.into()));
         }
@@ -303,8 +330,8 @@ mod tests {
             batch
         };
         let (now, mut pack) = (DateTime::UNIX_EPOCH, Pack::default());
-        pack.add(BatchId::new(now), of(5), &[3, 2]);
-        pack.add(BatchId::new(now), of(3), &[]);
+        assert!(pack.add(BatchId::new(now), of(5), &[3, 2]));
+        assert!(pack.add(BatchId::new(now), of(3), &[]));
         let followers = |pack: &Pack| -> Vec<usize> {
             (0..pack.rows().len())
                 .filter(|row| pack.sent_before(*row).is_some())
@@ -314,6 +341,31 @@ mod tests {
         // Of the requests 0 1 2, 3 4 and 5 6 7, these stay: 1 2, 4, 5 7.
         pack.keep_rows(&[false, true, true, false, true, true, false, true]);
         assert_eq!(followers(&pack), [1, 4]);
+    }
+
+    #[test]
+    fn a_pack_ends_before_names_of_each_row_s_own_fill_the_memory() {
+        let wide = |from: usize| {
+            let mut batch = PredictionBatch::default();
+            for place in from..from + 1_000 {
+                let mut row = row(&[]);
+                row.features
+                    .push(Column::of(format!("feature {place}"), [Value::Number(1.0)]));
+                row.segments[0] = vec![(format!("segment {place}"), "x".into())];
+                batch.append(&row);
+            }
+            batch
+        };
+        let (now, mut pack) = (DateTime::UNIX_EPOCH, Pack::default());
+        // 2,000 names and 1,000 rows, which is what one batch has anyway; with another they are 8,000,000 cells.
+        assert!(pack.add(BatchId::new(now), wide(0), &[]));
+        assert!(!pack.add(BatchId::new(now), wide(1_000), &[]));
+        assert_eq!((pack.rows().len(), pack.batches().count()), (1_000, 1));
+        // What names nothing new still finds room.
+        assert!(pack.add(BatchId::new(now), wide(0), &[]));
+        // One that is too wide by itself is taken alone.
+        let mut alone = Pack::default();
+        assert!(alone.add(BatchId::new(now), wide(0), &[]));
     }
 
     #[test]
