@@ -43,6 +43,13 @@ const GRACE: Duration = Duration::from_secs(5);
 const LEAST_RATE: u64 = 1_024;
 /// How much is unpacked at once, and reserved at least.
 const PIECE: usize = 64 << 10;
+/// How much of a body that says how long it is is reserved before it comes. So a sender who is slow, or says more than it has,
+/// holds little more of the memory than it has sent.
+const BELIEVED: usize = 256 << 10;
+/// Bodies up to this size wait for no turn behind large ones: those that are under way at a time are bounded by themselves.
+const SMALL: usize = 16 << 10;
+/// How many bytes of small bodies are turned into rows at a time.
+const SMALL_AT_ONCE: u64 = 8 << 20;
 /// How much of what zstd has unpacked it keeps for itself.
 const ZSTD_WINDOW: usize = 8 << 20;
 /// When a sender who found no room should try again.
@@ -54,6 +61,7 @@ pub struct Bodies {
     limits: Limits,
     budget: Budget,
     turns: Budget,
+    turns_of_small: Budget,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -87,7 +95,8 @@ impl Bodies {
                 time: Duration::from_secs(config.body_seconds),
             },
             budget: Budget::new(config.memory_budget, WAIT_FOR_ROOM, held),
-            turns: Budget::new(DECODED_AT_ONCE, WAIT_FOR_TURN, decoded),
+            turns: Budget::new(DECODED_AT_ONCE, WAIT_FOR_TURN, decoded.clone()),
+            turns_of_small: Budget::new(SMALL_AT_ONCE, WAIT_FOR_TURN, decoded),
         }
     }
 
@@ -105,13 +114,14 @@ impl Bodies {
         }
         let reservation = self
             .budget
-            .reserve(length.map_or(PIECE, |length| length.max(1)))
+            .reserve(length.map_or(PIECE, |length| length.clamp(1, BELIEVED)))
             .await?;
         let mut arrival = Arrival::of(body, self.limits.time);
         let mut reading = Reading {
             bodies: self,
             sent,
             most,
+            length: length.filter(|_| encoding == Encoding::Identity),
             bytes: Vec::new(),
             reservation,
             window: if encoding == Encoding::Zstd {
@@ -175,7 +185,12 @@ impl Bodies {
         limits: (usize, usize),
     ) -> Result<(Bytes, Room), Problem> {
         let held = self.read(headers, body, limits).await?;
-        let turn = self.turns.reserve_at_most_all(held.bytes.len()).await?;
+        let turns = if held.bytes.len() <= SMALL {
+            &self.turns_of_small
+        } else {
+            &self.turns
+        };
+        let turn = turns.reserve_at_most_all(held.bytes.len()).await?;
         crate::faults::crash_point("intake.body_read");
         Ok((held.bytes, Room(held.reservation, turn)))
     }
@@ -220,6 +235,8 @@ struct Reading<'b> {
     bodies: &'b Bodies,
     sent: usize,
     most: usize,
+    /// How long it is once unpacked, if it says so.
+    length: Option<usize>,
     bytes: Vec<u8>,
     reservation: Reservation,
     window: usize,
@@ -234,7 +251,7 @@ impl Reading<'_> {
         let held = length + length.min(self.window);
         if held > self.reservation.bytes() {
             // By halves again, so that a body of any size grows a few times only.
-            let whole = self.most + self.most.min(self.window);
+            let whole = self.length.unwrap_or(self.most) + self.most.min(self.window);
             let step = (self.reservation.bytes() / 2).max(PIECE);
             let wanted = (self.reservation.bytes() + step).clamp(held, whole.max(held));
             self.reservation.grow_to(wanted).await?;

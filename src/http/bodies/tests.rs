@@ -118,6 +118,54 @@ async fn room_is_held_until_bytes_and_request_are_gone() {
 }
 
 #[tokio::test]
+async fn who_says_a_lot_and_sends_little_holds_little() {
+    let bodies = bodies(|_| {});
+    let said = 16 << 20;
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(said));
+    let begun = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"[{"))]);
+    let stuck = Content::from_stream(futures::StreamExt::chain(begun, stream::pending()));
+    let slow = reading(&bodies, headers.clone(), stuck);
+    let others = async {
+        tokio::task::yield_now().await;
+        bodies.budget.reserve((96 << 20) - BELIEVED).await
+    };
+    tokio::select! {
+        biased;
+        _ = slow => panic!("its body does not come"),
+        room = others => drop(room.expect("room for all the others")),
+    }
+    // What comes whole is read whole, and holds no more than it is.
+    let body = vec![b' '; said];
+    let held = reading(&bodies, headers, in_parts(body))
+        .await
+        .expect("read");
+    assert_eq!(held.reservation.bytes(), said);
+}
+
+#[tokio::test]
+async fn small_bodies_do_not_wait_behind_large_ones() {
+    let bodies = bodies(|_| {});
+    let everything = bodies
+        .turns
+        .reserve_at_most_all(usize::MAX)
+        .await
+        .expect("all turns");
+    let small = Content::from(vec![b' '; SMALL]);
+    bodies
+        .receive(&HeaderMap::new(), small)
+        .await
+        .expect("a turn of its own");
+    drop(everything);
+    // Theirs are bounded as well.
+    let all = bodies.turns_of_small.reserve_at_most_all(usize::MAX).await;
+    let _all = all.expect("all turns of small ones");
+    let small = Content::from("rows");
+    let refused = bodies.receive(&HeaderMap::new(), small).await;
+    assert_eq!(refused.expect_err("no turn").status, 429);
+}
+
+#[tokio::test]
 async fn a_body_that_does_not_come_is_given_up() {
     let bodies = bodies(|config| config.body_seconds = 1);
     let begun = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"[{"))]);
