@@ -42,6 +42,14 @@ use names::Field;
 use raw::{Fault, Raw};
 pub use together::Together;
 
+/// Judges a name that stands beside rows, as that of a version in an address, by what goes for names in rows.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_name(name: &str) -> Result<(), String> {
+    raw::check_name(name).map_err(|fault| fault.cause)
+}
+
 /// A wire format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {

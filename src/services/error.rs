@@ -17,6 +17,8 @@ const STORAGE_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// What Postgres says when its disk is full.
 const DISK_FULL: &str = "53100";
+/// What Postgres says of a text with U+0000.
+const NUL_IN_TEXT: &str = "22021";
 
 /// Why a service did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -149,9 +151,12 @@ impl Error {
 
 impl From<sqlx::Error> for Error {
     /// Sorts what passes by itself from what does not. A violated constraint is an expected answer only
-    /// where the caller knows its name (see [`violates`]); everywhere else it is a fault of ours.
+    /// where the caller knows its name (see [`violates`]); everywhere else it is a fault of ours. A text with U+0000, which
+    /// an address can hold, is nothing that Postgres could look for.
     fn from(error: sqlx::Error) -> Self {
-        if passes_by_itself(&error) {
+        if has_sqlstate(&error, NUL_IN_TEXT) {
+            Self::invalid("a name or text holds U+0000")
+        } else if passes_by_itself(&error) {
             Self::Unavailable {
                 retry_after: STORAGE_RETRY_AFTER,
                 message: told_of(&error).to_owned(),
@@ -205,14 +210,17 @@ fn ended_the_session(cause: &dyn DatabaseError) -> bool {
     cause.is_some_and(|cause| matches!(cause.severity(), PgSeverity::Fatal | PgSeverity::Panic))
 }
 
+fn has_sqlstate(error: &sqlx::Error, wanted: &str) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.as_deref() == Some(wanted)
+}
+
 /// What people are told of what passes by itself.
 fn told_of(error: &sqlx::Error) -> &'static str {
-    let code = error.as_database_error().and_then(DatabaseError::code);
-    match code.as_deref() {
-        Some(DISK_FULL) => {
-            "the database's disk is full; retention frees what is past, and what is not has to make room elsewhere"
-        }
-        _ => "the database cannot be reached at present",
+    if has_sqlstate(error, DISK_FULL) {
+        "the database's disk is full; retention frees what is past, and what is not has to make room elsewhere"
+    } else {
+        "the database cannot be reached at present"
     }
 }
 
@@ -277,6 +285,16 @@ mod tests {
         ] {
             assert_eq!(is_transient(sqlstate), expected, "{sqlstate}");
         }
+    }
+
+    #[sqlx::test(migrator = "crate::storage::MIGRATOR")]
+    async fn a_text_that_cannot_be_stored_is_the_caller_s_fault(pool: PgPool) {
+        let of_nul = sqlx::query("SELECT 1 WHERE 'a' = $1")
+            .bind("a\0b")
+            .execute(&pool)
+            .await
+            .expect_err("is no text");
+        assert!(matches!(Error::from(of_nul), Error::Invalid { .. }));
     }
 
     #[sqlx::test(migrator = "crate::storage::MIGRATOR")]

@@ -13,7 +13,7 @@ mod pressure;
 mod standing;
 mod unread;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -170,6 +170,12 @@ pub struct Upload<'a> {
     pub generation: Option<i64>,
 }
 
+/// Judges what stands in the address of a request and goes for all of its rows.
+fn check_addressed(field: &str, name: Option<&str>) -> Result<(), Error> {
+    let judged = name.map_or(Ok(()), formats::check_name);
+    judged.map_err(|cause| Error::invalid_field(field, cause))
+}
+
 /// Takes in a small body of predictions, if what is known of its sender and its model still holds: nobody has asked, and it
 /// lands only if it does. So many requests cost one way to the database and back, and their bodies are read into
 /// one batch. Nothing, and nothing was kept, when that has to be asked first, or something is to be said about a row.
@@ -181,6 +187,7 @@ pub async fn presumed_predictions(
     upload: &Upload<'_>,
 ) -> Result<Option<Receipt>, Error> {
     let _under_way = services.intake.pressure.enter();
+    check_addressed("version", upload.version.as_deref())?;
     let now = services.clock.now();
     let model = (upload.project_id, upload.model);
     let known = (services.intake.standing).known_target(model, upload.generation);
@@ -220,6 +227,7 @@ pub async fn presumed_predictions(
 /// database is out of reach or the queue is full.
 pub async fn predictions(services: &Services, upload: Upload<'_>) -> Result<Receipt, Error> {
     let _under_way = services.intake.pressure.enter();
+    check_addressed("version", upload.version.as_deref())?;
     let now = services.clock.now();
     let target = services.intake.target(&upload, now).await?;
     let version = upload.version.clone().or_else(|| target.champion.clone());
@@ -407,7 +415,13 @@ async fn refuse_unknown_versions(
     decoded: &mut Decoded<PredictionBatch>,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    let unknown: Vec<String> = (decoded.batch.versions.texts())
+    let all_known = (decoded.batch.versions.texts()).all(|version| target.has_version(version));
+    if all_known {
+        return Ok(());
+    }
+    // Of the rows that are left: a text may be that of a refused one.
+    let unknown: BTreeSet<String> = (0..decoded.batch.len())
+        .map(|row| decoded.batch.version(row))
         .filter(|version| !target.has_version(version))
         .map(str::to_owned)
         .collect();
@@ -416,50 +430,61 @@ async fn refuse_unknown_versions(
     }
     let model = &target.model;
     let mut no_room: HashMap<&str, String> = HashMap::new();
+    let mut unusable: HashMap<&str, String> = HashMap::new();
     if target.auto_registers {
         for version in &unknown {
-            let lineage = serde_json::json!({});
-            let registered =
-                registry::register_version(services, model, version, lineage, "intake", now).await;
+            // Where there was no room for one, there is none for the next: nobody asks the database for each.
+            let registered = if no_room.is_empty() {
+                let lineage = serde_json::json!({});
+                registry::register_version(services, model, version, lineage, "intake", now).await
+            } else {
+                Err(registry::one_too_many(model, version))
+            };
             match registered {
                 Ok(_) => {}
                 Err(Error::Conflict(cause)) => {
                     no_room.insert(version, cause);
                 }
+                Err(error @ Error::Invalid { .. }) => {
+                    unusable.insert(version, error.to_string());
+                }
                 Err(error) => return Err(error),
             }
         }
-        if no_room.is_empty() {
+        if no_room.is_empty() && unusable.is_empty() {
             return Ok(());
         }
     }
-    let rows = 0..decoded.batch.len();
-    let keep: Vec<bool> = rows
-        .map(|row| {
-            let version = decoded.batch.version(row);
-            target.has_version(version) || (target.auto_registers && !no_room.contains_key(version))
-        })
-        .collect();
-    if target.auto_registers {
-        let refused = keep.iter().filter(|keep| !**keep).count() as u64;
-        let mut conn = services.intake.pool.acquire().await?;
-        overflow::note(&mut conn, model, OverflowKind::Versions, refused, now).await?;
-    }
-    for row in (0..keep.len()).filter(|row| !keep[*row]) {
-        let version = decoded.batch.version(row);
-        let cause = no_room.get(version).cloned().unwrap_or_else(|| {
-            format!(
+    let cause_of = |version: &str| {
+        let of_registering = no_room.get(version).or_else(|| unusable.get(version));
+        match of_registering {
+            Some(cause) => Some(cause.clone()),
+            None if target.auto_registers || !unknown.contains(version) => None,
+            None => Some(format!(
                 "version {version:?} of model {:?} is not registered; register it with \
                  `bellwether version add {} {version}`",
                 model.name, model.name
-            )
-        });
-        decoded.rejects.push(Reject {
+            )),
+        }
+    };
+    let causes: Vec<Option<String>> = (0..decoded.batch.len())
+        .map(|row| cause_of(decoded.batch.version(row)))
+        .collect();
+    let beyond = (0..decoded.batch.len())
+        .filter(|row| no_room.contains_key(decoded.batch.version(*row)))
+        .count() as u64;
+    if beyond > 0 {
+        let mut conn = services.intake.pool.acquire().await?;
+        overflow::note(&mut conn, model, OverflowKind::Versions, beyond, now).await?;
+    }
+    let keep: Vec<bool> = causes.iter().map(Option::is_none).collect();
+    for (row, cause) in causes.into_iter().enumerate() {
+        decoded.rejects.extend(cause.map(|cause| Reject {
             line: decoded.lines[row],
             field: "version".to_owned(),
             reason: RejectReason::UnknownVersion,
             cause,
-        });
+        }));
     }
     decoded.batch.retain(&keep);
     Ok(())

@@ -210,10 +210,7 @@ pub(super) async fn add_version(
     models::lock(conn, model.model_id).await?;
     let known = models::version_numbers(conn, model.model_id).await?;
     if known.len() >= MAX_VERSIONS && !known.iter().any(|(known, _, _)| known == name) {
-        return Err(Error::Conflict(format!(
-            "version {name:?} is one too many: a model may have {MAX_VERSIONS} versions; {:?} has, so register another model",
-            model.name
-        )));
+        return Err(one_too_many(model, name));
     }
     let champion = champion(conn, model).await?;
     let version = Version {
@@ -244,6 +241,14 @@ pub(super) async fn add_version(
         .await?;
     }
     Ok((version_id, is_new))
+}
+
+/// What is said of a version that there is no room for.
+pub(super) fn one_too_many(model: &Model, version: &str) -> Error {
+    Error::Conflict(format!(
+        "version {version:?} is one too many: a model may have {MAX_VERSIONS} versions; {:?} has, so register another model",
+        model.name
+    ))
 }
 
 pub(super) async fn record(

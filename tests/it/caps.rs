@@ -221,6 +221,89 @@ async fn a_model_with_too_many_versions_refuses_rows_of_further_ones_alone(pool:
         .expect("is answered");
     assert_eq!((receipt.kept, receipt.rejected), (2, 0));
     assert_eq!(told(&app).await, 1);
+    // The database is not asked about each of many that there is no room for: that would take longer than a sender waits.
+    let many: Vec<String> = (0..1_000).map(|n| format!("y{n}")).collect();
+    let receipt = send_versions(&app, project, &many).await;
+    let receipt = receipt.expect("is answered");
+    assert_eq!((receipt.kept, receipt.rejected), (0, 1_000));
+    assert_eq!(versions_beyond(&app).await, 1_001);
+}
+
+async fn versions_beyond(app: &TestApp) -> i64 {
+    let counted =
+        "SELECT COALESCE(SUM(rows), 0)::bigint FROM overflow_counts WHERE kind = 'versions'";
+    app.number(counted).await
+}
+
+/// Rows of `fares`, each of another version.
+async fn send_versions(
+    app: &TestApp,
+    project_id: ProjectId,
+    versions: &[String],
+) -> Result<ingest::Receipt, Error> {
+    let rows: Vec<Value> = (100..)
+        .zip(versions)
+        .map(|(i, version)| {
+            let mut row = fares::prediction(at(DAY), i);
+            row["version"] = json!(version);
+            row
+        })
+        .collect();
+    let upload = Upload {
+        project_id,
+        model: "fares",
+        format: Format::Ndjson,
+        body: lines(&rows),
+        version: None,
+        generation: None,
+    };
+    ingest::predictions(&app.services, upload).await
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_version_that_cannot_be_registered_costs_its_own_rows_alone(pool: PgPool) {
+    let app = TestApp::start(pool, DAY).await;
+    let project = registering(&app, "versions").await;
+    send(&app, project, "fares", "v1").await.expect("registers");
+    let versions = ["v2", "1.4.0+build.7", "v3", "a/b"].map(str::to_owned);
+    let receipt = send_versions(&app, project, &versions).await;
+    let receipt = receipt.expect("is answered");
+    let refused: Vec<(u64, &str)> = (receipt.rejects.iter())
+        .map(|reject| (reject.line, reject.reason.as_str()))
+        .collect();
+    assert_eq!(refused, [(2, "unknown_version"), (4, "unknown_version")]);
+    assert_eq!((receipt.received, receipt.kept), (4, 2));
+    // Nothing was too many.
+    assert_eq!(versions_beyond(&app).await, 0);
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn versions_of_rows_that_are_refused_are_not_registered(pool: PgPool) {
+    let app = TestApp::start(pool, DAY).await;
+    let project = registering(&app, "versions").await;
+    send(&app, project, "fares", "v1").await.expect("registers");
+    sqlx::query(
+        "INSERT INTO project_retention (project_id, raw_closed_before) VALUES ($1, '2026-03-02')
+         ON CONFLICT (project_id) DO UPDATE SET raw_closed_before = EXCLUDED.raw_closed_before",
+    )
+    .bind(project.0)
+    .execute(&app.services.pool)
+    .await
+    .expect("closed");
+    let mut row = fares::prediction(at("2026-02-01"), 1);
+    row["version"] = json!("v2");
+    let upload = Upload {
+        project_id: project,
+        model: "fares",
+        format: Format::Ndjson,
+        body: lines(&[row]),
+        version: None,
+        generation: None,
+    };
+    let receipt = ingest::predictions(&app.services, upload).await;
+    let receipt = receipt.expect("is answered");
+    assert_eq!(receipt.rejects[0].reason.as_str(), "past_retention");
+    assert_eq!(app.number("SELECT COUNT(*) FROM model_versions").await, 1);
 }
 
 async fn registering(app: &TestApp, name: &str) -> ProjectId {

@@ -39,6 +39,53 @@ fn zstd_bomb(bytes: u64) -> Vec<u8> {
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn what_an_address_says_is_judged_like_what_a_row_says(pool: PgPool) {
+    let served = served(pool, &[]).await;
+    let rows = predictions(["a".to_owned()]);
+    let long = "n".repeat(5_000);
+    let event = r#"{"specversion":"1.0","id":"a","type":"org.kubeflow.serving.inference.request","data":{}}"#;
+    let json = [("content-type", "application/cloudevents+json")];
+    for (path, headers, body, status) in [
+        (
+            "/api/v1/models/a%00b/predictions",
+            &[NDJSON],
+            rows.as_str(),
+            422,
+        ),
+        ("/api/v1/models/a%00b/labels", &[NDJSON], "{}", 422),
+        (
+            &format!("{PREDICTIONS}?version=a%00b"),
+            &[NDJSON],
+            &rows,
+            422,
+        ),
+        (
+            &format!("{PREDICTIONS}?version={long}"),
+            &[NDJSON],
+            &rows,
+            422,
+        ),
+        (
+            &format!("/api/v1/cloudevents?model={long}"),
+            &json,
+            event,
+            422,
+        ),
+        ("/api/v1/cloudevents?model=a%00b", &json, event, 422),
+    ] {
+        let answer = served.post_with(path, headers, body.as_bytes()).await;
+        answer.problem(status);
+    }
+    // An event may be of a type of any length; what is kept of its name is the beginning.
+    let other = event.replace("org.kubeflow.serving.inference.request", &long);
+    let path = "/api/v1/cloudevents";
+    let answer = served.post_with(path, &json, other.as_bytes()).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let kept = "SELECT MAX(LENGTH(name))::bigint FROM unused_telemetry";
+    served.until(kept, 200).await;
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
 async fn bombs_and_damage_are_refused_and_cost_next_to_nothing(pool: PgPool) {
     let served = served(pool, &[]).await;
     let rows = predictions((0..50).map(|n| format!("good-{n}")));

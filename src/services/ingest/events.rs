@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::answered;
 use super::landing::{Arrival, Landed, Rows};
 use super::standing::Target;
+use super::{answered, check_addressed};
 use crate::domain::ids::ProjectId;
 use crate::domain::inference::{EventBatch, InferenceEvent};
 use crate::formats::cloudevents::{Envelope, EventKind};
@@ -49,13 +49,8 @@ pub enum Taken {
 pub async fn events(services: &Services, upload: EventUpload) -> Result<Taken, Error> {
     let _under_way = services.intake.pressure.enter();
     let now = services.clock.now();
-    if upload
-        .model
-        .as_deref()
-        .is_some_and(|model| model.contains(char::is_control))
-    {
-        return Err(Error::invalid_field("model", "holds control characters"));
-    }
+    check_addressed("model", upload.model.as_deref())?;
+    check_addressed("version", upload.version.as_deref())?;
     let mut by_model: BTreeMap<String, Vec<InferenceEvent>> = BTreeMap::new();
     let mut unused: BTreeMap<(&'static str, String), u64> = BTreeMap::new();
     for Envelope { model, kind } in upload.events {

@@ -195,13 +195,23 @@ async fn refuse_unknown_versions(
         return Ok(());
     }
     let mut refused: BTreeMap<&str, String> = BTreeMap::new();
+    let mut is_full = false;
     let auto_registers = models::auto_registers(conn, model.project_id).await?;
     for version in &unknown {
         let cause = if auto_registers {
-            let lineage = serde_json::json!({});
-            match registry::add_version(conn, model, version, lineage, "intake", now).await {
+            // Where there was no room for one, there is none for the next.
+            let registered = if is_full {
+                Err(registry::one_too_many(model, version))
+            } else {
+                let lineage = serde_json::json!({});
+                registry::add_version(conn, model, version, lineage, "intake", now).await
+            };
+            match registered {
                 Ok(_) => continue,
-                Err(error @ (Error::Conflict(_) | Error::Invalid { .. })) => error.to_string(),
+                Err(error @ (Error::Conflict(_) | Error::Invalid { .. })) => {
+                    is_full |= matches!(error, Error::Conflict(_));
+                    error.to_string()
+                }
                 Err(error) => return Err(error),
             }
         } else {
