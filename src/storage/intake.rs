@@ -98,7 +98,8 @@ pub async fn land(conn: &mut PgConnection, landings: &[Landing]) -> sqlx::Result
                    -- Nothing is left of a batch without a body.
                    CASE WHEN body IS NULL THEN 0 END, CASE WHEN body IS NULL THEN 0 END,
                    CASE WHEN body IS NULL THEN 0 END,
-                   received_at, CASE WHEN body IS NULL THEN received_at END, 0, received_at, request_rows
+                   -- At once, whatever clock is right: that of who lands may be ahead of that of who settles.
+                   received_at, CASE WHEN body IS NULL THEN received_at END, 0, TIMESTAMPTZ 'epoch', request_rows
             FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::bytea[], $7::bigint[],
                         $8::bigint[], $9::timestamptz[], $21::jsonb[])
                 AS batch (batch_id, project_id, model_id, kind, format, body, received, rejected, received_at,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow_ipc::writer::StreamWriter;
+use bellwether::domain::clock::{Clock, ReplayClock};
 use bellwether::formats::Format;
 use bellwether::services::Services;
 use bellwether::services::ingest::{self, Upload};
@@ -429,4 +430,24 @@ async fn a_row_whose_classes_are_listed_in_another_order_is_still_the_same_row(p
     let count = async |outcome| app.count("pets", BatchKind::Predictions, outcome).await;
     assert_eq!((count("accepted").await, count("duplicate").await), (2, 1));
     assert_eq!(count("conflicting").await, 0);
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn what_landed_by_a_clock_that_was_ahead_does_not_wait_for_it(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-03").await;
+    app.with_fares("").await;
+    let row = fares::prediction(at("2026-03-02"), 1);
+    let ahead = app.clock.now() + TimeDelta::hours(12);
+    let mut fast = app.replica().await;
+    fast.clock = Arc::new(ReplayClock::starting_at(ahead));
+    let parcel = Parcel {
+        kind: BatchKind::Predictions,
+        format: Format::Ndjson,
+        rows: vec![row],
+    };
+    deliver(&fast, &app, "fares", &parcel).await;
+    fast.pool.close().await;
+    settle_all(&app.services).await;
+    let accepted = app.count("fares", BatchKind::Predictions, "accepted").await;
+    assert_eq!(accepted, 1);
 }
