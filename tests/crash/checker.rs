@@ -305,7 +305,7 @@ fn conserved(name: &str, model: &StoredModel, kind: Kind, ledger: &Ledger) -> Ve
     }
     let (heard, _) = ledger.receipts(name, kind);
     let mut reasons: BTreeMap<String, i64> = BTreeMap::new();
-    for batch in heard.values() {
+    for batch in heard.values().flatten() {
         for (reason, rows) in batch.rejected() {
             *reasons.entry(reason).or_default() += rows;
         }
@@ -323,8 +323,10 @@ fn conserved(name: &str, model: &StoredModel, kind: Kind, ledger: &Ledger) -> Ve
 }
 
 /// Every landed batch was sent, every acknowledged one has landed and is settled, and what the counts say
-/// beyond the acknowledged batches is made of whole batches nobody heard about.
+/// beyond the acknowledged batches is made of whole batches nobody heard about. Requests of one row each may share a batch,
+/// and some of them may have heard of it and others not.
 fn batches_known(name: &str, model: &StoredModel, kind: Kind, ledger: &Ledger) -> Vec<String> {
+    const SINGLE: (i64, i64) = (1, 0);
     let mut found = Vec::new();
     let size = |batch: &Batch| (batch.received(), batch.rejected().values().sum::<i64>());
     let (mut heard, unheard) = ledger.receipts(name, kind);
@@ -333,17 +335,26 @@ fn batches_known(name: &str, model: &StoredModel, kind: Kind, ledger: &Ledger) -
     for landed in model.batches.iter().filter(|b| b.kind == kind.as_str()) {
         let id = landed.batch_id;
         let got = (landed.received, landed.rejected);
-        if let Some(batch) = heard.remove(&id) {
-            if got != size(batch) {
+        let of_it = heard.remove(&id).unwrap_or_default();
+        let told = (of_it.into_iter().map(size)).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+        if let (true, Some(place)) = (told == (0, 0), unheard.iter().position(|sent| *sent == got))
+        {
+            unheard.swap_remove(place);
+        } else if got != told {
+            let more = got.0 - told.0;
+            let singles: Vec<usize> = (0..unheard.len())
+                .filter(|place| unheard[*place] == SINGLE)
+                .take(usize::try_from(more).unwrap_or_default())
+                .collect();
+            if got.1 == told.1 && i64::try_from(singles.len()) == Ok(more) {
+                for place in singles.into_iter().rev() {
+                    unheard.swap_remove(place);
+                }
+            } else {
                 found.push(format!(
-                    "{name} batch {id} has {got:?}, sent were {:?}",
-                    size(batch)
+                    "{name} batch {id} has {got:?}, acknowledged were {told:?}, and nothing that was sent makes up for it"
                 ));
             }
-        } else if let Some(place) = unheard.iter().position(|sent| *sent == got) {
-            unheard.swap_remove(place);
-        } else {
-            found.push(format!("{name} batch {id} of {got:?} rows was never sent"));
         }
         if landed.state != "settled" || landed.attempts > 0 {
             found.push(format!(

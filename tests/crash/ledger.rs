@@ -195,17 +195,18 @@ impl Ledger {
         labels
     }
 
-    /// The acknowledged batches of a model and kind, and those nobody heard about again.
+    /// What was acknowledged of a model and kind, by the id of the batch it landed in, which requests may share; and what
+    /// nobody heard about again.
     pub fn receipts<'a>(
         &'a self,
         model: &'a str,
         kind: Kind,
-    ) -> (BTreeMap<Uuid, &'a Batch>, Vec<&'a Batch>) {
-        let mut heard = BTreeMap::new();
+    ) -> (BTreeMap<Uuid, Vec<&'a Batch>>, Vec<&'a Batch>) {
+        let mut heard: BTreeMap<Uuid, Vec<&Batch>> = BTreeMap::new();
         let mut unheard = Vec::new();
         for sent in self.of(model, kind) {
             match sent.acknowledged {
-                Some(batch_id) => drop(heard.insert(batch_id, &*sent.batch)),
+                Some(batch_id) => heard.entry(batch_id).or_default().push(&sent.batch),
                 None => unheard.push(&*sent.batch),
             }
         }

@@ -68,6 +68,18 @@ impl Traffic {
         batches
     }
 
+    /// Predictions of fares that are sent one by one.
+    pub fn singles(&mut self, count: usize) -> Vec<Batch> {
+        let lines: Vec<Line> = (0..count).map(|_| self.fare()).collect();
+        self.past.extend(lines.iter().cloned());
+        let single = |line| Batch {
+            model: FARES,
+            kind: Kind::Predictions,
+            lines: vec![line],
+        };
+        lines.into_iter().map(single).collect()
+    }
+
     /// Predictions of fares, some of them as no service should get them.
     fn fares(&mut self, rows: i64) -> Batch {
         let mut lines = std::mem::take(&mut self.held);

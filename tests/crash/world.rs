@@ -8,9 +8,11 @@ use bellwether::domain::clock::{Clock, SystemClock};
 use bellwether::domain::ids::ProjectId;
 use bellwether::services::access::{Scope, TokenRequest, create_token};
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::join_all;
 use rand::RngExt;
 use serde_json::json;
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use crate::checker::{self, Violations};
 use crate::client::{Client, JSON, NDJSON};
@@ -31,6 +33,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const NUDGES_APART: Duration = Duration::from_secs(2);
 /// After how many steps a point that was not reached never will be.
 const MOST_STEPS: usize = 150;
+/// How many requests of one row each are under way at once.
+const SINGLES: usize = 12;
 /// Kills by time come within this many milliseconds.
 const LATEST_KILL: i64 = 1_500;
 const RUNBOOK: &str = "---
@@ -213,6 +217,22 @@ pipelines:
     /// Sends a batch and writes down what was heard of it.
     async fn send(&mut self, service: &Service, batch: Arc<Batch>) -> Option<()> {
         let acknowledged = self.client.send(&service.address, &batch).await;
+        self.note(batch, acknowledged)
+    }
+
+    /// Sends batches at once, so that they land together.
+    async fn send_together(&mut self, service: &Service, batches: Vec<Batch>) -> Option<()> {
+        let sending = batches.iter();
+        let sending = sending.map(|batch| self.client.send(&service.address, batch));
+        let acknowledged = join_all(sending).await;
+        let noted = batches.into_iter().zip(acknowledged);
+        let noted: Vec<Option<()>> = noted
+            .map(|(batch, acknowledged)| self.note(Arc::new(batch), acknowledged))
+            .collect();
+        noted.into_iter().collect()
+    }
+
+    fn note(&mut self, batch: Arc<Batch>, acknowledged: Option<Uuid>) -> Option<()> {
         self.ledger.note(&batch, acknowledged);
         match acknowledged {
             Some(_) => self.heard.push(batch),
@@ -237,6 +257,8 @@ pipelines:
                 return None;
             }
         }
+        let singles = self.traffic.singles(SINGLES);
+        self.send_together(service, singles).await?;
         self.errand(service, area).await
     }
 
