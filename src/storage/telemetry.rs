@@ -10,8 +10,6 @@ use crate::domain::telemetry::{Counting, Reading, Sample, SampleRow, Spread, tab
 
 /// How many names of what is not used are kept of a project; further ones are counted under the empty name.
 const MOST_NAMES: i64 = 1_000;
-/// How many bytes of such a name are kept.
-const NAME_BYTES: usize = 200;
 
 /// Stores samples, each with its model. One that is there already stays as it is; returns how many were new.
 pub async fn insert(
@@ -224,19 +222,16 @@ pub struct UnusedTelemetry {
     pub last_seen_at: DateTime<Utc>,
 }
 
-/// Counts what is not used: reason, the beginning of a name, and how many.
-pub async fn count_unused<'u>(
+/// Counts what is not used: reason, name and how many.
+pub async fn count_unused(
     conn: &mut PgConnection,
     project_id: ProjectId,
     signal: &str,
-    unused: &'u [(&'static str, String, u64)],
+    unused: &[(&'static str, String, u64)],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let reasons: Vec<&str> = unused.iter().map(|(reason, ..)| *reason).collect();
-    let beginning = |name: &'u str| &name[..name.floor_char_boundary(NAME_BYTES)];
-    let names: Vec<&str> = (unused.iter())
-        .map(|(_, name, _)| beginning(name))
-        .collect();
+    let names: Vec<&str> = unused.iter().map(|(_, name, _)| name.as_str()).collect();
     let counts: Vec<i64> = unused.iter().map(|(.., number)| count(*number)).collect();
     sqlx::query!(
         r#"

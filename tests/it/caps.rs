@@ -244,7 +244,8 @@ async fn send_versions(
     let rows: Vec<Value> = (100..)
         .zip(versions)
         .map(|(i, version)| {
-            let mut row = fares::prediction(at(DAY), i);
+            let mut row = fares::prediction(at(DAY), i % 20);
+            row["prediction_id"] = json!(format!("one of {version}, {i}"));
             row["version"] = json!(version);
             row
         })

@@ -76,13 +76,6 @@ async fn what_an_address_says_is_judged_like_what_a_row_says(pool: PgPool) {
         let answer = served.post_with(path, headers, body.as_bytes()).await;
         answer.problem(status);
     }
-    // An event may be of a type of any length; what is kept of its name is the beginning.
-    let other = event.replace("org.kubeflow.serving.inference.request", &long);
-    let path = "/api/v1/cloudevents";
-    let answer = served.post_with(path, &json, other.as_bytes()).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
-    let kept = "SELECT MAX(LENGTH(name))::bigint FROM unused_telemetry";
-    served.until(kept, 200).await;
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
