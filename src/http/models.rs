@@ -16,7 +16,7 @@ use crate::domain::schema::FeatureExpectation;
 use crate::domain::window::Grain;
 use crate::services::promotion::{self, Order};
 use crate::services::registry::{self, NewModel};
-use crate::services::{Error, Services};
+use crate::services::{Error, Services, configuration};
 use crate::storage::models::{self, Deployment, Model, Version};
 use crate::storage::{alerts, baselines, retention, windows};
 
@@ -214,11 +214,8 @@ pub async fn register(
     Body(model): Body<ModelToRegister>,
 ) -> Result<Json<ModelView>, Problem> {
     let (new, now) = (model.into_new()?, services.clock.now());
-    let principal = caller.principal;
-    let mut tx = services.pool.begin().await?;
-    let project_id = principal.project_id;
-    let model = registry::register_model(&mut tx, project_id, &new, &principal.actor, now).await?;
-    tx.commit().await?;
+    let (project_id, actor) = (caller.principal.project_id, &caller.principal.actor);
+    let model = configuration::register_model(&services, project_id, &new, actor, now).await?;
     Ok(Json(model.into()))
 }
 

@@ -246,11 +246,6 @@ async fn put_model(
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     let definition = declared.model;
-    // Locked before its file is in force for others: who measures it goes by what was declared, or by what is.
-    let before = match models::find(conn, project_id, &definition.name).await? {
-        Some(known) => Some(registry::lock_model(conn, known.model_id).await?),
-        None => None,
-    };
     let new = NewModel {
         name: definition.name.clone(),
         task: definition.task,
@@ -261,21 +256,74 @@ async fn put_model(
         base_window: definition.base_window,
         segments: definition.segments.clone(),
     };
-    let model = registry::register_model(conn, project_id, &new, actor, now).await?;
+    let (model, change) = put_registered(conn, project_id, &new, actor, now).await?;
     let schema_changed = put_schema(conn, &model, declared, actor, now).await?;
     declare_all(conn, &model, definition, actor, now).await?;
-    let segments_changed = before
-        .as_ref()
-        .is_some_and(|before| before.segments != model.segments);
-    if segments_changed {
-        recount::sort_outcomes_again(conn, &model).await?;
-    }
-    if schema_changed || segments_changed {
+    if schema_changed || change == Change::Segments {
         recount::count_again(conn, &model, bounds, now).await?;
     } else if declared.changed {
         windows::touch_all(conn, model.model_id, now).await?;
     }
     Ok(())
+}
+
+/// What a registration says of a model that it did not say before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    /// Nothing, or the model is new: nothing has been counted.
+    None,
+    /// By what its rows are counted.
+    Segments,
+    /// Something by which it is measured or called.
+    Other,
+}
+
+/// Adds a model or changes one, as a file of definitions does that says no more of it: what was counted and measured by
+/// what has changed is counted and measured again.
+///
+/// # Errors
+/// As [`registry::register_model`].
+pub async fn register_model(
+    services: &Services,
+    project_id: ProjectId,
+    new: &NewModel,
+    actor: &str,
+    now: DateTime<Utc>,
+) -> Result<Model, Error> {
+    let mut tx = services.pool.begin().await?;
+    let (model, change) = put_registered(&mut tx, project_id, new, actor, now).await?;
+    match change {
+        Change::None => {}
+        Change::Segments => recount::count_again(&mut tx, &model, services.bounds, now).await?,
+        Change::Other => windows::touch_all(&mut tx, model.model_id, now).await?,
+    }
+    tx.commit().await?;
+    Ok(model)
+}
+
+/// Registers a model and sorts its outcomes by its segments; the rest is for the caller to count again.
+async fn put_registered(
+    conn: &mut PgConnection,
+    project_id: ProjectId,
+    new: &NewModel,
+    actor: &str,
+    now: DateTime<Utc>,
+) -> Result<(Model, Change), Error> {
+    // Locked before its file is in force for others: who measures it goes by what was declared, or by what is.
+    let before = match models::find(conn, project_id, &new.name).await? {
+        Some(known) => Some(registry::lock_model(conn, known.model_id).await?),
+        None => None,
+    };
+    let model = registry::register_model(conn, project_id, new, actor, now).await?;
+    let change = match before {
+        Some(before) if before.segments != model.segments => {
+            recount::sort_outcomes_again(conn, &model).await?;
+            Change::Segments
+        }
+        Some(before) if before != model => Change::Other,
+        _ => Change::None,
+    };
+    Ok((model, change))
 }
 
 /// Puts into force what a file says of the schema, when it says something else than before: what people have

@@ -1,7 +1,10 @@
 //! Labels and predictions in whatever order and however late: the outcomes are the same, and what was measured
 //! too early is measured again.
 
+use bellwether::domain::clock::Clock;
 use bellwether::domain::measurement::Status;
+use bellwether::services::configuration;
+use bellwether::services::registry::NewModel;
 use bellwether::storage::intake::BatchKind;
 use bellwether::storage::labels;
 use chrono::TimeDelta;
@@ -13,7 +16,7 @@ use sqlx::PgPool;
 
 use crate::app::{TestApp, at};
 use crate::fares;
-use crate::snapshot::snapshot;
+use crate::snapshot::{assert_profiles_equal_a_recount, snapshot};
 
 /// One thing that can be sent.
 #[derive(Debug, Clone, Copy)]
@@ -369,4 +372,47 @@ async fn labels_that_take_days_are_news_the_first_time_and_late_when_they_are_co
         app.history(&alerts[0]).await.last().map(String::as_str),
         Some("late_data")
     );
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn segments_that_a_registration_changes_count_for_what_has_come_already(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-03").await;
+    app.with_fares("").await;
+    app.predict("fares", &fares::day(at("2026-03-02"), 30))
+        .await;
+    let labels: Vec<Value> = (0..30)
+        .map(|i| fares::label(at("2026-03-02"), i, 1.0))
+        .collect();
+    app.label("fares", &labels).await;
+    app.work().await;
+    let model = app.model("fares").await;
+    let new = NewModel {
+        name: model.name,
+        task: model.task,
+        description: model.description,
+        owner: model.owner,
+        unit: model.unit,
+        positive_class: model.positive_class,
+        base_window: model.base_window,
+        segments: vec!["carrier".to_owned()],
+    };
+    let now = app.clock.now();
+    let changed = configuration::register_model(&app.services, app.project, &new, "tests", now);
+    changed.await.expect("changed");
+    app.work().await;
+    assert_profiles_equal_a_recount(&app, "fares").await;
+    let measured = app
+        .number(
+            "SELECT COUNT(DISTINCT segment_value) FROM measurements
+             WHERE superseded_at IS NULL AND measure = 'mae' AND segment_name = 'carrier'",
+        )
+        .await;
+    assert_eq!(measured, 3);
+    let left = app
+        .number(
+            "SELECT COUNT(*) FROM measurements
+             WHERE superseded_at IS NULL AND measure = 'mae' AND segment_name = 'origin'",
+        )
+        .await;
+    assert_eq!(left, 0);
 }
