@@ -153,6 +153,15 @@ impl Ledger {
         heard.map(|sent| sent.batch.rows().count()).sum()
     }
 
+    /// How many requests landed in a batch that another one landed in as well.
+    pub fn shared(&self) -> usize {
+        let mut landed: BTreeMap<Uuid, usize> = BTreeMap::new();
+        for batch_id in self.sent.iter().filter_map(|sent| sent.acknowledged) {
+            *landed.entry(batch_id).or_default() += 1;
+        }
+        landed.into_values().filter(|requests| *requests > 1).sum()
+    }
+
     /// What is promised of a model's predictions, by version and id.
     pub fn predictions(&self, model: &str) -> BTreeMap<(String, String), Promise> {
         let mut promises: BTreeMap<(String, String), Promise> = BTreeMap::new();

@@ -423,10 +423,12 @@ pipelines:
         found
     }
 
-    /// Fails when something that is to survive kills has not happened at all.
+    /// Fails when something that is to survive kills has not happened at all, or no requests landed together.
     pub async fn assert_busy(&self) {
         let idle = self.stored().await.idle().await;
         assert!(idle.is_empty(), "nothing was tried of: {idle:?}");
+        let shared = self.ledger.shared();
+        assert!(shared > 0, "no requests shared a batch");
     }
 }
 
