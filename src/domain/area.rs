@@ -19,9 +19,9 @@ use serde::{Deserialize, Serialize};
 use super::labelled::{LabelledRow, LabelledSample, Truth};
 use super::measurement::{Recipe, Status};
 use super::promise::Promise;
-use super::sequential::{CannotWatch, Readiness, date, length, once_in, readiness};
+use super::sequential::{CannotWatch, ExpectedLabels, Readiness, date, length, once_in, readiness};
 use super::window::{Grain, Window};
-use crate::stats::quality::{CompletenessCurve, RocArea, Scores};
+use crate::stats::quality::{RocArea, Scores};
 use crate::stats::sequential::{DAY_WINDOWS, DayChange, DayReference, DayTest, DayValue};
 
 /// Days up to and with the window that are looked at.
@@ -53,7 +53,7 @@ impl DayArea {
 pub struct AreaWatch {
     /// Seconds from a prediction within which its label has to come to be looked at.
     pub lag: f64,
-    curve: Option<CompletenessCurve>,
+    expected: ExpectedLabels,
     components: Components,
     /// By how much a variance is larger on the scale that days are compared on.
     stretch: f64,
@@ -175,7 +175,7 @@ impl AreaWatch {
             .collect();
         Ok(Self {
             lag,
-            curve: sample.curve(),
+            expected: ExpectedLabels::of(sample, |_| true),
             components,
             stretch,
             days: DayReference::fit(&values)?,
@@ -212,7 +212,7 @@ impl AreaWatch {
         now: DateTime<Utc>,
     ) -> Readiness {
         let labels = rows.iter().filter(|row| is_within(row, self.lag)).count() as u64;
-        let of = (self.curve.as_ref(), self.lag);
+        let of = (&self.expected, self.lag);
         readiness(of, window, (answered, labels), now)
     }
 

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::measurement::{Measure, Recipe, Status};
@@ -44,6 +44,9 @@ impl ObjectiveChoice {
 /// Labels are told apart by this time.
 pub const BUCKET_SECONDS: i64 = 300;
 
+/// A window that ended longer ago is not said anew, whatever labels come.
+pub const SAID_ANEW_FOR: TimeDelta = TimeDelta::days(7);
+
 const COUNTS: Form = Form {
     family: 18,
     version: 1,
@@ -73,11 +76,14 @@ impl ObservedCounts {
         }
     }
 
-    /// Those that were observed before an instant.
+    /// The beginning of the first step that has other labels in `other`.
     #[must_use]
-    pub fn until(&self, end: DateTime<Utc>) -> Self {
-        let buckets = self.0.range(..end.timestamp().div_euclid(BUCKET_SECONDS));
-        Self(buckets.map(|(bucket, counts)| (*bucket, *counts)).collect())
+    pub fn first_difference(&self, other: &Self) -> Option<DateTime<Utc>> {
+        let buckets = self.0.keys().chain(other.0.keys());
+        let first = buckets
+            .filter(|bucket| self.0.get(bucket) != other.0.get(bucket))
+            .min()?;
+        DateTime::from_timestamp(first * BUCKET_SECONDS, 0)
     }
 
     /// The end of the last step with a label.
@@ -235,6 +241,13 @@ pub fn judged(choice: &ObjectiveChoice, counts: &ObservedCounts, window: Window)
     ]
 }
 
+/// Whether a window that was said is said anew: its status is another, or it has a quarter more or fewer labels than it was
+/// said by. So labels that trickle in for days do not leave a row each.
+#[must_use]
+pub fn is_news((status, labels): (Status, u64), told: &Told) -> bool {
+    status != told.status || 4 * labels.abs_diff(told.labels) >= labels.max(1)
+}
+
 fn unsaid(measure: Measure, cause: &str) -> Told {
     Told {
         measure,
@@ -301,10 +314,11 @@ impl Scene<'_> {
         let policy = self.policy;
         rules.iter().enumerate().filter_map(move |(place, rule)| {
             let (long, short) = windows[place];
-            let (of_long, of_short) = (policy.burn(long)?, policy.burn(short).unwrap_or(0.0));
             if rule.severity != severity {
                 return None;
             }
+            // Without labels in the short one nobody knows whether it burns still.
+            let (of_long, of_short) = (policy.burn(long)?, policy.burn(short)?);
             let mut only =
                 vec![(LabelledCounts::default(), LabelledCounts::default()); rules.len()];
             only[place] = (long, short);
@@ -335,10 +349,8 @@ impl Scene<'_> {
             }
         }
         let Some(worst) = worst else {
-            return unsaid(
-                measure,
-                "no label was observed in the windows that are looked at",
-            );
+            let cause = "no label was observed in the short windows that are looked at, which say whether errors burn at present";
+            return unsaid(measure, cause);
         };
         let at = DateTime::from_timestamp(worst.at, 0);
         let recipe = ObjectiveRecipe {
@@ -538,13 +550,19 @@ fn percent(share: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
-
     use super::*;
     use crate::domain::window::Grain;
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().expect("an instant")
+    }
+
+    impl ObservedCounts {
+        /// Those that were observed before an instant.
+        fn until(&self, end: DateTime<Utc>) -> Self {
+            let buckets = self.0.range(..end.timestamp().div_euclid(BUCKET_SECONDS));
+            Self(buckets.map(|(bucket, counts)| (*bucket, *counts)).collect())
+        }
     }
 
     fn choice() -> ObjectiveChoice {
@@ -619,6 +637,49 @@ mod tests {
         let [before, ..] = told(&counts, "2026-03-18T00:00:00Z");
         let [after, ..] = told(&counts, "2026-03-23T00:00:00Z");
         assert_eq!((before.status, after.status), (Status::Ok, Status::Ok));
+    }
+
+    #[test]
+    fn without_labels_at_present_nothing_is_said_of_burning_and_the_budget_is() {
+        // The feed dies within the outage: the long windows have its errors, and the short ones soon nothing.
+        let mut counts = counts(Some(at("2026-03-20T12:00:00Z")));
+        counts.0 = counts.until(at("2026-03-20T15:00:00Z")).0;
+        let hour = |hour: &str| -> [Told; 3] {
+            let window = Grain::Hour.window_at(at(hour));
+            let told = judged(&choice(), &counts, window);
+            told.try_into().expect("three measures")
+        };
+        let [fast, ..] = hour("2026-03-20T14:00:00Z");
+        assert_eq!(fast.status, Status::Drift, "{fast:?}");
+        let [fast, slow, left] = hour("2026-03-20T18:00:00Z");
+        assert_eq!((fast.status, fast.value), (Status::Insufficient, None));
+        let cause = fast.recipe.cause.expect("a cause");
+        assert!(
+            cause.starts_with("no label was observed in the short windows"),
+            "{cause}"
+        );
+        assert!(
+            slow.value.is_some() && left.value.is_some(),
+            "they look further back"
+        );
+    }
+
+    #[test]
+    fn labels_that_came_are_found_by_when_they_were_observed_and_a_few_more_are_no_news() {
+        let whole = counts(None);
+        assert_eq!(whole.first_difference(&whole), None);
+        let early = whole.until(at("2026-03-20T12:00:00Z"));
+        let first = Some(at("2026-03-20T12:00:00Z"));
+        assert_eq!(whole.first_difference(&early), first);
+        assert_eq!(early.first_difference(&whole), first);
+
+        let [fast, ..] = told(&whole, "2026-03-20T00:00:00Z");
+        let (status, labels) = (fast.status, fast.labels);
+        assert!(!is_news((status, labels), &fast));
+        assert!(!is_news((status, labels - labels / 10), &fast));
+        assert!(is_news((status, labels / 2), &fast));
+        assert!(is_news((Status::Drift, labels), &fast));
+        assert!(is_news((Status::Insufficient, 0), &fast));
     }
 
     #[test]

@@ -74,9 +74,6 @@ pub struct MeasuredCondition {
     /// The name of the model's monitor whose measurements are read.
     pub monitor: String,
     pub grain: Grain,
-    /// For how many windows back labels may still be awaited; so many more are looked at.
-    #[serde(default)]
-    pub label_windows: usize,
     pub measures: Vec<Measure>,
     /// Only this feature; all of them when absent.
     pub feature: Option<String>,
@@ -110,6 +107,15 @@ pub enum Threshold {
 }
 
 impl Rule {
+    /// Whether it goes by what that monitor measures.
+    #[must_use]
+    pub fn reads(&self, monitor: &str) -> bool {
+        match &self.condition {
+            Condition::Measured(condition) => condition.monitor == monitor,
+            Condition::Silence { .. } => false,
+        }
+    }
+
     /// What the rule asks for, in words.
     #[must_use]
     pub fn asks(&self) -> String {
@@ -188,7 +194,6 @@ mod tests {
         let mut condition = MeasuredCondition {
             monitor: "quality".to_owned(),
             grain: Grain::Week,
-            label_windows: 0,
             measures: vec![Measure::Mae],
             feature: None,
             segments: false,

@@ -16,7 +16,7 @@ use super::promise::Promise;
 use super::window::{Grain, Window};
 use crate::stats::detector::{Damaged, Form, decode, encode};
 use crate::stats::quality::{CompletenessCurve, Z_95, wilson_interval};
-use crate::stats::sequential::cohorts::{Cohort, Standing, comparable};
+use crate::stats::sequential::cohorts::{Cohort, ENOUGH, Standing, comparable};
 use crate::stats::sequential::{
     DEFAULT_RUN_LENGTH, LossDetector, LossReference, LossState, NotMonitorable, NotTested,
     RateBatch, RateDetector, RateReference, RateState, Verdict,
@@ -91,7 +91,7 @@ pub struct Watch {
     /// Seconds from a prediction within which its label has to come to be looked at.
     pub lag: f64,
     detector: Detector,
-    curve: Option<CompletenessCurve>,
+    expected: ExpectedLabels,
     right_within: Option<f64>,
     /// What a loss of 1 is in the measure's unit.
     cap: f64,
@@ -236,7 +236,7 @@ impl Watch {
             measure,
             lag,
             detector,
-            curve: sample.curve(),
+            expected: ExpectedLabels::of(sample, |row| of(row).is_some()),
             right_within: choice.right_within,
             cap,
             mean,
@@ -293,12 +293,7 @@ impl Watch {
         (answered, labels): (u64, u64),
         now: DateTime<Utc>,
     ) -> Readiness {
-        readiness(
-            (self.curve.as_ref(), self.lag),
-            window,
-            (answered, labels),
-            now,
-        )
+        readiness((&self.expected, self.lag), window, (answered, labels), now)
     }
 
     /// Takes a window in, after which all its labels have been looked at.
@@ -552,9 +547,32 @@ impl Watch {
     }
 }
 
-/// Whether a window's labels that came within the lag are like the baseline's, of which the curve tells when they came.
+/// How many labels a window should have to be like the baseline.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum ExpectedLabels {
+    /// As many as the baseline had at the same age.
+    ByAge(CompletenessCurve),
+    /// This share of predictions, where the baseline does not say when its labels came.
+    Share(f64),
+}
+
+impl ExpectedLabels {
+    /// Those of a baseline, of which only some rows may be of use.
+    pub(super) fn of(sample: &LabelledSample, is_of_use: impl Fn(&LabelledRow) -> bool) -> Self {
+        sample.curve().map_or_else(
+            || {
+                let of_use = sample.rows.iter().filter(|row| is_of_use(row)).count() as f64;
+                let labelled = sample.labels as f64 / sample.answered.max(1) as f64;
+                Self::Share(labelled * of_use / sample.rows.len().max(1) as f64)
+            },
+            Self::ByAge,
+        )
+    }
+}
+
+/// Whether a window's labels that came within the lag are as many as the baseline had.
 pub(super) fn readiness(
-    (curve, lag): (Option<&CompletenessCurve>, f64),
+    (expected, lag): (&ExpectedLabels, f64),
     window: Window,
     (answered, labels): (u64, u64),
     now: DateTime<Utc>,
@@ -569,8 +587,9 @@ pub(super) fn readiness(
     if labels == 0 {
         return Readiness::Waiting("it has no labels that came in time".to_owned());
     }
-    let Some(curve) = curve else {
-        return Readiness::Ready;
+    let curve = match expected {
+        ExpectedLabels::ByAge(curve) => curve,
+        ExpectedLabels::Share(share) => return enough(*share, answered.max(labels), labels),
     };
     let cohort = Cohort {
         from: 0.0,
@@ -595,6 +614,19 @@ pub(super) fn readiness(
         },
         Err(undefined) => Readiness::Waiting(undefined.to_string()),
     }
+}
+
+/// Labels are enough unless chance does not explain that they are less than nine tenths of the expected share.
+fn enough(share: f64, answered: u64, labels: u64) -> Readiness {
+    let highest = wilson_interval(labels, answered).map_or(0.0, |(_, high)| high);
+    if highest >= ENOUGH * share {
+        return Readiness::Ready;
+    }
+    Readiness::Waiting(format!(
+        "fewer predictions have a label than in the baseline, {:.1} % and not {:.1} %, so the labels are not like them",
+        100.0 * labels as f64 / answered as f64,
+        100.0 * share
+    ))
 }
 
 /// What is said of a window.

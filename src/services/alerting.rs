@@ -5,24 +5,28 @@
 
 pub(in crate::services) mod late;
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
 use super::explain::{self, Explanation, Scene};
-use super::{Error, Services, configuration, delivery, registry, runbooks};
+use super::registry::{self, PRODUCTION};
+use super::{Error, Services, configuration, delivery, runbooks};
 use crate::domain::alert::{Change, Observation, Patience, RuleState, Transition, Verdict, step};
 use crate::domain::ids::{AlertId, VersionId};
 use crate::domain::measurement::{Measure, Status};
 use crate::domain::message::NotifyReason;
+use crate::domain::model::Role;
 use crate::domain::rule::{Condition, MeasuredCondition, Rule, Threshold};
 use crate::domain::window::Window;
 use crate::storage::alerts::{self, Alert, AlertEvent};
 use crate::storage::measurements::{self, Selection, StoredMeasurement};
 use crate::storage::models::{self, Model};
-use crate::storage::predictions;
+use crate::storage::{labelled, predictions};
 
 /// How many windows more than a rule asks for are read, so that windows which say too little can be passed over.
-const SPARE_WINDOWS: i32 = 3;
+const SPARE_WINDOWS: usize = 3;
 /// How many stored values one rule reads at most.
 const VALUES: i64 = 50_000;
 
@@ -38,9 +42,16 @@ pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, E
     for model in &all {
         let mut conn = services.pool.acquire().await?;
         let rules = configuration::rules(&mut conn, model).await?;
+        if rules.is_empty() {
+            continue;
+        }
+        let monitors = configuration::monitors(&mut conn, model).await?;
+        let learnt = labelled::lags(&mut conn, model.model_id).await?;
         drop(conn);
         for rule in &rules {
-            changed |= step_rule(services, model, rule, now).await?;
+            let monitor = monitors.iter().find(|monitor| rule.reads(&monitor.name));
+            let awaiting = monitor.map_or(0, |m| m.windows_awaiting_labels(&learnt));
+            changed |= step_rule(services, model, rule, awaiting, now).await?;
         }
     }
     Ok(changed)
@@ -56,16 +67,18 @@ struct Reading {
     newest: Option<Window>,
 }
 
+/// Steps a rule whose monitor may have so many windows that are still `awaiting` labels.
 async fn step_rule(
     services: &Services,
     model: &Model,
     rule: &Rule,
+    awaiting: usize,
     now: DateTime<Utc>,
 ) -> Result<bool, Error> {
     let mut tx = services.pool.begin().await?;
     // First, so that what is read is no older than what the state was stepped by.
     let present = alerts::state(&mut tx, model.model_id, &rule.name).await?;
-    let Some(reading) = read(&mut tx, model, rule, now).await? else {
+    let Some(reading) = read(&mut tx, model, rule, awaiting, now).await? else {
         return Ok(false);
     };
     let (state, alert_id, version) = present.map_or((RuleState::Inactive, None, 0), |p| {
@@ -418,36 +431,42 @@ async fn read(
     conn: &mut PgConnection,
     model: &Model,
     rule: &Rule,
+    awaiting: usize,
     now: DateTime<Utc>,
 ) -> Result<Option<Reading>, Error> {
-    let champion = registry::champion(conn, model)
-        .await?
-        .map(|champion| champion.version_id);
-    match &rule.condition {
+    let condition = match &rule.condition {
         Condition::Silence { after_seconds } => {
-            read_silence(conn, model, champion, *after_seconds, now).await
+            return read_silence(conn, model, *after_seconds, now).await;
         }
-        Condition::Measured(condition) => {
-            let Some(version_id) = champion else {
-                return Ok(None);
-            };
-            read_measured(conn, model, version_id, condition, now)
-                .await
-                .map(Some)
-        }
-    }
+        Condition::Measured(condition) => condition,
+    };
+    let Some(champion) = registry::champion(conn, model).await? else {
+        return Ok(None);
+    };
+    let windows = recent_windows(condition, awaiting, now);
+    read_measured(conn, model, champion.version_id, condition, windows)
+        .await
+        .map(Some)
 }
 
-/// Silence is judged by the clock: from the newest event on, nothing has been heard for so long.
+/// Silence is judged by the clock: nothing has been heard for so long of the versions that answer users in production, from
+/// the newest prediction on or, if that is later, since the champion is one. A model that never predicted is not silent.
 #[expect(clippy::cast_precision_loss, reason = "seconds between two instants")]
 async fn read_silence(
     conn: &mut PgConnection,
     model: &Model,
-    version_id: Option<VersionId>,
     after_seconds: i64,
     now: DateTime<Utc>,
 ) -> Result<Option<Reading>, Error> {
-    let Some(newest) = predictions::newest_event(conn, model.model_id).await? else {
+    let mut serving = registry::deployed(conn, model).await?;
+    serving.retain(|d| d.environment == PRODUCTION && d.answers_users());
+    if serving.is_empty() || !predictions::any(conn, model.model_id).await? {
+        return Ok(None);
+    }
+    let versions: Vec<VersionId> = serving.iter().map(|d| d.version_id).collect();
+    let heard = predictions::newest_heard(conn, &versions).await?;
+    let champion = serving.iter().find(|d| d.role == Role::Champion);
+    let Some(newest) = heard.max(champion.map(|champion| champion.started_at)) else {
         return Ok(None);
     };
     let silent = (now - newest).num_seconds().max(0);
@@ -469,8 +488,8 @@ async fn read_silence(
             end,
             verdict,
         }],
-        evidence: vec![serde_json::json!({"last_prediction_at": newest})],
-        version_id,
+        evidence: vec![serde_json::json!({"last_prediction_at": heard})],
+        version_id: champion.map(|champion| champion.version_id),
         patience: Patience {
             windows: 1,
             resolve_windows: 1,
@@ -484,9 +503,8 @@ async fn read_measured(
     model: &Model,
     version_id: VersionId,
     condition: &MeasuredCondition,
-    now: DateTime<Utc>,
+    windows: Vec<Window>,
 ) -> Result<Reading, Error> {
-    let windows = recent_windows(condition, now);
     let measures = late::measures_read(condition);
     let selection = Selection {
         version_id: Some(version_id),
@@ -497,14 +515,15 @@ async fn read_measured(
         ..Selection::default()
     };
     let values = measurements::in_force(conn, model.model_id, selection, VALUES).await?;
+    let mut by_window: HashMap<DateTime<Utc>, Vec<&StoredMeasurement>> = HashMap::new();
+    for value in &values {
+        by_window.entry(value.window.start).or_default().push(value);
+    }
     let mut evidence = Vec::new();
     let mut newest = None;
     let mut observations = Vec::with_capacity(windows.len());
     for window in windows {
-        let of_window: Vec<&StoredMeasurement> = values
-            .iter()
-            .filter(|v| v.window.start == window.start)
-            .collect();
+        let of_window = by_window.remove(&window.start).unwrap_or_default();
         let (verdict, beyond) = judge(condition, &of_window);
         if !matches!(verdict, Verdict::Insufficient) {
             evidence = beyond;
@@ -528,11 +547,16 @@ async fn read_measured(
     })
 }
 
-/// The windows that are over and recent enough to tell of the present, oldest first.
-fn recent_windows(condition: &MeasuredCondition, now: DateTime<Utc>) -> Vec<Window> {
+/// The windows that are over and recent enough to tell of the present, oldest first: as many more than the rule asks for as
+/// may be `awaiting` labels.
+fn recent_windows(
+    condition: &MeasuredCondition,
+    awaiting: usize,
+    now: DateTime<Utc>,
+) -> Vec<Window> {
     let needed = condition.windows.max(condition.resolve_windows);
-    let count = i32::try_from(needed.saturating_add(condition.label_windows))
-        .unwrap_or(i32::MAX)
+    let count = needed
+        .saturating_add(awaiting)
         .saturating_add(SPARE_WINDOWS);
     let mut window = condition.grain.window_at(now).previous();
     let mut windows = Vec::new();

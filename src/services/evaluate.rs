@@ -35,6 +35,7 @@ use crate::domain::definitions::{MonitorDef, MonitorKind};
 use crate::domain::ids::{ModelId, VersionId};
 use crate::domain::measurement::Measurement;
 use crate::domain::model::Role;
+use crate::domain::objective::SAID_ANEW_FOR;
 use crate::domain::retention::{Kept, Marks};
 use crate::domain::window::{Grain, Window};
 use crate::storage::models::{self, Deployment, Model};
@@ -103,7 +104,13 @@ async fn evaluate_model(
     let mut due = due_windows(&monitors, &deployments, &pending, now);
     due.extend(windows_referring(&mut conn, model_id, &monitors, &pending).await?);
     let lags = sequential::lags(&mut conn, model_id, &monitors).await?;
-    let starts: Vec<DateTime<Utc>> = due.iter().map(|(_, window, _)| window.start).collect();
+    let starts: Vec<DateTime<Utc>> = (due.iter())
+        .flat_map(|(_, window, monitor)| {
+            let is_objective = monitors[*monitor].kind == MonitorKind::Objective;
+            let anew = is_objective.then(|| window.start - SAID_ANEW_FOR);
+            anew.into_iter().chain([window.start])
+        })
+        .collect();
     partitions::ensure(&mut conn, Grain::Month, &starts).await?;
     drop(conn);
     crate::faults::crash_point("evaluate.read");
@@ -245,6 +252,18 @@ fn answers_users(role: Role) -> bool {
 /// A model, its monitors, and where its versions are deployed.
 type Watched<'a> = (&'a Model, &'a [MonitorDef], &'a [Deployment]);
 
+/// What a monitor says of a window.
+struct Said {
+    window: Window,
+    /// Whether it was said before: that is superseded.
+    again: bool,
+    values: Vec<Measurement>,
+}
+
+/// Added to the revision of a window whose labels are old enough to be held against the baseline's. More than revisions come
+/// to, so that the two never make up for each other: a longer `labels_within` raises these by one, and takes this away.
+const LABELS_OLD_ENOUGH: i64 = 1 << 40;
+
 /// Measures what has changed of some windows; the caller holds the model's lock. Returns those that had.
 async fn measure_windows(
     conn: &mut PgConnection,
@@ -294,7 +313,10 @@ async fn measure_windows(
                 before.await?.revision
             }
             // Its labels count once more when they are old enough to be held against the baseline's.
-            None => i64::from(lags[*index] > TimeDelta::zero() && window.end + lags[*index] <= now),
+            None if lags[*index] > TimeDelta::zero() && window.end + lags[*index] <= now => {
+                LABELS_OLD_ENOUGH
+            }
+            None => 0,
         };
         let revision = standing.totals.revision + of_past;
         if standing.measured == Some(revision) {
@@ -305,14 +327,23 @@ async fn measure_windows(
             None => scene.insert(Scene::load(conn, model, deployments, bounds, now).await?),
         };
         let subject = Subject::of(scene, monitor, version_id, window, standing.totals, history);
-        let found = measure(conn, scene, &subject, standing.measured.is_some()).await?;
+        let is_again = standing.measured.is_some();
+        let found = measure(conn, scene, &subject, is_again, &marks).await?;
         crate::faults::crash_point("evaluate.computed");
-        if let Some(found) = found {
-            values.extend(found);
-            if standing.measured.is_some() {
-                again.push((version_id, monitor.name.as_str(), window));
+        for said in found {
+            values.extend(said.values);
+            if said.again {
+                again.push((version_id, monitor.name.as_str(), said.window));
             }
-            changed.push((version_id, window, *index));
+            changed.push((version_id, said.window, *index));
+            if said.window != window {
+                measured.push(MeasuredWindow {
+                    version_id,
+                    monitor: &monitor.name,
+                    window: said.window,
+                    revision,
+                });
+            }
         }
         measured.push(MeasuredWindow {
             version_id,
@@ -348,15 +379,17 @@ fn is_gone(marks: &Marks, monitor: &MonitorDef, window: Window) -> bool {
         || (needs_rows && marks.reaches_gone(Kept::Raw, window.start))
 }
 
-/// What a monitor measures of a window; nothing where what it said before (`again`) still holds.
+/// What a monitor measures of a window, and an objective of those before it that labels came for; nothing where what was
+/// said before (`again`) still holds.
 async fn measure(
     conn: &mut PgConnection,
     scene: &mut Scene<'_>,
     subject: &Subject<'_>,
     again: bool,
-) -> Result<Option<Vec<Measurement>>, Error> {
+    marks: &Marks,
+) -> Result<Vec<Said>, Error> {
     let (version_id, window) = (subject.version_id, subject.window);
-    Ok(Some(match subject.monitor.kind {
+    let values = match subject.monitor.kind {
         MonitorKind::Schema => {
             let current = scene.current(conn, version_id, window).await?;
             let reference = scene.baseline(conn, subject.baseline_id()).await?;
@@ -379,7 +412,7 @@ async fn measure(
             }
             values
         }
-        MonitorKind::Objective => return objective::measure(conn, subject, again).await,
+        MonitorKind::Objective => return objective::measure(conn, subject, again, marks).await,
         MonitorKind::Estimate => estimate::measure(conn, scene, subject).await?,
         MonitorKind::Traffic => {
             let mut values =
@@ -387,7 +420,12 @@ async fn measure(
             values.extend(volume::measure(conn, subject).await?);
             values
         }
-    }))
+    };
+    Ok(vec![Said {
+        window,
+        again,
+        values,
+    }])
 }
 
 /// A count over a count; nothing when there is nothing to count.

@@ -46,6 +46,19 @@ pub struct Deployment {
     pub ended_at: Option<DateTime<Utc>>,
 }
 
+impl Deployment {
+    /// Whether users get its answers: those of a shadow are for comparison, and so are those of a challenger without a share of
+    /// the traffic.
+    #[must_use]
+    pub fn answers_users(&self) -> bool {
+        match self.role {
+            Role::Champion | Role::Canary => true,
+            Role::Challenger => self.traffic_share > 0.0,
+            Role::Shadow => false,
+        }
+    }
+}
+
 /// Whether models and versions of the project are registered on sight.
 pub async fn auto_registers(conn: &mut PgConnection, project_id: ProjectId) -> sqlx::Result<bool> {
     sqlx::query_scalar!(

@@ -427,13 +427,29 @@ pub fn day_of_chunk(key: ChunkKey) -> DateTime<Utc> {
     day_of(key.day)
 }
 
-/// The newest event time of any version of a model.
-pub async fn newest_event(
+/// When one of the versions was heard last: when its newest prediction was made, or came, if that was earlier. A clock that runs
+/// ahead makes predictions of the future.
+pub async fn newest_heard(
     conn: &mut PgConnection,
-    model_id: ModelId,
+    versions: &[VersionId],
 ) -> sqlx::Result<Option<DateTime<Utc>>> {
+    let versions: Vec<Uuid> = versions.iter().map(|version| version.0).collect();
     sqlx::query_scalar!(
-        r#"SELECT MAX(last_event_at) FROM window_states WHERE model_id = $1 AND predictions > 0"#,
+        r#"
+        SELECT MAX(LEAST(last_event_at, last_arrived_at))
+        FROM window_states
+        WHERE model_version_id = ANY($1) AND predictions > 0
+        "#,
+        &versions
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Whether a version of the model has ever predicted.
+pub async fn any(conn: &mut PgConnection, model_id: ModelId) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM window_states WHERE model_id = $1 AND predictions > 0) AS "any!""#,
         model_id.0
     )
     .fetch_one(conn)

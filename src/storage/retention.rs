@@ -376,12 +376,34 @@ pub async fn delete_beside(
                 &ids,
                 before
             )
+            .execute(&mut *conn)
+            .await?;
+            sqlx::query!(
+                "DELETE FROM objective_counts WHERE project_id = ANY($1) AND window_start < $2",
+                &ids,
+                before
+            )
+            .execute(&mut *conn)
+            .await?;
+            // What a detector has learnt is in its state after the last window, which goes with that window only.
+            sqlx::query!(
+                "DELETE FROM sequential_cohorts WHERE project_id = ANY($1) AND window_start < $2",
+                &ids,
+                before
+            )
             .execute(conn)
             .await?;
         }
         Kept::Measurements => {
             sqlx::query!(
                 "DELETE FROM measured_windows WHERE project_id = ANY($1) AND window_start < $2",
+                &ids,
+                before
+            )
+            .execute(&mut *conn)
+            .await?;
+            sqlx::query!(
+                "DELETE FROM estimate_checks WHERE project_id = ANY($1) AND window_start < $2",
                 &ids,
                 before
             )

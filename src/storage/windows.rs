@@ -73,8 +73,9 @@ pub async fn add(
         r#"
         INSERT INTO window_states (model_version_id, window_start, project_id, model_id, predictions, errors,
                                    labels, out_of_order, revision, pending, last_event_at, last_changed_at,
-                                   followers, repeats)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, true, $9, $10, $11, $12)
+                                   followers, repeats, last_arrived_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, true, $9, $10, $11, $12, 
+                CASE WHEN $5::bigint > 0 THEN $10::timestamptz END)
         ON CONFLICT (model_version_id, window_start) DO UPDATE
         SET predictions = window_states.predictions + EXCLUDED.predictions,
             errors = window_states.errors + EXCLUDED.errors,
@@ -85,7 +86,9 @@ pub async fn add(
             revision = window_states.revision + 1,
             pending = true,
             last_event_at = GREATEST(window_states.last_event_at, EXCLUDED.last_event_at),
-            last_changed_at = EXCLUDED.last_changed_at
+            last_changed_at = EXCLUDED.last_changed_at,
+            -- Labels alone are no sign of life.
+            last_arrived_at = GREATEST(window_states.last_arrived_at, EXCLUDED.last_arrived_at)
         "#,
         addition.version_id.0,
         addition.window_start,

@@ -1,7 +1,10 @@
 //! When alerts open and when they resolve.
 
 use bellwether::domain::clock::Clock;
+use bellwether::domain::model::Role;
 use bellwether::domain::rule::Severity;
+use bellwether::services::registry::PRODUCTION;
+use bellwether::storage::models;
 use chrono::TimeDelta;
 use sqlx::PgPool;
 
@@ -167,6 +170,7 @@ async fn silence_opens_by_the_clock_and_resolves_with_the_next_prediction(pool: 
     app.tick("2026-03-09").await;
     assert_eq!(app.alerts().await, []);
     let last = fares::prediction(at("2026-03-09"), 0);
+    app.clock.advance_to(at("2026-03-09T12:00:00Z"));
     app.predict("fares", &[last]).await;
     app.tick("2026-03-10T12:00:00Z").await;
     assert_eq!(app.alerts().await, []);
@@ -185,6 +189,93 @@ async fn silence_opens_by_the_clock_and_resolves_with_the_next_prediction(pool: 
         .await;
     app.tick("2026-03-14T13:00:00Z").await;
     assert_eq!(app.open_rules().await, Vec::<String>::new());
+}
+
+const SILENT: &str = "rules:
+  - name: silent
+    model: fares
+    title: Nothing is heard
+    severity: critical
+    when: {no_predictions_for: 24h}
+";
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_shadow_that_is_fed_does_not_hide_that_the_champion_is_cut_off(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    app.with_fares(SILENT).await;
+    let model = app.model("fares").await;
+    let shadow = app.version("fares", "v0").await;
+    let deployed = async |role, now| {
+        let mut conn = app.conn().await;
+        models::deploy(&mut conn, &model, shadow, PRODUCTION, role, 0.0, now)
+            .await
+            .expect("deployed");
+    };
+    deployed(Role::Shadow, app.clock.now()).await;
+    for day in ["2026-03-02", "2026-03-03", "2026-03-04"] {
+        app.clock.advance_to(at(day) + TimeDelta::hours(13));
+        if day == "2026-03-02" {
+            let row = fares::prediction(at(day), 0);
+            app.predict_as("fares", "v1", &[row]).await;
+        }
+        let row = fares::prediction(at(day), 1);
+        app.predict_as("fares", "v0", &[row]).await;
+        app.work().await;
+        let expected: &[&str] = match day {
+            "2026-03-02" => &[],
+            _ => &["silent"],
+        };
+        assert_eq!(app.open_rules().await, expected, "{day}");
+    }
+    let alert = &app.alerts().await[0];
+    assert_eq!(alert.since, at("2026-03-02T12:00:00Z"));
+    // As a canary it answers users, and what it is sent is a sign of life.
+    deployed(Role::Canary, app.clock.now()).await;
+    app.work().await;
+    assert_eq!(app.open_rules().await, Vec::<String>::new());
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_prediction_of_tomorrow_and_labels_are_no_sign_of_life(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    app.with_fares(SILENT).await;
+    app.clock.advance_to(at("2026-03-02T13:00:00Z"));
+    let of_tomorrow = fares::prediction(at("2026-03-03"), 0);
+    app.predict("fares", &[of_tomorrow]).await;
+    app.settle().await;
+    app.tick("2026-03-03T12:30:00Z").await;
+    assert_eq!(app.alerts().await, []);
+    app.label("fares", &[fares::label(at("2026-03-03"), 0, 1.0)])
+        .await;
+    app.tick("2026-03-03T13:00:01Z").await;
+    assert_eq!(app.open_rules().await, ["silent"]);
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_new_champion_is_silent_when_it_is_sent_nothing(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    app.with_fares(SILENT).await;
+    app.live_day(1.0).await;
+    let model = app.model("fares").await;
+    let (old, new) = (
+        app.version("fares", "v1").await,
+        app.version("fares", "v2").await,
+    );
+    let mut conn = app.conn().await;
+    for (version, role) in [(old, Role::Shadow), (new, Role::Champion)] {
+        let now = app.clock.now();
+        models::deploy(&mut conn, &model, version, PRODUCTION, role, 1.0, now)
+            .await
+            .expect("deployed");
+    }
+    drop(conn);
+    for (tick, expected) in [
+        ("2026-03-04T00:00:00Z", &[][..]),
+        ("2026-03-04T00:00:01Z", &["silent"]),
+    ] {
+        app.tick(tick).await;
+        assert_eq!(app.open_rules().await, expected, "{tick}");
+    }
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]

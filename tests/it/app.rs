@@ -221,6 +221,17 @@ impl TestApp {
             .expect("the predictions are taken")
     }
 
+    /// Sends predictions of a version; they are landed, not settled.
+    pub async fn predict_as(&self, model: &str, version: &str, rows: &[Value]) -> Receipt {
+        let upload = Upload {
+            version: Some(version.to_owned()),
+            ..self.upload(model, lines(rows))
+        };
+        ingest::predictions(&self.services, upload)
+            .await
+            .expect("the predictions are taken")
+    }
+
     /// Sends labels; they are landed, not settled.
     pub async fn label(&self, model: &str, rows: &[Value]) -> Receipt {
         let upload = self.upload(model, lines(rows));

@@ -449,6 +449,64 @@ async fn a_window_waits_until_its_labels_are_as_old_as_those_it_is_held_against(
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_longer_time_for_labels_has_windows_measured_again_at_once(pool: PgPool) {
+    let app = started(pool).await;
+    live(&app, 1, USUAL).await;
+    assert_eq!(said(&app, RATE, "2026-01-30").await.status, Status::Ok);
+    let longer = CONFIGURATION.replace(
+        "min_labels: 50",
+        "min_labels: 50\n        labels_within: 20d",
+    );
+    app.apply(&longer).await;
+    app.work().await;
+    let young = said(&app, RATE, "2026-01-30").await;
+    assert_eq!(young.status, Status::Insufficient, "{young:?}");
+    let cause = young.recipe["cause"].as_str().expect("a cause");
+    assert!(cause.contains("too young to be compared before"), "{cause}");
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn what_detectors_and_objectives_took_in_goes_with_the_profiles(pool: PgPool) {
+    let app = started(pool).await;
+    live(&app, 6, USUAL).await;
+    let kept = async |table: &str| {
+        app.texts(&format!("SELECT DISTINCT window_start::date FROM {table}"))
+            .await
+            .len()
+    };
+    assert_eq!(
+        (
+            kept("sequential_cohorts").await,
+            kept("objective_counts").await
+        ),
+        (6, 34)
+    );
+    assert!(kept("estimate_checks").await > 0);
+    let last = taken(&app, RATE).await.pop();
+    let project =
+        "project: {name: tests, retention: {raw_days: 2, profile_days: 3, measurement_days: 2}}\n";
+    app.apply(&format!("{project}{CONFIGURATION}")).await;
+    app.forget().await;
+    // It is 5 February, so that 2, 3 and 4 February are kept.
+    assert_eq!(
+        (
+            kept("sequential_cohorts").await,
+            kept("objective_counts").await
+        ),
+        (3, 3)
+    );
+    // A detector goes on from where it was.
+    assert_eq!(taken(&app, RATE).await.pop(), last);
+    live(&app, 1, USUAL).await;
+    let next = taken(&app, RATE).await;
+    assert_eq!((next.len(), next[3].1), (4, 200));
+    // What became of estimates goes with the measurements, by whole months.
+    app.clock.advance_to(at("2026-03-09"));
+    app.forget().await;
+    assert_eq!(kept("estimate_checks").await, 0);
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
 async fn two_replicas_take_a_window_in_once(pool: PgPool) {
     let app = started(pool).await;
     let other = app.replica().await;

@@ -28,6 +28,7 @@ mod joint;
 mod keys;
 mod labelled;
 mod late_data;
+mod late_labels;
 mod messages;
 mod migrations;
 mod otlp;

@@ -26,6 +26,7 @@ const SAMPLES: &[(i64, &str)] = &[
     (16, include_str!("../data/after_0016.sql")),
     (17, include_str!("../data/after_0017.sql")),
     (18, include_str!("../data/after_0018.sql")),
+    (19, include_str!("../data/after_0019.sql")),
 ];
 
 /// Tables that hold no rows of ours.

@@ -191,7 +191,15 @@ fn like_is_compared_with_like_in_age() {
     };
     assert_eq!(ready(&all, &today, 10), Readiness::Ready);
     assert_eq!(ready(&early, &today, 2), Readiness::Ready);
+    let mut of_file = sample(28);
+    of_file.rows.iter_mut().for_each(|row| row.lag = None);
+    let of_file = AreaWatch::fit(&of_file, Some(10.0 * HOUR)).expect("days");
+    assert_eq!(ready(&of_file, &today, 10), Readiness::Ready);
     let causes = [
+        (
+            ready(&of_file, &today[..60], 10),
+            "fewer predictions have a label than in the baseline, 20.0 % and not 100.0 %",
+        ),
         (
             ready(&all, &today, 9),
             "too young to be compared before 2026-03-02 10:00",

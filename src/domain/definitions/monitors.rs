@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, TimeDelta};
 use serde::{Deserialize, Serialize};
 
 use super::fields::{self, Fields};
@@ -11,11 +12,14 @@ use super::yaml::Node;
 use super::{against, outlook, quality};
 use crate::domain::measurement::Measure;
 use crate::domain::model::Task;
-use crate::domain::objective::ObjectiveChoice;
+use crate::domain::objective::{ObjectiveChoice, SAID_ANEW_FOR};
 use crate::domain::quality::QualityChoice;
 use crate::domain::reference::Past;
 use crate::domain::shift::Unit;
 use crate::domain::window::Grain;
+
+/// A rule looks at no more windows than this beyond those it asks for: a year of hours.
+const MOST_AWAITING: usize = 366 * 24;
 
 /// What is measured regularly.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -105,6 +109,37 @@ impl MonitorDef {
     pub fn watches_labels(&self) -> bool {
         let watches = |measure: &Measure| measure.is_of_label_detector();
         self.kind == MonitorKind::Quality && self.quality.measures.iter().any(watches)
+    }
+
+    /// How long after its predictions as good as all labels of a quality monitor have come: what it says, or else what its baseline's
+    /// labels took (`learnt`, in seconds by the baseline's name). Nothing where neither is known.
+    #[must_use]
+    pub fn labels_take(&self, learnt: &[(String, f64)]) -> Option<TimeDelta> {
+        if self.kind != MonitorKind::Quality {
+            return None;
+        }
+        if let Some(within) = self.quality.labels_within_seconds {
+            return Some(TimeDelta::seconds(within));
+        }
+        let of_baseline = |(name, _): &&(String, f64)| self.baseline.as_ref() == Some(name);
+        let (_, seconds) = learnt.iter().find(of_baseline)?;
+        Some(TimeDelta::milliseconds((seconds * 1000.0).ceil() as i64))
+    }
+
+    /// For how many of its windows back labels may still be on their way: a rule looks at so many more. `learnt` as in
+    /// [`Self::labels_take`].
+    #[must_use]
+    pub fn windows_awaiting_labels(&self, learnt: &[(String, f64)]) -> usize {
+        let take = match self.kind {
+            MonitorKind::Objective => Some(SAID_ANEW_FOR),
+            _ => self.labels_take(learnt),
+        };
+        let window = self.grain.window_at(DateTime::UNIX_EPOCH);
+        let length = (window.end - window.start).num_seconds();
+        let seconds = take.map_or(0, |take| take.num_seconds());
+        usize::try_from((seconds + length - 1) / length)
+            .unwrap_or(0)
+            .min(MOST_AWAITING)
     }
 
     /// What is measured of a model that has no file: everything, by day.

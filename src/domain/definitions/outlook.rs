@@ -147,6 +147,34 @@ rules:
     }
 
     #[test]
+    fn rules_look_back_as_far_as_labels_take() {
+        let within = SOUND.replace("[mae, error_rate_sequential, loss_sequential]", "[mae]");
+        let within = within.replace(
+            "        sequential: {run_length: 50000, tolerance: 0.01, right_within: 5, loss_cap: 60}\n",
+            "        labels_within: 36h\n",
+        );
+        let within = within.replace(
+            "measure: error_rate_sequential, status: drift",
+            "measure: mae, above: 3",
+        );
+        let learnt = [
+            ("other".to_owned(), 1.0),
+            ("reference".to_owned(), 400_000.0),
+        ];
+        for (text, known, expected) in [
+            // Whatever it measures of labels, and whatever its baseline says.
+            (within.as_str(), &learnt[..], [2, 168, 0]),
+            (SOUND, &learnt, [5, 168, 0]),
+            (SOUND, &[], [0, 168, 0]),
+        ] {
+            let definitions = read(text).expect("a sound file");
+            let monitors = definitions.models[0].value.monitors.iter();
+            let found: Vec<usize> = monitors.map(|m| m.windows_awaiting_labels(known)).collect();
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_is_named_with_its_place() {
         let cases = [
             (

@@ -1,8 +1,6 @@
 //! Looks up what definitions name: models, monitors, baselines, receivers, runbooks, pipelines. What is itself
 //! broken was reported where it stands; whoever names it is not blamed for that.
 
-use chrono::DateTime;
-
 use super::fields::{Located, listed, suggestion};
 use super::model::ModelDef;
 use super::monitors::{MonitorDef, MonitorKind};
@@ -388,7 +386,6 @@ impl MeasuredCheck<'_> {
         Some(MeasuredCondition {
             monitor: monitor.name.clone(),
             grain: monitor.grain,
-            label_windows: windows_labels_take(monitor),
             measures: draft.measures.iter().map(|measure| measure.value).collect(),
             feature: draft.feature.as_ref().map(|feature| feature.value.clone()),
             segments: draft.segments,
@@ -535,23 +532,6 @@ impl MeasuredCheck<'_> {
         }
     }
 }
-
-/// For how many of a monitor's windows back its labels may still be awaited.
-fn windows_labels_take(monitor: &MonitorDef) -> usize {
-    if !monitor.watches_labels() {
-        return 0;
-    }
-    let window = monitor.grain.window_at(DateTime::UNIX_EPOCH);
-    let length = (window.end - window.start).num_seconds().max(1);
-    let within = monitor.quality.labels_within_seconds.unwrap_or(0);
-    let windows = (within + length - 1) / length;
-    usize::try_from(windows)
-        .unwrap_or(0)
-        .min(MOST_LABEL_WINDOWS)
-}
-
-/// A rule does not look further back than a year of days.
-const MOST_LABEL_WINDOWS: usize = 366;
 
 /// Whether one of the measures has a value for each class, or for each field of groups.
 fn has_several_values(measures: &[Located<Measure>]) -> bool {

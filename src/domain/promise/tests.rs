@@ -11,7 +11,6 @@ fn rule(measures: &[Measure], grain: Grain, threshold: Threshold) -> Rule {
         condition: Condition::Measured(MeasuredCondition {
             monitor: "monitor".to_owned(),
             grain,
-            label_windows: 0,
             measures: measures.to_vec(),
             feature: None,
             segments: false,

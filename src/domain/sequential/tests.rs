@@ -228,3 +228,34 @@ fn windows_that_differ_more_than_chance_widen_what_counts_as_well() {
     .expect("a watch");
     assert!(!plain.dated && plain.tolerated() < watch.tolerated());
 }
+
+#[test]
+fn without_times_of_labels_a_window_needs_as_many_as_the_baseline_has() {
+    let mut of_file = sample(10);
+    of_file.rows.iter_mut().for_each(|row| row.lag = None);
+    // Three of four predictions of the file have a label.
+    of_file.answered = of_file.labels * 4 / 3;
+    let within = Some(24.0 * HOUR);
+    let watch = Watch::fit(
+        Measure::ErrorRateSequential,
+        &choice(),
+        &of_file,
+        Grain::Day,
+        within,
+    )
+    .expect("a watch");
+    let ready = |labels| watch.readiness(day(0), (200, labels), day(2).end);
+    for labels in [150, 140] {
+        assert_eq!(ready(labels), Readiness::Ready, "{labels}");
+    }
+    for labels in [1, 100] {
+        let Readiness::Waiting(why) = ready(labels) else {
+            panic!("{labels} labels of 200 are taken in")
+        };
+        assert!(
+            why.starts_with("fewer predictions have a label than in the baseline"),
+            "{why}"
+        );
+        assert!(why.contains("% and not 75.0 %"), "{why}");
+    }
+}

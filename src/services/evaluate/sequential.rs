@@ -35,22 +35,12 @@ pub(super) async fn lags(
     } else {
         Vec::new()
     };
-    let lag = |monitor: &MonitorDef| -> Option<TimeDelta> {
-        if !monitor.watches_labels() {
-            return None;
-        }
-        if let Some(within) = monitor.quality.labels_within_seconds {
-            return Some(TimeDelta::seconds(within));
-        }
-        let (_, seconds) = known
-            .iter()
-            .find(|(name, _)| monitor.baseline.as_ref() == Some(name))?;
-        Some(TimeDelta::milliseconds((seconds * 1000.0).ceil() as i64))
+    let lag = |monitor: &MonitorDef| {
+        let take = monitor.labels_take(&known);
+        take.filter(|_| monitor.watches_labels())
+            .unwrap_or_default()
     };
-    Ok(monitors
-        .iter()
-        .map(|monitor| lag(monitor).unwrap_or_default())
-        .collect())
+    Ok(monitors.iter().map(lag).collect())
 }
 
 /// What the monitor's detectors say of the window.

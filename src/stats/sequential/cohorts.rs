@@ -43,7 +43,7 @@ pub struct Comparable {
 }
 
 /// With this share of what the reference came to have, or had at the same age, a cohort's labels count as the same kind.
-const ENOUGH: f64 = 0.9;
+pub const ENOUGH: f64 = 0.9;
 
 /// Below this share of the labels that will ever come, what has come says too little of the rest.
 const LEAST: f64 = 0.2;
