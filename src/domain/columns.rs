@@ -37,6 +37,29 @@ impl Value<'_> {
             _ => 0,
         }
     }
+
+    /// The value as a category: a text as it is, a number in its shortest decimal form, so that equal ones are one category whether
+    /// they came as integers or with a fraction of zero, a boolean as `true` or `false`. Nothing of all others.
+    #[must_use]
+    pub fn category(&self) -> Option<Cow<'_, str>> {
+        Some(match self {
+            Self::Text(text) => Cow::Borrowed(text.as_ref()),
+            Self::Integer(integer) => Cow::Owned(integer.to_string()),
+            Self::Number(number) => Cow::Owned(shortest(*number + 0.0)),
+            Self::Boolean(true) => Cow::Borrowed("true"),
+            Self::Boolean(false) => Cow::Borrowed("false"),
+            Self::Absent | Self::Null | Self::Timestamp(_) | Self::Vector(_) => return None,
+        })
+    }
+}
+
+/// A number in decimal, with an exponent where it would have more than 21 digits or begin with many zeros.
+fn shortest(number: f64) -> String {
+    if number == 0.0 || !number.is_finite() || (1e-6..1e21).contains(&number.abs()) {
+        number.to_string()
+    } else {
+        format!("{number:e}")
+    }
 }
 
 /// Which of [`Value`]'s variants.

@@ -1,7 +1,9 @@
 //! What is expected of a model's features.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use hashbrown::HashSet;
 use serde::{Deserialize, Serialize};
 
 use super::columns::{Column, Value};
@@ -217,6 +219,11 @@ impl FeatureOverride {
 
 /// More different texts than this are free text, not categories.
 const MAX_CATEGORIES: usize = 1_000;
+/// From what share of its values on being something else a column of numbers is one of categories, if its different values
+/// are not too many for that.
+const MIXED_SHARE: f64 = 0.05;
+/// The same where all of the others are codes with leading zeros: of a few thousand codes that are counted through, few have one.
+const CODE_SHARE: f64 = 0.01;
 /// How far the share of nulls may rise above the one seen before it is a finding, at the least.
 const NULL_SLACK: f64 = 0.05;
 
@@ -257,10 +264,22 @@ pub struct Evidence {
     pub vectors: u64,
     pub texts: u64,
     /// The different texts, until there are too many for categories.
-    pub categories: BTreeSet<String>,
+    texts_seen: BTreeSet<String>,
+    /// The different numbers of values that came one by one, until there are too many for categories: they are categories
+    /// where they stand among texts. What comes as whole arrays of numbers has no texts between them.
+    numbers_seen: HashSet<Figure>,
+    /// Whether any text is no code with leading zeros.
+    has_words: bool,
     /// The extremes of the finite numbers; infinite, the wrong way round, without any.
     pub minimum: f64,
     pub maximum: f64,
+}
+
+/// A number by its bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Figure {
+    Integer(i64),
+    Number(u64),
 }
 
 impl Default for Evidence {
@@ -275,7 +294,9 @@ impl Default for Evidence {
             timestamps: 0,
             vectors: 0,
             texts: 0,
-            categories: BTreeSet::new(),
+            texts_seen: BTreeSet::new(),
+            numbers_seen: HashSet::new(),
+            has_words: false,
             minimum: f64::INFINITY,
             maximum: f64::NEG_INFINITY,
         }
@@ -294,10 +315,12 @@ impl Evidence {
             Value::Null => self.nulls += 1,
             Value::Integer(n) => {
                 self.integers += 1;
+                self.observe_figure(Figure::Integer(*n));
                 self.extend_range(*n as f64);
             }
             Value::Number(n) => {
                 self.numbers += 1;
+                self.observe_figure(Figure::Number(n.to_bits()));
                 self.extend_range(*n);
             }
             Value::Boolean(_) => self.booleans += 1,
@@ -319,8 +342,15 @@ impl Evidence {
 
     /// Notes a text without counting it.
     pub fn observe_text(&mut self, text: &str) {
-        if self.categories.len() <= MAX_CATEGORIES && !self.categories.contains(text) {
-            self.categories.insert(text.to_owned());
+        self.has_words |= !is_code(text);
+        if self.texts_seen.len() <= MAX_CATEGORIES && !self.texts_seen.contains(text) {
+            self.texts_seen.insert(text.to_owned());
+        }
+    }
+
+    fn observe_figure(&mut self, figure: Figure) {
+        if self.numbers_seen.len() <= MAX_CATEGORIES {
+            self.numbers_seen.insert(figure);
         }
     }
 
@@ -334,7 +364,7 @@ impl Evidence {
 
     /// The type that most of the telling values are of; `None` without any.
     #[must_use]
-    pub fn feature_type(&self) -> Option<FeatureType> {
+    pub fn majority(&self) -> Option<FeatureType> {
         let numeric = self.integers + self.numbers;
         let kinds = [
             numeric,
@@ -356,11 +386,68 @@ impl Evidence {
             FeatureType::Timestamp
         } else if most == self.vectors {
             FeatureType::Vector
-        } else if self.categories.len() <= MAX_CATEGORIES {
+        } else {
+            self.of_texts()
+        })
+    }
+
+    /// The type of the feature: that of most of the telling values, unless they are mixed with so much else that they
+    /// are categories, or with codes that only look like numbers. `None` without any telling value.
+    ///
+    /// Where cells have no type, codes such as `01` to `56` come as texts and as numbers, and what is left out of a
+    /// comparison because it is of the rarer kind is not compared.
+    #[must_use]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a share needs no more than a double's digits"
+    )]
+    pub fn feature_type(&self) -> Option<FeatureType> {
+        use FeatureType::{Boolean, Category, Integer, Number};
+        let majority = self.majority()?;
+        let numeric = self.integers + self.numbers;
+        let others = match majority {
+            Integer | Number => self.texts + self.booleans,
+            Boolean => self.texts,
+            _ => 0,
+        };
+        let share = others as f64 / (numeric + self.booleans + self.texts) as f64;
+        let codes = others > 0
+            && majority == Integer
+            && !self.has_words
+            && self.booleans == 0
+            && share >= CODE_SHARE;
+        let mixed = others > 0 && (majority == Boolean || share > MIXED_SHARE);
+        Some(match majority {
+            _ if codes => self.of_texts(),
+            _ if mixed && self.of_texts() == Category => Category,
+            majority => majority,
+        })
+    }
+
+    /// What the values are as texts: categories, unless too many are different.
+    fn of_texts(&self) -> FeatureType {
+        let flags = if self.booleans > 0 { 2 } else { 0 };
+        let different = self.texts_seen.len() + self.numbers_seen.len() + flags;
+        // Some of them may be the same as texts.
+        if different <= MAX_CATEGORIES || self.categories().len() <= MAX_CATEGORIES {
             FeatureType::Category
         } else {
             FeatureType::Text
-        })
+        }
+    }
+
+    /// The different values as categories.
+    fn categories(&self) -> BTreeSet<String> {
+        let flags = [Value::Boolean(false), Value::Boolean(true)];
+        let flags = flags.into_iter().filter(|_| self.booleans > 0);
+        let numbers = self.numbers_seen.iter().map(|figure| match figure {
+            Figure::Integer(integer) => Value::Integer(*integer),
+            Figure::Number(bits) => Value::Number(f64::from_bits(*bits)),
+        });
+        let named = |value: Value<'_>| value.category().map(Cow::into_owned);
+        let mut categories = self.texts_seen.clone();
+        categories.extend(flags.chain(numbers).filter_map(named));
+        categories
     }
 
     /// What to expect of a feature with these values; `None` without a single telling value.
@@ -385,7 +472,7 @@ impl Evidence {
             minimum: has_range.then_some(self.minimum),
             maximum: has_range.then_some(self.maximum),
             categories: match feature_type {
-                FeatureType::Category => Some(self.categories.iter().cloned().collect()),
+                FeatureType::Category => Some(self.categories().into_iter().collect()),
                 FeatureType::Boolean => Some(vec!["false".to_owned(), "true".to_owned()]),
                 _ => None,
             },
@@ -393,6 +480,11 @@ impl Evidence {
             environments: None,
         })
     }
+}
+
+/// Whether a text is a number with leading zeros: a code.
+fn is_code(text: &str) -> bool {
+    text.len() > 1 && text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -471,6 +563,64 @@ mod tests {
             inferred[2].categories,
             Some(vec!["EWR".to_owned(), "JFK".to_owned()])
         );
+    }
+
+    #[test]
+    fn values_of_several_kinds_are_categories_of_what_they_look_like() {
+        let text = |text: &str| Value::Text(text.to_owned().into());
+        let inferred = |values: Vec<Value<'static>>| {
+            let mut evidence = Evidence::default();
+            values.iter().for_each(|value| evidence.observe(value));
+            let expected = evidence.expectation("a").expect("a telling value");
+            (expected.feature_type, expected.categories)
+        };
+        let category = |names: &[&str]| {
+            let names = names.iter().map(|name| (*name).to_owned()).collect();
+            (FeatureType::Category, Some(names))
+        };
+        // Codes of a file without types: most of them look like numbers.
+        let codes = |most: i64| -> Vec<Value<'static>> {
+            let cell = |code: i64| match code {
+                0..10 => text(&format!("0{code}")),
+                _ => Value::Integer(code),
+            };
+            (1..=most).map(cell).collect()
+        };
+        let months = ["01", "02", "03", "04", "05", "06", "07", "08", "09"];
+        let months = [&months[..], &["10", "11", "12"]].concat();
+        assert_eq!(inferred(codes(12)), category(&months));
+        assert_eq!(inferred(codes(56)).0, FeatureType::Category);
+        assert_eq!(inferred(codes(800)).0, FeatureType::Category);
+        let padded: Vec<Value<'static>> = (500..20_000_i64)
+            .map(|code| match code {
+                0..10_000 => text(&format!("0{code:04}")),
+                _ => Value::Integer(code),
+            })
+            .collect();
+        assert_eq!(inferred(padded), (FeatureType::Text, None));
+        let sizes = vec![text("S"), text("M"), Value::Number(8.5), Value::Integer(9)];
+        assert_eq!(inferred(sizes), category(&["8.5", "9", "M", "S"]));
+        let flags = vec![Value::Boolean(true), Value::Boolean(false), text("unknown")];
+        assert_eq!(inferred(flags), category(&["false", "true", "unknown"]));
+        let ages = vec![Value::Integer(18), Value::Integer(25), text("unknown")];
+        assert_eq!(inferred(ages), category(&["18", "25", "unknown"]));
+        // The same number is one category, however it is written.
+        let twice = vec![text("a"), text("2"), Value::Integer(2), Value::Number(2.0)];
+        assert_eq!(inferred(twice), category(&["2", "a"]));
+        // A few odd ones among many numbers do not make them categories, nor do too many different ones.
+        let odd = (0..300).map(|n| {
+            if n % 60 == 7 {
+                text("x")
+            } else {
+                Value::Integer(n)
+            }
+        });
+        assert_eq!(inferred(odd.collect()).0, FeatureType::Integer);
+        let many = (0..3_000_i32).map(|n| match n % 5 {
+            0 => text("none"),
+            _ => Value::Number(f64::from(n) / 7.0),
+        });
+        assert_eq!(inferred(many.collect()).0, FeatureType::Number);
     }
 
     #[test]

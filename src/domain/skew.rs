@@ -308,8 +308,10 @@ pub fn of_window(
 }
 
 /// How one window of a feature stands to every kind of finding that is about shares of its rows, and to a change of
-/// unit. Where there is no reference, it is taken to have had neither NaN nor infinities nor empty texts; and nothing
-/// is said of units.
+/// unit. What the reference has too is a finding only where there is more than twice as much of it; but values out of range and
+/// categories unseen in the reference itself are against a schema that somebody wrote, and stay findings. Where there is no
+/// reference, it is taken to have had neither NaN nor infinities nor empty texts nor values of a wrong type; and nothing is
+/// said of units.
 #[must_use]
 pub fn judge_window(
     expected: &FeatureExpectation,
@@ -322,11 +324,12 @@ pub fn judge_window(
     let now = current.counts();
     let present = now.rows - now.absent;
     let telling = present - now.nulls;
-    let numbers = current.valid() + now.nans + now.positive_infinities + now.negative_infinities;
+    let telling_before = before.rows - before.absent - before.nulls;
     let share_before = |part: u64| share(part, before.rows - before.absent).unwrap_or(0.0);
     let infinite = now.positive_infinities + now.negative_infinities;
     let infinite_before = before.positive_infinities + before.negative_infinities;
     let rising = |part: u64| (2.0 * share_before(part)).max(tolerance.share);
+    let mismatched_before = share(before.mismatched, telling_before).unwrap_or(0.0);
     let the_reference = |part: u64| format!("the reference has {}", percent(share_before(part)));
     let mut judged = Vec::new();
     let mut judge = |kind, part, whole, threshold, detail: &dyn Fn() -> String| {
@@ -347,7 +350,7 @@ pub fn judge_window(
         FindingKind::WrongType,
         now.mismatched,
         telling,
-        tolerance.share,
+        (2.0 * mismatched_before).max(tolerance.share),
         &|| format!("values that are no {}", expected.feature_type.as_str()),
     );
     judge(
@@ -393,7 +396,7 @@ pub fn judge_window(
         judge(
             FindingKind::OutOfRange,
             now.out_of_range,
-            numbers,
+            current.valid(),
             tolerance.share,
             &|| out_of_range(expected, current),
         );

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use chrono::DateTime;
+use hashbrown::HashMap;
 
 use super::columns::{Column, Kind, Value};
 use super::schema::{FeatureExpectation, FeatureType, vector_length};
@@ -19,6 +20,9 @@ pub struct FeatureYardstick {
     /// The cells its numbers are counted in.
     pub grid: Option<Grid>,
     categories: Option<HashSet<String>>,
+    /// Whether numbers are of the expected type where that is one of names: not where no category that is known is a
+    /// number.
+    takes_numbers: bool,
 }
 
 impl FeatureYardstick {
@@ -26,7 +30,11 @@ impl FeatureYardstick {
     #[must_use]
     pub fn new(expectation: Option<FeatureExpectation>, grid: Option<Grid>) -> Self {
         let known = expectation.as_ref().and_then(|e| e.categories.as_ref());
+        let of_names = (expectation.as_ref())
+            .is_some_and(|expected| expected.feature_type == FeatureType::Category);
         Self {
+            takes_numbers: !of_names
+                || known.is_none_or(|known| known.iter().any(|name| is_numeric_text(name))),
             categories: known.map(|known| known.iter().cloned().collect()),
             expectation,
             grid,
@@ -88,7 +96,8 @@ impl FeatureYardstick {
         if let Some(expected) = &self.expectation {
             let minimum = expected.minimum.unwrap_or(f64::NEG_INFINITY);
             let maximum = expected.maximum.unwrap_or(f64::INFINITY);
-            let is_outside = |n: &&f64| **n < minimum || **n > maximum;
+            // An infinity is beyond every range, and counted as what it is.
+            let is_outside = |n: &&f64| n.is_finite() && (**n < minimum || **n > maximum);
             profile.note_out_of_range(numbers.iter().filter(is_outside).count() as u64);
         }
         Ok(())
@@ -133,7 +142,7 @@ impl FeatureYardstick {
             let value = column.get(row);
             match read(&value, expected, true) {
                 Reading::Number(number) => numbers.push(number),
-                other => self.note(profile, &value, &other)?,
+                other => self.note(profile, &value, &other, 1)?,
             }
         }
         self.count_numbers(profile, &numbers)
@@ -151,8 +160,9 @@ impl FeatureYardstick {
             Some(FeatureType::Category | FeatureType::Text) | None
         );
         let (kinds, bits) = (column.kinds(), column.bits());
-        // Each text is looked up once, however many rows have it.
+        // Each text is looked up once, however many rows have it, and so is each of the others, with a row that has it.
         let mut tallies = vec![0_u64; column.texts().len()];
+        let mut others: HashMap<(Kind, u64), (usize, u64)> = HashMap::new();
         for &row in rows {
             let tally = usize::try_from(bits[row])
                 .ok()
@@ -160,11 +170,12 @@ impl FeatureYardstick {
                 .and_then(|place| tallies.get_mut(place));
             match tally {
                 Some(tally) => *tally += 1,
-                None => {
-                    let value = column.get(row);
-                    self.note(profile, &value, &read(&value, expected, false))?;
-                }
+                None => others.entry((kinds[row], bits[row])).or_insert((row, 0)).1 += 1,
             }
+        }
+        for (row, rows) in others.into_values() {
+            let value = column.get(row);
+            self.note(profile, &value, &read(&value, expected, false), rows)?;
         }
         for (text, rows) in column.texts().iter().zip(tallies) {
             self.count_category(profile, text, rows)?;
@@ -177,15 +188,19 @@ impl FeatureYardstick {
         profile: &mut FeatureProfile,
         value: &Value<'_>,
         reading: &Reading,
+        rows: u64,
     ) -> Result<(), ProfileError> {
+        let is_category = self.takes_numbers || !matches!(value, Value::Number(_));
         match reading {
             Reading::Absent if self.expectation.is_none() => {}
-            Reading::Absent => profile.observe_absent(1),
-            Reading::Null => profile.observe_null(1),
-            Reading::Category(category) => self.count_category(profile, category, 1)?,
-            Reading::Mismatch | Reading::Number(_) => {
-                profile.observe_mismatch(1);
-                profile.note_mismatches(mismatch(value));
+            Reading::Absent => profile.observe_absent(rows),
+            Reading::Null => profile.observe_null(rows),
+            Reading::Category(category) if is_category => {
+                self.count_category(profile, category, rows)?;
+            }
+            Reading::Mismatch | Reading::Number(_) | Reading::Category(_) => {
+                profile.observe_mismatch(rows);
+                profile.note_mismatches(mismatch(value, rows));
             }
         }
         Ok(())
@@ -198,19 +213,19 @@ impl FeatureYardstick {
     }
 }
 
-/// What a value of a wrong type is.
-fn mismatch(value: &Value<'_>) -> Mismatches {
+/// What a value of a wrong type is that so many rows have.
+fn mismatch(value: &Value<'_>, rows: u64) -> Mismatches {
     let mut noted = Mismatches::default();
     match value {
         Value::Absent | Value::Null => {}
-        Value::Boolean(_) => noted.booleans = 1,
-        Value::Number(_) | Value::Integer(_) => noted.numbers = 1,
-        Value::Timestamp(_) => noted.timestamps = 1,
+        Value::Boolean(_) => noted.booleans = rows,
+        Value::Number(_) | Value::Integer(_) => noted.numbers = rows,
+        Value::Timestamp(_) => noted.timestamps = rows,
         // Not told apart: a feature that should be something else seldom becomes vectors.
         Value::Vector(_) => {}
         Value::Text(text) => {
-            noted.texts = 1;
-            noted.numeric_texts = u64::from(is_numeric_text(text));
+            noted.texts = rows;
+            noted.numeric_texts = if is_numeric_text(text) { rows } else { 0 };
         }
     }
     noted
@@ -251,6 +266,11 @@ fn is_numeric(kind: Kind) -> Option<bool> {
 pub fn read<'v>(value: &'v Value<'_>, expected: Option<FeatureType>, numeric: bool) -> Reading<'v> {
     use FeatureType::{Boolean, Category, Integer, Number, Text, Timestamp, Vector};
     let any_number = matches!(expected, Some(Number) | None) && numeric;
+    let as_category = || {
+        value
+            .category()
+            .map_or(Reading::Mismatch, Reading::Category)
+    };
     match value {
         Value::Absent => Reading::Absent,
         Value::Null => Reading::Null,
@@ -259,17 +279,19 @@ pub fn read<'v>(value: &'v Value<'_>, expected: Option<FeatureType>, numeric: bo
             Reading::Number(*n)
         }
         Value::Integer(n) if any_number || expected == Some(Integer) => Reading::Number(*n as f64),
-        Value::Integer(n) if expected == Some(Category) => Reading::Category(n.to_string().into()),
-        Value::Boolean(b)
-            if matches!(expected, Some(Boolean | Category)) || (expected.is_none() && !numeric) =>
-        {
-            Reading::Category(if *b { "true" } else { "false" }.into())
+        Value::Number(0.0) | Value::Integer(0) if expected == Some(Boolean) => {
+            Reading::Category("false".into())
         }
-        Value::Text(t)
-            if matches!(expected, Some(Category | Text)) || (expected.is_none() && !numeric) =>
-        {
-            Reading::Category(t.as_ref().into())
+        Value::Number(1.0) | Value::Integer(1) if expected == Some(Boolean) => {
+            Reading::Category("true".into())
         }
+        Value::Number(_) | Value::Integer(_) | Value::Text(_)
+            if matches!(expected, Some(Category | Text)) =>
+        {
+            as_category()
+        }
+        Value::Boolean(_) if matches!(expected, Some(Boolean | Category | Text)) => as_category(),
+        Value::Boolean(_) | Value::Text(_) if expected.is_none() && !numeric => as_category(),
         Value::Text(t) if expected == Some(Timestamp) => DateTime::parse_from_rfc3339(t)
             .map_or(Reading::Mismatch, |at| {
                 Reading::Number(at.timestamp() as f64)
@@ -281,5 +303,85 @@ pub fn read<'v>(value: &'v Value<'_>, expected: Option<FeatureType>, numeric: bo
             Reading::Number(vector_length(vector))
         }
         _ => Reading::Mismatch,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expecting(feature_type: FeatureType, categories: Option<&[&str]>) -> FeatureYardstick {
+        let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let expectation = FeatureExpectation {
+            feature: "a".to_owned(),
+            feature_type,
+            required: true,
+            minimum: Some(0.0).filter(|_| feature_type.is_numeric()),
+            maximum: Some(9.0).filter(|_| feature_type.is_numeric()),
+            categories: categories.map(named),
+            max_null_share: 0.0,
+            environments: None,
+        };
+        FeatureYardstick::new(Some(expectation), None)
+    }
+
+    fn counted(yardstick: &FeatureYardstick, values: &[Value<'static>]) -> FeatureProfile {
+        let column = Column::of("a", values.iter().cloned());
+        let rows: Vec<usize> = (0..column.len()).collect();
+        yardstick.profile(&column, &rows).expect("one kind")
+    }
+
+    #[test]
+    fn infinities_and_nan_are_in_no_range_and_not_out_of_it() {
+        let numbers = [-1.0, 5.0, 10.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN];
+        let profile = counted(
+            &expecting(FeatureType::Number, None),
+            &numbers.map(Value::Number),
+        );
+        assert_eq!(profile.counts().out_of_range, 2);
+        assert_eq!(profile.valid(), 3);
+    }
+
+    #[test]
+    fn numbers_and_booleans_are_categories_by_their_text() {
+        let values = [
+            Value::Text("8.5".into()),
+            Value::Number(8.5),
+            Value::Number(9.0),
+            Value::Integer(9),
+            Value::Boolean(true),
+            Value::Number(1e300),
+        ];
+        let known = expecting(FeatureType::Category, Some(&["8.5", "9", "true"]));
+        for yardstick in [&known, &expecting(FeatureType::Text, None)] {
+            let profile = counted(yardstick, &values);
+            let categories: Vec<(&str, u64)> = profile.categories().collect();
+            assert_eq!(
+                categories,
+                [("1e300", 1), ("8.5", 2), ("9", 2), ("true", 1)]
+            );
+            assert_eq!(profile.counts().mismatched, 0);
+        }
+        assert_eq!(counted(&known, &values).counts().unseen, 1);
+        // Where all categories are words, a number is none of them.
+        let words = expecting(FeatureType::Category, Some(&["S", "M"]));
+        assert_eq!(
+            counted(&words, &[Value::Number(0.5)]).counts().mismatched,
+            1
+        );
+    }
+
+    #[test]
+    fn zero_and_one_are_booleans_where_these_are_expected() {
+        let values = [
+            Value::Boolean(true),
+            Value::Integer(1),
+            Value::Number(0.0),
+            Value::Integer(2),
+        ];
+        let profile = counted(&expecting(FeatureType::Boolean, None), &values);
+        let categories: Vec<(&str, u64)> = profile.categories().collect();
+        assert_eq!(categories, [("false", 1), ("true", 2)]);
+        assert_eq!(profile.counts().mismatched, 1);
     }
 }

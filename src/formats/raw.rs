@@ -287,15 +287,15 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// What a CSV cell looks like: nothing, a boolean, a number, NaN or an infinity, else text.
+/// What a CSV cell looks like: nothing (R writes `NA`), a boolean, a number, NaN or an infinity, else text.
 fn infer(cell: &str) -> Raw<'_> {
     match cell {
-        "" => Raw::Null,
+        "" | "NA" => Raw::Null,
         "true" | "True" | "TRUE" => Raw::Boolean(true),
         "false" | "False" | "FALSE" => Raw::Boolean(false),
         "NaN" | "nan" => Raw::Number(f64::NAN),
-        "inf" | "Infinity" => Raw::Number(f64::INFINITY),
-        "-inf" | "-Infinity" => Raw::Number(f64::NEG_INFINITY),
+        "inf" | "Inf" | "Infinity" => Raw::Number(f64::INFINITY),
+        "-inf" | "-Inf" | "-Infinity" => Raw::Number(f64::NEG_INFINITY),
         _ if is_number(cell) => number(cell),
         _ => Raw::Text(Cow::Borrowed(cell)),
     }

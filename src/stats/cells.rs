@@ -102,13 +102,35 @@ impl<'a> CellPair<'a> {
         })
     }
 
-    /// The edges of the decile bins, and the values of both sides in each.
-    pub(super) fn deciles(&self) -> (&'a [f64], Vec<u64>, Vec<u64>) {
-        (
-            self.grid.decile_edges(),
-            self.grid.decile_counts(self.reference),
-            self.grid.decile_counts(self.current),
-        )
+    /// The edges of the bins that are compared, and the values of both sides in each: the deciles of the baseline.
+    ///
+    /// Where a tenth of the baseline or more is its smallest value, no decile lies below that, and what is less would count
+    /// as equal to it, a constant's drop or a −999 for what is missing among them. So values below are a bin of their own
+    /// there, if there are any, and likewise above the largest.
+    pub(super) fn bins(&self) -> (Vec<f64>, Vec<u64>, Vec<u64>) {
+        let mut edges = self.grid.decile_edges().to_vec();
+        edges.extend(self.outer_edges());
+        edges.sort_by(f64::total_cmp);
+        edges.dedup();
+        let counts = |cells| self.grid.bin_counts(&edges, cells);
+        let (reference, current) = (counts(self.reference), counts(self.current));
+        (edges, reference, current)
+    }
+
+    fn outer_edges(&self) -> impl Iterator<Item = f64> {
+        let is_filled = |count: &u64| *count > 0;
+        let values: u64 = self.reference.iter().sum();
+        let is_mass =
+            |cell: &usize| self.grid.is_point(*cell) && self.reference[*cell] * 10 >= values;
+        let first = self.reference.iter().position(is_filled);
+        let last = self.reference.iter().rposition(is_filled);
+        let below = (first.filter(is_mass))
+            .filter(|first| self.current[..*first].iter().any(is_filled))
+            .map(|first| self.grid.bounds(first).0);
+        let above = (last.filter(is_mass))
+            .filter(|last| self.current[last + 1..].iter().any(is_filled))
+            .map(|last| self.grid.bounds(last).1);
+        below.into_iter().chain(above)
     }
 
     /// The number of cells.

@@ -114,8 +114,8 @@ impl<'a> Comparison<'a> {
     /// Lays a window's profile beside the baseline's. The grid is needed for numbers and ignored for
     /// categories.
     ///
-    /// A constant baseline gives the two bins "at most the constant" and "above it"; a single category on
-    /// both sides gives one bin and distance 0; a category only one side has is a bin that is empty on the
+    /// A constant baseline gives the two bins "at most the constant" and "above it", and a third one where the window
+    /// has something below it; a single category on both sides gives one bin and distance 0; a category only one side has is a bin that is empty on the
     /// other.
     ///
     /// # Errors
@@ -372,7 +372,7 @@ fn category_bins(reference: &FeatureProfile, current: &FeatureProfile) -> Vec<Bi
 }
 
 fn decile_bins(cells: &CellPair<'_>) -> Vec<Bin> {
-    let (edges, reference, current) = cells.deciles();
+    let (edges, reference, current) = cells.bins();
     let lower = std::iter::once(f64::NEG_INFINITY).chain(edges.iter().copied());
     let upper = edges.iter().copied().chain([f64::INFINITY]);
     lower
@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn constant_baseline_tells_equal_from_above() {
+    fn constant_baseline_tells_equal_from_below_and_above() {
         let grid = Grid::fit(&[5.0; 10], 16);
         let reference = numbers(&[5.0; 10], &grid);
         let same = numbers(&[5.0; 4], &grid);
@@ -471,14 +471,49 @@ mod tests {
         let comparison = Comparison::of(&reference, &above, Some(&grid)).expect("defined");
         assert!(comparison.psi().value > 1.0);
         assert_eq!(comparison.total_variation().value, 0.5);
-        // Below the constant only the cells can tell, not the two bins.
         let below = numbers(&[4.0, 4.0], &grid);
         let comparison = Comparison::of(&reference, &below, Some(&grid)).expect("defined");
-        assert_eq!(comparison.psi().value, 0.0);
+        assert!(comparison.psi().value > 1.0);
+        assert_eq!(comparison.psi().bins, 3);
+        for whole in [
+            comparison.jensen_shannon().value,
+            comparison.hellinger().value,
+            comparison.total_variation().value,
+            comparison.l_infinity(),
+        ] {
+            assert!((whole - 1.0).abs() < 1e-12, "{whole}");
+        }
         assert_eq!(
             comparison.kolmogorov_smirnov().expect("ordered").statistic,
             1.0
         );
+    }
+
+    #[test]
+    fn values_beyond_a_frequent_end_of_the_baseline_are_told_from_it() {
+        let total_variation = |reference: &[f64], current: &[f64]| {
+            let grid = Grid::fit(reference, 16);
+            let (p, q) = (numbers(reference, &grid), numbers(current, &grid));
+            let comparison = Comparison::of(&p, &q, Some(&grid)).expect("defined");
+            (comparison.total_variation().value, comparison.psi().bins)
+        };
+        // Half of the values are 0; then a fifth of the rows has a word for what is missing.
+        let rain: Vec<f64> = (0..100).map(|i| f64::from((i - 50).max(0))).collect();
+        let bins = total_variation(&rain, &rain).1;
+        let missing: Vec<f64> = (0..100)
+            .map(|i| if i < 20 { -999.0 } else { rain[i] })
+            .collect();
+        assert_eq!(total_variation(&rain, &missing), (0.2, bins + 1));
+        let capped: Vec<f64> = rain.iter().map(|value| 49.0 - value).collect();
+        let above: Vec<f64> = (0..100)
+            .map(|i| if i < 20 { 999.0 } else { capped[i] })
+            .collect();
+        assert_eq!(total_variation(&capped, &above).1, bins + 1);
+        assert_eq!(total_variation(&capped, &above).0, 0.2);
+        // Where few values are the smallest, what is a little smaller is still of the first tenth.
+        let ramp: Vec<f64> = (0..100).map(f64::from).collect();
+        let lower: Vec<f64> = ramp.iter().map(|value| value - 0.5).collect();
+        assert_eq!(total_variation(&ramp, &lower).1, 10);
     }
 
     #[test]

@@ -226,13 +226,13 @@ impl Grid {
         upper.next_down() == lower
     }
 
-    /// Adds the cells of each decile bin together: one count per bin, one bin more than decile edges.
+    /// Adds the cells between some of the grid's edges together: one count per bin, one bin more than edges.
     #[must_use]
-    pub fn decile_counts(&self, cells: &[u64]) -> Vec<u64> {
-        let mut counts = Vec::with_capacity(self.decile_edges.len() + 1);
+    pub fn bin_counts(&self, edges: &[f64], cells: &[u64]) -> Vec<u64> {
+        let mut counts = Vec::with_capacity(edges.len() + 1);
         let mut from = 0;
-        for decile in &self.decile_edges {
-            let to = (self.cell_of(*decile) + 1).min(cells.len());
+        for edge in edges {
+            let to = (self.cell_of(*edge) + 1).min(cells.len());
             counts.push(cells[from..to].iter().sum());
             from = to;
         }
@@ -433,7 +433,7 @@ mod tests {
             assert!(grid.decile_edges().is_empty());
             assert_eq!(grid.cell_of(-1e308), 0);
             assert_eq!(grid.cell_of(1e308), 0);
-            assert_eq!(grid.decile_counts(&[7]), [7]);
+            assert_eq!(grid.bin_counts(grid.decile_edges(), &[7]), [7]);
         }
     }
 
@@ -443,7 +443,7 @@ mod tests {
         assert_eq!(grid.edges(), [5.0_f64.next_down(), 5.0]);
         assert_eq!(grid.decile_edges(), [5.0]);
         assert_eq!(count(&grid, &[4.0, 5.0, 5.0, 6.0]), [1, 2, 1]);
-        assert_eq!(grid.decile_counts(&[1, 2, 1]), [3, 1]);
+        assert_eq!(grid.bin_counts(grid.decile_edges(), &[1, 2, 1]), [3, 1]);
         assert!(grid.is_point(1) && !grid.is_point(0) && !grid.is_point(2));
     }
 
@@ -612,7 +612,7 @@ mod tests {
             prop_assert_eq!(stored.as_ref(), Ok(&grid));
 
             let cells = count(&grid, &baseline);
-            let deciles = grid.decile_counts(&cells);
+            let deciles = grid.bin_counts(grid.decile_edges(), &cells);
             prop_assert_eq!(deciles.iter().sum::<u64>(), baseline.len() as u64);
             let mut below = 0;
             for (edge, bin) in grid.decile_edges().iter().zip(&deciles) {

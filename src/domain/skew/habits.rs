@@ -194,17 +194,25 @@ fn step_name(exponent: i32) -> String {
 /// Another type altogether, or fractions where there were only integers.
 fn type_change(expected: FeatureType, before: &Habits, now: &Habits) -> Option<String> {
     use FeatureType::{Boolean, Category, Integer, Number, Text, Timestamp};
-    let seen = now.evidence.feature_type()?;
+    let seen = now.evidence.majority()?;
+    let whole = now.whole_numbers >= now.rows_with_values();
     let texts = now.evidence.texts.max(1);
     match (expected, seen) {
         (Number, Integer) | (Category, Text | Integer | Boolean) | (Text, Category | Integer) => {
             return None;
         }
         (expected, seen) if expected == seen => return None,
-        // A format without types, or another library, writes whole numbers as 5.0.
-        (Integer, Number) if now.whole_numbers >= now.rows_with_values() => {
+        // Numbers stand among the texts of the reference, too.
+        (Category | Text, Number) if before.evidence.numbers > 0 => return None,
+        (Text, Boolean) if before.evidence.booleans > 0 => return None,
+        // Flags, written as 0 and 1.
+        (Boolean, Integer | Number)
+            if whole && now.evidence.minimum >= 0.0 && now.evidence.maximum <= 1.0 =>
+        {
             return None;
         }
+        // A format without types, or another library, writes whole numbers as 5.0.
+        (Integer, Number) if whole => return None,
         (Timestamp, Category | Text) if before.evidence.timestamps == 0 => return None,
         _ => {}
     }

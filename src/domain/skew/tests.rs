@@ -233,6 +233,29 @@ fn unseen_categories_are_named_with_their_mass() {
 }
 
 #[test]
+fn what_the_reference_has_too_is_a_finding_only_when_there_is_more_of_it() {
+    let texts = |share: usize| {
+        let mut values = numbers(temperatures());
+        for place in values.iter_mut().step_by(share) {
+            *place = Value::Text("n/a".into());
+        }
+        values
+    };
+    let grid = grid();
+    let (reference, before) = seen(&texts(25), Some(&grid));
+    let expected = before.evidence.expectation("temp").expect("it has values");
+    assert_eq!(expected.feature_type, FeatureType::Number);
+    let found = |share: usize| -> Vec<FindingKind> {
+        let (current, _) = seen(&texts(share), Some(&grid));
+        let found = of_window(&expected, &reference, &current, None, TOLERANCE);
+        found.iter().map(|finding| finding.kind).collect()
+    };
+    assert_eq!(found(25), []);
+    assert_eq!(found(13), []);
+    assert_eq!(found(10), [FindingKind::WrongType]);
+}
+
+#[test]
 fn with_too_few_rows_nothing_is_certain() {
     let few: Vec<Value<'_>> = (0..10).map(|_| Value::Null).collect();
     let grid = grid();

@@ -5,7 +5,7 @@ use super::{Draft, SchemaFileError, named, shown, words};
 use crate::domain::schema::{FeatureOverride, FeatureType, Limit};
 
 /// Parts of a contract or a property that describe and do not constrain.
-const DESCRIPTIONS: [&str; 21] = [
+const DESCRIPTIONS: [&str; 20] = [
     "id",
     "businessName",
     "description",
@@ -19,7 +19,6 @@ const DESCRIPTIONS: [&str; 21] = [
     "criticalDataElement",
     "authoritativeDefinitions",
     "customProperties",
-    "physicalName",
     "physicalType",
     "partitioned",
     "partitionKeyPosition",
@@ -83,10 +82,21 @@ pub(super) fn read(document: &Document) -> Result<Draft, SchemaFileError> {
 }
 
 fn read_property(property: &Item<'_>, draft: &mut Draft) {
-    let Some(name) = property.text("name") else {
+    let logical = property.text("name");
+    // What the table calls it, where that is not its logical name.
+    let physical = property.text("physicalName");
+    let Some(name) = physical.or(logical) else {
         draft.note(property.place.clone(), "a property without a name");
         return;
     };
+    if let Some(logical) = logical.filter(|logical| *logical != name) {
+        let logical = shown(logical);
+        let place = named(&property.place, name);
+        draft.note(
+            place,
+            format!("it goes by its physicalName; {logical:?} is its logical name"),
+        );
+    }
     let property = &Item {
         place: named(&property.place, name),
         ..property.clone()
@@ -118,7 +128,8 @@ fn read_property(property: &Item<'_>, draft: &mut Draft) {
     let mut described = Vec::new();
     for (key, item) in property.entries() {
         match key {
-            "name" | "logicalType" | "required" | "enum" | "logicalTypeOptions" | "quality" => {}
+            "name" | "physicalName" | "logicalType" | "required" | "enum"
+            | "logicalTypeOptions" | "quality" => {}
             "unique" | "primaryKey" if item.value.as_bool() == Some(false) => {}
             "unique" | "primaryKey" => {
                 draft.note(

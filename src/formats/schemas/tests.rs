@@ -160,6 +160,33 @@ fn names_that_no_row_can_have_are_noted_and_others_made_canonical() {
 }
 
 #[test]
+fn columns_of_a_contract_go_by_their_physical_names() {
+    let text = "kind: DataContract
+apiVersion: v3.0.2
+schema:
+  - name: flights
+    properties:
+      - {name: Seats, physicalName: seat_count, logicalType: integer}
+      - {name: carrier, physicalName: carrier, logicalType: string}
+      - {physicalName: gate, logicalType: string}
+";
+    let imported = decode(text.as_bytes(), None).expect("is read");
+    let names: Vec<&str> = (imported.features.iter())
+        .map(|f| f.feature.as_str())
+        .collect();
+    assert_eq!(names, ["seat_count", "carrier", "gate"]);
+    let of_names: Vec<String> = (imported.told().into_iter())
+        .filter(|note| note.contains("physicalName"))
+        .collect();
+    assert_eq!(
+        of_names,
+        [
+            "schema[0].properties[0] (seat_count): it goes by its physicalName; \"Seats\" is its logical name"
+        ]
+    );
+}
+
+#[test]
 fn notes_of_one_cause_are_told_once_with_their_number() {
     let note = |at: usize| Note {
         place: format!("features[{at}]"),

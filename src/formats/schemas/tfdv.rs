@@ -349,17 +349,15 @@ fn domain(part: &Field, said: &mut FeatureOverride, draft: &mut Draft) {
     }
 }
 
-/// Words for true and false are categories; of numbers they are 0 and 1.
+/// Words for true and false are categories. Numbers with such a domain, as which a boolean column of a data frame is written,
+/// are 0 and 1: booleans, whichever way a file has them.
 fn bool_domain(part: &Field, said: &mut FeatureOverride) {
     let words: Vec<String> = ["false_value", "true_value"]
         .iter()
         .filter_map(|name| find(part.fields(), name)?.text().map(str::to_owned))
         .collect();
     match said.feature_type {
-        Some(FeatureType::Integer | FeatureType::Number) => {
-            (said.minimum, said.maximum) = (Limit::Given(0.0), Limit::Given(1.0));
-        }
-        _ if words.len() == 2 => {
+        Some(FeatureType::Category) | None if words.len() == 2 => {
             said.feature_type = Some(FeatureType::Category);
             said.categories = Limit::Given(words);
         }

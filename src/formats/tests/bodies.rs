@@ -110,34 +110,43 @@ fn csv_lines_are_physical_and_the_header_is_the_first() {
 fn csv_cells_are_what_they_look_like_unless_the_field_is_text() {
     let body = "prediction_id,timestamp,prediction,deployment,a,b,c,d,e\n\
                 007,1362132000000,1e3,1.0,12,-1.5e3,true,007,\n\
-                1e5,1362132000000,\"2\",\"0,1\",NaN,inf,False,+1,\"\"\n";
+                1e5,1362132000000,\"2\",\"0,1\",NaN,inf,False,+1,\"\"\n\
+                NA,1362132000000,3,NA,NA,-Inf,NA,Inf,NA\n";
     let decoded = predictions(Format::Csv, body.as_bytes(), Task::Regression);
     assert_eq!(decoded.rejects, []);
     let batch = decoded.batch;
     assert_eq!(
         batch.prediction_ids.iter().collect::<Vec<_>>(),
-        ["007", "1e5"]
+        ["007", "1e5", "NA"]
     );
     assert_eq!(
         batch.deployments.iter().collect::<Vec<_>>(),
-        [Some("1.0"), Some("0,1")]
+        [Some("1.0"), Some("0,1"), Some("NA")]
     );
     assert_eq!(batch.outputs[1].value, Some(2.0));
     assert_eq!(feature(&batch, "a")[0], Value::Integer(12));
     assert!(matches!(feature(&batch, "a")[1], Value::Number(nan) if nan.is_nan()));
+    assert_eq!(feature(&batch, "a")[2], Value::Null);
     assert_eq!(
         feature(&batch, "b"),
-        [Value::Number(-1500.0), Value::Number(f64::INFINITY)]
+        [-1500.0, f64::INFINITY, f64::NEG_INFINITY].map(Value::Number)
     );
     assert_eq!(
         feature(&batch, "c"),
-        [Value::Boolean(true), Value::Boolean(false)]
+        [Value::Boolean(true), Value::Boolean(false), Value::Null]
     );
     assert_eq!(
         feature(&batch, "d"),
-        [Value::Text("007".into()), Value::Text("+1".into())]
+        [
+            Value::Text("007".into()),
+            Value::Text("+1".into()),
+            Value::Number(f64::INFINITY)
+        ]
     );
-    assert_eq!(feature(&batch, "e"), [Value::Null, Value::Null]);
+    assert_eq!(
+        feature(&batch, "e"),
+        [Value::Null, Value::Null, Value::Null]
+    );
 }
 
 #[test]

@@ -12,7 +12,8 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, StringArray};
 
 use super::grouping::Grouping;
-use crate::domain::columns::{Column, Value};
+use crate::domain::columns::{Column, Kind, Value};
+use crate::domain::row_hashes::hash_text;
 use crate::domain::schema::{Evidence, FeatureExpectation, FeatureType};
 use crate::domain::skew::Habits;
 use crate::domain::yardstick::FeatureYardstick;
@@ -108,8 +109,6 @@ struct Watch {
     keys: Vec<u64>,
 }
 
-/// A number's key is its own bits; those of texts, and of nothing, are bits of numbers that are none.
-const TEXT_KEY: u64 = 0x7ff8 << 48;
 const NULL_KEY: u64 = u64::MAX;
 
 impl Watch {
@@ -136,8 +135,18 @@ impl Watch {
         array: &ArrayRef,
         mut numbers: impl FnMut(&[f64]),
     ) {
-        self.keys
-            .extend(values.iter().map(|number| number.to_bits()));
+        match arrays::own_bits(array) {
+            Some(own) => {
+                let keys = own
+                    .iter()
+                    .map(|bits| key(Kind::Integer, bits.cast_unsigned()));
+                self.keys.extend(keys);
+            }
+            None => {
+                let keys = values.iter().map(|n| key(Kind::Number, n.to_bits()));
+                self.keys.extend(keys);
+            }
+        }
         if let Some(nulls) = array.nulls() {
             for (row, key) in self.keys.iter_mut().enumerate() {
                 if nulls.is_null(row) {
@@ -174,7 +183,7 @@ impl Watch {
         let values = array.as_any_dictionary().values();
         let is_known = |known: &(ArrayRef, Vec<u64>)| std::sync::Arc::ptr_eq(&known.0, values);
         if !self.dictionary.as_ref().is_some_and(is_known) {
-            let keys = (0..texts.len()).map(|code| text_key(texts.value(code)));
+            let keys = (0..texts.len()).map(|code| hash_text(texts.value(code)));
             self.dictionary = Some((ArrayRef::clone(values), keys.collect()));
         }
         let keys = self.dictionary.as_ref().map_or(&[][..], |(_, keys)| keys);
@@ -211,10 +220,11 @@ impl Watch {
         mut numbers: impl FnMut(&[f64]),
     ) {
         self.numbers.clear();
-        let text_keys: Vec<u64> = column.texts().iter().map(|text| text_key(text)).collect();
+        let text_keys: Vec<u64> = column.texts().iter().map(|text| hash_text(text)).collect();
         let mut tallies = vec![0_u64; column.texts().len()];
-        for (value, bits) in column.iter().zip(column.bits()) {
-            let mut key = *bits;
+        let keyed = column.kinds().iter().zip(column.bits());
+        for (value, (kind, bits)) in column.iter().zip(keyed) {
+            let mut key = key(*kind, *bits);
             match &value {
                 Value::Text(_) => {
                     let place = usize::try_from(*bits).unwrap_or(usize::MAX);
@@ -223,8 +233,7 @@ impl Watch {
                     if let Some(tally) = tallies.get_mut(place) {
                         *tally += 1;
                     }
-                    self.keys
-                        .push(text_keys.get(place).copied().unwrap_or(TEXT_KEY));
+                    self.keys.push(text_keys.get(place).copied().unwrap_or(key));
                     continue;
                 }
                 Value::Number(number) => self.numbers.push(*number),
@@ -247,8 +256,9 @@ impl Watch {
     }
 }
 
-fn text_key(text: &str) -> u64 {
-    TEXT_KEY | u64::from(crc32c::crc32c(text.as_bytes()))
+/// The key of a value that is no text: its own bits, moved apart by its kind, so that no usual value has [`NULL_KEY`].
+fn key(kind: Kind, bits: u64) -> u64 {
+    bits.wrapping_add((kind as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 fn extend_range(evidence: &mut Evidence, numbers: &[f64]) {
@@ -443,5 +453,75 @@ pub(super) fn empty_profile(numeric: bool, yardstick: &FeatureYardstick) -> Feat
         Some(grid) if numeric => FeatureProfile::numeric_without_quantiles(grid),
         None if numeric => FeatureProfile::numeric(None),
         _ => FeatureProfile::categorical(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+    use std::sync::Arc;
+
+    use arrow_array::{Int64Array, TimestampMicrosecondArray, UInt64Array};
+
+    fn keys(data: &ColumnData) -> Vec<u64> {
+        let mut survey = Survey::new(16);
+        survey.observe(data);
+        survey.keys().to_vec()
+    }
+
+    fn different(keys: &[u64]) -> usize {
+        keys.iter().collect::<HashSet<_>>().len()
+    }
+
+    #[test]
+    fn values_that_are_one_as_doubles_have_keys_of_their_own() {
+        const BEYOND: i64 = 1 << 53;
+        let arrays: [ArrayRef; 3] = [
+            Arc::new(Int64Array::from(vec![
+                Some(BEYOND),
+                Some(BEYOND + 1),
+                Some(-1),
+                None,
+                Some(BEYOND),
+            ])),
+            Arc::new(UInt64Array::from(vec![
+                Some(u64::MAX),
+                Some(u64::MAX - 1),
+                Some(1 << 63),
+                None,
+                Some(u64::MAX),
+            ])),
+            Arc::new(TimestampMicrosecondArray::from(vec![
+                Some(1_000_000),
+                Some(1_000_001),
+                Some(-1),
+                None,
+                Some(1_000_000),
+            ])),
+        ];
+        for array in arrays {
+            let keys = keys(&ColumnData::Array(array));
+            assert_eq!((keys.len(), different(&keys)), (5, 4), "{keys:?}");
+            assert_eq!(keys[0], keys[4]);
+        }
+        let values = [
+            Value::Integer(-1),
+            Value::Null,
+            Value::Integer(1),
+            Value::Boolean(true),
+            Value::Integer(-1),
+        ];
+        let keys = keys(&ColumnData::Mixed(Column::of("a", values)));
+        assert_eq!(different(&keys), 4, "{keys:?}");
+        assert_eq!(keys[0], keys[4]);
+    }
+
+    #[test]
+    fn many_texts_have_as_many_keys() {
+        const TEXTS: usize = 300_000;
+        let texts = (0..TEXTS).map(|n| Value::Text(format!("id-{n}").into()));
+        let keys = keys(&ColumnData::Mixed(Column::of("id", texts)));
+        assert_eq!(different(&keys), TEXTS);
     }
 }

@@ -39,7 +39,7 @@ pub struct Counts {
     pub negative_infinities: u64,
     /// Values of a wrong type.
     pub mismatched: u64,
-    /// Numbers outside the schema's range, infinities among them if the caller says so.
+    /// Finite numbers outside the schema's range; earlier releases counted infinities among them.
     pub out_of_range: u64,
     /// Categories the schema does not know.
     pub unseen: u64,
