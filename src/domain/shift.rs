@@ -54,7 +54,8 @@ pub struct State {
 /// What the features of a model version say of a day or an hour together.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Day {
-    /// The least `ln(p / α)` of the features; `None` if none could be judged.
+    /// The least `ln(p / α)` of the features; `None` if none could be judged, and on a holiday, which neither opens, prolongs nor
+    /// ends an episode.
     pub evidence: Option<f64>,
     /// The start that the feature with the least names.
     pub since: Option<i64>,
@@ -206,7 +207,7 @@ pub fn judged(
     let status = match verdict.status {
         detector::Status::Insufficient => Status::Insufficient,
         detector::Status::Candidate => Status::Drift,
-        detector::Status::Quiet | detector::Status::Holiday if episode.is_some() => Status::Drift,
+        detector::Status::Quiet if episode.is_some() => Status::Drift,
         detector::Status::Quiet | detector::Status::Holiday => Status::Ok,
     };
     let evidence = verdict.deciding.as_ref().or(verdict.nearest.as_ref());
@@ -340,6 +341,12 @@ fn words(
     let change = match (&verdict.deciding, verdict.status) {
         (Some(deciding), detector::Status::Candidate) => {
             format!("{}{since}, seen over {over}", deciding.words())
+        }
+        (_, detector::Status::Holiday) => {
+            format!(
+                "a holiday: whatever this {} shows is not called drift",
+                unit.word()
+            )
         }
         _ if recipe.episode_opened.is_some() => {
             format!(
@@ -637,6 +644,32 @@ mod tests {
             told.recipe.cause.as_deref(),
             Some("fewer than 50 values in every window")
         );
+    }
+
+    #[test]
+    fn a_holiday_neither_opens_nor_prolongs_nor_ends_an_episode_and_is_never_drift() {
+        let reference = reference(28);
+        let holiday = |number: i64, first: u64| {
+            let tally = tally(first);
+            let day = Observation {
+                bucket: number,
+                holiday: true,
+                tally: &tally,
+            };
+            reference.evaluate(0, &[day]).expect("a verdict")
+        };
+        let closed = after(&State::default(), 40, &holiday(40, 750));
+        assert_eq!(closed, State::default());
+
+        let open = after(&State::default(), 40, &verdict(&reference, 40, &tally(750)));
+        for first in [605, 750] {
+            let verdict = holiday(41, first);
+            assert_eq!(after(&open, 41, &verdict), open, "{first}");
+            let told = judged(&reference, 0, &verdict, &open, true);
+            assert_eq!(told.status, Status::Ok, "{first}");
+            let words = told.recipe.detail.expect("words");
+            assert!(words.starts_with("a holiday: "), "{words}");
+        }
     }
 
     #[test]

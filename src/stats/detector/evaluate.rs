@@ -26,7 +26,7 @@ pub enum Status {
     Quiet,
     /// Beyond chance and large enough.
     Candidate,
-    /// A candidate on a day that is known to be different.
+    /// A day that is known to be different: whatever it shows is no change, and no sign that one is over.
     Holiday,
     /// Not enough rows to say anything.
     Insufficient,
@@ -53,10 +53,14 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// `ln(p / α)`, which [`super::Episode::step`] goes by; `None` if nothing could be tested.
+    /// `ln(p / α)`, which [`super::Episode::step`] goes by; `None` if nothing could be tested, or not enough to call the day
+    /// quiet, and on a holiday.
     #[must_use]
     pub fn evidence(&self) -> Option<f64> {
-        self.p.map(|p| p.ln() - self.alpha.ln())
+        match self.status {
+            Status::Quiet | Status::Candidate => self.p.map(|p| p.ln() - self.alpha.ln()),
+            Status::Holiday | Status::Insufficient => None,
+        }
     }
 }
 
@@ -157,10 +161,10 @@ impl FeatureReference {
         let Some(best) = search.best else {
             // Rare things are tested by their absence, too.
             let tested = verdict.status == Status::Quiet && self.enough_rows(&recent, frame);
-            verdict.status = if tested {
-                Status::Quiet
-            } else {
-                Status::Insufficient
+            verdict.status = match (tested, last.holiday) {
+                (true, false) => Status::Quiet,
+                (true, true) => Status::Holiday,
+                (false, _) => Status::Insufficient,
             };
             verdict.p = tested.then_some(PValue::ONE);
             return Ok(verdict);
@@ -170,6 +174,9 @@ impl FeatureReference {
         let nearest = best.score.evidence(&best.statistic, best.ln_own, frame);
         verdict.deciding = (best.ln_own < 0.0).then(|| nearest.clone());
         verdict.nearest = Some(nearest);
+        if last.holiday && verdict.status == Status::Quiet {
+            verdict.status = Status::Holiday;
+        }
         if p.ln() < self.ln_alpha {
             verdict.status = if last.holiday {
                 Status::Holiday

@@ -200,9 +200,9 @@ impl VolumeReference {
         Ok(Verdict {
             status: match (p, candidate, last.holiday) {
                 (None, ..) => Status::Insufficient,
-                (_, true, true) => Status::Holiday,
+                (_, _, true) => Status::Holiday,
                 (_, true, false) => Status::Candidate,
-                (_, false, _) => Status::Quiet,
+                (_, false, false) => Status::Quiet,
             },
             p,
             alpha,
