@@ -19,7 +19,8 @@ use super::measurement::{Measure, Recipe, Status};
 use super::promise::Promise;
 use crate::stats::PValue;
 use crate::stats::detector::{
-    self, Episode, Evidence, FeatureReference, Footing, Reference, SmallestChange, Verdict,
+    self, Episode, Evidence, FeatureReference, Footing, Reference, Shortage, SmallestChange,
+    Verdict,
 };
 
 /// A usual hour of fewer rows says nothing by itself that a day would not say as well.
@@ -259,7 +260,9 @@ pub fn judged(
             method: unit.method().to_owned(),
             bins: Some(feature.bins().len()),
             threshold: Some(least_effect),
-            cause: too_few.then(|| too_few_words(unit, settings)),
+            cause: verdict
+                .shortage
+                .map(|of| shortage_words(of, unit, settings)),
             detail: (!too_few).then(|| words(&recipe, &promise, feature, verdict)),
             promise: Some(promise),
             shift: Some(recipe),
@@ -290,13 +293,23 @@ pub fn days_of(unit: Unit, numbers: &[i64]) -> Vec<i64> {
     days
 }
 
-fn too_few_words(unit: Unit, settings: &detector::Settings) -> String {
-    let least = settings.least_rows;
-    match unit {
-        Unit::Hour => format!(
+fn shortage_words(shortage: Shortage, unit: Unit, settings: &detector::Settings) -> String {
+    let (least, word, units) = (settings.least_rows, unit.word(), unit.plural());
+    match shortage {
+        Shortage::Values if unit == Unit::Hour => format!(
             "fewer than {least} values in the last hour and in the last six; with so few rows judge days: `window: day`"
         ),
-        Unit::Day => format!("fewer than {least} values in every window"),
+        Shortage::Values => format!("fewer than {least} values in every window"),
+        Shortage::OfItsOwn => format!(
+            "the {word} has fewer than {least} values, and too few beside those of the {units} before it to say anything of it"
+        ),
+        Shortage::Days => format!(
+            "so few values that its shares are judged over longer windows than there are {units} yet"
+        ),
+        Shortage::NothingWatched => {
+            "too many categories to know them all, and none frequent enough to be watched by name: nothing is known of its values"
+                .to_owned()
+        }
     }
 }
 
@@ -380,7 +393,9 @@ fn promise(
                 .to_owned()
         }
     };
-    let sees = if recipe.smallest.is_empty() {
+    let sees = if recipe.smallest.is_empty() && recipe.reference_days > 0 {
+        "no change would be seen for sure: the usual day has too few rows of it".to_owned()
+    } else if recipe.smallest.is_empty() {
         "the smallest change seen is not known without days of reference".to_owned()
     } else {
         smallest_words(recipe.unit, &recipe.smallest)
