@@ -161,7 +161,9 @@ fn in_most_features(told: &[(&Known, &Promise)]) -> String {
         .iter()
         .filter_map(|(value, promise)| {
             let smallest = &value.recipe.shift.as_ref()?.smallest;
-            Some((smallest.last()?.effect, *value, *promise))
+            // Where nothing would be seen for sure, least is seen.
+            let effect = smallest.last().map_or(f64::INFINITY, |seen| seen.effect);
+            Some((effect, *value, *promise))
         })
         .collect();
     by_size.sort_by(|a, b| a.0.total_cmp(&b.0));

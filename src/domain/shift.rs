@@ -19,7 +19,8 @@ use super::measurement::{Measure, Recipe, Status};
 use super::promise::Promise;
 use crate::stats::PValue;
 use crate::stats::detector::{
-    self, Episode, Evidence, FeatureReference, Footing, Reference, SmallestChange, Verdict,
+    self, Episode, Evidence, FeatureReference, Footing, Reference, Shortage, SmallestChange,
+    Verdict,
 };
 
 /// A usual hour of fewer rows says nothing by itself that a day would not say as well.
@@ -54,7 +55,8 @@ pub struct State {
 /// What the features of a model version say of a day or an hour together.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Day {
-    /// The least `ln(p / α)` of the features; `None` if none could be judged.
+    /// The least `ln(p / α)` of the features; `None` if none could be judged, and on a holiday, which neither opens, prolongs nor
+    /// ends an episode.
     pub evidence: Option<f64>,
     /// The start that the feature with the least names.
     pub since: Option<i64>,
@@ -206,7 +208,7 @@ pub fn judged(
     let status = match verdict.status {
         detector::Status::Insufficient => Status::Insufficient,
         detector::Status::Candidate => Status::Drift,
-        detector::Status::Quiet | detector::Status::Holiday if episode.is_some() => Status::Drift,
+        detector::Status::Quiet if episode.is_some() => Status::Drift,
         detector::Status::Quiet | detector::Status::Holiday => Status::Ok,
     };
     let evidence = verdict.deciding.as_ref().or(verdict.nearest.as_ref());
@@ -258,7 +260,9 @@ pub fn judged(
             method: unit.method().to_owned(),
             bins: Some(feature.bins().len()),
             threshold: Some(least_effect),
-            cause: too_few.then(|| too_few_words(unit, settings)),
+            cause: verdict
+                .shortage
+                .map(|of| shortage_words(of, unit, settings)),
             detail: (!too_few).then(|| words(&recipe, &promise, feature, verdict)),
             promise: Some(promise),
             shift: Some(recipe),
@@ -289,13 +293,23 @@ pub fn days_of(unit: Unit, numbers: &[i64]) -> Vec<i64> {
     days
 }
 
-fn too_few_words(unit: Unit, settings: &detector::Settings) -> String {
-    let least = settings.least_rows;
-    match unit {
-        Unit::Hour => format!(
+fn shortage_words(shortage: Shortage, unit: Unit, settings: &detector::Settings) -> String {
+    let (least, word, units) = (settings.least_rows, unit.word(), unit.plural());
+    match shortage {
+        Shortage::Values if unit == Unit::Hour => format!(
             "fewer than {least} values in the last hour and in the last six; with so few rows judge days: `window: day`"
         ),
-        Unit::Day => format!("fewer than {least} values in every window"),
+        Shortage::Values => format!("fewer than {least} values in every window"),
+        Shortage::OfItsOwn => format!(
+            "the {word} has fewer than {least} values, and too few beside those of the {units} before it to say anything of it"
+        ),
+        Shortage::Days => format!(
+            "so few values that its shares are judged over longer windows than there are {units} yet"
+        ),
+        Shortage::NothingWatched => {
+            "too many categories to know them all, and none frequent enough to be watched by name: nothing is known of its values"
+                .to_owned()
+        }
     }
 }
 
@@ -341,6 +355,12 @@ fn words(
         (Some(deciding), detector::Status::Candidate) => {
             format!("{}{since}, seen over {over}", deciding.words())
         }
+        (_, detector::Status::Holiday) => {
+            format!(
+                "a holiday: whatever this {} shows is not called drift",
+                unit.word()
+            )
+        }
         _ if recipe.episode_opened.is_some() => {
             format!(
                 "changed{since}; nothing beyond chance and size {} this {}, but not for a week yet",
@@ -373,7 +393,9 @@ fn promise(
                 .to_owned()
         }
     };
-    let sees = if recipe.smallest.is_empty() {
+    let sees = if recipe.smallest.is_empty() && recipe.reference_days > 0 {
+        "no change would be seen for sure: the usual day has too few rows of it".to_owned()
+    } else if recipe.smallest.is_empty() {
         "the smallest change seen is not known without days of reference".to_owned()
     } else {
         smallest_words(recipe.unit, &recipe.smallest)
@@ -637,6 +659,32 @@ mod tests {
             told.recipe.cause.as_deref(),
             Some("fewer than 50 values in every window")
         );
+    }
+
+    #[test]
+    fn a_holiday_neither_opens_nor_prolongs_nor_ends_an_episode_and_is_never_drift() {
+        let reference = reference(28);
+        let holiday = |number: i64, first: u64| {
+            let tally = tally(first);
+            let day = Observation {
+                bucket: number,
+                holiday: true,
+                tally: &tally,
+            };
+            reference.evaluate(0, &[day]).expect("a verdict")
+        };
+        let closed = after(&State::default(), 40, &holiday(40, 750));
+        assert_eq!(closed, State::default());
+
+        let open = after(&State::default(), 40, &verdict(&reference, 40, &tally(750)));
+        for first in [605, 750] {
+            let verdict = holiday(41, first);
+            assert_eq!(after(&open, 41, &verdict), open, "{first}");
+            let told = judged(&reference, 0, &verdict, &open, true);
+            assert_eq!(told.status, Status::Ok, "{first}");
+            let words = told.recipe.detail.expect("words");
+            assert!(words.starts_with("a holiday: "), "{words}");
+        }
     }
 
     #[test]

@@ -9,10 +9,13 @@ use sqlx::PgConnection;
 use super::subject::Subject;
 use crate::domain::measurement::{Measure, Measurement, Recipe, Segment, Status};
 use crate::domain::promise::Promise;
+use crate::domain::shift::date_of;
 use crate::domain::window::Grain;
 use crate::services::Error;
 use crate::stats::PValue;
-use crate::stats::detector::{self, Reference, Settings, SmallestVolume, VolumeDay};
+use crate::stats::detector::{
+    self, Reference, Settings, SmallestVolume, VolumeDay, VolumeReference,
+};
 use crate::storage::windows;
 
 /// How far back windows are looked at.
@@ -45,10 +48,7 @@ pub(super) async fn measure(
     let settings = Settings::default();
     let Some(reference) = Reference::of_volume(grain, learnt, settings) else {
         return Ok(Some(Measurement {
-            recipe: recipe(
-                None,
-                Some("fewer than 14 windows before it have predictions"),
-            ),
+            recipe: recipe(None, Some("fewer than 14 days before it have predictions")),
             ..blank
         }));
     };
@@ -67,7 +67,7 @@ pub(super) async fn measure(
     let share = |logarithm: f64| logarithm.exp() - 1.0;
     let found = verdict.status == detector::Status::Candidate;
     let promise = promise(&reference);
-    let words = match evidence.filter(|_| found) {
+    let mut words = match evidence.filter(|_| found) {
         Some(evidence) => format!(
             "{} over {} {}; {}",
             evidence.words(),
@@ -80,6 +80,14 @@ pub(super) async fn measure(
             100.0 * share(reference.settings().least_volume_effect)
         ),
     };
+    let left_out = (reference.volume()).map_or(&[][..], VolumeReference::left_out);
+    if !left_out.is_empty() {
+        let dates = left_out.iter().map(|day| date_of(*day).to_string());
+        let dates: Vec<String> = dates.collect();
+        words.push_str("; learnt without ");
+        words.push_str(&dates.join(", "));
+        words.push_str(", far from all other days");
+    }
     Ok(Some(Measurement {
         value: Some(evidence.map_or(0.0, |e| share(e.effect))),
         interval: evidence.map(|e| (share(e.interval.0), share(e.interval.1))),

@@ -22,6 +22,11 @@ const MOST_CATEGORIES: usize = 30;
 const LEAST_CATEGORY_SHARE: f64 = 0.005;
 /// A category or value watched by itself is expected so often a day.
 const EXPECTED_PER_DAY: f64 = 20.0;
+/// A category with this share is watched by name even where a day has fewer of it, in windows that have enough,
+const SPARSE_CATEGORY_SHARE: f64 = 0.02;
+/// if the longest of these, of about so many days, and the reference have so many of it.
+const LONGEST_DAYS: f64 = 28.0;
+const EXPECTED_IN_ALL: f64 = 20.0;
 
 /// The frozen bins of a feature.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -193,7 +198,10 @@ impl Bins {
             }
         }
         let total: u64 = seen.values().map(|(count, _)| count).sum();
-        let least = (LEAST_CATEGORY_SHARE * total as f64).max(EXPECTED_PER_DAY * day_count as f64);
+        let (rows, days) = (total as f64, day_count as f64);
+        let by_day = (EXPECTED_PER_DAY * days).min(SPARSE_CATEGORY_SHARE * rows);
+        let in_all = EXPECTED_IN_ALL * (days / LONGEST_DAYS).max(1.0);
+        let least = (LEAST_CATEGORY_SHARE * rows).max(by_day).max(in_all);
         let mut frequent: Vec<(&str, u64)> = seen
             .iter()
             .map(|(name, (count, _))| (*name, *count))
@@ -309,6 +317,11 @@ impl NumberBins {
 }
 
 impl CategoryBins {
+    /// Whether all categories of the reference are known by name, so that new ones can be told.
+    pub(super) fn is_known(&self) -> bool {
+        self.vocabulary.is_some()
+    }
+
     fn fold(
         &self,
         day: &FeatureProfile,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::bins::Tally;
 use super::reference::{FeatureReference, Reference};
 use super::test::OfDay;
+use super::volume::ByDay;
 
 const MAGIC: [u8; 2] = *b"BW";
 const CHECKSUM_BYTES: usize = 4;
@@ -23,11 +24,17 @@ pub(crate) struct Form {
     pub(crate) version: u8,
 }
 
+/// With what is stored beside the scores.
 const REFERENCE: Form = Form {
+    family: 2,
+    version: 4,
+};
+/// As earlier builds wrote it: of buckets that are days or longer,
+const PLAIN: Form = Form {
     family: 2,
     version: 2,
 };
-/// Of a reference whose buckets are shorter than days: with what the buckets of a day have in common.
+/// and of shorter ones, with what the buckets of a day have in common.
 const SHORT: Form = Form {
     family: 2,
     version: 3,
@@ -58,29 +65,60 @@ impl Reference {
     /// The reference as bytes that [`Reference::decode`] reads.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        if self.grain.slots() == 1 {
-            return encode(REFERENCE, self);
-        }
-        let of_days: Vec<OfDays> = self.features.iter().map(OfDays::of).collect();
-        encode(SHORT, &(self, of_days))
+        let features = self.features.iter().map(BesideFeature::of);
+        let beside = Beside {
+            features: features.collect(),
+            volume: self.volume.as_ref().map(|volume| volume.by_day.clone()),
+        };
+        encode(REFERENCE, &(self, beside))
     }
 
-    /// Reads what [`Reference::encode`] wrote.
+    /// Reads what [`Reference::encode`] wrote, and what earlier builds did: of these the usual rows of single scores are not known,
+    /// and those of the feature stand for them.
     ///
     /// # Errors
     /// When the bytes are something else, of another version, or damaged.
     pub fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
-        let (mut reference, of_days): (Self, Vec<OfDays>) = match decode(REFERENCE, bytes) {
-            Err(Damaged::UnknownVersion(version)) if version == SHORT.version => {
-                decode(SHORT, bytes)?
+        let (mut reference, beside): (Self, Beside) = match decode(REFERENCE, bytes) {
+            Err(Damaged::UnknownVersion(version)) if version == PLAIN.version => {
+                return decode(PLAIN, bytes);
             }
-            read => return read,
+            Err(Damaged::UnknownVersion(version)) if version == SHORT.version => {
+                let (reference, of_days): (Self, Vec<OfDays>) = decode(SHORT, bytes)?;
+                let features = of_days.into_iter().map(|of_days| BesideFeature {
+                    of_days,
+                    usual_rows: Vec::new(),
+                });
+                let beside = Beside {
+                    features: features.collect(),
+                    volume: None,
+                };
+                (reference, beside)
+            }
+            read => read?,
         };
-        for (feature, of_days) in reference.features.iter_mut().zip(of_days) {
-            of_days.give(feature);
+        for (feature, beside) in reference.features.iter_mut().zip(beside.features) {
+            beside.give(feature);
+        }
+        if let (Some(volume), Some(by_day)) = (&mut reference.volume, beside.volume) {
+            volume.by_day = by_day;
         }
         Ok(reference)
     }
+}
+
+/// What is stored beside a reference's scores, whose own form is older than it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Beside {
+    features: Vec<BesideFeature>,
+    volume: Option<ByDay>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct BesideFeature {
+    of_days: OfDays,
+    /// By score.
+    usual_rows: Vec<Option<f64>>,
 }
 
 /// What the days of a feature are, beside its shorter buckets.
@@ -91,18 +129,28 @@ struct OfDays {
     scores: Vec<Option<OfDay>>,
 }
 
-impl OfDays {
+impl BesideFeature {
     fn of(feature: &FeatureReference) -> Self {
         Self {
-            whole_days: feature.whole_days,
-            scores: feature.scores.iter().map(|score| score.of_day).collect(),
+            of_days: OfDays {
+                whole_days: feature.whole_days,
+                scores: feature.scores.iter().map(|score| score.of_day).collect(),
+            },
+            usual_rows: feature
+                .scores
+                .iter()
+                .map(|score| score.usual_rows)
+                .collect(),
         }
     }
 
     fn give(self, feature: &mut FeatureReference) {
-        feature.whole_days = self.whole_days;
-        for (score, of_day) in feature.scores.iter_mut().zip(self.scores) {
+        feature.whole_days = self.of_days.whole_days;
+        for (score, of_day) in feature.scores.iter_mut().zip(self.of_days.scores) {
             score.of_day = of_day;
+        }
+        for (score, usual_rows) in feature.scores.iter_mut().zip(self.usual_rows) {
+            score.usual_rows = usual_rows;
         }
     }
 }
@@ -214,6 +262,24 @@ mod tests {
             ("nothing".to_owned(), Tally::default()),
         ]));
         assert_eq!(DayTallies::decode(&day.encode()), Ok(day));
+    }
+
+    #[test]
+    fn a_reference_that_an_earlier_build_wrote_is_read_without_what_it_did_not_store() {
+        let reference = reference();
+        let mut known = reference.clone();
+        for score in &mut known.features[0].scores {
+            assert!(score.usual_rows.is_some());
+            score.usual_rows = None;
+        }
+        known.volume.as_mut().expect("a volume").by_day = ByDay::default();
+        let plain = encode(PLAIN, &reference);
+        assert_eq!(Reference::decode(&plain).as_ref(), Ok(&known));
+        let of_days: Vec<OfDays> = (reference.features.iter())
+            .map(|feature| BesideFeature::of(feature).of_days)
+            .collect();
+        let short = encode(SHORT, &(&reference, of_days));
+        assert_eq!(Reference::decode(&short), Ok(known));
     }
 
     #[test]

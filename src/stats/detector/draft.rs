@@ -32,6 +32,8 @@ pub(super) struct DraftScore {
     pub(super) share: Option<f64>,
     pub(super) moments: (f64, f64),
     pub(super) weight: f64,
+    /// The place of the first window that it is looked at in: in shorter ones too few are expected for a mean.
+    pub(super) from: usize,
     /// Which variances it shares its variance with; `None` for what is counted and not averaged.
     pub(super) pool: Option<Pool>,
     pub(super) buckets: Vec<i64>,
@@ -75,6 +77,7 @@ impl DraftScore {
             share: None,
             moments: (0.0, 0.0),
             weight,
+            from: 0,
             pool: None,
             buckets: Vec::new(),
             observed: Vec::new(),
@@ -84,6 +87,18 @@ impl DraftScore {
             mean_rows: 0.0,
             daily: None,
         }
+    }
+
+    /// Whether a day has enough of it that its days can be held against each other one by one.
+    pub(super) fn is_frequent_by_day(&self, grain: Grain) -> bool {
+        grain.windows()[self.from] <= grain.slots()
+    }
+
+    /// The median rows of a bucket; `None` without any.
+    pub(super) fn usual_rows(&self) -> Option<f64> {
+        let mut rows: Vec<f64> = self.observed.iter().map(|o| o.rows).collect();
+        rows.sort_unstable_by(f64::total_cmp);
+        rows.get(rows.len() / 2).copied()
     }
 
     /// It by days, where a bucket is shorter.
@@ -105,6 +120,7 @@ impl DraftScore {
             ScoreKind::Missing | ScoreKind::WrongType => weights[..PRESENCE_FROM].fill(0.0),
             _ => {}
         }
+        weights[..self.from].fill(0.0);
         let total: f64 = weights.iter().sum();
         let looks = grain.windows().map(|length| grain.looks(length));
         std::array::from_fn(|window| weights[window] / total / looks[window])

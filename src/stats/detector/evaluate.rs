@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::bins::Tally;
+use super::bins::{Bins, Tally};
 use super::reference::{FeatureReference, Footing, Reference};
 use super::season::Grain;
-use super::test::{Evidence, Frame, Point, Score, ScoreKind, Statistic, Test};
+use super::test::{Evidence, Frame, Point, Reach, Score, ScoreKind, Statistic, Test};
 use crate::stats::beta::student_critical;
 use crate::stats::tails::PValue;
 
@@ -26,7 +26,7 @@ pub enum Status {
     Quiet,
     /// Beyond chance and large enough.
     Candidate,
-    /// A candidate on a day that is known to be different.
+    /// A day that is known to be different: whatever it shows is no change, and no sign that one is over.
     Holiday,
     /// Not enough rows to say anything.
     Insufficient,
@@ -50,13 +50,32 @@ pub struct Verdict {
     /// Of a candidate: the bucket since which the deciding score has moved.
     pub since: Option<i64>,
     pub footing: Footing,
+    /// Of what is insufficient: what it is short of.
+    pub shortage: Option<Shortage>,
+}
+
+/// What a day that cannot be judged is short of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Shortage {
+    /// No window has enough values.
+    Values,
+    /// The day has too few values itself, and the windows that have enough speak of the days before it.
+    OfItsOwn,
+    /// Days have so few values that shares are judged over longer windows than there are days yet.
+    Days,
+    /// The reference has too many categories to know them all, and none is frequent enough to be watched by name.
+    NothingWatched,
 }
 
 impl Verdict {
-    /// `ln(p / α)`, which [`super::Episode::step`] goes by; `None` if nothing could be tested.
+    /// `ln(p / α)`, which [`super::Episode::step`] goes by; `None` if nothing could be tested, or not enough to call the day
+    /// quiet, and on a holiday.
     #[must_use]
     pub fn evidence(&self) -> Option<f64> {
-        self.p.map(|p| p.ln() - self.alpha.ln())
+        match self.status {
+            Status::Quiet | Status::Candidate => self.p.map(|p| p.ln() - self.alpha.ln()),
+            Status::Holiday | Status::Insufficient => None,
+        }
     }
 }
 
@@ -140,12 +159,14 @@ impl FeatureReference {
         if search.broken {
             return Err(CannotEvaluate::NotANumber);
         }
+        let shortage = self.shortage(&search, &recent, frame);
         let mut verdict = Verdict {
-            status: if search.values_tested || self.watches_no_values() {
-                Status::Quiet
-            } else {
-                Status::Insufficient
+            status: match (shortage, last.holiday) {
+                (Some(_), _) => Status::Insufficient,
+                (None, true) => Status::Holiday,
+                (None, false) => Status::Quiet,
             },
+            shortage,
             p: None,
             alpha: PValue::from_ln(self.ln_alpha).ok_or(CannotEvaluate::NotANumber)?,
             deciding: None,
@@ -156,13 +177,7 @@ impl FeatureReference {
         };
         let Some(best) = search.best else {
             // Rare things are tested by their absence, too.
-            let tested = verdict.status == Status::Quiet && self.enough_rows(&recent, frame);
-            verdict.status = if tested {
-                Status::Quiet
-            } else {
-                Status::Insufficient
-            };
-            verdict.p = tested.then_some(PValue::ONE);
+            verdict.p = shortage.is_none().then_some(PValue::ONE);
             return Ok(verdict);
         };
         let p = PValue::from_ln(best.ln_p.min(0.0)).ok_or(CannotEvaluate::NotANumber)?;
@@ -171,6 +186,7 @@ impl FeatureReference {
         verdict.deciding = (best.ln_own < 0.0).then(|| nearest.clone());
         verdict.nearest = Some(nearest);
         if p.ln() < self.ln_alpha {
+            verdict.shortage = None;
             verdict.status = if last.holiday {
                 Status::Holiday
             } else {
@@ -219,8 +235,44 @@ impl FeatureReference {
             .any(|score| score.is_about_values() && matches!(score.test, Test::Mean(_)))
     }
 
-    fn enough_rows(&self, recent: &[&Observation<'_>], frame: &Frame<'_>) -> bool {
-        recent.iter().map(|day| day.tally.rows).sum::<u64>() as f64 >= frame.least_rows
+    /// Whether values differ that nothing looks at: there are more categories than are kept by name, so that new ones cannot be
+    /// told, and none is frequent enough to be watched.
+    fn watches_nothing_that_varies(&self) -> bool {
+        let is_unknown =
+            matches!(&self.bins, Bins::Categories(categories) if !categories.is_known());
+        is_unknown && !self.scores.iter().any(Score::is_about_values)
+    }
+
+    /// What is missing to call the day quiet.
+    fn shortage(
+        &self,
+        search: &Search<'_>,
+        recent: &[&Observation<'_>],
+        frame: &Frame<'_>,
+    ) -> Option<Shortage> {
+        if self.watches_nothing_that_varies() {
+            return Some(Shortage::NothingWatched);
+        }
+        let watches_none = self.watches_no_values();
+        if search.values_tested {
+            return None;
+        }
+        let newest = recent.first().map_or(0, |day| day.bucket);
+        let held = recent.iter().map(|day| {
+            let rows = if watches_none {
+                day.tally.rows
+            } else {
+                day.tally.values()
+            };
+            ((newest - day.bucket) as usize, rows as f64)
+        });
+        let held: Vec<(usize, f64)> = held.filter(|(_, rows)| *rows > 0.0).collect();
+        match frame.reach(&held) {
+            Reach::Enough if watches_none => None,
+            Reach::Enough => Some(Shortage::Days),
+            Reach::OfOthers => Some(Shortage::OfItsOwn),
+            Reach::Nothing => Some(Shortage::Values),
+        }
     }
 
     /// What has changed over the deciding window: that score first, then others that take part.
@@ -280,7 +332,7 @@ impl<'a> Search<'a> {
     fn through(&mut self, score: &'a Score, points: &[Point], frame: &Frame<'_>) {
         let about_values = score.is_about_values();
         score.windows(points, frame, |score_again, statistic| {
-            self.values_tested |= about_values;
+            self.values_tested |= about_values && score_again.weights[statistic.window] > 0.0;
             self.broken |= statistic.t.is_nan();
             let weight = score_again.ln_weight(statistic.window);
             let best = self.best.as_ref().map_or(f64::INFINITY, |best| best.ln_p);

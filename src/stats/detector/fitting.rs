@@ -28,8 +28,10 @@ const VISIBLE_VARIANCE: f64 = 1.5;
 const FEWEST_WANDERING: usize = 5;
 /// A share whose rows have more variance moves by itself as frequent categories do, and not as rare ones.
 const LARGE_SHARE: f64 = 0.05;
-/// A share that is expected less often in a day is counted and not averaged.
+/// A share that is expected less often in a day is counted and not averaged,
 const AVERAGED_FROM: f64 = 15.0;
+/// or, of categories that are not rarer than this among the rows, averaged over windows that have as many.
+const NOT_RARE: f64 = 0.05;
 const MOST_CORRELATION: f64 = 0.85;
 
 /// A feature on its way to being fitted.
@@ -116,6 +118,32 @@ pub(super) fn correlation(drafts: &[Draft<'_>]) -> f64 {
     ((raw + 1.0 / days) / (1.0 - 4.0 / days)).clamp(0.0, MOST_CORRELATION)
 }
 
+/// How the share of a category is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Looked {
+    /// As a count, of which there may be more than the reference leads to expect.
+    Counted,
+    /// As a mean of days, in windows from this place on.
+    AveragedFrom(usize),
+}
+
+impl Looked {
+    /// As a mean where a window has enough of it, or of what is not it; else as a count. One that is rare is counted where a day has
+    /// too few of it, and its rise is seen in the shortest windows. `None` of what leaves too little to others for a mean: these are
+    /// counted.
+    fn of(share: f64, per_day: f64, grain: Grain) -> Option<Self> {
+        let rarer = share.min(1.0 - share);
+        let enough = |length: usize| rarer * per_day * length as f64 >= AVERAGED_FROM;
+        let from = grain.windows().into_iter().position(enough);
+        match from {
+            Some(from) if from == 0 || rarer >= NOT_RARE || share > 0.5 => {
+                Some(Self::AveragedFrom(from))
+            }
+            _ => (share <= 0.5).then_some(Self::Counted),
+        }
+    }
+}
+
 impl<'a> Draft<'a> {
     pub(super) fn of(source: &'a FeatureDays<'a>, grain: Grain, settings: &Settings) -> Self {
         let days = || source.days.iter().filter(|day| !day.holiday);
@@ -155,7 +183,7 @@ impl<'a> Draft<'a> {
             source,
             days,
         };
-        draft.add_scores(settings);
+        draft.add_scores(grain, settings);
         for score in &mut draft.scores {
             score.observe(&draft.days, grain);
         }
@@ -174,7 +202,7 @@ impl<'a> Draft<'a> {
         self.days.iter().map(|day| of(day.tally)).sum::<u64>() as f64
     }
 
-    fn add_scores(&mut self, settings: &Settings) {
+    fn add_scores(&mut self, grain: Grain, settings: &Settings) {
         let count = self.days.len().max(1) as f64;
         let values = self.sum(Tally::values);
         if values > 0.0 {
@@ -187,7 +215,8 @@ impl<'a> Draft<'a> {
                     self.add_numbers(&shares, &numbers.points, values / count, settings);
                 }
                 Bins::Categories(categories) => {
-                    self.add_categories(&shares, &categories.names, values / count, settings);
+                    let by_day = (values / count, grain);
+                    self.add_categories(&shares, &categories.names, by_day, settings);
                 }
             }
         }
@@ -264,7 +293,7 @@ impl<'a> Draft<'a> {
         &mut self,
         shares: &[f64],
         names: &[String],
-        per_day: f64,
+        (per_day, grain): (f64, Grain),
         settings: &Settings,
     ) {
         let weight = settings.values_weight + settings.shape_weights.iter().sum::<f64>();
@@ -273,24 +302,30 @@ impl<'a> Draft<'a> {
                 ScoreKind::Category(name.clone())
             })
         };
-        let occupied: Vec<usize> = (0..shares.len()).filter(|bin| shares[*bin] > 0.0).collect();
-        // Two shares are one, and a single category can only give way to new ones.
-        let watched = match occupied.len() {
-            0 | 1 => &[],
-            2 if shares[occupied[0]] > shares[occupied[1]] => &occupied[1..],
-            2 => &occupied[..1],
-            _ => &occupied[..],
-        };
-        for bin in watched {
-            let each = weight / watched.len() as f64;
-            self.add_share(
-                kind(*bin),
-                Form::Bin(*bin),
-                shares[*bin],
-                per_day,
-                each,
-                Pool::SmallShare,
-            );
+        let mut occupied: Vec<usize> = (0..shares.len()).filter(|bin| shares[*bin] > 0.0).collect();
+        let of_two = occupied.len() == 2;
+        // A single category can only give way to new ones.
+        if occupied.len() == 1 {
+            occupied.clear();
+        }
+        let mut watched: Vec<(usize, Looked)> = (occupied.into_iter())
+            .filter_map(|bin| Some((bin, Looked::of(shares[bin], per_day, grain)?)))
+            .collect();
+        // Two shares are one, unless the rarer is counted: then only the other tells of its loss.
+        if let [(a, Looked::AveragedFrom(_)), (b, Looked::AveragedFrom(_))] = watched[..]
+            && of_two
+        {
+            watched.remove(usize::from(shares[a] <= shares[b]));
+        }
+        let each = weight / watched.len().max(1) as f64;
+        for (bin, looked) in watched {
+            let (kind, form, share) = (kind(bin), Form::Bin(bin), shares[bin]);
+            match looked {
+                Looked::Counted => self.add_excess(kind, form, Some(share), each),
+                Looked::AveragedFrom(window) => {
+                    self.add_mean((kind, form), share, (window, each), Pool::SmallShare);
+                }
+            }
         }
         if self
             .days
@@ -316,18 +351,29 @@ impl<'a> Draft<'a> {
         weight: f64,
         pool: Pool,
     ) {
+        if share.min(1.0 - share) * per_day < AVERAGED_FROM {
+            self.add_excess(kind, form, Some(share), weight);
+        } else {
+            self.add_mean((kind, form), share, (0, weight), pool);
+        }
+    }
+
+    fn add_mean(
+        &mut self,
+        (kind, form): (ScoreKind, Form),
+        share: f64,
+        (from, weight): (usize, f64),
+        pool: Pool,
+    ) {
         let pool = match pool {
             Pool::SmallShare if share * (1.0 - share) > LARGE_SHARE => Pool::LargeShare,
             other => other,
         };
-        if share.min(1.0 - share) * per_day < AVERAGED_FROM {
-            self.add_excess(kind, form, Some(share), weight);
-            return;
-        }
         self.scores.push(DraftScore {
             share: Some(share),
             moments: indicator_moments(share),
             pool: Some(pool),
+            from,
             ..DraftScore::new(kind, form, weight)
         });
     }
@@ -383,7 +429,10 @@ impl<'a> Draft<'a> {
 
     /// The days to blame when the p-values of days held against the others are not uniform; of many buckets the first.
     pub(super) fn unstable(&self, believed: f64, grain: Grain) -> Vec<i64> {
-        let averaged: Vec<&DraftScore> = self.scores.iter().filter(|s| s.pool.is_some()).collect();
+        let averaged = self.scores.iter().filter(|score| score.pool.is_some());
+        let averaged: Vec<&DraftScore> = averaged
+            .filter(|score| score.is_frequent_by_day(grain))
+            .collect();
         let scores = averaged.len() as f64;
         let mut days: Vec<i64> = Vec::new();
         for score in averaged.into_iter().map(DraftScore::by_days) {
@@ -424,6 +473,7 @@ impl<'a> Draft<'a> {
                 form: score.form.clone(),
                 share: score.share,
                 of_day: score.of_day(self, &test, of_days, correlation),
+                usual_rows: score.usual_rows(),
                 test,
                 weights: score.windows(settings, grain).map(|window| part * window),
                 least_effect: if score.kind == ScoreKind::Unseen {

@@ -31,10 +31,14 @@ mod power;
 mod reference;
 mod scores;
 mod season;
+#[cfg(test)]
+mod sparse_tests;
 mod test;
 #[cfg(test)]
 mod tests;
 mod volume;
+#[cfg(test)]
+mod volume_tests;
 mod wandering;
 mod words;
 
@@ -44,7 +48,7 @@ pub use bins::{Bins, CategoryBins, NotCounted, NumberBins, Tally};
 pub use codec::{Damaged, DayTallies};
 pub(crate) use codec::{Form, decode, encode};
 pub use episode::{Change, Episode};
-pub use evaluate::{CannotEvaluate, Observation, Status, Verdict};
+pub use evaluate::{CannotEvaluate, Observation, Shortage, Status, Verdict};
 pub use power::{SmallestChange, SmallestVolume};
 pub use reference::{CannotFit, FeatureDays, FeatureReference, Footing, Reference, Role};
 pub use season::{Grain, Phase, Season, WINDOWS};

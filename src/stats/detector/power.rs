@@ -7,8 +7,7 @@ use super::fitting::CLUMPED;
 use super::reference::{FeatureReference, Reference};
 use super::season::{Grain, Phases};
 use super::test::{
-    ExcessTest, Frame, MeanTest, OfDay, Score, ScoreKind, Sums, Test, Variance, inflations,
-    ln_share,
+    ExcessTest, Frame, MeanTest, OfDay, Score, ScoreKind, Sums, Test, Variance, ln_share,
 };
 use crate::stats::beta::student_critical;
 
@@ -28,7 +27,8 @@ pub struct SmallestChange {
 
 impl Reference {
     /// The smallest changes of a feature that are seen, for each score, within a bucket and each window of a day, a week and
-    /// four weeks that the grain has, on the usual number of rows. Empty for a feature that there is not.
+    /// four weeks that the grain has, on the usual number of rows (of values, for scores that are about these). Nothing is said of a
+    /// window that has too few of them to be judged. Empty for a feature that there is not.
     #[must_use]
     pub fn smallest_changes(&self, feature: usize) -> Vec<SmallestChange> {
         let Some(feature) = self.features.get(feature) else {
@@ -70,19 +70,32 @@ impl Reference {
         let Some(volume) = &self.volume else {
             return Vec::new();
         };
-        let Test::Mean(test) = &volume.score.test else {
-            return Vec::new();
-        };
-        let inflations = inflations(volume.correlation, self.longest_window());
+        let ways = volume.ways(self.longest_window());
         let of = |(window, length): (usize, usize)| {
             let days = length as f64 / self.grain.per_day();
+            if ![1.0, 7.0, 28.0].contains(&days) {
+                return None;
+            }
             let ln_p = volume.ln_alpha + volume.score.ln_weight(window);
-            let rows = test.levels.mean().exp().max(1.0);
-            let variance = test.variance_of_alike(rows, length, inflations[length]);
-            let least = test.smallest(None, &variance, ln_p)?;
-            [1.0, 7.0, 28.0].contains(&days).then(|| SmallestVolume {
+            let mut least = ways.iter().map(|(score, inflations)| {
+                let Test::Mean(test) = &score.test else {
+                    return None;
+                };
+                let rows = test.levels.mean().exp().max(1.0);
+                let of_day = score.of_day.as_ref();
+                let variance = if of_day.is_some() {
+                    let inflation = inflations[length.div_ceil(self.grain.slots())];
+                    test.variance_of_usual(of_day, rows, length, self.grain, inflation)
+                } else {
+                    test.variance_of_alike(rows, length, inflations[length])
+                };
+                test.smallest(of_day, &variance, ln_p)
+            });
+            let least =
+                least.try_fold(volume.score.least_effect, |most, way| Some(way?.max(most)))?;
+            Some(SmallestVolume {
                 days,
-                logarithm: least.max(volume.score.least_effect),
+                logarithm: least,
             })
         };
         (self.grain.windows().into_iter().enumerate())
@@ -103,8 +116,9 @@ impl Score {
         if !ln_p.is_finite() {
             return None;
         }
-        let rows = feature.usual_rows;
-        if rows <= 0.0 {
+        let rows = self.usual_rows.unwrap_or(feature.usual_rows);
+        // What the window is not looked at for cannot be seen in it.
+        if rows <= 0.0 || rows * (length as f64) < frame.least_rows {
             return None;
         }
         let of_day = self.of_day.as_ref();

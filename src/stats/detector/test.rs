@@ -109,6 +109,10 @@ pub(super) struct Score {
     /// ([`super::codec`]).
     #[serde(skip)]
     pub of_day: Option<OfDay>,
+    /// The median rows of a bucket that the score is of, which are values where it is about values. It is stored beside the
+    /// scores, and not known of those that earlier builds stored.
+    #[serde(skip)]
+    pub usual_rows: Option<f64>,
 }
 
 /// What the buckets of a day have in common: without it, two dozen hours of one odd day would pass for two dozen odd hours.
@@ -162,6 +166,69 @@ impl Frame<'_> {
             ..*self
         }
     }
+}
+
+/// A window is about the bucket that is judged if that has this part of the rows of its mean bucket.
+const PART_OF_ITS_OWN: f64 = 0.2;
+
+/// How far the rows of a bucket and of those before it go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    Nothing,
+    /// Windows have enough, of buckets before it.
+    OfOthers,
+    Enough,
+}
+
+impl Frame<'_> {
+    /// Whether a window of so many buckets says something of the one that is judged: it has rows enough, and that bucket enough
+    /// of them that the others do not speak for it. Of windows of a day and more it is the last day's buckets together that count,
+    /// since these are looked at once a day.
+    ///
+    /// Rows are by age, the youngest first; `sums` and the numbers of buckets and rows are of those within the window.
+    fn speaks_for_the_last(
+        &self,
+        length: usize,
+        by_age: impl Iterator<Item = (usize, f64)>,
+        (sums, buckets, rows): (&Sums, usize, f64),
+    ) -> bool {
+        if rows < self.least_rows {
+            return false;
+        }
+        let (youngest, parts) = if length >= self.slots {
+            (self.slots, sums.days)
+        } else {
+            (1, buckets)
+        };
+        let own = by_age.take_while(|(age, _)| *age < youngest);
+        let own: f64 = own.map(|(_, rows)| rows).sum();
+        own >= self.least_rows || own * parts as f64 >= PART_OF_ITS_OWN * rows
+    }
+
+    /// How far these rows by age go, the youngest first.
+    pub(super) fn reach(&self, held: &[(usize, f64)]) -> Reach {
+        let mut reach = Reach::Nothing;
+        for length in self.windows {
+            let (mut sums, mut buckets, mut rows) = (Sums::default(), 0, 0.0);
+            for (age, own) in held.iter().take_while(|(age, _)| *age < length) {
+                sums.add(*own, *own, age / self.slots);
+                rows += own;
+                buckets += 1;
+            }
+            let within = (&sums, buckets, rows);
+            if self.speaks_for_the_last(length, held.iter().copied(), within) {
+                return Reach::Enough;
+            }
+            if rows >= self.least_rows {
+                reach = Reach::OfOthers;
+            }
+        }
+        reach
+    }
+}
+
+fn by_age(points: &[Point]) -> impl Iterator<Item = (usize, f64)> {
+    points.iter().map(|point| (point.age, point.rows))
 }
 
 /// A window of a score.
@@ -481,7 +548,9 @@ impl MeanTest {
                 phases.add(season, point.phase, w);
                 buckets += 1;
             }
-            if buckets == before || rows < frame.least_rows {
+            let is_about_now =
+                frame.speaks_for_the_last(length, by_age(points), (&sums, buckets, rows));
+            if buckets == before || !is_about_now {
                 continue;
             }
             let effect = sum / sums.weight;
@@ -530,7 +599,9 @@ impl ExcessTest {
                 sums.add(point.rows, point.rows, point.age / frame.slots);
             }
             let is_watched = weights[window] > 0.0;
-            if !is_watched || next == before || rows < frame.least_rows || count == 0.0 {
+            let is_about_now =
+                frame.speaks_for_the_last(length, by_age(points), (&sums, next, rows));
+            if !is_watched || next == before || !is_about_now || count == 0.0 {
                 continue;
             }
             let now = count / rows;

@@ -131,6 +131,54 @@ fn too_few_rows_are_insufficient_and_never_quiet() {
 }
 
 #[test]
+fn a_day_with_hardly_any_rows_is_not_judged_by_those_before_it() {
+    let reference = fit(&days(0..28, 1_000.0, 0.0));
+    for shift in [0.0, 0.4] {
+        let mut lived = days(40..43, 1_000.0, shift);
+        let three = Tally {
+            rows: 3,
+            counts: vec![0, 1, 1, 0, 1, 0, 0],
+            ..Tally::default()
+        };
+        lived.push((43, three));
+        let verdict = judged(&reference, &lived);
+        assert_eq!(
+            (verdict.status, verdict.shortage, verdict.evidence()),
+            (Status::Insufficient, Some(Shortage::OfItsOwn), None),
+            "{shift}"
+        );
+    }
+    // Where all days have few, those of a week are judged together, and a seventh of them is today's.
+    let few = judged(&reference, &days(40..47, 20.0, 0.0));
+    assert_eq!((few.status, few.shortage), (Status::Quiet, None));
+}
+
+/// The same day with so many rows more that have no value.
+fn with_missing(days: Vec<(i64, Tally)>, missing: u64) -> Vec<(i64, Tally)> {
+    let more = |(number, tally): (i64, Tally)| {
+        let rows = tally.rows + missing;
+        let tally = Tally {
+            rows,
+            missing,
+            ..tally
+        };
+        (number, tally)
+    };
+    days.into_iter().map(more).collect()
+}
+
+#[test]
+fn a_feature_without_values_enough_is_not_quiet_because_as_much_is_missing_as_ever() {
+    let reference = fit(&with_missing(days(0..28, 12.0, 0.0), 988));
+    let verdict = judged(&reference, &with_missing(days(40..43, 12.0, 0.0), 988));
+    assert!(verdict.p.is_some(), "what is missing was tested");
+    assert_eq!(
+        (verdict.status, verdict.shortage, verdict.evidence()),
+        (Status::Insufficient, Some(Shortage::Values), None)
+    );
+}
+
+#[test]
 fn what_is_missing_for_a_day_is_an_outage_and_for_three_days_a_candidate() {
     let reference = fit(&days(0..28, 1_000.0, 0.0));
     let mut lost = days(38..40, 1_000.0, 0.0);
@@ -141,7 +189,12 @@ fn what_is_missing_for_a_day_is_an_outage_and_for_three_days_a_candidate() {
         ..Tally::default()
     };
     lost.push((40, nothing.clone()));
-    assert_eq!(judged(&reference, &lost).status, Status::Quiet);
+    // It has no values that could be quiet.
+    let first = judged(&reference, &lost);
+    assert_eq!(
+        (first.status, first.shortage, first.evidence()),
+        (Status::Insufficient, Some(Shortage::OfItsOwn), None)
+    );
     lost.push((41, nothing.clone()));
     lost.push((42, nothing));
     let verdict = judged(&reference, &lost);
@@ -477,6 +530,25 @@ fn the_smallest_change_shrinks_with_the_window_down_to_the_gate() {
         "a single day is an outage"
     );
     assert!(reference.smallest_changes(3).is_empty());
+}
+
+#[test]
+fn the_smallest_change_is_that_of_values_and_of_windows_that_are_judged() {
+    let centre = |before: &[(i64, Tally)]| -> Vec<(f64, f64)> {
+        let changes = fit(before).smallest_changes(0);
+        let centre = changes.iter().filter(|c| c.score == ScoreKind::Centre);
+        centre.map(|change| (change.days, change.effect)).collect()
+    };
+    let hundred = centre(&days(0..28, 100.0, 0.0));
+    let of_thousand = centre(&with_missing(days(0..28, 100.0, 0.0), 900));
+    assert_eq!(hundred, of_thousand);
+    assert!(hundred[0].1 > 0.5, "{hundred:?}");
+    // Of 20 rows nothing is said, and of those of a week something is.
+    let few = centre(&days(0..28, 20.0, 0.0));
+    assert_eq!(
+        few.iter().map(|(days, _)| *days).collect::<Vec<_>>(),
+        [7.0, 28.0]
+    );
 }
 
 #[test]

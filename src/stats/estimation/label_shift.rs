@@ -45,7 +45,8 @@ pub struct LabelShift {
     pub errors: Vec<f64>,
     /// Whether a share came out negative and was set to zero: then it is not pure label shift, or there are too few rows.
     pub is_clipped: bool,
-    /// That nothing but the classes' shares has changed; low speaks against it. `None` without more groups than classes.
+    /// That nothing but the classes' shares has changed; low speaks against it. `None` unless more groups than classes have rows
+    /// in the reference or in the window.
     pub is_pure: Option<PValue>,
 }
 
@@ -79,6 +80,12 @@ impl JointCounts {
 
     fn rows(&self) -> f64 {
         self.counts.iter().sum::<u64>() as f64
+    }
+
+    /// Whether a group has rows.
+    fn has(&self, group: usize) -> bool {
+        let of_group = &self.counts[group * self.classes..(group + 1) * self.classes];
+        of_group.iter().any(|count| *count > 0)
     }
 
     /// `P(group, class)`.
@@ -149,8 +156,11 @@ impl LabelShift {
             .map(|(ratio, share)| ratio * share)
             .sum();
         let ratios: Vec<f64> = clipped.iter().map(|ratio| ratio / total).collect();
-        let is_pure = (groups > classes)
-            .then(|| chi_square_tail(fit.left_over, (groups - classes) as f64))
+        // A group that is empty on both sides is met by whatever the classes' shares are.
+        let occupied = (0..groups).filter(|group| reference.has(*group) || mu[*group] > 0.0);
+        let left = occupied.count().saturating_sub(classes);
+        let is_pure = (left > 0)
+            .then(|| chi_square_tail(fit.left_over, left as f64))
             .flatten();
         Ok(Self {
             shares: ratios

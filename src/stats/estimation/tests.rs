@@ -4,6 +4,7 @@ use super::label_shift::{JointCounts, LabelShift, NoLabelShift};
 use super::*;
 use crate::stats::quality::OutcomeValues;
 use crate::stats::random::uniform;
+use crate::stats::tails::PValue;
 
 const FRESH: (f64, f64) = (0.0, 1.0);
 
@@ -305,6 +306,37 @@ fn label_shift_is_found_corrected_and_told_from_other_shifts() {
     );
     let sum: f64 = shift.corrected(&[0.5, 0.5]).iter().sum();
     assert!((sum - 1.0).abs() < 1e-12);
+}
+
+#[test]
+fn groups_that_are_empty_on_both_sides_do_not_make_a_shift_look_pure() {
+    // Four scores, in four groups or among ten.
+    let rows = [[900, 100], [700, 300], [300, 700], [100, 900]];
+    let purity = |groups: usize, places: [usize; 4], window: [u64; 4]| {
+        let mut joint = JointCounts::new(groups, 2);
+        let mut counts = vec![0; groups];
+        for ((place, of_group), count) in places.into_iter().zip(rows).zip(window) {
+            counts[place] = count;
+            for (class, rows) in of_group.into_iter().enumerate() {
+                (0..rows).for_each(|_| joint.push(place, class));
+            }
+        }
+        let shift = LabelShift::estimate(&joint, &[counts]).expect("separated");
+        shift.is_pure.map(PValue::value)
+    };
+    let impure = [300, 215, 215, 300];
+    let alone = purity(4, [0, 1, 2, 3], impure).expect("more groups than classes");
+    let among = purity(10, [1, 3, 6, 8], impure).expect("more groups than classes");
+    assert!((alone - among).abs() < 1e-6, "{alone} {among}");
+    assert!(alone < 0.01, "{alone}");
+    // Two groups are met by two classes whatever they are.
+    let mut two = JointCounts::new(10, 2);
+    for (group, class, rows) in [(2, 0, 800), (2, 1, 200), (7, 0, 200), (7, 1, 800)] {
+        (0..rows).for_each(|_| two.push(group, class));
+    }
+    let window = vec![0, 0, 300, 0, 0, 0, 0, 700, 0, 0];
+    let shift = LabelShift::estimate(&two, &[window]).expect("separated");
+    assert_eq!(shift.is_pure, None);
 }
 
 /// Solves `C w = μ` for three classes by Cramer's rule.

@@ -290,10 +290,14 @@ fn lines(reference: &Reference, lengths: [(&'static str, f64); 3]) -> Vec<Smalle
         .filter(|(_, feature)| feature.footing() == Footing::Days)
         .filter_map(|(place, feature)| {
             let all = reference.smallest_changes(place);
-            let kind = all.first()?.score.clone();
+            let kind = match all.first() {
+                Some(first) => first.score.clone(),
+                None => feature.scores().next()?.0.clone(),
+            };
             let of = |(name, days): (&'static str, f64)| {
                 let found = all.iter().find(|c| c.score == kind && c.days == days);
-                (name, found.map_or_else(|| "–".to_owned(), size))
+                // Too few rows for it, or not looked for in so short a time.
+                (name, found.map_or_else(|| "none".to_owned(), size))
             };
             Some(SmallestLine {
                 feature: wording::feature(feature.name()).to_owned(),

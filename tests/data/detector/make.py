@@ -22,6 +22,11 @@ END, VALUES, UNSEEN, MISSING, WRONG = 0.05, 0.2, 0.15, 0.05, 0.02
 LEAST_ROWS = 50
 
 
+def speaks_for_the_last(last, days, rows):
+    """Whether a window of so many days and rows has enough, and its last day enough of them."""
+    return rows >= LEAST_ROWS and (last >= LEAST_ROWS or last * days >= 0.2 * rows)
+
+
 class Draws:
     def __init__(self, seed):
         self.state = seed
@@ -99,6 +104,8 @@ def inflation(length, rho):
 class Mean:
     """A score that is averaged over days."""
 
+    first = 0
+
     def __init__(self, weight, pool, value, rows, skew, kurt, weekdays, share=None, kind=None):
         self.weight, self.pool, self.value, self.rows = weight, pool, value, rows
         self.skew, self.kurt, self.weekdays = skew, kurt, weekdays
@@ -153,7 +160,7 @@ class Mean:
             m, n, w = value[-window:], rows[-window:], weekdays[-window:]
             known = (n > 0) & np.isfinite(self.level_variance[w])
             m, n, w = m[known], n[known], w[known]
-            if len(m) == before or n.sum() < LEAST_ROWS:
+            if len(m) == before or not speaks_for_the_last(rows[-1], len(m), n.sum()):
                 out.append(None)
                 before = len(m)
                 continue
@@ -225,7 +232,7 @@ class Count:
             u, n = count[-window:], rows[-window:]
             u, n = u[n > 0], n[n > 0]
             k, total, days = u.sum(), n.sum(), len(n)
-            if place >= self.windows or days == before or total < LEAST_ROWS or k == 0:
+            if place >= self.windows or days == before or not speaks_for_the_last(rows[-1], days, total) or k == 0:
                 out.append(None)
                 before = days
                 continue
@@ -288,6 +295,15 @@ def trust(pool, factor):
 
 
 class Feature:
+    @staticmethod
+    def looked(share, per_day):
+        """The first window in which a category is averaged, -1 if it is counted, None if neither."""
+        rarer = min(share, 1 - share)
+        enough = [place for place, window in enumerate(WINDOWS) if rarer * per_day * window >= 15]
+        if enough and (enough[0] == 0 or rarer >= 0.05 or share > 0.5):
+            return enough[0]
+        return -1 if share <= 0.5 else None
+
     def __init__(self, numeric, bins, days, reference_days):
         self.days = days
         weekdays = np.arange(len(days)) % 7
@@ -313,12 +329,16 @@ class Feature:
             if min(share, 1 - share) * expected < 15:
                 count(weight, share, k, n, kind=kind)
                 return
+            share_mean(weight, pool, share, k, n, kind)
+
+        def share_mean(weight, pool, share, k, n, kind, first=0):
             if pool == "share":
                 pool = "large" if share * (1 - share) > 0.05 else "small"
             sd = np.sqrt(share * (1 - share))
             with np.errstate(invalid="ignore"):
                 value = np.where(n > 0, (k / n - share) / sd, 0)
             mean(weight, pool, value, n, (1 - 2 * share) / sd, (1 - 6 * sd**2) / sd**2, share, kind)
+            self.series[-1][0].first = first
 
         if numeric:
             for degree, phi in enumerate(polynomials(q)):
@@ -328,12 +348,17 @@ class Feature:
             if bins > 6 and (q > 0).sum() > 2:
                 share_score(VALUES, "share", q[2], counts[:, 2], self.v, per_day, "value")
         else:
-            occupied = np.flatnonzero(q > 0)
-            if len(occupied) == 2:
-                occupied = [min(occupied, key=lambda b: q[b])]
-            weight = (VALUES + sum(SHAPE_WEIGHTS)) / max(len(occupied), 1)
-            for b in occupied if len(np.flatnonzero(q > 0)) > 1 else []:
-                share_score(weight, "share", q[b], counts[:, b], self.v, per_day, "category")
+            occupied = list(np.flatnonzero(q > 0))
+            looked = [(b, self.looked(q[b], per_day)) for b in occupied] if len(occupied) > 1 else []
+            looked = [(b, first) for b, first in looked if first is not None]
+            if len(occupied) == 2 and len(looked) == 2 and all(first >= 0 for _, first in looked):
+                looked = [min(looked, key=lambda one: q[one[0]])]
+            weight = (VALUES + sum(SHAPE_WEIGHTS)) / max(len(looked), 1)
+            for b, first in looked:
+                if first < 0:
+                    count(weight, q[b], counts[:, b], self.v, kind="category")
+                else:
+                    share_mean(weight, "share", q[b], counts[:, b], self.v, "category", first)
             count(UNSEEN, 0.0, new, self.v, windows=4, gated=False, kind="unseen")
         share_score(MISSING, "presence", absent[keep].sum() / rows[keep].sum(), absent, rows, rows_per_day, "presence")
         share_score(WRONG, "presence", 0.0, absent * 0, rows, rows_per_day, "presence")
@@ -404,7 +429,7 @@ def model(seed):
                 part = s.weight / total
                 if isinstance(s, Mean):
                     tests = s.tests(value[recent], n[recent], f.weekdays[recent], rho, gate)
-                    weights = WINDOW_WEIGHTS
+                    weights = np.where(np.arange(5) < s.first, 0, WINDOW_WEIGHTS)
                 else:
                     tests = s.tests(value[recent], n[recent], rho, gate)
                     weights = np.where(np.arange(5) < s.windows, WINDOW_WEIGHTS, 0)
