@@ -44,6 +44,7 @@ struct Page {
     counts: Vec<CountView>,
     findings: Vec<FindingView>,
     more_findings: usize,
+    left_out: Vec<String>,
     windows: Vec<String>,
     overview: Vec<OverviewRow>,
     more_rows: usize,
@@ -283,6 +284,7 @@ impl Page {
             counts: counts(&ranked, certain, over_days_findings(comparison)),
             findings: findings(&comparison.schema),
             more_findings: comparison.schema.len().saturating_sub(MOST_FINDINGS),
+            left_out: comparison.left_out.clone(),
             windows: if split {
                 shown_windows(comparison)
             } else {

@@ -34,6 +34,7 @@ pub(super) fn text(comparison: &Comparison) -> String {
     text += &quality(comparison);
     text += &still_to_come(comparison);
     text += &schema(&comparison.schema);
+    text += &left_out(&comparison.left_out);
     line(
         &mut text,
         format_args!("\n{}", summary(comparison, &ranked)),
@@ -271,6 +272,15 @@ pub(super) fn schema(schema: &[SchemaFinding]) -> String {
         return String::new();
     }
     format!("\nSchema\n{}", aligned(&findings(schema)))
+}
+
+/// The columns that are no features under their heading; nothing without any.
+pub(super) fn left_out(columns: &[String]) -> String {
+    if columns.is_empty() {
+        return String::new();
+    }
+    let lines: Vec<String> = columns.iter().map(|column| shown(column) + "\n").collect();
+    format!("\nLeft out\n{}", lines.concat())
 }
 
 fn line(text: &mut String, content: std::fmt::Arguments<'_>) {

@@ -179,6 +179,12 @@ struct Reader<'a> {
     rows: u64,
 }
 
+/// Why a column's values make no segments.
+enum NoSegment {
+    TooManyValues,
+    Times,
+}
+
 #[derive(Default)]
 struct SegmentReader {
     values: HashMap<String, u32>,
@@ -209,12 +215,24 @@ impl<'a> Reader<'a> {
         let (segments, times) = columns.split_at(self.wanted.segments.len());
         for (index, data) in segments.iter().enumerate() {
             let wanted = &self.wanted.segments[index].1;
-            if !self.segments[index].take(data) {
-                return Err(ComparisonError::TooManySegments {
-                    file: self.table.file().to_owned(),
-                    column: wanted.clone(),
-                    limit: MOST_VALUES,
-                });
+            let file = self.table.file();
+            match self.segments[index].take(data) {
+                Ok(()) => {}
+                Err(NoSegment::TooManyValues) => {
+                    return Err(ComparisonError::TooManySegments {
+                        file: file.to_owned(),
+                        column: wanted.clone(),
+                        limit: MOST_VALUES,
+                    });
+                }
+                Err(NoSegment::Times) => {
+                    return Err(ComparisonError::NoSegment {
+                        file: file.to_owned(),
+                        column: wanted.clone(),
+                        cause: "holds times; rows are split by them with --by and --timestamp"
+                            .to_owned(),
+                    });
+                }
             }
         }
         if let Some(times) = times.first() {
@@ -318,23 +336,22 @@ impl<'a> Reader<'a> {
 }
 
 impl SegmentReader {
-    /// Takes a batch; `false` when there are too many values.
-    fn take(&mut self, data: &ColumnData) -> bool {
+    fn take(&mut self, data: &ColumnData) -> Result<(), NoSegment> {
         match data {
             ColumnData::Mixed(column) => self.take_values(column),
             ColumnData::Array(array) => self.take_values(&table::mixed(array)),
         }
-        self.values.len() <= MOST_VALUES
     }
 
-    fn take_values(&mut self, column: &Column) {
+    fn take_values(&mut self, column: &Column) -> Result<(), NoSegment> {
         for value in column.iter() {
             let text = match value {
                 Value::Text(text) => text,
                 Value::Integer(n) => n.to_string().into(),
                 Value::Number(n) => n.to_string().into(),
                 Value::Boolean(b) => if b { "true" } else { "false" }.into(),
-                Value::Timestamp(_) | Value::Vector(_) | Value::Null | Value::Absent => "".into(),
+                Value::Timestamp(_) => return Err(NoSegment::Times),
+                Value::Vector(_) | Value::Null | Value::Absent => "".into(),
             };
             let code = match self.values.get(text.as_ref()) {
                 _ if text.is_empty() => NONE,
@@ -348,6 +365,10 @@ impl SegmentReader {
             };
             self.codes.push(code);
         }
+        if self.values.len() > MOST_VALUES {
+            return Err(NoSegment::TooManyValues);
+        }
+        Ok(())
     }
 
     /// Numbers the values in alphabetical order, behind their windows.
