@@ -5,10 +5,9 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use chrono::DateTime;
-
 use super::columns::{Column, Kind, Value};
 use super::schema::{FeatureExpectation, FeatureType, vector_length};
+use super::times;
 use crate::stats::grid::Grid;
 use crate::stats::profile::{FeatureProfile, Mismatches, ProfileError, ProfileKind};
 
@@ -270,7 +269,7 @@ pub fn read<'v>(value: &'v Value<'_>, expected: Option<FeatureType>, numeric: bo
         {
             Reading::Category(t.as_ref().into())
         }
-        Value::Text(t) if expected == Some(Timestamp) => DateTime::parse_from_rfc3339(t)
+        Value::Text(t) if expected == Some(Timestamp) => times::instant(t)
             .map_or(Reading::Mismatch, |at| {
                 Reading::Number(at.timestamp() as f64)
             }),

@@ -23,6 +23,7 @@ use serde_json::{Map, Value, json};
 
 mod days;
 mod quality;
+mod readers;
 mod rows;
 mod tools;
 mod values;

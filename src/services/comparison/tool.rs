@@ -195,8 +195,11 @@ fn compared(
         .iter()
         .zip(&surveys)
         .map(|(plan, survey)| {
-            let expected = columns::expectation(job.settings, &plan.name, survey);
-            let has_nulls = survey.habits.evidence.nulls > 0;
+            // A data frame of a file of text keeps its dates as texts.
+            let evidence = &survey.habits.evidence;
+            let inferred = evidence.expectation(&plan.name);
+            let expected = columns::expectation(job.settings, &plan.name, inferred);
+            let has_nulls = evidence.nulls > 0;
             ColumnKind::of(expected.map(|e| e.feature_type), has_nulls)
         })
         .collect();
