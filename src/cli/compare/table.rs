@@ -387,9 +387,27 @@ fn rows(ranked: &[Ranked<'_>], windows: bool) -> Vec<Vec<String>> {
         {
             row.push(format!("({cause})"));
         }
+        if let Some(told) = beyond_others(r) {
+            row.push(told);
+        }
         rows.push(row);
     }
     rows
+}
+
+/// The measure without a column of its own by which a feature drifted, where none with one says so.
+fn beyond_others(r: &Ranked<'_>) -> Option<String> {
+    let drifted = r.worst.values().filter(|m| m.status == Status::Drift);
+    let mut of_counts = drifted.filter(|m| m.measure.drift().is_some()).peekable();
+    let first = of_counts.peek()?;
+    let told = format!("({} {})", first.measure.as_str(), short(first.value?));
+    let in_columns = [
+        Measure::Psi,
+        Measure::JensenShannon,
+        Measure::KolmogorovSmirnov,
+    ];
+    let is_seen = of_counts.any(|m| in_columns.contains(&m.measure));
+    (!is_seen).then_some(told)
 }
 
 fn findings(schema: &[SchemaFinding]) -> Vec<Vec<String>> {

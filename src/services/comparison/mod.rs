@@ -194,6 +194,8 @@ impl Comparison {
 /// What is in force: the monitors' settings, from the model or the usual ones.
 #[derive(Debug, Clone)]
 struct Settings {
+    /// The measures of single features by their counts.
+    measures: Vec<Measure>,
     thresholds: BTreeMap<Measure, f64>,
     min_rows: u64,
     /// Whether features are looked at together.
@@ -243,7 +245,9 @@ impl Settings {
                 segments.push(segment.clone());
             }
         }
+        let asked = drift.into_iter().flat_map(|drift| &drift.measures);
         Self {
+            measures: measures::chosen(asked.chain(thresholds.keys())),
             thresholds,
             min_rows: rows(drift),
             multivariate: request.multivariate
