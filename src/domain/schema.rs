@@ -304,6 +304,20 @@ impl Default for Evidence {
 }
 
 impl Evidence {
+    /// The same rows, where so many texts are times between these bounds.
+    #[must_use]
+    pub fn of_times(&self, times: u64, (minimum, maximum): (f64, f64)) -> Self {
+        Self {
+            rows: self.rows,
+            absent: self.absent,
+            nulls: self.nulls,
+            timestamps: times,
+            minimum,
+            maximum,
+            ..Self::default()
+        }
+    }
+
     /// Takes a value into account.
     #[expect(
         clippy::cast_precision_loss,

@@ -215,7 +215,7 @@ impl TimeFormat {
             (Some(Written::Pattern(pattern)), _) => {
                 by_pattern(text, pattern).map_err(|cause| format!("{} ({cause})", not()))?
             }
-            (_, Some(_)) => plain(text).ok_or_else(not)?,
+            (_, Some(_)) => Said::Clock(plain(text).ok_or_else(not)?),
             _ => return Err(not()),
         };
         match said {
@@ -241,15 +241,33 @@ impl TimeFormat {
     }
 }
 
+/// The instant that a text says where nothing is said of how times are written: RFC 3339, or as people and data frames write
+/// times: a day, with or without a time of the day, with or without an offset; in UTC without one.
+#[must_use]
+pub fn instant(text: &str) -> Option<DateTime<Utc>> {
+    let text = text.trim();
+    // It is asked of all texts, and most are no times.
+    if text.as_bytes().get(4) != Some(&b'-') {
+        return None;
+    }
+    if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
+        return Some(instant.to_utc());
+    }
+    let with_offset = DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f%#z");
+    match with_offset {
+        Ok(instant) => Some(instant.to_utc()),
+        Err(_) => plain(text).map(|clock| clock.and_utc()),
+    }
+}
+
 /// As a person writes a time: a day, with or without a time of the day.
-fn plain(text: &str) -> Option<Said> {
+fn plain(text: &str) -> Option<NaiveDateTime> {
     let patterns = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"];
     let clock = patterns
         .iter()
         .find_map(|pattern| NaiveDateTime::parse_from_str(text, pattern).ok());
     let day = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
-    let clock = clock.or_else(|| Some(day()?.and_time(NaiveTime::MIN)));
-    clock.map(Said::Clock)
+    clock.or_else(|| Some(day()?.and_time(NaiveTime::MIN)))
 }
 
 fn by_pattern(text: &str, pattern: &str) -> Result<Said, String> {
@@ -429,6 +447,30 @@ mod tests {
         ] {
             let refused = format(written, zone).of_text(text).expect_err(text);
             assert!(refused.contains(cause), "{refused}");
+        }
+    }
+
+    #[test]
+    fn times_are_read_as_people_and_programs_write_them() {
+        let noon = Some(1_362_139_200);
+        let cases = [
+            ("2013-03-01T12:00:00Z", noon),
+            ("2013-03-01T14:00:00+02:00", noon),
+            ("2013-03-01T12:00:00", noon),
+            ("2013-03-01 12:00:00", noon),
+            ("2013-03-01 12:00:00.250", noon),
+            ("2013-03-01 14:00:00+02:00", noon),
+            (" 2013-03-01 ", Some(1_362_096_000)),
+            ("2013-03-01", Some(1_362_096_000)),
+            ("01.03.2013", None),
+            ("2013-3", None),
+            ("abcd-ef", None),
+            ("äöü-", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            let read = instant(text).map(|at| at.timestamp());
+            assert_eq!(read, expected, "{text:?}");
         }
     }
 

@@ -5,11 +5,11 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use chrono::DateTime;
 use hashbrown::HashMap;
 
 use super::columns::{Column, Kind, Value};
 use super::schema::{FeatureExpectation, FeatureType, vector_length};
+use super::times;
 use crate::stats::grid::Grid;
 use crate::stats::profile::{FeatureProfile, Mismatches, ProfileError, ProfileKind};
 
@@ -292,7 +292,7 @@ pub fn read<'v>(value: &'v Value<'_>, expected: Option<FeatureType>, numeric: bo
         }
         Value::Boolean(_) if matches!(expected, Some(Boolean | Category | Text)) => as_category(),
         Value::Boolean(_) | Value::Text(_) if expected.is_none() && !numeric => as_category(),
-        Value::Text(t) if expected == Some(Timestamp) => DateTime::parse_from_rfc3339(t)
+        Value::Text(t) if expected == Some(Timestamp) => times::instant(t)
             .map_or(Reading::Mismatch, |at| {
                 Reading::Number(at.timestamp() as f64)
             }),

@@ -22,7 +22,9 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Map, Value, json};
 
 mod days;
+mod measures;
 mod quality;
+mod readers;
 mod rows;
 mod tools;
 mod values;

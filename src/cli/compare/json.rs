@@ -15,6 +15,9 @@ struct Document<'a> {
     current: Side,
     measurements: Vec<MeasurementView<'a>>,
     schema: Vec<FindingView<'a>>,
+    /// Columns that are no features, and why; absent where all are.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    left_out: &'a [String],
     /// What the drift detector says; absent where the files have no days, or too few.
     #[serde(skip_serializing_if = "Option::is_none")]
     over_days: Option<OverDaysView<'a>>,
@@ -94,6 +97,7 @@ pub(super) fn text(comparison: &Comparison) -> anyhow::Result<String> {
             .chain(comparison.quality.iter().map(of_quality))
             .collect(),
         schema: comparison.schema.iter().map(finding).collect(),
+        left_out: &comparison.left_out,
         over_days: comparison.over_days.as_ref().map(|of| OverDaysView {
             reference_days: of.reference_days,
             current_days: of.current_days,

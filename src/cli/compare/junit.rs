@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::ranking::{named, place, severity, status_of};
+use super::table::said_over_days;
+use super::window_name;
 use crate::domain::measurement::{Recipe, Segment, Status};
 use crate::domain::window::Window;
 use crate::services::comparison::{Comparison, Measurement, SchemaFinding};
@@ -18,7 +20,9 @@ pub(super) struct Case {
 
 /// The document.
 pub(super) fn text(comparison: &Comparison) -> String {
-    let mut suites = vec![("drift", drift(comparison))];
+    let mut of_drift = drift(comparison);
+    of_drift.extend(over_days(comparison));
+    let mut suites = vec![("drift", of_drift)];
     if !comparison.quality.is_empty() {
         suites.push(("quality", quality(comparison)));
     }
@@ -101,7 +105,9 @@ fn drift(comparison: &Comparison) -> Vec<Case> {
         .map(|((window, segment, feature), measured)| {
             let status = status_of(&measured);
             let of_status = measured.iter().filter(|m| m.status == status);
-            let messages: Vec<String> = of_status.map(|m| message(m)).collect();
+            let mut messages: Vec<String> = of_status.map(|m| message(m)).collect();
+            // What all have in common is said once.
+            messages.dedup();
             let place = place(window, segment);
             Case {
                 class: if place.is_empty() {
@@ -115,6 +121,21 @@ fn drift(comparison: &Comparison) -> Vec<Case> {
             }
         });
     cases.collect()
+}
+
+/// What the drift detector says of each feature, on the day that speaks most clearly.
+fn over_days(comparison: &Comparison) -> impl Iterator<Item = Case> {
+    let verdicts = comparison.over_days.iter().flat_map(|of| &of.verdicts);
+    verdicts.map(|m| {
+        let (said, _) = said_over_days(m);
+        let day = m.window.map(window_name);
+        Case {
+            class: "drift.over_days".to_owned(),
+            name: named(&m.feature).to_owned(),
+            status: m.status,
+            message: day.map_or_else(|| said.clone(), |day| format!("{day}: {said}")),
+        }
+    })
 }
 
 fn quality(comparison: &Comparison) -> Vec<Case> {

@@ -44,6 +44,7 @@ struct Page {
     counts: Vec<CountView>,
     findings: Vec<FindingView>,
     more_findings: usize,
+    left_out: Vec<String>,
     windows: Vec<String>,
     overview: Vec<OverviewRow>,
     more_rows: usize,
@@ -283,6 +284,7 @@ impl Page {
             counts: counts(&ranked, certain, over_days_findings(comparison)),
             findings: findings(&comparison.schema),
             more_findings: comparison.schema.len().saturating_sub(MOST_FINDINGS),
+            left_out: comparison.left_out.clone(),
             windows: if split {
                 shown_windows(comparison)
             } else {
@@ -563,6 +565,14 @@ fn level(status: Status, psi: Option<f64>) -> &'static str {
     }
 }
 
+/// The measures of counts that only some comparisons have.
+fn asked_for() -> impl Iterator<Item = (Measure, &'static str)> {
+    let is_usual = |measure: &Measure| MEASURES.iter().any(|(usual, _)| usual == measure);
+    let others = Measure::ALL.iter().copied();
+    let others = others.filter(move |m| m.drift().is_some() && !is_usual(m));
+    others.map(|measure| (measure, measure.as_str()))
+}
+
 /// The measures of the page, and their short names.
 const MEASURES: [(Measure, &str); 8] = [
     (Measure::Psi, "PSI"),
@@ -607,8 +617,9 @@ fn feature(at: usize, r: &Ranked<'_>) -> FeatureView {
             Status::Drift | Status::Ok => String::new(),
         },
         values: MEASURES
-            .iter()
-            .filter_map(|(m, name)| value(r, *m, name))
+            .into_iter()
+            .chain(asked_for())
+            .filter_map(|(measure, name)| value(r, measure, name))
             .collect(),
         facts: facts(&summary.reference, &summary.current, numeric),
         histogram,
@@ -802,7 +813,7 @@ fn methods(comparison: &Comparison) -> Vec<MethodView> {
     let others = together.chain(of_rows);
     let others = others.map(|measure| (*measure, measure.as_str()));
     let mut methods = Vec::new();
-    for (measure, name) in MEASURES.into_iter().chain(others) {
+    for (measure, name) in MEASURES.into_iter().chain(asked_for()).chain(others) {
         let mut of_measure: Vec<&str> = (comparison.measurements.iter())
             .filter(|m| m.measure == measure && m.value.is_some())
             .map(|m| m.recipe.method.as_str())

@@ -324,12 +324,27 @@ pub(super) fn explanation(of: &Measurement) -> String {
 }
 
 /// The worst status of a group's measures. One that is not defined for its values, such as chi-square with all of
-/// them in one bin, says nothing where others do.
+/// them in one bin, says nothing where others do. Where no distance of a feature's values says anything, it is not well
+/// because something beside them is, such as the lengths of its texts.
 pub(super) fn status_of(measured: &[&Measurement]) -> Status {
     let statuses = measured.iter().map(|m| m.status);
-    statuses
-        .max_by_key(|status| weight(*status))
-        .unwrap_or(Status::Insufficient)
+    let worst = statuses.max_by_key(|status| weight(*status));
+    let mut distances = measured
+        .iter()
+        .filter(|m| is_distance(m.measure))
+        .peekable();
+    let compared =
+        distances.peek().is_none() || distances.any(|m| m.status != Status::Insufficient);
+    match worst {
+        Some(Status::Ok) if compared => Status::Ok,
+        Some(Status::Ok) | None => Status::Insufficient,
+        Some(worst) => worst,
+    }
+}
+
+/// Whether a measure compares the values of a feature, as counted.
+fn is_distance(measure: Measure) -> bool {
+    measure.drift().is_some() && measure != Measure::MissingShareChange
 }
 
 /// How much a status counts among several: what is known before what is not.

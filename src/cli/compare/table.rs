@@ -34,6 +34,7 @@ pub(super) fn text(comparison: &Comparison) -> String {
     text += &quality(comparison);
     text += &still_to_come(comparison);
     text += &schema(&comparison.schema);
+    text += &left_out(&comparison.left_out);
     line(
         &mut text,
         format_args!("\n{}", summary(comparison, &ranked)),
@@ -273,6 +274,15 @@ pub(super) fn schema(schema: &[SchemaFinding]) -> String {
     format!("\nSchema\n{}", aligned(&findings(schema)))
 }
 
+/// The columns that are no features under their heading; nothing without any.
+pub(super) fn left_out(columns: &[String]) -> String {
+    if columns.is_empty() {
+        return String::new();
+    }
+    let lines: Vec<String> = columns.iter().map(|column| shown(column) + "\n").collect();
+    format!("\nLeft out\n{}", lines.concat())
+}
+
 fn line(text: &mut String, content: std::fmt::Arguments<'_>) {
     writeln!(text, "{content}").expect("writing to a String cannot fail");
 }
@@ -377,9 +387,27 @@ fn rows(ranked: &[Ranked<'_>], windows: bool) -> Vec<Vec<String>> {
         {
             row.push(format!("({cause})"));
         }
+        if let Some(told) = beyond_others(r) {
+            row.push(told);
+        }
         rows.push(row);
     }
     rows
+}
+
+/// The measure without a column of its own by which a feature drifted, where none with one says so.
+fn beyond_others(r: &Ranked<'_>) -> Option<String> {
+    let drifted = r.worst.values().filter(|m| m.status == Status::Drift);
+    let mut of_counts = drifted.filter(|m| m.measure.drift().is_some()).peekable();
+    let first = of_counts.peek()?;
+    let told = format!("({} {})", first.measure.as_str(), short(first.value?));
+    let in_columns = [
+        Measure::Psi,
+        Measure::JensenShannon,
+        Measure::KolmogorovSmirnov,
+    ];
+    let is_seen = of_counts.any(|m| in_columns.contains(&m.measure));
+    (!is_seen).then_some(told)
 }
 
 fn findings(schema: &[SchemaFinding]) -> Vec<Vec<String>> {

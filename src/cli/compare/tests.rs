@@ -130,6 +130,36 @@ fn a_feature_stands_where_it_is_worst_and_small_windows_do_not_count() {
 }
 
 #[test]
+fn a_feature_without_a_distance_is_not_well_because_something_beside_them_is() {
+    let beside = |status| Measurement {
+        measure: Measure::FutureShareChange,
+        ..measurement("due", None, Some(0.0), status)
+    };
+    let nothing = || measurement("due", None, None, Status::Insufficient);
+    let chi2 = Measurement {
+        measure: Measure::Chi2,
+        ..nothing()
+    };
+    let cases = [
+        (vec![nothing(), beside(Status::Ok)], Status::Insufficient),
+        (vec![nothing(), beside(Status::Drift)], Status::Drift),
+        (vec![nothing(), beside(Status::Error)], Status::Error),
+        (vec![beside(Status::Ok)], Status::Ok),
+        (
+            vec![measurement("due", None, Some(0.0), Status::Ok), chi2],
+            Status::Ok,
+        ),
+    ];
+    for (measured, expected) in cases {
+        let compared = comparison(measured, Vec::new());
+        assert_eq!(ranking::rank(&compared)[0].status, expected);
+        let written = junit::text(&compared);
+        let skipped = written.contains("<skipped message=\"fewer than 30 values\"/>");
+        assert_eq!(skipped, expected == Status::Insufficient, "{written}");
+    }
+}
+
+#[test]
 fn many_findings_of_one_kind_are_not_all_listed() {
     let schema = (1..=9)
         .map(|at| SchemaFinding {

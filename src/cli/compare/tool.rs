@@ -202,6 +202,7 @@ pub(super) fn table(comparison: &ToolComparison) -> String {
     }
     text += &table::aligned(&rows);
     text += &table::schema(&comparison.schema);
+    text += &table::left_out(&comparison.left_out);
     text += &format!("\n{}\n", summary(comparison, &standings));
     text
 }
@@ -215,6 +216,9 @@ struct Document<'a> {
     current: json::Side,
     measurements: Vec<MeasurementView<'a>>,
     schema: Vec<json::FindingView<'a>>,
+    /// Columns that are no features, and why; absent where all are.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    left_out: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -250,6 +254,7 @@ pub(super) fn json(comparison: &ToolComparison) -> anyhow::Result<String> {
         current: json::Side::of(&comparison.current, comparison.current_rows),
         measurements: comparison.measurements.iter().map(measurement).collect(),
         schema: comparison.schema.iter().map(json::finding).collect(),
+        left_out: &comparison.left_out,
     };
     Ok(serde_json::to_string_pretty(&document)? + "\n")
 }
@@ -318,6 +323,7 @@ struct Page {
     counts: Vec<CountView>,
     findings: Vec<FindingView>,
     more_findings: usize,
+    left_out: Vec<String>,
     features: Vec<RowView>,
     groups: Vec<RowView>,
     more_groups: usize,
@@ -407,6 +413,7 @@ pub(super) fn page(comparison: &ToolComparison) -> anyhow::Result<String> {
             .collect(),
         findings: page::findings(&comparison.schema),
         more_findings: comparison.schema.len().saturating_sub(MOST_FINDINGS),
+        left_out: comparison.left_out.clone(),
         features: features.collect(),
         more_groups: groups.clone().count().saturating_sub(MOST_GROUPS),
         groups: groups

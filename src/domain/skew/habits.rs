@@ -5,6 +5,7 @@ use super::{
     FROZEN_SHARE, Finding, FindingKind, RARER, Tolerance, is_constant, percent, share, shortened,
 };
 use crate::domain::schema::{Evidence, FeatureExpectation, FeatureType};
+use crate::domain::times;
 use crate::domain::yardstick::is_numeric_text;
 use crate::stats::profile::FeatureProfile;
 use crate::stats::thinning::ThinnedSample;
@@ -27,6 +28,9 @@ pub struct Habits {
     /// Texts that are numbers, and the first of them.
     pub numeric_texts: u64,
     pub numeric_text: Option<String>,
+    /// Texts that are times, and the first and the last of these in seconds since 1970.
+    pub time_texts: u64,
+    times: (f64, f64),
     /// The most rows in a row with one value, and the number of such runs.
     longest_run: u64,
     runs: u64,
@@ -43,6 +47,8 @@ impl Default for Habits {
             empty_texts: 0,
             numeric_texts: 0,
             numeric_text: None,
+            time_texts: 0,
+            times: (f64::INFINITY, f64::NEG_INFINITY),
             longest_run: 0,
             runs: 0,
             run: 0,
@@ -73,7 +79,37 @@ impl Habits {
         } else if is_numeric_text(text) {
             self.numeric_texts += rows;
             self.numeric_text.get_or_insert_with(|| text.to_owned());
+        } else if let Some(time) = times::instant(text) {
+            let (first, last) = self.times;
+            let seconds = time.timestamp() as f64;
+            self.time_texts += rows;
+            self.times = (first.min(seconds), last.max(seconds));
         }
+    }
+
+    /// Whether all values are texts that are times: formats without types have no other way to write them.
+    fn are_times(&self) -> bool {
+        self.time_texts > 0 && self.time_texts == self.rows_with_values()
+    }
+
+    /// The type that the values are of where this one is expected: texts that are all times are what is expected of times, and
+    /// texts like others where texts are expected.
+    #[must_use]
+    pub fn type_beside(&self, expected: FeatureType) -> Option<FeatureType> {
+        let times = expected == FeatureType::Timestamp && self.are_times();
+        times
+            .then_some(FeatureType::Timestamp)
+            .or_else(|| self.evidence.feature_type())
+    }
+
+    /// What to expect of a feature with these values; `None` without a single telling value.
+    #[must_use]
+    pub fn expectation(&self, feature: &str) -> Option<FeatureExpectation> {
+        if !self.are_times() {
+            return self.evidence.expectation(feature);
+        }
+        let times = self.evidence.of_times(self.time_texts, self.times);
+        times.expectation(feature)
     }
 
     /// Takes the values of the next rows into account, each as a key that equal values share.
@@ -194,7 +230,7 @@ fn step_name(exponent: i32) -> String {
 /// Another type altogether, or fractions where there were only integers.
 fn type_change(expected: FeatureType, before: &Habits, now: &Habits) -> Option<String> {
     use FeatureType::{Boolean, Category, Integer, Number, Text, Timestamp};
-    let seen = now.evidence.majority()?;
+    let seen = now.type_beside(expected)?;
     let whole = now.whole_numbers >= now.rows_with_values();
     let texts = now.evidence.texts.max(1);
     match (expected, seen) {
@@ -213,7 +249,14 @@ fn type_change(expected: FeatureType, before: &Habits, now: &Habits) -> Option<S
         }
         // A format without types, or another library, writes whole numbers as 5.0.
         (Integer, Number) if whole => return None,
-        (Timestamp, Category | Text) if before.evidence.timestamps == 0 => return None,
+        // Times are texts where a format has no others; which of them are none, their share says.
+        (Timestamp, Category | Text) if now.time_texts * 2 > texts => return None,
+        // The schema says that they are times, and they are written in a way that is not known, as they were.
+        (Timestamp, Category | Text)
+            if before.evidence.timestamps == 0 && before.time_texts == 0 =>
+        {
+            return None;
+        }
         _ => {}
     }
     let mut detail = format!(

@@ -38,6 +38,8 @@ pub fn read(file: &Path) -> Result<Imported, SchemaFileError> {
         let place = named(&format!("column {}", at + 1), &column.name);
         if let Some(refused) = &column.refused {
             draft.note(place, format!("it {refused}"));
+        } else if let Some(cause) = &column.left_out {
+            draft.note(place, format!("it {cause}"));
         } else if is_about_row(&column.name) {
             draft.note(place, "it says which row it is, and is no feature");
         } else if is_answer(&column.name) {

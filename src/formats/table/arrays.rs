@@ -1,17 +1,71 @@
 //! Whole arrays at a time, for whoever counts millions of values.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    ArrowPrimitiveType, Date32Type, Decimal128Type, Float16Type, Float32Type, Float64Type,
-    Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    ArrowPrimitiveType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type,
+    Decimal256Type, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+    TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow_array::{Array, ArrayRef, StringArray};
+use arrow_array::{Array, ArrayRef, Float64Array, StringArray};
+use arrow_buffer::i256;
 use arrow_schema::{DataType, TimeUnit};
+use arrow_select::take::take;
 
 const SECONDS_PER_DAY: f64 = 86_400.0;
+
+/// An array of a type that seldom comes as one of the type that is read: dates in milliseconds as timestamps, decimals of any
+/// width as numbers, dictionaries of what is no text as their values. Every other array is as it was.
+#[must_use]
+pub fn plain(array: &ArrayRef) -> ArrayRef {
+    match array.data_type() {
+        DataType::Date64 => {
+            let dates = array.as_primitive::<Date64Type>();
+            Arc::new(dates.reinterpret_cast::<TimestampMillisecondType>())
+        }
+        DataType::Decimal32(_, scale) => decimals::<Decimal32Type>(array, *scale, f64::from),
+        DataType::Decimal64(_, scale) => decimals::<Decimal64Type>(array, *scale, |n| n as f64),
+        DataType::Decimal256(_, scale) => decimals::<Decimal256Type>(array, *scale, double_of),
+        DataType::Dictionary(_, values) if !is_text(values) => {
+            let dictionary = array.as_any_dictionary();
+            match take(dictionary.values().as_ref(), dictionary.keys(), None) {
+                Ok(values) => plain(&values),
+                Err(_) => ArrayRef::clone(array),
+            }
+        }
+        _ => ArrayRef::clone(array),
+    }
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    )
+}
+
+fn decimals<T: ArrowPrimitiveType>(
+    array: &ArrayRef,
+    scale: i8,
+    double: impl Fn(T::Native) -> f64,
+) -> ArrayRef {
+    let unit = 10_f64.powi(i32::from(scale));
+    let digits = array.as_primitive::<T>();
+    let numbers: Float64Array = digits.unary(|digits| double(digits) / unit);
+    Arc::new(numbers)
+}
+
+/// The nearest double, but for the last digits of what 128 bits cannot hold.
+fn double_of(digits: i256) -> f64 {
+    const HIGH: f64 = 2.0 * (1_u128 << 127) as f64;
+    match (digits.to_i128(), digits.to_parts()) {
+        (Some(digits), _) => digits as f64,
+        (None, (low, high)) => high as f64 * HIGH + low as f64,
+    }
+}
 
 /// What the values of an array are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

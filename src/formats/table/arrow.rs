@@ -3,14 +3,13 @@
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
-use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_schema::{ArrowError, SchemaRef};
 
 use super::{
-    Batch, ColumnData, TableColumn, TableError, Take, guarded, open, typed_columns, unreadable,
+    Batch, InFileOrder, TableColumn, TableError, Take, guarded, open, typed_columns, unreadable,
 };
 
 const FILE_MAGIC: &[u8] = b"ARROW1";
@@ -84,12 +83,8 @@ impl Source {
         columns: &[usize],
         take: &mut Take<'_>,
     ) -> Result<(), TableError> {
-        let mut in_file_order = columns.to_vec();
-        in_file_order.sort_unstable();
-        let order: Vec<usize> = (columns.iter())
-            .filter_map(|column| in_file_order.binary_search(column).ok())
-            .collect();
-        let mut batches = self.batches(file, Some(in_file_order))?;
+        let wanted = InFileOrder::of(columns);
+        let mut batches = self.batches(file, Some(wanted.places.clone()))?;
         let mut number = 0;
         loop {
             number += 1;
@@ -97,11 +92,10 @@ impl Source {
             let Some(batch) = guarded(file, &place, || batches.next())? else {
                 return Ok(());
             };
-            let arrays = order.iter().map(|at| Arc::clone(batch.column(*at)));
             let batch = Batch {
                 rows: batch.num_rows(),
                 progress: batch.get_array_memory_size() as u64,
-                columns: arrays.map(ColumnData::Array).collect(),
+                columns: wanted.columns_of(&batch),
             };
             if !take(batch) {
                 return Ok(());

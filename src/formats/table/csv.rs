@@ -6,6 +6,7 @@ use std::path::Path;
 use csv::{ByteRecord, Reader, ReaderBuilder};
 
 use super::super::raw::Raw;
+use super::quotes::Quotes;
 use super::{
     Batch, ColumnData, ROWS_AT_ONCE, TableColumn, TableError, Take, open_text, unreadable, value_of,
 };
@@ -101,21 +102,27 @@ impl Source {
     }
 }
 
-fn reader(file: &Path) -> Result<Reader<impl Read + use<>>, TableError> {
+fn reader(file: &Path) -> Result<Reader<Quotes<impl Read + use<>>>, TableError> {
     Ok(ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
         .buffer_capacity(1 << 20)
-        .from_reader(open_text(file)?))
+        .from_reader(Quotes::of(open_text(file)?)))
 }
 
+/// Reads the next record; `false` at the end of the file. The reader is ahead of the records it gives: what is wrong with a
+/// quotation mark is told before what it does to the cells of its record.
 fn next<R: Read>(
     file: &Path,
-    reader: &mut Reader<R>,
+    reader: &mut Reader<Quotes<R>>,
     record: &mut ByteRecord,
 ) -> Result<bool, TableError> {
-    reader.read_byte_record(record).map_err(|error| {
+    let read = reader.read_byte_record(record).map_err(|error| {
         let line = error.position().map_or(1, csv::Position::line);
         unreadable(file, format!(", line {line}"), error)
-    })
+    })?;
+    match reader.get_ref().fault() {
+        Some((line, cause)) => Err(unreadable(file, format!(", line {line}"), cause)),
+        None => Ok(read),
+    }
 }

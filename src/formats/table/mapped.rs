@@ -37,6 +37,7 @@ impl Table {
             }
             let column = &mut self.columns[place];
             column.name = field.to_owned();
+            column.left_out = None;
             column.own_name = Some(own_name);
         }
         for column in &mut self.columns {

@@ -13,12 +13,13 @@ mod csv;
 mod mapped;
 mod ndjson;
 mod parquet;
+mod quotes;
 
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use ::arrow_array::{Array, ArrayRef};
+use ::arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Schema};
 
 use super::raw::{self, Raw};
@@ -66,6 +67,8 @@ pub struct TableColumn {
     pub name: String,
     /// Why its values cannot be read as single ones, such as lists.
     pub refused: Option<String>,
+    /// Why it is no feature, whatever it holds: it has no name that one can have, or numbers the rows.
+    pub left_out: Option<String>,
     /// Whether it holds lists of numbers, which [`Table::each_vector`] reads.
     pub vectors: bool,
     /// What the file calls it, where a model's file says what it is.
@@ -81,6 +84,7 @@ impl TableColumn {
         Self {
             name,
             refused,
+            left_out: None,
             vectors,
             own_name: None,
             times: None,
@@ -141,6 +145,33 @@ impl Batch {
             }
         });
         sizes.sum()
+    }
+}
+
+/// The columns that are wanted of a format that gives each once, in the order of the file: one column may be wanted in
+/// several roles.
+struct InFileOrder {
+    places: Vec<usize>,
+    /// Where each of the wanted is among the places.
+    order: Vec<usize>,
+}
+
+impl InFileOrder {
+    fn of(columns: &[usize]) -> Self {
+        let mut places = columns.to_vec();
+        places.sort_unstable();
+        places.dedup();
+        let order = (columns.iter())
+            .filter_map(|column| places.binary_search(column).ok())
+            .collect();
+        Self { places, order }
+    }
+
+    /// The wanted columns of a batch that has those of the places.
+    fn columns_of(&self, batch: &RecordBatch) -> Vec<ColumnData> {
+        let plain: Vec<ArrayRef> = batch.columns().iter().map(arrays::plain).collect();
+        let wanted = self.order.iter().map(|at| ArrayRef::clone(&plain[*at]));
+        wanted.map(ColumnData::Array).collect()
     }
 }
 
@@ -314,7 +345,7 @@ fn unreadable(file: &Path, place: impl Into<String>, cause: impl ToString) -> Ta
 }
 
 /// Columns under the names the service would know them by: canonical, without the prefix that says that a
-/// column is a feature.
+/// column is a feature. Those that can have no such name, as the first of many files has, are left out alone.
 fn canonical(file: &Path, columns: Vec<TableColumn>) -> Result<Vec<TableColumn>, TableError> {
     if columns.is_empty() {
         return Err(TableError::NoColumns {
@@ -324,18 +355,39 @@ fn canonical(file: &Path, columns: Vec<TableColumn>) -> Result<Vec<TableColumn>,
     let mut known: Vec<TableColumn> = Vec::with_capacity(columns.len());
     let mut names = std::collections::HashSet::new();
     for (number, column) in (1..).zip(columns) {
-        let place = || format!(", column {number}");
         let name = column.name.strip_prefix("feature.").unwrap_or(&column.name);
-        let name = raw::canonical_name(name)
-            .map_err(|fault| unreadable(file, place(), format!("the name {}", fault.cause)))?;
-        if !names.insert(name.clone().into_owned()) {
+        let (name, left_out) = match raw::canonical_name(name) {
+            Ok(name) => {
+                let name = name.into_owned();
+                let numbers_rows =
+                    is_row_index(&name).then(|| "is the row index of pandas".to_owned());
+                (name, numbers_rows)
+            }
+            Err(_) if name.trim().is_empty() => (String::new(), Some("has no name".to_owned())),
+            Err(fault) => (
+                column.name.clone(),
+                Some(format!("has a name that {}", fault.cause)),
+            ),
+        };
+        if !name.is_empty() && !names.insert(name.clone()) {
             let cause = format!("the name \"{name}\" occurs twice");
-            return Err(unreadable(file, place(), cause));
+            return Err(unreadable(file, format!(", column {number}"), cause));
         }
-        let name = name.into_owned();
-        known.push(TableColumn { name, ..column });
+        known.push(TableColumn {
+            name,
+            left_out,
+            ..column
+        });
     }
     Ok(known)
+}
+
+/// Whether pandas writes an index without a name under this one: rows have numbers because a frame has, and not because
+/// they mean anything.
+fn is_row_index(name: &str) -> bool {
+    let level = name.strip_prefix("__index_level_");
+    let level = level.and_then(|rest| rest.strip_suffix("__"));
+    level.is_some_and(|level| !level.is_empty() && level.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// The columns of a file whose columns have types.
@@ -355,8 +407,13 @@ fn typed_columns(schema: &Schema) -> Vec<TableColumn> {
         .collect()
 }
 
-pub(super) fn is_readable(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Decimal128(..)) || super::arrow::reader_of(data_type).is_some()
+/// Whether arrays of a type, once they are [`arrays::plain`], can be read as single values.
+fn is_readable(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Dictionary(_, values) => is_readable(values),
+        DataType::Date64 => true,
+        other => other.is_decimal() || super::arrow::reader_of(other).is_some(),
+    }
 }
 
 /// Arrays of a type that is read value by value as the column it stands for.

@@ -29,7 +29,7 @@ impl Source {
         // What the first value that is not null tells of each column.
         let mut told = Vec::new();
         each_row(file, |_, name, raw| {
-            if name.is_empty() {
+            if name.is_empty() && raw.is_null() {
                 return true;
             }
             let place = *places.entry(name.to_owned()).or_insert(columns.len());
@@ -58,9 +58,10 @@ impl Source {
         columns: &[usize],
         take: &mut Take<'_>,
     ) -> Result<(), TableError> {
-        let mut wanted: Vec<Option<usize>> = vec![None; self.places.len()];
+        // A column may be wanted in several roles.
+        let mut wanted: Vec<Vec<usize>> = vec![Vec::new(); self.places.len()];
         for (at, column) in columns.iter().enumerate() {
-            wanted[*column] = Some(at);
+            wanted[*column].push(at);
         }
         let fresh = || -> Vec<Column> { columns.iter().map(|_| Column::default()).collect() };
         let mut batch = fresh();
@@ -91,12 +92,14 @@ impl Source {
                 started = Some(row.number);
                 rows += 1;
             }
-            let place = self.places.get(name).and_then(|place| wanted[*place]);
-            if let Some(column) = place.and_then(|at| batch.get_mut(at))
-                && column.len() < rows
-            {
-                column.resize(rows - 1);
-                column.push(&value_of(raw));
+            let roles = self.places.get(name).map_or(&[][..], |at| &wanted[*at]);
+            // Of a name that comes twice in a row the first value counts.
+            if roles.first().is_some_and(|at| batch[*at].len() < rows) {
+                let value = value_of(raw);
+                for at in roles {
+                    batch[*at].resize(rows - 1);
+                    batch[*at].push(&value);
+                }
             }
             going_on
         })?;
@@ -183,10 +186,11 @@ fn each_row(
                 let cause = fault.cause.replace(" of the body", " of the line");
                 unreadable(file, place(), cause)
             })?;
-            let going_on = if entries.is_empty() {
+            let mut members = members(entries).peekable();
+            let going_on = if members.peek().is_none() {
                 each(row, "", Raw::Null)
             } else {
-                members(entries).all(|(name, raw)| each(row, &name, raw))
+                members.all(|(name, raw)| each(row, &name, raw))
             };
             if !going_on {
                 return Ok(());

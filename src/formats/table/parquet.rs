@@ -10,7 +10,7 @@ use parquet::arrow::arrow_reader::{
 };
 
 use super::{
-    Batch, ColumnData, ROWS_AT_ONCE, TableColumn, TableError, Take, guarded, open, typed_columns,
+    Batch, InFileOrder, ROWS_AT_ONCE, TableColumn, TableError, Take, guarded, open, typed_columns,
 };
 
 /// What is known of a file once it is open.
@@ -47,11 +47,7 @@ impl Source {
                 .map_err(|error| error.to_string())
         })?;
         // The batch has its columns in the order of the file.
-        let mut in_file_order = columns.to_vec();
-        in_file_order.sort_unstable();
-        let order: Vec<usize> = (columns.iter())
-            .filter_map(|column| in_file_order.binary_search(column).ok())
-            .collect();
+        let wanted = InFileOrder::of(columns);
         loop {
             let next = || {
                 batches
@@ -62,10 +58,9 @@ impl Source {
             let Some(batch) = guarded(file, &place, next)? else {
                 return Ok(());
             };
-            let arrays = order.iter().map(|at| Arc::clone(batch.column(*at)));
             let batch = Batch {
                 rows: batch.num_rows(),
-                columns: arrays.map(ColumnData::Array).collect(),
+                columns: wanted.columns_of(&batch),
                 progress: batch.num_rows() as u64,
             };
             if !take(batch) {

@@ -7,6 +7,7 @@ use arrow_array::types::Int32Type;
 use arrow_array::{Decimal128Array, Float64Array, Int32Array, ListArray, RecordBatch, StringArray};
 
 use super::*;
+use crate::domain::mapping::ColumnMap;
 
 /// A folder of its own for each test, gone when the test is over.
 struct Folder(PathBuf);
@@ -127,6 +128,14 @@ fn every_format_gives_the_same_columns_and_rows() {
             ["Integer(300)", "Number(-2.0)"],
         ];
         assert_eq!(rows, expected, "{}", file.display());
+        // One column may be wanted more than once.
+        let rows = values(&table, &[1, 1, 0]);
+        let expected = [
+            ["Integer(100)", "Integer(100)", "Number(1.5)"],
+            ["Integer(200)", "Integer(200)", "Null"],
+            ["Integer(300)", "Integer(300)", "Number(-2.0)"],
+        ];
+        assert_eq!(rows, expected, "{}", file.display());
         // CSV cannot tell an empty text from nothing.
         let origins = values(&table, &[2]);
         let empty = if file.extension().is_some_and(|e| e == "csv") {
@@ -146,12 +155,14 @@ fn every_format_gives_the_same_columns_and_rows() {
 #[test]
 fn ndjson_rows_may_lack_members_and_bring_new_ones() {
     let folder = Folder::new("members");
-    let rows = "{\"a\": 1}\n{}\n{\"b\": \"x\", \"a\": 2}\n";
+    let rows = "{\"a\": 1}\n{}\n{\"features\": {}}\n{\"b\": \"x\", \"a\": 2}\n{\"features\": {}}\n";
     let table = Table::open(&folder.file("a.jsonl", rows)).expect("a whole file");
     let expected = [
         ["Integer(1)", "Absent"],
         ["Absent", "Absent"],
+        ["Absent", "Absent"],
         ["Integer(2)", "Text(\"x\")"],
+        ["Absent", "Absent"],
     ];
     assert_eq!(values(&table, &[0, 1]), expected);
 }
@@ -197,7 +208,7 @@ fn reading_stops_when_it_is_asked_to() {
 fn bad_files_are_told_with_place_and_cause() {
     let folder = Folder::new("bad");
     let whole = parquet(&batch());
-    let cases: [(&str, Vec<u8>, &str); 12] = [
+    let cases: [(&str, Vec<u8>, &str); 15] = [
         (
             "cut.parquet",
             whole[..whole.len() - 20].to_vec(),
@@ -229,6 +240,21 @@ fn bad_files_are_told_with_place_and_cause() {
             "latin.csv",
             b"a\n\xe9\n".to_vec(),
             "latin.csv, line 2: byte 0 of cell 1 is not UTF-8",
+        ),
+        (
+            "open.csv",
+            b"a,b\n1,2\n\n3,\"x\n4,5\n".to_vec(),
+            "open.csv, line 4: a quotation mark is opened and never closed",
+        ),
+        (
+            "header.csv",
+            b"a,\"b\n1,2\n".to_vec(),
+            "header.csv, line 1: a quotation mark is opened and never closed",
+        ),
+        (
+            "late.csv",
+            b"a,b\n1,\"x\n2,y\n3,\"z\"\n".to_vec(),
+            "late.csv, line 2: a quotation mark is opened, and closed only lines later",
         ),
         (
             "bad.ndjson",
@@ -287,4 +313,39 @@ fn decimals_are_numbers_and_lists_are_refused_alone() {
         assert_eq!(refused, [false, true]);
         assert_eq!(values(&table, &[0]), [["Number(123.45)"], ["Null"]]);
     }
+}
+
+#[test]
+fn columns_without_a_name_of_a_feature_are_left_out_alone() {
+    let folder = Folder::new("names");
+    let csv = " ,amount,__index_level_12__,a\u{200b},__index_level_x__,\n1,2,3,4,5,6\n";
+    let table = Table::open(&folder.file("a.csv", csv)).expect("a whole file");
+    let told: Vec<(&str, Option<&str>)> = (table.columns().iter())
+        .map(|column| (column.name.as_str(), column.left_out.as_deref()))
+        .collect();
+    let expected = [
+        ("", Some("has no name")),
+        ("amount", None),
+        ("__index_level_12__", Some("is the row index of pandas")),
+        (
+            "a\u{200b}",
+            Some("has a name that holds the invisible character U+200B at byte 1"),
+        ),
+        ("__index_level_x__", None),
+        ("", Some("has no name")),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(values(&table, &[1]), [["Integer(2)"]]);
+    let table = Table::open(&folder.file("a.ndjson", "{\"\": 1, \"a\": 2}\n{\"a\": 3}\n"));
+    let table = table.expect("a whole file");
+    assert!(table.columns()[0].left_out.is_some());
+    assert_eq!(values(&table, &[1]), [["Integer(2)"], ["Integer(3)"]]);
+    // What a model's file calls by a name has one.
+    let map: ColumnMap = serde_json::from_value(serde_json::json!({
+        "fields": {"prediction_id": "__index_level_0__"}
+    }))
+    .expect("a map");
+    let table = Table::open(&folder.file("b.csv", "__index_level_0__,a\n1,2\n"));
+    let table = table.and_then(|table| table.mapped(&map)).expect("a file");
+    assert_eq!(table.columns()[0].left_out, None);
 }

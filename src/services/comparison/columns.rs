@@ -247,9 +247,8 @@ pub(super) fn survey(
 pub(super) fn expectation(
     settings: &Settings,
     feature: &str,
-    survey: &Survey,
+    inferred: Option<FeatureExpectation>,
 ) -> Option<FeatureExpectation> {
-    let inferred = survey.expectation(feature);
     match settings.overrides.get(feature) {
         Some(said) if settings.closed => said.apply(None).or(inferred),
         Some(said) => said.apply(inferred),
@@ -263,12 +262,12 @@ fn yardstick(
     feature: &str,
     survey: &Survey,
 ) -> (FeatureYardstick, Option<String>) {
-    let expectation = expectation(settings, feature, survey);
+    let expectation = expectation(settings, feature, survey.habits.expectation(feature));
     let numeric = expectation
         .as_ref()
         .is_none_or(|e| e.feature_type.is_numeric());
-    let grid = numeric.then(|| Grid::fit(survey.sample.values(), TARGET_CELLS));
-    let sample = &survey.sample;
+    let sample = survey.sample(expectation.as_ref().map(|e| e.feature_type));
+    let grid = numeric.then(|| Grid::fit(sample.values(), TARGET_CELLS));
     let note = (numeric && !sample.is_complete()).then(|| {
         format!(
             "the grid's edges are from a sample of {} of {} values",

@@ -14,8 +14,9 @@ use arrow_array::{Array, ArrayRef, StringArray};
 use super::grouping::Grouping;
 use crate::domain::columns::{Column, Kind, Value};
 use crate::domain::row_hashes::hash_text;
-use crate::domain::schema::{Evidence, FeatureExpectation, FeatureType};
+use crate::domain::schema::{Evidence, FeatureType};
 use crate::domain::skew::Habits;
+use crate::domain::times;
 use crate::domain::yardstick::FeatureYardstick;
 use crate::formats::table::arrays::{self, ArrayKind};
 use crate::formats::table::{self, ColumnData};
@@ -63,13 +64,43 @@ impl<'a> Lane<'a> {
         }
         Self::Mixed(Cow::Owned(table::mixed(array)))
     }
+
+    /// The texts that are times, in seconds since 1970.
+    fn times(&self) -> Vec<f64> {
+        let time = |text: &str| times::instant(text).map(|at| at.timestamp() as f64);
+        match self {
+            Self::Numbers { .. } => Vec::new(),
+            Self::Codes {
+                codes,
+                texts,
+                array,
+            } => {
+                let nulls = array.logical_nulls();
+                let is_null = |row: usize| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
+                let codes = codes.iter().enumerate().filter(|(row, _)| !is_null(*row));
+                let places = codes.filter_map(|(_, code)| usize::try_from(*code).ok());
+                let places = places.filter(|place| *place < texts.len());
+                places
+                    .filter_map(|place| time(texts.value(place)))
+                    .collect()
+            }
+            Self::Mixed(column) => (column.iter())
+                .filter_map(|value| match value {
+                    Value::Text(text) => time(&text),
+                    _ => None,
+                })
+                .collect(),
+        }
+    }
 }
 
 /// What a column says about itself, in the rows seen so far.
 #[derive(Debug)]
 pub(super) struct Survey {
     pub(super) habits: Habits,
-    pub(super) sample: ThinnedSample,
+    sample: ThinnedSample,
+    /// Texts that are times, in seconds since 1970.
+    times: ThinnedSample,
     watch: Watch,
 }
 
@@ -78,6 +109,7 @@ impl Survey {
         Self {
             habits: Habits::default(),
             sample: ThinnedSample::new(sample),
+            times: ThinnedSample::new(sample),
             watch: Watch::default(),
         }
     }
@@ -87,15 +119,24 @@ impl Survey {
         let sample = &mut self.sample;
         self.watch
             .observe(&mut self.habits, &lane, |numbers| sample.observe(numbers));
+        if self.habits.time_texts > 0 {
+            self.times.observe(&lane.times());
+        }
+    }
+
+    /// A sample of the numbers that values count as where this type is expected.
+    pub(super) fn sample(&self, expected: Option<FeatureType>) -> &ThinnedSample {
+        let are_texts = self.habits.evidence.timestamps == 0;
+        if expected == Some(FeatureType::Timestamp) && are_texts {
+            &self.times
+        } else {
+            &self.sample
+        }
     }
 
     /// A key for the value of each row of the batch seen last.
     pub(super) fn keys(&self) -> &[u64] {
         &self.watch.keys
-    }
-
-    pub(super) fn expectation(&self, feature: &str) -> Option<FeatureExpectation> {
-        self.habits.evidence.expectation(feature)
     }
 }
 

@@ -40,6 +40,12 @@ pub enum ComparisonError {
         column: String,
         limit: usize,
     },
+    #[error("compare {} by segments: column \"{column}\" {cause}", file.display())]
+    NoSegment {
+        file: PathBuf,
+        column: String,
+        cause: String,
+    },
     #[error("compare {} with {}: they have no feature in common", reference.display(), current.display())]
     NothingInCommon {
         reference: PathBuf,

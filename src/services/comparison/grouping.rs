@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use arrow_array::Array;
-use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use chrono::{DateTime, Utc};
 
 use super::error::ComparisonError;
 use super::progress::Progress;
 use crate::domain::columns::{Column, Value};
 use crate::domain::measurement::Segment;
+use crate::domain::times;
 use crate::domain::window::{Grain, Window};
 use crate::formats::table::{self, ColumnData, Table, arrays};
 
@@ -179,6 +180,12 @@ struct Reader<'a> {
     rows: u64,
 }
 
+/// Why a column's values make no segments.
+enum NoSegment {
+    TooManyValues,
+    Times,
+}
+
 #[derive(Default)]
 struct SegmentReader {
     values: HashMap<String, u32>,
@@ -209,12 +216,24 @@ impl<'a> Reader<'a> {
         let (segments, times) = columns.split_at(self.wanted.segments.len());
         for (index, data) in segments.iter().enumerate() {
             let wanted = &self.wanted.segments[index].1;
-            if !self.segments[index].take(data) {
-                return Err(ComparisonError::TooManySegments {
-                    file: self.table.file().to_owned(),
-                    column: wanted.clone(),
-                    limit: MOST_VALUES,
-                });
+            let file = self.table.file();
+            match self.segments[index].take(data) {
+                Ok(()) => {}
+                Err(NoSegment::TooManyValues) => {
+                    return Err(ComparisonError::TooManySegments {
+                        file: file.to_owned(),
+                        column: wanted.clone(),
+                        limit: MOST_VALUES,
+                    });
+                }
+                Err(NoSegment::Times) => {
+                    return Err(ComparisonError::NoSegment {
+                        file: file.to_owned(),
+                        column: wanted.clone(),
+                        cause: "holds times; rows are split by them with --by and --timestamp"
+                            .to_owned(),
+                    });
+                }
             }
         }
         if let Some(times) = times.first() {
@@ -318,23 +337,22 @@ impl<'a> Reader<'a> {
 }
 
 impl SegmentReader {
-    /// Takes a batch; `false` when there are too many values.
-    fn take(&mut self, data: &ColumnData) -> bool {
+    fn take(&mut self, data: &ColumnData) -> Result<(), NoSegment> {
         match data {
             ColumnData::Mixed(column) => self.take_values(column),
             ColumnData::Array(array) => self.take_values(&table::mixed(array)),
         }
-        self.values.len() <= MOST_VALUES
     }
 
-    fn take_values(&mut self, column: &Column) {
+    fn take_values(&mut self, column: &Column) -> Result<(), NoSegment> {
         for value in column.iter() {
             let text = match value {
                 Value::Text(text) => text,
                 Value::Integer(n) => n.to_string().into(),
                 Value::Number(n) => n.to_string().into(),
                 Value::Boolean(b) => if b { "true" } else { "false" }.into(),
-                Value::Timestamp(_) | Value::Vector(_) | Value::Null | Value::Absent => "".into(),
+                Value::Timestamp(_) => return Err(NoSegment::Times),
+                Value::Vector(_) | Value::Null | Value::Absent => "".into(),
             };
             let code = match self.values.get(text.as_ref()) {
                 _ if text.is_empty() => NONE,
@@ -348,6 +366,10 @@ impl SegmentReader {
             };
             self.codes.push(code);
         }
+        if self.values.len() > MOST_VALUES {
+            return Err(NoSegment::TooManyValues);
+        }
+        Ok(())
     }
 
     /// Numbers the values in alphabetical order, behind their windows.
@@ -398,13 +420,15 @@ pub(super) fn seconds(data: &ColumnData) -> Result<Vec<Option<i64>>, (usize, Str
             Value::Number(milliseconds) if milliseconds.is_finite() => {
                 Some((milliseconds / 1_000.0).floor() as i64)
             }
-            Value::Text(text) => Some(parse(&text).ok_or_else(|| {
-                let shown: String = text.chars().take(40).collect();
-                (
-                    row,
-                    format!("{shown:?} is no time such as 2026-03-01T09:30:00Z or 2026-03-01"),
-                )
-            })?),
+            Value::Text(text) => Some(times::instant(&text).map(|at| at.timestamp()).ok_or_else(
+                || {
+                    let shown: String = text.chars().take(40).collect();
+                    (
+                        row,
+                        format!("{shown:?} is no time such as 2026-03-01T09:30:00Z or 2026-03-01"),
+                    )
+                },
+            )?),
             Value::Number(_) | Value::Boolean(_) | Value::Vector(_) => {
                 return Err((
                     row,
@@ -416,45 +440,9 @@ pub(super) fn seconds(data: &ColumnData) -> Result<Vec<Option<i64>>, (usize, Str
     Ok(seconds)
 }
 
-/// RFC 3339, or a date and time without a zone, taken as UTC, or a date.
-pub(super) fn parse(text: &str) -> Option<i64> {
-    let text = text.trim();
-    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
-        return Some(at.timestamp());
-    }
-    for form in ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"] {
-        if let Ok(at) = NaiveDateTime::parse_from_str(text, form) {
-            return Some(at.and_utc().timestamp());
-        }
-    }
-    if let Ok(at) = DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f%#z") {
-        return Some(at.timestamp());
-    }
-    let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
-    Some(day.and_hms_opt(0, 0, 0)?.and_utc().timestamp())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_read_as_people_and_programs_write_them() {
-        let noon = Some(1_362_139_200);
-        let cases = [
-            ("2013-03-01T12:00:00Z", noon),
-            ("2013-03-01T14:00:00+02:00", noon),
-            ("2013-03-01 12:00:00", noon),
-            ("2013-03-01 12:00:00.250", noon),
-            ("2013-03-01 14:00:00+02:00", noon),
-            ("2013-03-01", Some(1_362_096_000)),
-            ("01.03.2013", None),
-            ("", None),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(parse(text), expected, "{text:?}");
-        }
-    }
 
     #[test]
     fn values_that_are_no_time_are_told_with_their_row() {

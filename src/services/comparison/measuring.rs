@@ -106,20 +106,27 @@ impl<'a> Sides<'a> {
     }
 
     fn measured(&self, group: &Group) -> Vec<Judged> {
+        let settings = self.job.settings;
+        // A label that is missing may still come, and the label coverage tells of it.
+        let may_lack =
+            |measure: &Measure| self.plan.name == LABEL && *measure == Measure::MissingShareChange;
+        let measures = settings.measures.iter().copied();
+        let judgement = Judgement {
+            measures: measures.filter(|measure| !may_lack(measure)).collect(),
+            thresholds: &settings.thresholds,
+            min_rows: settings.min_rows,
+        };
+        let kind = self.nothing.kind();
         if let [Some(cause), _] | [_, Some(cause)] = self.refused {
-            return vec![Judged {
-                status: Status::Error,
-                ..measures::insufficient(&format!("the column {cause}"))
-            }];
+            return judgement.nothing(kind, Status::Error, &format!("the column {cause}"));
         }
         let Some(reference) = self.before(group) else {
-            return vec![measures::insufficient(
-                "the reference has no rows of this segment",
-            )];
-        };
-        let judgement = Judgement {
-            thresholds: &self.job.settings.thresholds,
-            min_rows: self.job.settings.min_rows,
+            let cause = if self.of_reference.is_empty() {
+                "the reference has no rows"
+            } else {
+                "the reference has no rows of this segment"
+            };
+            return judgement.nothing(kind, Status::Insufficient, cause);
         };
         measures::compare(
             reference,
@@ -131,6 +138,10 @@ impl<'a> Sides<'a> {
     }
 
     fn measurement(&self, group: &Group, measured: Judged) -> Measurement {
+        let rows = |profile: &FeatureProfile| match measured.measure {
+            Measure::MissingShareChange => profile.counts().rows,
+            _ => profile.valid(),
+        };
         Measurement {
             window: self.window(group),
             segment: group.segment.clone(),
@@ -140,8 +151,8 @@ impl<'a> Sides<'a> {
             interval: measured.interval,
             p_value: measured.p_value,
             status: measured.status,
-            reference_rows: self.before(group).map_or(0, FeatureProfile::valid),
-            current_rows: self.present(group).valid(),
+            reference_rows: self.before(group).map_or(0, rows),
+            current_rows: rows(self.present(group)),
             recipe: measured.recipe,
         }
     }

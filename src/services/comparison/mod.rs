@@ -160,6 +160,8 @@ pub struct Comparison {
     pub quality: Vec<QualityMeasurement>,
     pub schema: Vec<SchemaFinding>,
     pub features: Vec<FeatureSummary>,
+    /// The columns that are no features and were not asked to be, with the reason, as sentences without their ends.
+    pub left_out: Vec<String>,
     /// What the drift detector says; nothing where the files have no days, or too few.
     pub over_days: Option<OverDays>,
     /// Why the drift detector says nothing, if so.
@@ -192,6 +194,8 @@ impl Comparison {
 /// What is in force: the monitors' settings, from the model or the usual ones.
 #[derive(Debug, Clone)]
 struct Settings {
+    /// The measures of single features by their counts.
+    measures: Vec<Measure>,
     thresholds: BTreeMap<Measure, f64>,
     min_rows: u64,
     /// Whether features are looked at together.
@@ -234,13 +238,16 @@ impl Settings {
         };
         let model = request.model.as_ref();
         let declared = model.and_then(|model| model.schema.as_ref());
-        let mut segments = request.segments.clone();
-        for segment in model.into_iter().flat_map(|model| &model.segments) {
+        let mut segments: Vec<String> = Vec::new();
+        let declared_segments = model.into_iter().flat_map(|model| &model.segments);
+        for segment in request.segments.iter().chain(declared_segments) {
             if !segments.contains(segment) {
                 segments.push(segment.clone());
             }
         }
+        let asked = drift.into_iter().flat_map(|drift| &drift.measures);
         Self {
+            measures: measures::chosen(asked.chain(thresholds.keys())),
             thresholds,
             min_rows: rows(drift),
             multivariate: request.multivariate
@@ -302,6 +309,7 @@ pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, Com
         both,
         one_sided,
         vectors,
+        left_out,
     } = files;
     progress.expect(columns::work(&reference, &current, both.len()));
 
@@ -410,6 +418,7 @@ pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, Com
                 finding,
             })
             .collect(),
+        left_out,
         over_days: by_day.over_days,
         without_days: by_day.without,
         ..Comparison::default()
@@ -490,6 +499,8 @@ struct Files {
     one_sided: Vec<Plan>,
     /// Columns of vectors that both files have.
     vectors: Vec<Plan>,
+    /// Columns that are no features, in words.
+    left_out: Vec<String>,
 }
 
 impl Files {
@@ -537,6 +548,13 @@ impl Files {
                 current: request.current.clone(),
             });
         }
+        let left_out = [
+            ("the reference", &reference),
+            ("the current file", &current),
+        ]
+        .into_iter()
+        .flat_map(|(file, table)| left_out(file, table, request))
+        .collect();
         Ok(Self {
             reference,
             current,
@@ -544,6 +562,7 @@ impl Files {
             both,
             one_sided,
             vectors,
+            left_out,
         })
     }
 
@@ -551,6 +570,24 @@ impl Files {
         let place = self.timestamp?;
         Some(&self.current.columns()[place].name)
     }
+}
+
+/// The columns of a file that are no features, and why, but for those that somebody named.
+fn left_out(file: &str, table: &Table, request: &Request) -> Vec<String> {
+    let named = [&request.timestamp, &request.observed_at];
+    let named = named.into_iter().flatten().chain(&request.ignored);
+    let named: Vec<&String> = named.collect();
+    let columns = (1..).zip(table.columns());
+    let columns = columns.filter(|(_, column)| !named.contains(&&column.name));
+    columns
+        .filter_map(|(number, column)| {
+            let cause = column.left_out.as_ref()?;
+            Some(match column.name.as_str() {
+                "" => format!("column {number} of {file} {cause}"),
+                name => format!("column {number} of {file}, \"{name}\", {cause}"),
+            })
+        })
+        .collect()
 }
 
 /// What the column with the time of a label is called.
@@ -589,7 +626,8 @@ fn plan(
         .filter(|name| {
             let is_ignored = |table: &Table| {
                 let place = table.position(name);
-                place.is_some_and(|place| table.columns()[place].is_ignored)
+                let column = place.map(|place| &table.columns()[place]);
+                column.is_some_and(|column| column.is_ignored || column.left_out.is_some())
             };
             !is_ignored(reference) && !is_ignored(current)
         })
@@ -612,7 +650,17 @@ fn grouping(
     let segments: Result<Vec<(usize, String)>, ComparisonError> = settings
         .segments
         .iter()
-        .map(|name| Ok((place(table, name)?, name.clone())))
+        .map(|name| {
+            let place = place(table, name)?;
+            match &table.columns()[place].refused {
+                None => Ok((place, name.clone())),
+                Some(cause) => Err(ComparisonError::NoSegment {
+                    file: table.file().to_owned(),
+                    column: name.clone(),
+                    cause: cause.clone(),
+                }),
+            }
+        })
         .collect();
     let wanted = Wanted {
         by,

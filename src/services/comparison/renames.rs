@@ -106,7 +106,7 @@ fn distance(
         .expectation
         .as_ref()
         .map(|e| e.feature_type);
-    let seen = counted.habits.evidence.feature_type();
+    let seen = expected.and_then(|expected| counted.habits.type_beside(expected));
     let (Some(expected), Some(seen)) = (expected, seen) else {
         return Ok(None);
     };

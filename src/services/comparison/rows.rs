@@ -14,7 +14,7 @@ use arrow_array::Array;
 use super::columns::Compared;
 use super::counting::Lane;
 use super::error::ComparisonError;
-use super::grouping::{Grouping, parse, seconds};
+use super::grouping::{Grouping, seconds};
 use super::shape::Shape;
 use super::{FeatureSummary, Measurement, Settings, SideSummary, is_answer};
 use crate::domain::attributions::Attributions;
@@ -26,6 +26,7 @@ use crate::domain::sample::{
     Draw, DrawnBy, RowSample, SAMPLE_NUMBERS, SAMPLE_ROWS, hash_of, tell_apart,
 };
 use crate::domain::schema::FeatureType;
+use crate::domain::times;
 use crate::domain::window::Window;
 use crate::formats::table::arrays::ArrayKind;
 use crate::formats::table::{self, ColumnData, Table};
@@ -120,7 +121,7 @@ impl Wanted {
     }
 }
 
-/// Whether texts are dates, going by the most frequent ones: NDJSON and CSV have no other way to write them.
+/// Whether texts are dates that are no timestamps as a whole because a few are none: the most frequent ones are.
 fn are_dates(shape: Option<&Shape>) -> bool {
     let Some(Shape::Categories(shares)) = shape else {
         return false;
@@ -128,7 +129,7 @@ fn are_dates(shape: Option<&Shape>) -> bool {
     let names: Vec<&str> = (shares.iter())
         .filter_map(|share| share.name.as_deref())
         .collect();
-    !names.is_empty() && names.iter().all(|name| parse(name).is_some())
+    !names.is_empty() && names.iter().all(|name| times::instant(name).is_some())
 }
 
 /// A file to draw from.
@@ -555,8 +556,7 @@ pub(super) fn value_in<'l>(lane: &'l Lane<'_>, row: usize) -> Value<'l> {
 }
 
 fn date_of(text: &str) -> Value<'static> {
-    let at = parse(text).and_then(|seconds| chrono::DateTime::from_timestamp(seconds, 0));
-    at.map_or(Value::Null, Value::Timestamp)
+    times::instant(text).map_or(Value::Null, Value::Timestamp)
 }
 
 /// The times of the drawn rows; one that cannot be read is not known.

@@ -81,6 +81,8 @@ pub struct ToolComparison {
     pub measurements: Vec<ToolMeasurement>,
     /// What could not be compared, or not all of it.
     pub schema: Vec<SchemaFinding>,
+    /// The columns that are no features and were not asked to be, with the reason, as sentences without their ends.
+    pub left_out: Vec<String>,
 }
 
 impl ToolComparison {
@@ -143,6 +145,7 @@ pub fn compare_as(
         windows: in_current.windows.clone(),
         measurements: Vec::new(),
         schema: Vec::new(),
+        left_out: std::mem::take(&mut files.left_out),
     };
     let at_once = at_once(&job, files.both.len());
     let work = |block: &[Plan], threads| compared(mode, &job, block, threads);
@@ -192,8 +195,11 @@ fn compared(
         .iter()
         .zip(&surveys)
         .map(|(plan, survey)| {
-            let expected = columns::expectation(job.settings, &plan.name, survey);
-            let has_nulls = survey.habits.evidence.nulls > 0;
+            // A data frame of a file of text keeps its dates as texts.
+            let evidence = &survey.habits.evidence;
+            let inferred = evidence.expectation(&plan.name);
+            let expected = columns::expectation(job.settings, &plan.name, inferred);
+            let has_nulls = evidence.nulls > 0;
             ColumnKind::of(expected.map(|e| e.feature_type), has_nulls)
         })
         .collect();

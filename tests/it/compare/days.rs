@@ -91,7 +91,17 @@ fn days_that_are_like_those_of_the_reference_are_well_and_a_change_is_dated() {
         page.contains("Day by day") && page.contains("since 2026-03-25"),
         "{page}"
     );
-    text(&compare(&reference, &changed, &["--fail-on", "drift"]), 1);
+    let failing = ["--fail-on", "drift", "--format", "junit"];
+    let junit = text(&compare(&reference, &changed, &failing), 1);
+    assert!(
+        junit.contains("<testcase classname=\"drift.over_days\" name=\"distance\">\n      <failure message=\"2026-03-2"),
+        "{junit}"
+    );
+    assert!(
+        junit.contains("<testcase classname=\"drift.over_days\" name=\"carrier\"/>"),
+        "{junit}"
+    );
+    assert!(junit.contains("since 2026-03-25"), "{junit}");
 }
 
 #[test]
