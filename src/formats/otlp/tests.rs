@@ -448,7 +448,7 @@ fn a_large_resource_is_written_out_once_and_not_for_each_record() {
     assert_eq!(sorted.samples.len(), 3_000);
     // Written out for each, these are some forty gigabytes.
     let took = began.elapsed();
-    assert!(took < std::time::Duration::from_secs(20), "{took:?}");
+    assert!(took < std::time::Duration::from_secs(120), "{took:?}");
 }
 
 fn bento(request: &str, with_schema: bool) -> LogRecord {
