@@ -82,6 +82,7 @@ const LIMITS: Limits = Limits {
     max_cells: 50_000,
     max_text_bytes: 1 << 20,
     max_unpacked_bytes: 8 << 20,
+    max_unpacking_ratio: 200,
 };
 const TASKS: [Task; 3] = [Task::Regression, Task::Binary, Task::Multiclass];
 /// A cause names a place and repeats a little of what was sent, never all of it.

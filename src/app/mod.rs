@@ -49,6 +49,8 @@ use crate::web;
 
 /// How long open requests may take once the service is told to stop.
 const DRAIN: Duration = Duration::from_secs(20);
+/// Rows times features of one body.
+const MOST_CELLS_OF_A_BODY: usize = 5_000_000;
 /// How long an SMTP server may take.
 const SMTP_TIME_OUT: Duration = Duration::from_secs(30);
 
@@ -306,10 +308,16 @@ async fn connect(config: &Config, cluster: Option<&PrivateCluster>) -> anyhow::R
     Pools::connect(options, config.storage.connections, wait).await
 }
 
-/// How much one body may bring.
+/// How much one body may bring. Packed or not, it is no more than one that comes as it is can hold; as many values as these
+/// take some fifty megabytes, and as much again while they are written down.
 fn limits(config: &Config) -> Limits {
+    let unpacked = config.intake.max_inflated_bytes;
     Limits {
         max_rows: config.intake.max_rows,
+        max_cells: MOST_CELLS_OF_A_BODY,
+        max_text_bytes: usize::try_from(unpacked).unwrap_or(usize::MAX),
+        max_unpacked_bytes: unpacked,
+        max_unpacking_ratio: config.intake.max_inflation_ratio,
         ..Limits::default()
     }
 }

@@ -22,6 +22,8 @@ use crate::formats::Format;
 const PART_BYTES: usize = 8 << 20;
 /// Half of the rows the server takes at once.
 const PART_ROWS: usize = 50_000;
+/// Half of the values, rows times columns, that the server takes at once.
+const PART_VALUES: usize = 2_500_000;
 /// Rows of a file of columns that are read at a time.
 const ROWS_AT_ONCE: usize = 8_192;
 const ARROW_FILE: &[u8] = b"ARROW1";
@@ -225,7 +227,9 @@ impl ColumnParts {
     fn read_part(&mut self) -> anyhow::Result<Option<Part>> {
         let mut chosen: Vec<RecordBatch> = Vec::new();
         let (mut rows, mut bytes) = (0, 0);
-        while rows < PART_ROWS && bytes < PART_BYTES {
+        let columns = self.schema.fields().len().max(1);
+        let most_rows = (PART_VALUES / columns).clamp(1, PART_ROWS);
+        while rows < most_rows && bytes < PART_BYTES {
             let batch = match self.rest.take() {
                 Some(rest) => rest,
                 None => match self.batches.next() {
@@ -237,7 +241,7 @@ impl ColumnParts {
                 continue;
             }
             let each = (batch.get_array_memory_size() / batch.num_rows()).max(1);
-            let room = ((PART_BYTES - bytes) / each).clamp(1, PART_ROWS - rows);
+            let room = ((PART_BYTES - bytes) / each).clamp(1, most_rows - rows);
             let taken = room.min(batch.num_rows());
             if taken < batch.num_rows() {
                 self.rest = Some(batch.slice(taken, batch.num_rows() - taken));

@@ -1,8 +1,10 @@
 //! Arrow: columns of record batches as cells, and the IPC stream and file formats.
 //!
-//! The library trusts the lengths that compressed buffers state and would allocate them, so they are summed up
-//! before anything is unpacked.
+//! The library trusts the lengths that compressed buffers state and would allocate them, copies buffers that are not
+//! aligned for each column that names them, and takes the number of a batch's rows as it is said, which columns of nulls
+//! do not bear out. So all that a body says of its size is summed up before anything is unpacked or room made for a row.
 
+use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -150,17 +152,14 @@ fn places(array: &dyn Array) -> Option<Vec<usize>> {
 /// Reads the stream format, or the file format, which is a stream with a frame around it.
 pub(super) fn read(body: &[u8], limits: &Limits, rows: &mut impl Rows) -> Result<(), FormatError> {
     let stream = body.strip_prefix(FILE_MAGIC).map_or(body, unpadded);
-    let unpacked = guarded(|| unpacked_bytes(stream), unreadable)?;
-    let limit = limits.max_unpacked_bytes;
-    if unpacked > u128::from(limit) {
-        return Err(unreadable(&format!(
-            "it unpacks to {unpacked} bytes; at most {limit} are taken from one body"
-        )));
-    }
+    let stated = guarded(|| stated(stream), unreadable)?;
+    (limits.check_unpacked(body.len(), stated.unpacked)).map_err(|cause| unreadable(&cause))?;
+    limits.check_rows(stated.rows, 0)?;
     let failed = |error: arrow_schema::ArrowError| unreadable(&error.to_string());
     let open = || StreamReader::try_new(Cursor::new(stream), None).map_err(failed);
     let mut reader = guarded(open, unreadable)?;
     let columns = locate_columns(&reader.schema(), rows)?;
+    limits.check_rows(stated.rows, open_ended(&columns))?;
     let mut line = 1;
     while let Some(batch) = guarded(|| reader.next().transpose().map_err(failed), unreadable)? {
         let wanted = columns
@@ -197,10 +196,20 @@ pub(super) fn guarded<T>(
     })
 }
 
-/// What the compressed buffers of a stream say they unpack to, and the sizes of the others.
-fn unpacked_bytes(mut stream: &[u8]) -> Result<u128, FormatError> {
+/// What a stream says of its size.
+#[derive(Default)]
+struct Stated {
+    /// Of all its batches.
+    rows: u64,
+    /// Bytes of all its buffers, once unpacked; one that is named twice counts twice.
+    unpacked: u128,
+}
+
+fn stated(mut stream: &[u8]) -> Result<Stated, FormatError> {
     let cut = || unreadable("it ends in the middle of a message");
-    let mut unpacked = 0;
+    let mut stated = Stated::default();
+    // Bytes of each dictionary, by its number.
+    let mut dictionaries: BTreeMap<i64, u128> = BTreeMap::new();
     while let Some((length, rest)) = stream.split_first_chunk::<4>() {
         let (length, rest) = if *length == CONTINUATION {
             rest.split_first_chunk::<4>().ok_or_else(cut)?
@@ -209,40 +218,66 @@ fn unpacked_bytes(mut stream: &[u8]) -> Result<u128, FormatError> {
         };
         let length = usize::try_from(i32::from_le_bytes(*length)).map_err(|_| cut())?;
         if length == 0 {
-            return Ok(unpacked);
+            return Ok(stated);
         }
         let (metadata, rest) = rest.split_at_checked(length).ok_or_else(cut)?;
         let message = root_as_message(metadata).map_err(|error| unreadable(&error.to_string()))?;
         let body_length = usize::try_from(message.bodyLength()).map_err(|_| cut())?;
         let (body, rest) = rest.split_at_checked(body_length).ok_or_else(cut)?;
-        let batch = match message.header_type() {
-            MessageHeader::DictionaryBatch => message
-                .header_as_dictionary_batch()
-                .and_then(|dictionary| dictionary.data()),
-            MessageHeader::RecordBatch => message.header_as_record_batch(),
-            _ => None,
-        };
-        unpacked += batch.map_or(0, |batch| unpacked_batch(&batch, body));
+        match message.header_type() {
+            MessageHeader::DictionaryBatch => {
+                let dictionary = message.header_as_dictionary_batch();
+                if let Some((dictionary, batch)) = dictionary.and_then(|d| Some((d, d.data()?))) {
+                    let whole = dictionaries.entry(dictionary.id()).or_default();
+                    let added = unpacked(&batch, body);
+                    // What is added to one is copied together with all there was.
+                    *whole = if dictionary.isDelta() {
+                        whole.saturating_add(added)
+                    } else {
+                        added
+                    };
+                    stated.unpacked = stated.unpacked.saturating_add(*whole);
+                }
+            }
+            MessageHeader::RecordBatch => {
+                if let Some(batch) = message.header_as_record_batch() {
+                    let rows = u64::try_from(batch.length())
+                        .map_err(|_| unreadable("a batch has less than no rows"))?;
+                    stated.rows = stated.rows.saturating_add(rows);
+                    stated.unpacked = stated.unpacked.saturating_add(unpacked(&batch, body));
+                }
+            }
+            _ => {}
+        }
         stream = rest;
     }
     // A part, cut between two messages, would pass for the whole.
     Err(unreadable("it ends without the mark of its end"))
 }
 
-fn unpacked_batch(batch: &IpcBatch, body: &[u8]) -> u128 {
-    if batch.compression().is_none() {
-        return body.len() as u128;
-    }
+/// What the buffers of a batch say they unpack to.
+fn unpacked(batch: &IpcBatch, body: &[u8]) -> u128 {
+    let is_packed = batch.compression().is_some();
     let buffers = batch.buffers().into_iter().flatten();
     buffers
         .map(|buffer| {
-            let start = usize::try_from(buffer.offset()).unwrap_or(usize::MAX);
-            let stated = body.get(start..).and_then(<[u8]>::first_chunk::<8>);
-            let stated = stated.map_or(0, |stated| i64::from_le_bytes(*stated));
+            let stated = || {
+                let start = usize::try_from(buffer.offset()).unwrap_or(usize::MAX);
+                let stated = body.get(start..).and_then(<[u8]>::first_chunk::<8>);
+                stated.map_or(0, |stated| i64::from_le_bytes(*stated))
+            };
+            let length = u128::try_from(buffer.length()).unwrap_or(0);
             // Less than nothing says that this buffer is not compressed.
-            u128::try_from(stated).unwrap_or(body.len() as u128)
+            let unpacked = is_packed.then(stated).map(u128::try_from);
+            unpacked.and_then(Result::ok).unwrap_or(length)
         })
-        .sum()
+        .fold(0, u128::saturating_add)
+}
+
+/// How many columns there are that a body may have any number of.
+pub(super) fn open_ended(columns: &[Column]) -> usize {
+    let of_fixed = |column: &&Column| matches!(column.field, Field::Fixed(_));
+    columns.len() - columns.iter().filter(of_fixed).count()
 }
 
 /// The columns of a file that fields want.

@@ -25,6 +25,7 @@ mod parquet;
 mod predictions;
 mod raw;
 pub mod schemas;
+mod segments;
 mod statistics;
 pub mod table;
 mod together;
@@ -161,11 +162,17 @@ pub struct Limits {
     pub max_features: usize,
     /// Rows times features: what the columns of the batch hold, absent values included.
     pub max_cells: usize,
-    /// Bytes of text kept, over all rows.
+    /// Bytes of text kept, over all rows, and of what else a row may bring any number of: numbers of vectors, and room for
+    /// each probability and each segment.
     pub max_text_bytes: usize,
     /// Bytes a Parquet file or an Arrow body says it holds when unpacked.
     pub max_unpacked_bytes: u64,
+    /// How many times as large as itself such a body may say it is, when it unpacks to more than [`FREE_OF_RATIO`].
+    pub max_unpacking_ratio: u64,
 }
+
+/// Up to here a body may unpack to any multiple of its size: columns that say little pack very well.
+const FREE_OF_RATIO: u128 = 1 << 20;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -175,7 +182,41 @@ impl Default for Limits {
             max_cells: 20_000_000,
             max_text_bytes: 256 << 20,
             max_unpacked_bytes: 512 << 20,
+            max_unpacking_ratio: 200,
         }
+    }
+}
+
+impl Limits {
+    /// Refuses rows of so many columns before room is made for any of them: how many rows a packed body has is what it says,
+    /// and costs it nothing.
+    fn check_rows(&self, rows: u64, columns: usize) -> Result<(), FormatError> {
+        let limit = self.max_rows;
+        if rows > limit {
+            return Err(FormatError::TooManyRows { limit });
+        }
+        let limit = self.max_cells;
+        if u128::from(rows) * columns as u128 > limit as u128 {
+            return Err(FormatError::TooManyCells { limit });
+        }
+        Ok(())
+    }
+
+    /// Refuses what a body of so many bytes says it unpacks to, with the cause.
+    fn check_unpacked(&self, packed: usize, unpacked: u128) -> Result<(), String> {
+        let limit = self.max_unpacked_bytes;
+        if unpacked > u128::from(limit) {
+            return Err(format!(
+                "it unpacks to {unpacked} bytes; at most {limit} are taken from one body"
+            ));
+        }
+        let ratio = self.max_unpacking_ratio;
+        if unpacked > FREE_OF_RATIO && unpacked / u128::from(ratio.max(1)) > packed as u128 {
+            return Err(format!(
+                "it unpacks to {unpacked} bytes, more than {ratio} times its size; pack it less"
+            ));
+        }
+        Ok(())
     }
 }
 

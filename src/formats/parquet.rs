@@ -1,7 +1,9 @@
 //! Parquet with flat columns, read batch by batch.
 //!
 //! Texts are read as views into the file's pages, because a dictionary can stand for many times its size.
-//! Columns that no field wants are never unpacked.
+//! Columns that no field wants are never unpacked, and the others only when their pages say how much that is ([`pages`]).
+
+mod pages;
 
 use std::sync::Arc;
 
@@ -12,7 +14,7 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
 
-use super::arrow::{self, Cells};
+use super::arrow::{self, Cells, Column};
 use super::{FormatError, Limits, Rows};
 
 const ROWS_AT_ONCE: usize = 4_096;
@@ -21,10 +23,20 @@ const ROWS_AT_ONCE: usize = 4_096;
 pub(super) fn read(body: &[u8], limits: &Limits, rows: &mut impl Rows) -> Result<(), FormatError> {
     let body = Bytes::copy_from_slice(body);
     let metadata = guarded(|| read_metadata(&body))?;
-    check_size(&metadata, limits)?;
+    let all_rows = guarded(|| count_rows(&metadata))?;
+    limits.check_rows(all_rows, 0)?;
     let columns = arrow::locate_columns(metadata.schema(), rows)?;
+    limits.check_rows(all_rows, arrow::open_ended(&columns))?;
     let wanted = columns.iter().map(|column| column.index);
     let mask = ProjectionMask::roots(metadata.parquet_schema(), wanted);
+    let unpacked = guarded(|| {
+        let is_wanted = |leaf| mask.leaf_included(leaf);
+        let limit = limits.max_unpacked_bytes;
+        let pages = pages::unpacked(&body, metadata.metadata(), is_wanted, limit);
+        pages.map_err(unreadable)
+    })?;
+    let unpacked = unpacked.max(room_for_gaps(&metadata, &columns, all_rows));
+    (limits.check_unpacked(body.len(), unpacked)).map_err(unreadable)?;
     let mut reader = guarded(|| {
         ParquetRecordBatchReaderBuilder::new_with_metadata(body, metadata)
             .with_projection(mask)
@@ -80,24 +92,26 @@ fn plain_type(data_type: &DataType) -> DataType {
     }
 }
 
-/// Refuses a file that says it is too large before anything is unpacked.
-fn check_size(metadata: &ArrowReaderMetadata, limits: &Limits) -> Result<(), FormatError> {
-    let file = metadata.metadata();
-    let rows = u64::try_from(file.file_metadata().num_rows()).map_err(unreadable)?;
-    if rows > limits.max_rows {
-        let limit = limits.max_rows;
-        return Err(FormatError::TooManyRows { limit });
-    }
-    let unpacked: i128 = file
-        .row_groups()
-        .iter()
-        .map(|group| i128::from(group.total_byte_size().max(0)))
-        .sum();
-    let limit = limits.max_unpacked_bytes;
-    if unpacked > i128::from(limit) {
-        return Err(unreadable(format!(
-            "it unpacks to {unpacked} bytes; at most {limit} are taken from one file"
-        )));
-    }
-    Ok(())
+/// The rows of all groups: what is read is theirs, whatever the file says of them together.
+fn count_rows(metadata: &ArrowReaderMetadata) -> Result<u64, FormatError> {
+    let mut groups = metadata.metadata().row_groups().iter();
+    groups.try_fold(0_u64, |rows, group| {
+        let more = u64::try_from(group.num_rows()).map_err(unreadable)?;
+        Ok(rows.saturating_add(more))
+    })
+}
+
+/// What lists of a fixed length take where there is none: nothing in the file, and their whole length in memory.
+fn room_for_gaps(metadata: &ArrowReaderMetadata, columns: &[Column], rows: u64) -> u128 {
+    let lengths = columns.iter().filter_map(|column| {
+        match metadata.schema().field(column.index).data_type() {
+            DataType::FixedSizeList(_, length) => u128::try_from(*length).ok(),
+            _ => None,
+        }
+    });
+    let numbers = lengths.map(|length| length.saturating_mul(rows.into()));
+    let bytes = size_of::<f64>() as u128;
+    numbers.fold(0, |sum, numbers| {
+        sum.saturating_add(numbers.saturating_mul(bytes))
+    })
 }

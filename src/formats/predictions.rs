@@ -12,17 +12,18 @@ use crate::domain::model::Task;
 use super::arrow::{CellColumn, Cells};
 use super::labels::into_label;
 use super::names::{Field, Fixed, Meaning, Noun, Positions};
-use super::raw::{Entries, Fault, Raw, canonical_name};
+use super::raw::{Entries, Fault, Raw};
+use super::segments::{MAX_SEGMENTS, into_segments};
 use super::{Expectations, FormatError, Ledger, ReferenceRows, Rows};
 
 /// Different classes over all rows of a body.
 const MAX_CLASSES: usize = 1_000;
-/// Segments of a row, and different ones over all rows of a body.
-const MAX_SEGMENTS: usize = 100;
 /// No more cells are made room for before they come, whatever a body looks like: some nine megabytes.
 const MOST_RESERVED_CELLS: usize = 1 << 20;
 /// How far probabilities may be from a sum of 1: enough for many classes rounded to four decimals.
 const PROBABILITY_SLACK: f64 = 0.01;
+/// What a name or a value that each row keeps for itself takes beside its text.
+const KEPT_TEXT: usize = size_of::<String>();
 
 pub(super) struct PredictionRows<'e> {
     expect: &'e Expectations<'e>,
@@ -75,8 +76,10 @@ impl FeatureCells {
             return read;
         }
         read.column.reserve(rows);
-        // Where the value of each place of a dictionary was seen first.
-        let mut firsts = vec![None; cells.places()];
+        // Where the value of each place of a dictionary was seen first. In one that is larger than the batch few are seen
+        // twice, and many batches may share it.
+        let places = Some(cells.places()).filter(|places| *places <= rows);
+        let mut firsts = vec![None; places.unwrap_or(0)];
         for row in 0..rows {
             let place = cells.place(row);
             if let Some(first) = place.and_then(|place| *firsts.get(place)?) {
@@ -735,12 +738,12 @@ impl Row<'_> {
         let segments = self
             .segments
             .iter()
-            .map(|(name, value)| name.len() + value.len());
+            .map(|(name, value)| 2 * KEPT_TEXT + name.len() + value.len());
         let classes = self
             .output
             .probabilities
             .iter()
-            .map(|(class, _)| class.len());
+            .map(|(class, _)| size_of::<(String, f64)>() + class.len());
         let optional = [
             self.error.as_deref(),
             self.output.class.as_deref(),
@@ -852,64 +855,4 @@ fn most_probable(probabilities: &[(String, f64)]) -> Option<String> {
         }
     });
     Some(best.0.clone())
-}
-
-/// Segments come as an object, as a list of `name=value`, or as one text of these, separated by semicolons.
-fn into_segments(raw: Raw<'_>) -> Result<Vec<(String, String)>, Fault> {
-    let mut segments = Segments::default();
-    match raw {
-        Raw::Object(entries) => {
-            for (name, value) in entries {
-                if !value.is_null() {
-                    segments.add(&name, value)?;
-                }
-            }
-        }
-        Raw::List(items) => {
-            for item in items {
-                match item {
-                    Raw::Text(text) => segments.add_pair(&text)?,
-                    other => return Err(other.not("text of the form name=value")),
-                }
-            }
-        }
-        other => {
-            let text = other.into_text()?;
-            for pair in text.split(';').filter(|pair| !pair.is_empty()) {
-                segments.add_pair(pair)?;
-            }
-        }
-    }
-    Ok(segments.0)
-}
-
-#[derive(Default)]
-struct Segments(Vec<(String, String)>);
-
-impl Segments {
-    fn add_pair(&mut self, pair: &str) -> Result<(), Fault> {
-        match pair.split_once('=') {
-            Some((name, value)) => self.add(name, Raw::Text(value.into())),
-            None => Err(Raw::Text(pair.into()).not("of the form name=value")),
-        }
-    }
-
-    fn add(&mut self, name: &str, value: Raw<'_>) -> Result<(), Fault> {
-        if self.0.len() == MAX_SEGMENTS {
-            return Err(Fault::too_large(format!(
-                "holds more than {MAX_SEGMENTS} segments"
-            )));
-        }
-        let in_segment = |fault: Fault| fault.in_field(&format!("segments.{name}"));
-        let canonical = canonical_name(name).map_err(|fault| Fault {
-            cause: format!("the name {}", fault.cause),
-            ..in_segment(fault)
-        })?;
-        if self.0.iter().any(|(known, _)| *known == canonical) {
-            return Err(Fault::duplicate(&format!("segments.{name}")));
-        }
-        let value = value.into_segment_value().map_err(in_segment)?;
-        self.0.push((canonical.into_owned(), value));
-        Ok(())
-    }
 }

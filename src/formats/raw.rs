@@ -414,10 +414,11 @@ fn rfc3339(instant: DateTime<Utc>) -> String {
 
 /// Names are short, visible and safe to show.
 pub(super) fn check_name(name: &str) -> Result<(), Fault> {
+    // First, so that judging a name costs no more than a name.
+    check_length(name, MAX_NAME_BYTES)?;
     if name.trim().is_empty() {
         return Err(Fault::missing("is empty or only white space"));
     }
-    check_length(name, MAX_NAME_BYTES)?;
     check_characters(name)
 }
 

@@ -1,15 +1,17 @@
 //! Predictions and labels coming in, and what became of them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::ApiState;
 use super::auth::{Authorised, Ingest, Read, Sender};
-use super::bodies::{Path, Query, Upload};
+use super::bodies::{Path, Query, Room, Upload};
 use super::overload::Timely;
 use super::problem::Problem;
 use crate::domain::batch::Reject;
@@ -18,6 +20,28 @@ use crate::services::ingest::{self, Receipt};
 use crate::services::{Error, Services, registry};
 use crate::storage::intake::{self, BatchKind, BatchStatus, IntakeCount};
 use crate::storage::{inferences, labels};
+
+/// A body that has its room for as long as anybody reads it: decoders go on when their callers have left.
+struct Housed {
+    body: Bytes,
+    _room: Arc<Room>,
+}
+
+impl AsRef<[u8]> for Housed {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+/// The body with its room, and the room for what is made of it.
+pub(super) fn housed(body: Bytes, room: Room) -> (Bytes, Arc<Room>) {
+    let room = Arc::new(room);
+    let housed = Housed {
+        body,
+        _room: room.clone(),
+    };
+    (Bytes::from_owner(housed), room)
+}
 
 /// How predictions are sent.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -44,12 +68,9 @@ pub async fn send_predictions(
     State(state): State<ApiState>,
     Path(model): Path<String>,
     Query(query): Query<PredictionsQuery>,
-    Upload {
-        format,
-        body,
-        room: _room,
-    }: Upload,
+    Upload { format, body, room }: Upload,
 ) -> Result<Json<Receipt>, Problem> {
+    let (body, _room) = housed(body, room);
     let (Sender::Presumed(principal, _) | Sender::Known(principal)) = &sender;
     let mut upload = ingest::Upload {
         project_id: principal.project_id,
@@ -92,12 +113,9 @@ pub async fn send_labels(
     Timely(caller): Timely<Authorised<Ingest>>,
     State(state): State<ApiState>,
     Path(model): Path<String>,
-    Upload {
-        format,
-        body,
-        room: _room,
-    }: Upload,
+    Upload { format, body, room }: Upload,
 ) -> Result<Json<Receipt>, Problem> {
+    let (body, _room) = housed(body, room);
     let upload = ingest::Upload {
         project_id: caller.principal.project_id,
         model: &model,

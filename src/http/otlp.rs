@@ -15,6 +15,7 @@ use axum::response::Response;
 
 use super::ApiState;
 use super::auth::{Authorised, Ingest};
+use super::intake::housed;
 use super::overload::Timely;
 use super::problem::Problem;
 use crate::formats::otlp::{Encoding, Signal};
@@ -141,9 +142,10 @@ async fn take(
         let told = format!("send OTLP as {PROTOBUF} or {JSON}, and say so in Content-Type");
         Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, told)
     })?;
-    let (body, _room) = (state.bodies)
+    let (body, room) = (state.bodies)
         .receive_export(&head.headers, body, 0)
         .await?;
+    let (body, _room) = housed(body, room);
     let exported = export(state, &caller.0, signal, encoding, body).await?;
     Ok((encoding, exported))
 }

@@ -16,6 +16,7 @@ mod unread;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
@@ -49,6 +50,14 @@ const OLDEST_EVENT: TimeDelta = TimeDelta::days(2 * 366);
 const NEWEST_EVENT: TimeDelta = TimeDelta::days(1);
 /// Bodies up to this size are decoded where they arrive: handing them to another thread costs more.
 const SMALL_BODY: usize = 16 << 10;
+/// How long a request waits for its turn to be decoded.
+const WAIT_FOR_TURN: Duration = Duration::from_secs(5);
+/// When a sender whose turn did not come should try again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Leave to decode a body, and to hold what it became until that is encoded. Whatever thread works on it has it: work that
+/// was begun goes on when its sender has left, and counts until it is done.
+type Turn = Arc<OwnedSemaphorePermit>;
 
 /// What concurrent requests share. Each request clones it several times.
 #[derive(Debug, Clone)]
@@ -114,17 +123,22 @@ impl Intake {
         self.pressure.eased().await;
     }
 
-    /// Leave to decode a body. Decoded rows take several times the memory of the body, and more of them at a time
-    /// than there are processors would be decoded no sooner.
-    async fn turn_to_decode(
-        &self,
-        body_bytes: usize,
-    ) -> Result<Option<OwnedSemaphorePermit>, Error> {
-        if body_bytes <= SMALL_BODY {
+    /// Leave to decode a body, which need not wait if the body is `light`. Decoded rows take several times the memory of
+    /// the body, and more of them at a time than there are processors would be decoded no sooner.
+    async fn turn_to_decode(&self, light: bool) -> Result<Option<Turn>, Error> {
+        if light {
             return Ok(None);
         }
-        let turn = self.decoding.clone().acquire_owned().await;
-        turn.map(Some).map_err(Error::internal)
+        let turn = self.decoding.clone().acquire_owned();
+        match tokio::time::timeout(WAIT_FOR_TURN, turn).await {
+            Ok(turn) => turn
+                .map(|turn| Some(Arc::new(turn)))
+                .map_err(Error::internal),
+            Err(_) => Err(Error::TooManyRequests {
+                retry_after: RETRY_AFTER,
+                message: "too much is being sent at once; send it again in a moment".to_owned(),
+            }),
+        }
     }
 
     /// As long as the database answers in time.
@@ -233,9 +247,12 @@ pub async fn predictions(services: &Services, upload: Upload<'_>) -> Result<Rece
     let version = upload.version.clone().or_else(|| target.champion.clone());
     let (format, body, task) = (upload.format, upload.body, target.task());
     let limits = services.intake.limits;
-    let turn = services.intake.turn_to_decode(body.len()).await?;
+    let turn = services
+        .intake
+        .turn_to_decode(is_light(format, &body))
+        .await?;
     let of = target.clone();
-    let mut decoded = decode(body.len(), move || {
+    let (mut decoded, turn) = decode(turn, move || {
         let version = version.as_deref();
         let expect = expectations(task, version, (&of.columns, limits), now);
         formats::decode_predictions(format, &body, &expect)
@@ -265,9 +282,12 @@ pub async fn labels(services: &Services, upload: Upload<'_>) -> Result<Receipt, 
     let target = services.intake.target(&upload, now).await?;
     let (format, body, task) = (upload.format, upload.body, target.task());
     let limits = services.intake.limits;
-    let turn = services.intake.turn_to_decode(body.len()).await?;
+    let turn = services
+        .intake
+        .turn_to_decode(is_light(format, &body))
+        .await?;
     let of = target.clone();
-    let decoded: Decoded<LabelBatch> = decode(body.len(), move || {
+    let (decoded, turn) = decode(turn, move || {
         let expect = expectations(task, None, (&of.columns, limits), now);
         formats::decode_labels(format, &body, &expect)
     })
@@ -300,18 +320,25 @@ pub(super) fn expectations<'e>(
     }
 }
 
+/// Whether a body is decoded where it arrives: a small one that holds no more than can be seen of it.
+fn is_light(format: Format, body: &[u8]) -> bool {
+    format.reads_together() && body.len() <= SMALL_BODY
+}
+
+/// Decodes a body where it arrives, or in its turn on a thread for long work.
 async fn decode<T: Send + 'static>(
-    body_bytes: usize,
+    turn: Option<Turn>,
     decode: impl FnOnce() -> Result<T, FormatError> + Send + 'static,
-) -> Result<T, Error> {
-    let decoded = if body_bytes <= SMALL_BODY {
-        decode()
-    } else {
-        tokio::task::spawn_blocking(decode)
-            .await
-            .map_err(Error::internal)?
+) -> Result<(T, Option<Turn>), Error> {
+    let (decoded, turn) = match turn {
+        None => (decode(), None),
+        Some(turn) => {
+            let decoding = tokio::task::spawn_blocking(move || (decode(), Some(turn)));
+            decoding.await.map_err(Error::internal)?
+        }
     };
-    decoded.map_err(|error| Error::invalid(error.to_string()))
+    let decoded = decoded.map_err(|error| Error::invalid(error.to_string()))?;
+    Ok((decoded, turn))
 }
 
 /// Refuses rows of days whose raw rows are gone: nothing could be told of them any more, and whether they were there
@@ -494,7 +521,7 @@ async fn land<B: Send + 'static>(
     services: &Services,
     model: &Model,
     (kind, format): (BatchKind, &'static str),
-    (decoded, turn): (Decoded<B>, Option<OwnedSemaphorePermit>),
+    (decoded, turn): (Decoded<B>, Option<Turn>),
     rows: fn(B, bool) -> Result<Rows, Error>,
     now: DateTime<Utc>,
 ) -> Result<Receipt, Error> {
@@ -507,13 +534,17 @@ async fn land<B: Send + 'static>(
     let refused = !rejects.is_empty();
     // Few rows are not worth another thread either.
     let rows = if received <= SMALL as u64 {
+        drop(turn);
         rows(batch, refused)?
     } else {
-        tokio::task::spawn_blocking(move || rows(batch, refused))
+        let encode = move || {
+            let _turn = turn;
+            rows(batch, refused)
+        };
+        tokio::task::spawn_blocking(encode)
             .await
             .map_err(Error::internal)??
     };
-    drop(turn);
     let told = Told::of(&rejects);
     let arrival = Arrival {
         project_id: model.project_id,
@@ -563,5 +594,79 @@ fn acknowledge(services: &Services, batch_id: BatchId, received: u64, told: Told
         rejected: told.rejected,
         rejected_by_reason: told.by_reason,
         rejects: told.listed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use sqlx::postgres::PgPoolOptions;
+
+    use super::*;
+
+    fn intake() -> Intake {
+        let pool = PgPoolOptions::new();
+        let pool = pool.connect_lazy("postgres://nobody@127.0.0.1:1/none");
+        let pool = pool.expect("an address");
+        Intake::start(pool.clone(), pool, Limits::default())
+    }
+
+    #[test]
+    fn only_what_shows_its_size_is_decoded_where_it_arrives() {
+        for (format, is_light_if_small) in [
+            (Format::Json, true),
+            (Format::Ndjson, true),
+            (Format::Csv, true),
+            (Format::Parquet, false),
+            (Format::Arrow, false),
+            (Format::SageMaker, false),
+            (Format::AzureMl, false),
+        ] {
+            let small = vec![b' '; SMALL_BODY];
+            assert_eq!(is_light(format, &small), is_light_if_small, "{format:?}");
+            assert!(!is_light(format, &vec![b' '; SMALL_BODY + 1]), "{format:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_decode_counts_until_it_is_done_also_when_its_sender_has_left() {
+        let intake = intake();
+        let free = || intake.decoding.available_permits();
+        let all = free();
+        let turn = intake.turn_to_decode(false).await.expect("a turn");
+        assert_eq!(free(), all - 1);
+        let (go_on, held_up) = mpsc::channel::<()>();
+        let (says, said) = mpsc::channel();
+        let decoding = tokio::spawn(decode(turn, move || {
+            says.send(()).expect("heard");
+            held_up.recv().expect("told");
+            Ok(())
+        }));
+        tokio::task::spawn_blocking(move || said.recv().expect("it began"))
+            .await
+            .expect("waited");
+        decoding.abort();
+        assert!(decoding.await.expect_err("left").is_cancelled());
+        assert_eq!(free(), all - 1, "the thread works on");
+        go_on.send(()).expect("it waits");
+        let whole = u32::try_from(all).expect("few");
+        let freed = intake.decoding.acquire_many(whole);
+        let freed = tokio::time::timeout(Duration::from_secs(20), freed).await;
+        assert!(freed.is_ok(), "the turn was not given back");
+    }
+
+    #[tokio::test]
+    async fn who_gets_no_turn_is_told_to_come_back() {
+        let intake = intake();
+        let all = u32::try_from(intake.decoding.available_permits()).expect("few");
+        let _taken = intake.decoding.acquire_many(all).await.expect("all");
+        assert!(intake.turn_to_decode(true).await.expect("light").is_none());
+        let waiting = tokio::time::timeout(WAIT_FOR_TURN * 4, intake.turn_to_decode(false));
+        let refused = waiting.await.expect("an answer").expect_err("no turn");
+        assert!(
+            matches!(refused, Error::TooManyRequests { .. }),
+            "{refused:?}"
+        );
     }
 }

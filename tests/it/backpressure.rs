@@ -3,10 +3,16 @@
 //! is over, so is the trouble.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, TimestampMillisecondArray};
+use bellwether::domain::clock::{Clock, SystemClock};
 use futures::future::join_all;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
 use sqlx::PgPool;
 
 use crate::proxy::Proxy;
@@ -360,6 +366,55 @@ async fn the_heaviest_intake_stays_within_the_memory(pool: PgPool) {
     println!("figure heavy_body_mib {}", body.len() >> 20);
     println!("figure heavy_taken {taken}");
     println!("figure heavy_resident_mib {}", served.most_resident());
+    assert!(taken > 0, "nothing was taken");
+    assert!(served.most_resident() <= MOST_RESIDENT);
+}
+
+/// A small file of many values: a hundred thousand rows with fifty features that never change.
+fn of_many_values() -> Vec<u8> {
+    const ROWS: i64 = 100_000;
+    let now = SystemClock.now().timestamp_millis();
+    let constant: ArrayRef = Arc::new(Float64Array::from(vec![1.5; ROWS as usize]));
+    let mut columns: Vec<(String, ArrayRef)> = vec![
+        (
+            "prediction_id".to_owned(),
+            Arc::new(Int64Array::from_iter_values(0..ROWS)),
+        ),
+        (
+            "timestamp".to_owned(),
+            Arc::new(TimestampMillisecondArray::from(vec![now; ROWS as usize])),
+        ),
+        ("prediction".to_owned(), constant.clone()),
+    ];
+    columns.extend((0..50).map(|at| (format!("f{at}"), constant.clone())));
+    let batch = RecordBatch::try_from_iter(columns).expect("columns fit");
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .build();
+    let mut file = Vec::new();
+    let mut writer =
+        ArrowWriter::try_new(&mut file, batch.schema(), Some(properties)).expect("a writer");
+    writer.write(&batch).expect("written");
+    writer.close().expect("closed");
+    file
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn many_values_in_small_files_stay_within_the_memory(pool: PgPool) {
+    let (served, proxy) = behind_a_proxy(pool, &[]).await;
+    served.until_taken("before").await;
+    proxy.stall_only("bellwether background");
+    let body = of_many_values();
+    let headers = [("content-type", "application/vnd.apache.parquet")];
+    let sending = (0..12).map(|_| served.post_with(PREDICTIONS, &headers, &body));
+    let mut taken = 0;
+    for answer in join_all(sending).await {
+        assert!(answer.status == 200 || answer.was_shed(), "{answer:?}");
+        taken += u32::from(answer.status == 200);
+    }
+    println!("figure small_files_body_kib {}", body.len() >> 10);
+    println!("figure small_files_taken {taken}");
+    println!("figure small_files_resident_mib {}", served.most_resident());
     assert!(taken > 0, "nothing was taken");
     assert!(served.most_resident() <= MOST_RESIDENT);
 }

@@ -24,7 +24,7 @@ const SERVICE: &str = "service.name";
 const OF_RESOURCE: [&str; 2] = ["version", "deployment"];
 /// Fields of one value, and beginnings of the names of many.
 const FIELDS: [&str; 13] = [
-    "prediction_id",
+    ID,
     "timestamp",
     "version",
     "prediction",
@@ -40,6 +40,7 @@ const FIELDS: [&str; 13] = [
 ];
 const BEGINNINGS: [&str; 3] = ["feature.", "probability.", "segment."];
 const SEGMENT: &str = "segment.";
+const ID: &str = "prediction_id";
 
 pub(super) fn log_record(node: Node<'_>) -> Result<LogRecord<'_>, Damage> {
     match node {
@@ -90,7 +91,7 @@ pub(super) fn told_in<'a>(span: &mut Span<'a>) -> Vec<(usize, SpanEvent<'a>, Kin
 
 /// Whether a span says what a model answered.
 pub(super) fn tells_of_a_prediction(attributes: &Entries<'_>) -> bool {
-    let answers = ["prediction", "score", "probabilities", "prediction_id"];
+    let answers = ["prediction", "score", "probabilities", ID];
     attributes.iter().any(|(name, _)| {
         let field = name.strip_prefix(PREFIX);
         field.is_some_and(|field| answers.contains(&field) || field.starts_with("probability."))
@@ -120,7 +121,7 @@ pub(super) fn model_of_event(
 
 /// The row that a log record stands for.
 pub(super) fn row_of_log<'a>(
-    origin: &Origin<'a>,
+    origin: &'a Origin<'a>,
     node: Node<'a>,
     destination: &Destination,
     task: Task,
@@ -130,7 +131,8 @@ pub(super) fn row_of_log<'a>(
         return bento::row(record, destination, task);
     }
     let at = instant(record.at).or_else(|| instant(record.observed_at));
-    let digest = content_id(origin, &record);
+    let lacks_id = destination.kind == Kind::Predictions && !names_itself(&record);
+    let content = lacks_id.then(|| content_id(origin, &record));
     let mut row = match record.body {
         Some(Raw::Object(entries)) => entries,
         _ => Entries::new(),
@@ -147,15 +149,25 @@ pub(super) fn row_of_log<'a>(
     }
     if destination.kind == Kind::Predictions {
         add_defaults(&mut row, &[&origin.resource]);
-        if !has(&row, "prediction_id") {
-            row.push((Cow::Borrowed("prediction_id"), Raw::Text(digest.into())));
+        if let Some(content) = content {
+            row.push((Cow::Borrowed(ID), Raw::Text(content.into())));
         }
     }
     Ok(row)
 }
 
+/// Whether a record says which prediction it is about.
+fn names_itself(record: &LogRecord<'_>) -> bool {
+    let in_attributes = (record.attributes.iter())
+        .any(|(name, value)| name.strip_prefix(PREFIX) == Some(ID) && !value.is_null());
+    in_attributes || matches!(&record.body, Some(Raw::Object(entries)) if has(entries, ID))
+}
+
 /// The row that a span stands for: it began when the model was asked, and took as long as the model.
-pub(super) fn row_of_span<'a>(origin: &Origin<'a>, span: &Span<'a>) -> Result<Entries<'a>, Fault> {
+pub(super) fn row_of_span<'a>(
+    origin: &'a Origin<'a>,
+    span: &Span<'a>,
+) -> Result<Entries<'a>, Fault> {
     let mut row = Entries::new();
     add_attributes(&mut row, span.attributes.clone())?;
     add_defaults(&mut row, &[&origin.resource]);
@@ -175,9 +187,9 @@ pub(super) fn row_of_span<'a>(origin: &Origin<'a>, span: &Span<'a>) -> Result<En
         };
         row.push((Cow::Borrowed("error"), Raw::Text(failure)));
     }
-    if !has(&row, "prediction_id") {
+    if !has(&row, ID) {
         let id = format!("{:032x}-{:016x}", span.trace_id, span.span_id);
-        row.push((Cow::Borrowed("prediction_id"), Raw::Text(id.into())));
+        row.push((Cow::Borrowed(ID), Raw::Text(id.into())));
     }
     Ok(row)
 }
@@ -185,8 +197,8 @@ pub(super) fn row_of_span<'a>(origin: &Origin<'a>, span: &Span<'a>) -> Result<En
 /// The row that an event of a span stands for. Without an id of its own it has that of the span and its place in it, so that
 /// it counts once when the span is sent again.
 pub(super) fn row_of_event<'a>(
-    origin: &Origin<'a>,
-    span: &Span<'a>,
+    origin: &'a Origin<'a>,
+    span: &'a Span<'a>,
     (place, event, kind): (usize, SpanEvent<'a>, Kind),
 ) -> Result<Entries<'a>, Fault> {
     let mut row = Entries::new();
@@ -202,9 +214,9 @@ pub(super) fn row_of_event<'a>(
     }
     if kind == Kind::Predictions {
         add_defaults(&mut row, &[&span.attributes, &origin.resource]);
-        if !has(&row, "prediction_id") {
+        if !has(&row, ID) {
             let id = format!("{:032x}-{:016x}-{place}", span.trace_id, span.span_id);
-            row.push((Cow::Borrowed("prediction_id"), Raw::Text(id.into())));
+            row.push((Cow::Borrowed(ID), Raw::Text(id.into())));
         }
     }
     Ok(row)
@@ -251,11 +263,11 @@ fn add_attributes<'a>(row: &mut Entries<'a>, attributes: Entries<'a>) -> Result<
 }
 
 /// What is said of all that is around a record, from the nearest on, where the row says nothing itself.
-fn add_defaults<'a>(row: &mut Entries<'a>, around: &[&Entries<'a>]) {
+fn add_defaults<'a>(row: &mut Entries<'a>, around: &[&'a Entries<'a>]) {
     for field in OF_RESOURCE {
         let said = (around.iter().copied().flatten())
             .find(|(name, _)| name.strip_prefix(PREFIX) == Some(field))
-            .map(|(_, value)| value.clone());
+            .map(|(_, value)| lent(value));
         if let Some(value) = said
             && !has(row, field)
         {
@@ -265,18 +277,26 @@ fn add_defaults<'a>(row: &mut Entries<'a>, around: &[&Entries<'a>]) {
     }
 }
 
+/// A value that many rows share, without a copy for each. Their fields take names: of what no name is, it is enough to say
+/// what it is.
+fn lent<'a>(value: &'a Raw<'a>) -> Raw<'a> {
+    match value {
+        Raw::Text(text) => Raw::Text(Cow::Borrowed(text)),
+        Raw::BigNumber(digits) => Raw::BigNumber(Cow::Borrowed(digits)),
+        Raw::List(_) | Raw::Vector(_) => Raw::Nested("a list", ""),
+        Raw::Object(_) => Raw::Nested("an object", ""),
+        other => other.clone(),
+    }
+}
+
 /// An id for a record that has none: the same for the same record sent again.
 pub(super) fn content_id(origin: &Origin<'_>, record: &LogRecord<'_>) -> String {
     let mut hash = Sha256::new();
     hash.update(record.at.to_be_bytes());
     hash.update(record.span_id.to_be_bytes());
     // `Debug` of these is their content, and as stable as the types.
-    let mut text = String::new();
-    let _ = write!(
-        text,
-        "{:?}{:?}{:?}",
-        origin.resource, record.attributes, record.body
-    );
+    hash.update(origin.resource_in_ids().as_bytes());
+    let text = format!("{:?}{:?}", record.attributes, record.body);
     hash.update(text.as_bytes());
     let digest: [u8; 32] = hash.finalize().into();
     let mut id = String::from("otlp-");

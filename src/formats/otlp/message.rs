@@ -2,8 +2,10 @@
 //! rows is read into, so what a field may hold is decided by the same rules.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
 
 use super::super::raw::{Entries, Raw, check_name};
 use super::Damage;
@@ -14,13 +16,74 @@ const MOST_VALUES: usize = 10_000;
 const MOST_DEPTH: usize = 16;
 /// Buckets of one histogram.
 pub(super) const MOST_BUCKETS: usize = 2_000;
+/// How long a text about all records of an origin may be and go into the id of each of them as it is. A longer one is
+/// stood for by its hash, or a request would cost its records times its resource.
+const MOST_IN_IDS: usize = 16 << 10;
 
-/// Whose records follow.
+/// Whose records follow. What their ids are made of is written out once for all of them.
 #[derive(Debug, Default)]
 pub(super) struct Origin<'a> {
     pub resource: Entries<'a>,
     /// The library, or the part of a program, that made them.
     pub scope: Cow<'a, str>,
+    resource_in_ids: OnceCell<String>,
+    resource_in_series: OnceCell<Vec<String>>,
+    scope_in_series: OnceCell<String>,
+}
+
+impl<'a> Origin<'a> {
+    pub fn of(resource: Entries<'a>) -> Self {
+        Self {
+            resource,
+            ..Self::default()
+        }
+    }
+
+    /// Goes on to records of another scope.
+    pub fn enter(&mut self, scope: Cow<'a, str>) {
+        self.scope = scope;
+        self.scope_in_series.take();
+    }
+
+    /// The resource in the ids of records.
+    pub fn resource_in_ids(&self) -> &str {
+        self.resource_in_ids
+            .get_or_init(|| in_ids(format!("{:?}", self.resource)))
+    }
+
+    /// The resource among what tells series apart, in whatever order its attributes came.
+    pub fn resource_in_series(&self) -> &[String] {
+        self.resource_in_series.get_or_init(|| {
+            let said = sorted(&self.resource);
+            let length: usize = said.iter().map(String::len).sum();
+            if length > MOST_IN_IDS {
+                vec![in_ids(said.concat())]
+            } else {
+                said
+            }
+        })
+    }
+
+    /// The scope among what tells series apart.
+    pub fn scope_in_series(&self) -> &str {
+        self.scope_in_series
+            .get_or_init(|| in_ids(self.scope.to_string()))
+    }
+}
+
+fn in_ids(text: String) -> String {
+    if text.len() <= MOST_IN_IDS {
+        return text;
+    }
+    let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Attributes as texts, in an order of their own. `Debug` of them is their content, and as stable as the types.
+pub(super) fn sorted(attributes: &Entries<'_>) -> Vec<String> {
+    let mut said: Vec<String> = attributes.iter().map(|pair| format!("{pair:?}")).collect();
+    said.sort_unstable();
+    said
 }
 
 /// A log record or an event.

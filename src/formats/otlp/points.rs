@@ -6,7 +6,9 @@ use sha2::{Digest, Sha256};
 
 use super::super::FormatError;
 use super::super::raw::{Entries, shown};
-use super::message::{Form, Metric, Node, Origin, Point, Temporality, attribute, instant, text_of};
+use super::message::{
+    Form, Metric, Node, Origin, Point, Temporality, attribute, instant, sorted, text_of,
+};
 use super::{Damage, Telling, Unused, proto, text};
 use crate::domain::telemetry::{Alias, Counting, Reading, Sample, Spread, table};
 
@@ -39,14 +41,24 @@ pub(super) struct Reader<'r, 'a> {
     origin: &'r Origin<'a>,
     metric: &'r Metric<'a>,
     aliases: Vec<&'static Alias>,
+    /// What all series of the metric have in common.
+    series: Series,
 }
 
 impl<'r, 'a> Reader<'r, 'a> {
     pub fn of(origin: &'r Origin<'a>, metric: &'r Metric<'a>) -> Self {
+        let aliases: Vec<_> = table().aliases(&metric.name).collect();
+        let mut series = Series::default();
+        if !aliases.is_empty() {
+            series.add(&metric.name);
+            series.add(origin.scope_in_series());
+            series.add_all(origin.resource_in_series());
+        }
         Self {
             origin,
             metric,
-            aliases: table().aliases(&metric.name).collect(),
+            aliases,
+            series,
         }
     }
 
@@ -118,14 +130,9 @@ impl<'r, 'a> Reader<'r, 'a> {
     }
 
     fn series(&self, point: &Point<'_>) -> i64 {
-        let mut parts = vec![self.metric.name.to_string(), self.origin.scope.to_string()];
-        for of in [&self.origin.resource, &point.attributes] {
-            let mut said: Vec<String> = of.iter().map(|pair| format!("{pair:?}")).collect();
-            said.sort_unstable();
-            parts.append(&mut said);
-        }
-        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-        series_of(&parts)
+        let mut series = self.series.clone();
+        series.add_all(&sorted(&point.attributes));
+        series.number()
     }
 }
 
@@ -187,15 +194,26 @@ fn spread(point: &Point<'_>, form: Form, scale: f64) -> Option<Spread> {
 }
 
 /// A hash that tells series apart.
-pub(super) fn series_of(parts: &[&str]) -> i64 {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part.as_bytes());
+#[derive(Clone, Default)]
+pub(super) struct Series(Sha256);
+
+impl Series {
+    pub fn add(&mut self, part: &str) {
+        self.0.update((part.len() as u64).to_be_bytes());
+        self.0.update(part.as_bytes());
     }
-    let digest: [u8; 32] = hash.finalize().into();
-    let (first, _) = digest.split_first_chunk::<8>().expect("32 bytes hold 8");
-    i64::from_be_bytes(*first)
+
+    fn add_all(&mut self, parts: &[String]) {
+        for part in parts {
+            self.add(part);
+        }
+    }
+
+    pub fn number(self) -> i64 {
+        let digest: [u8; 32] = self.0.finalize().into();
+        let (first, _) = digest.split_first_chunk::<8>().expect("32 bytes hold 8");
+        i64::from_be_bytes(*first)
+    }
 }
 
 /// The first of these attributes that is text.

@@ -31,14 +31,11 @@ fn walk_resource<'a, E: From<Damage>>(
     message: &'a [u8],
     visit: &mut impl FnMut(&Origin<'a>, Node<'a>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut origin = Origin {
-        resource: attributes_in(message, 1)?,
-        scope: Cow::Borrowed(""),
-    };
+    let mut origin = Origin::of(attributes_in(message, 1)?);
     for field in Fields::of(message) {
         let (2, value) = field? else { continue };
         let scope = value.bytes()?;
-        origin.scope = name_in(scope)?;
+        origin.enter(name_in(scope)?);
         for field in Fields::of(scope) {
             if let (2, record) = field? {
                 visit(&origin, Node::Protobuf(record.bytes()?))?;

@@ -4,7 +4,7 @@
 
 use super::Telling;
 use super::message::{Origin, Span, attribute, instant, number_of, text_of};
-use super::points::{first_text, series_of, source_of};
+use super::points::{Series, first_text, source_of};
 use crate::domain::telemetry::{
     CALL_DURATION, CALL_FAILURES, CALL_INPUT_TOKENS, CALL_OUTPUT_TOKENS, Counting, Reading, Sample,
     Spread, table,
@@ -56,10 +56,10 @@ pub(super) fn samples(origin: &Origin<'_>, span: &Span<'_>) -> Vec<Telling> {
         number.map(|number| Reading::Count(Counting::Delta, number))
     };
     let failed = span.failed.then_some(1.0).or(Some(0.0));
-    let series = series_of(&[
-        &format!("{:032x}", span.trace_id),
-        &format!("{:016x}", span.span_id),
-    ]);
+    let mut series = Series::default();
+    series.add(&format!("{:032x}", span.trace_id));
+    series.add(&format!("{:016x}", span.span_id));
+    let series = series.number();
     [
         (CALL_DURATION, Some(duration)),
         (CALL_FAILURES, counted(failed)),

@@ -12,6 +12,7 @@ use opentelemetry_proto::tonic::metrics::v1 as metrics;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use prost::Message;
+use sha2::{Digest, Sha256};
 
 use crate::domain::batch::LabelValue;
 use crate::domain::columns::Value as Cell;
@@ -326,6 +327,128 @@ fn a_record_that_is_sent_again_has_the_same_id_and_another_one_has_not() {
     assert_eq!([ids[0], ids[0]], [ids[2], ids[3]]);
     assert_ne!(ids[0], ids[1]);
     assert!(ids[0].starts_with("otlp-") && ids[0].len() == 37);
+}
+
+fn ids(batch: &Option<Batch>) -> Vec<&str> {
+    predictions(batch).batch.prediction_ids.iter().collect()
+}
+
+/// Of a model of a service whose resource says this much beside its name.
+fn of_service(note: &str, records: usize) -> Vec<u8> {
+    let record = |n: usize| {
+        let number = double(n as f64);
+        event(
+            "bellwether.prediction",
+            &[("bellwether.prediction", number)],
+        )
+    };
+    let resource = [("service.name", "fares"), ("note", note)];
+    logs(&resource, "lib", (0..records).map(record).collect())
+}
+
+#[test]
+fn ids_of_records_are_those_they_always_were() {
+    let (_, batches) = read(
+        Signal::Logs,
+        Encoding::Protobuf,
+        &of_service("a", 1),
+        Task::Regression,
+    );
+    let content = concat!(
+        r#"[("service.name", Text("fares")), ("note", Text("a"))]"#,
+        r#"[("bellwether.prediction", Number(0.0))]None"#
+    );
+    let mut hashed = NANOS.to_be_bytes().to_vec();
+    hashed.extend(0_u64.to_be_bytes());
+    hashed.extend(content.as_bytes());
+    let digest: [u8; 32] = Sha256::digest(&hashed).into();
+    let id: String = digest[..16].iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(ids(&batches[0]), [format!("otlp-{id}")]);
+}
+
+#[test]
+fn numbers_of_series_are_those_they_always_were() {
+    let body = r#"{"resourceMetrics":[{"resource":{"attributes":[
+        {"key":"service.name","value":{"stringValue":"fares"}},{"key":"host.name","value":{"stringValue":"a"}}]},
+        "scopeMetrics":[{"scope":{"name":"lib"},"metrics":[{"name":"process.cpu.utilization","gauge":{"dataPoints":[
+        {"timeUnixNano":"1772359200000000000","asDouble":0.5,"attributes":[
+        {"key":"state","value":{"stringValue":"user"}}]}]}}]}]}]}"#;
+    let (sorted, _) = read(
+        Signal::Metrics,
+        Encoding::Json,
+        body.as_bytes(),
+        Task::Regression,
+    );
+    let mut hashed = Vec::new();
+    for part in [
+        "process.cpu.utilization",
+        "lib",
+        r#"("host.name", Text("a"))"#,
+        r#"("service.name", Text("fares"))"#,
+        r#"("state", Text("user"))"#,
+    ] {
+        hashed.extend((part.len() as u64).to_be_bytes());
+        hashed.extend(part.as_bytes());
+    }
+    let digest: [u8; 32] = Sha256::digest(&hashed).into();
+    let number = i64::from_be_bytes(digest[..8].try_into().expect("eight"));
+    assert_eq!(sorted.samples[0].sample.series, number);
+}
+
+#[test]
+fn a_large_resource_is_written_out_once_and_not_for_each_record() {
+    // A quotation mark, so that the text of JSON cannot be borrowed from the body.
+    let note = format!("\"{}", "a".repeat(4 << 20));
+    let began = std::time::Instant::now();
+    let body = of_service(&note, 3_000);
+    let (_, batches) = read(Signal::Logs, Encoding::Protobuf, &body, Task::Regression);
+    let of_large = ids(&batches[0]);
+    assert_eq!(of_large.len(), 3_000);
+    // Its content still tells, though only by a hash.
+    let other = of_service(&format!("{note}b"), 2);
+    let (_, batches) = read(Signal::Logs, Encoding::Protobuf, &other, Task::Regression);
+    assert_ne!(of_large[1], ids(&batches[0])[1]);
+    let again = of_service(&note, 2);
+    let (_, batches) = read(Signal::Logs, Encoding::Protobuf, &again, Task::Regression);
+    assert_eq!(of_large[..2], ids(&batches[0])[..]);
+
+    // Said of all records, and no version.
+    let note = serde_json::to_string(&note).expect("text");
+    let record = r#"{"timeUnixNano":"1772359200000000000","eventName":"bellwether.prediction","attributes":[
+        {"key":"bellwether.prediction_id","value":{"stringValue":"p"}}]}"#;
+    let point = r#"{"timeUnixNano":"1772359200000000000","asDouble":0.5}"#;
+    let points = vec![point; 3_000].join(",");
+    let resource = format!(
+        r#"{{"attributes":[{{"key":"service.name","value":{{"stringValue":"fares"}}}},
+        {{"key":"bellwether.version","value":{{"stringValue":{note}}}}}]}}"#
+    );
+    let body = format!(
+        r#"{{"resourceLogs":[{{"resource":{resource},"scopeLogs":[{{"logRecords":[{}]}}]}}]}}"#,
+        vec![record; 3_000].join(",")
+    );
+    let (_, batches) = read(
+        Signal::Logs,
+        Encoding::Json,
+        body.as_bytes(),
+        Task::Regression,
+    );
+    let rejects = &predictions(&batches[0]).rejects;
+    assert_eq!((rejects.len(), &*rejects[0].field), (3_000, "version"));
+    let metric =
+        format!(r#"{{"name":"process.cpu.utilization","gauge":{{"dataPoints":[{points}]}}}}"#);
+    let body = format!(
+        r#"{{"resourceMetrics":[{{"resource":{resource},"scopeMetrics":[{{"scope":{{"name":{note}}},"metrics":[{metric}]}}]}}]}}"#
+    );
+    let (sorted, _) = read(
+        Signal::Metrics,
+        Encoding::Json,
+        body.as_bytes(),
+        Task::Regression,
+    );
+    assert_eq!(sorted.samples.len(), 3_000);
+    // Written out for each, these are some forty gigabytes.
+    let took = began.elapsed();
+    assert!(took < std::time::Duration::from_secs(120), "{took:?}");
 }
 
 fn bento(request: &str, with_schema: bool) -> LogRecord {

@@ -31,17 +31,17 @@ pub(super) fn walk<'a, E: From<Damage>>(
     let request = Members::of(body)?;
     each(request.get(resources), |resource| {
         let resource = Members::of(resource)?;
-        let mut origin = Origin::default();
-        if let Some(described) = resource.get("resource") {
-            let described = Members::of(described)?;
-            origin.resource = attributes(&described, &mut Room::new())?;
-        }
+        let described = match resource.get("resource") {
+            Some(described) => attributes(&Members::of(described)?, &mut Room::new())?,
+            None => Entries::new(),
+        };
+        let mut origin = Origin::of(described);
         each(resource.get(scopes), |scope| {
             let scope = Members::of(scope)?;
-            origin.scope = match scope.get("scope") {
+            origin.enter(match scope.get("scope") {
                 Some(described) => Members::of(described)?.text("name")?,
                 None => Cow::Borrowed(""),
-            };
+            });
             each(scope.get(records), |record| {
                 visit(&origin, Node::Json(record))
             })

@@ -9,6 +9,7 @@ mod poison;
 mod poison_names;
 mod properties;
 mod rows;
+mod sizes;
 mod times;
 mod together;
 mod vectors;

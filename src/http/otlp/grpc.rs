@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, Full};
 use super::super::ApiState;
 use super::super::auth::{Authorised, Ingest};
 use super::super::bodies::Bodies;
+use super::super::intake::housed;
 use super::super::overload::Timely;
 use super::super::problem::Problem;
 use super::{answers, export};
@@ -69,17 +70,17 @@ async fn take(state: &ApiState, signal: Signal, request: Request) -> Result<Expo
         message(&body).map_err(|told| Problem::new(StatusCode::BAD_REQUEST, told))?;
     if !packed {
         let message = body.slice_ref(message);
+        let (message, _room) = housed(message, room);
         return export(state, &caller.0, signal, Encoding::Protobuf, message).await;
     }
-    let (message, room_unpacked) = {
+    let (message, room) = {
         // The packed bytes are needed no longer than their unpacking takes.
         let message = body.slice_ref(message);
         drop((body, room));
         unpack(&state.bodies, &head.headers, message).await?
     };
-    let exported = export(state, &caller.0, signal, Encoding::Protobuf, message).await;
-    drop(room_unpacked);
-    exported
+    let (message, _room) = housed(message, room);
+    export(state, &caller.0, signal, Encoding::Protobuf, message).await
 }
 
 /// The one message of a call, and whether it is packed.

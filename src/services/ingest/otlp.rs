@@ -10,7 +10,9 @@ use futures::future::try_join_all;
 
 use super::landing::Rows;
 use super::standing::Target;
-use super::{Receipt, answered, decode, expectations, land, refuse_unknown_versions};
+use super::{
+    Receipt, SMALL_BODY, Turn, answered, decode, expectations, land, refuse_unknown_versions,
+};
 use crate::domain::ids::{ModelId, ProjectId};
 use crate::domain::telemetry::SampleRow;
 use crate::domain::window::Grain;
@@ -58,12 +60,10 @@ pub async fn otlp(services: &Services, export: Export) -> Result<Exported, Error
     let _under_way = services.intake.pressure.enter();
     let now = services.clock.now();
     let limits = services.intake.limits;
-    let turn = services.intake.turn_to_decode(export.body.len()).await?;
+    let light = export.body.len() <= SMALL_BODY;
+    let turn = services.intake.turn_to_decode(light).await?;
     let (signal, encoding, body) = (export.signal, export.encoding, export.body.clone());
-    let sorted = decode(body.len(), move || {
-        otlp::sort(signal, encoding, &body, &limits)
-    })
-    .await?;
+    let (sorted, turn) = decode(turn, move || otlp::sort(signal, encoding, &body, &limits)).await?;
     let (targets, missing) = targets(services, &export, &sorted, now).await?;
     let mut exported = Exported {
         received: sorted.received,
@@ -74,16 +74,17 @@ pub async fn otlp(services: &Services, export: Export) -> Result<Exported, Error
         unused.add(Unused::UnknownModel, name, *rows);
     }
     let refused = missing.values().sum::<u64>() + count(&sorted, &[Unused::Malformed]);
-    let (sorted, batches) = batches(&export, sorted, &targets, now, limits).await?;
+    let ((sorted, batches), turn) = batches(&export, (sorted, turn), &targets, now, limits).await?;
     let landings = batches
         .into_iter()
         .zip(&targets)
         .filter_map(|(batch, target)| {
             let target = target.clone()?;
-            Some(land_batch(services, target, batch?, now))
+            Some(land_batch(services, target, (batch?, turn.clone()), now))
         });
-    exported.receipts = try_join_all(landings).await?;
+    let landings = try_join_all(landings);
     drop(turn);
+    exported.receipts = landings.await?;
     let tellings = sorted.samples;
     let storing = store_telemetry(services, &export, tellings, &mut unused, now);
     answered(&services.intake.pool, storing).await??;
@@ -132,17 +133,17 @@ async fn targets(
 
 async fn batches(
     export: &Export,
-    sorted: Sorted,
+    (sorted, turn): (Sorted, Option<Turn>),
     targets: &[Option<Arc<Target>>],
     now: DateTime<Utc>,
     limits: crate::formats::Limits,
-) -> Result<(Sorted, Vec<Option<Batch>>), Error> {
+) -> Result<((Sorted, Vec<Option<Batch>>), Option<Turn>), Error> {
     if targets.iter().all(Option::is_none) {
-        return Ok((sorted, Vec::new()));
+        return Ok(((sorted, Vec::new()), turn));
     }
     let (signal, encoding, body) = (export.signal, export.encoding, export.body.clone());
     let targets: Vec<_> = targets.to_vec();
-    decode(body.len(), move || {
+    decode(turn, move || {
         let expect: Vec<_> = (targets.iter())
             .map(|target| {
                 let target = target.as_ref()?;
@@ -164,7 +165,7 @@ async fn batches(
 async fn land_batch(
     services: &Services,
     target: Arc<Target>,
-    batch: Batch,
+    (batch, turn): (Batch, Option<Turn>),
     now: DateTime<Utc>,
 ) -> Result<(BatchKind, Receipt), Error> {
     let model = &target.model;
@@ -173,7 +174,7 @@ async fn land_batch(
             let refusing = refuse_unknown_versions(services, &target, &mut decoded, now);
             answered(&services.intake.pool, refusing).await??;
             let kind = BatchKind::Predictions;
-            let rows = (*decoded, None);
+            let rows = (*decoded, turn);
             let receipt = land(
                 services,
                 model,
@@ -186,7 +187,7 @@ async fn land_batch(
         }
         Batch::Labels(decoded) => {
             let kind = BatchKind::Labels;
-            let rows = (decoded, None);
+            let rows = (decoded, turn);
             let receipt = land(services, model, (kind, FORMAT), rows, Rows::of_labels, now);
             Ok((kind, receipt.await?))
         }

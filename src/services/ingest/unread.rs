@@ -8,7 +8,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use super::standing::Target;
-use super::{SMALL_BODY, expectations};
+use super::{expectations, is_light};
 use crate::domain::batch::PredictionBatch;
 use crate::formats::{Expectations, Format, Limits, Together};
 
@@ -27,7 +27,7 @@ pub(super) struct Unread {
 impl Unread {
     /// Whether such a body is read with others.
     pub(super) fn suits(format: Format, body: &Bytes) -> bool {
-        format.reads_together() && body.len() <= SMALL_BODY
+        is_light(format, body)
     }
 
     fn expects(&self) -> Expectations<'_> {
