@@ -457,9 +457,10 @@ mod tests {
             (FeatureType::Integer, Value::Number(2.0), 0),
             (FeatureType::Integer, Value::Number(2.5), 1),
             (FeatureType::Category, Value::Integer(7), 0),
-            (FeatureType::Category, Value::Number(7.5), 1),
+            (FeatureType::Category, Value::Number(7.5), 0),
             (FeatureType::Boolean, Value::Boolean(true), 0),
-            (FeatureType::Boolean, Value::Integer(1), 1),
+            (FeatureType::Boolean, Value::Integer(1), 0),
+            (FeatureType::Boolean, Value::Integer(2), 1),
             (
                 FeatureType::Timestamp,
                 Value::Text("2013-03-01T00:00:00Z".into()),

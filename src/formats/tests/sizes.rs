@@ -99,12 +99,12 @@ fn what_unpacks_to_many_times_its_size_is_refused() {
         (
             Format::Arrow,
             stream(&[zeros(500_000)], zstd.clone()),
-            stream(&[zeros(100_000)], zstd),
+            stream(&[zeros(50_000)], zstd),
         ),
         (
             Format::Parquet,
             parquet(&zeros(500_000), plain()),
-            parquet(&zeros(100_000), plain()),
+            parquet(&zeros(50_000), plain()),
         ),
     ] {
         let refused = decode_predictions(format, &large, &expect(Task::Regression));
@@ -112,7 +112,7 @@ fn what_unpacks_to_many_times_its_size_is_refused() {
         assert!(cause.contains("more than 200 times its size"), "{cause}");
         // What is small anyway may be packed however well.
         let read = decode_predictions(format, &small, &expect(Task::Regression));
-        assert_eq!(read.expect("read").received, 100_000);
+        assert_eq!(read.expect("read").received, 50_000);
     }
 }
 

@@ -5,9 +5,6 @@
 //! shares for 2, drift below a p-value of 0.05. Beyond, it takes a distance, drift from 0.1: Wasserstein over the
 //! reference's deviation for numbers of more than 5 values, otherwise Jensen–Shannon with natural logarithms.
 //!
-//! Which columns are categorical it decides by the window: texts of which more than half are different are texts to it, and
-//! judged by a classifier that is trained to tell the two sides apart. That is not reproduced.
-//!
 //! Its bins for PSI and Jensen–Shannon are Sturges' over both samples together, so they move with the window;
 //! numbers of at most 20 reference values are compared value by value. PSI fills a share of zero with 0.0001, or
 //! with a millionth of the smallest share when that is smaller. Its chi-square test takes the reference's
@@ -32,7 +29,6 @@ const HELLINGER: &str = "Hellinger distance";
 const SMALL_REFERENCE: usize = 1_000;
 /// Numbers of at most so many reference values are compared value by value.
 const FEW_VALUES: usize = 20;
-const TEXT: &str = "text: judged by a classifier, which is not reproduced";
 const DISTANCE: Threshold = Threshold::AtLeast(0.1);
 const P_VALUE: f64 = 0.05;
 /// The largest sample SciPy's automatic choice computes exact Kolmogorov–Smirnov p-values for.
@@ -78,13 +74,6 @@ pub(super) fn categorical(
     let (p, q) = paired(reference, current);
     if let Some(reason) = emptiness(&p, &q) {
         return ParityResult::undefined(Mode::Evidently, reason);
-    }
-    let (values, distinct) = (
-        q.iter().sum::<u64>(),
-        q.iter().filter(|count| **count > 0).count() as u64,
-    );
-    if distinct * 2 > values {
-        return ParityResult::undefined(Mode::Evidently, TEXT);
     }
     let rows: u64 = p.iter().sum();
     let choice = match (rows <= SMALL_REFERENCE as u64, p.len()) {

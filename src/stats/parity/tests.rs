@@ -76,33 +76,6 @@ fn a_new_category_is_impossible_for_evidently() {
 }
 
 #[test]
-fn a_column_of_mostly_different_texts_is_text_to_evidently() {
-    let ids: CategoryCounts = (0..60).map(|id| (format!("id-{id}"), 1)).collect();
-    let few = table(&[("a", 40), ("b", 60)]);
-    let results = Mode::Evidently.compare_categorical(&few, &ids);
-    let cause = "text: judged by a classifier, which is not reproduced";
-    assert_eq!(results.len(), 1);
-    assert_eq!(chosen(&results).verdict, Verdict::NotDefined(cause));
-    // The window decides, and half of its values are not more than half.
-    assert!(
-        Mode::Evidently.compare_categorical(&ids, &few)[0]
-            .value
-            .is_some()
-    );
-    let pairs: CategoryCounts = (0..60).map(|id| (format!("id-{id}"), 2)).collect();
-    assert!(
-        Mode::Evidently.compare_categorical(&few, &pairs)[0]
-            .value
-            .is_some()
-    );
-    assert!(
-        Mode::Azure.compare_categorical(&few, &ids)[0]
-            .value
-            .is_some()
-    );
-}
-
-#[test]
 fn a_value_at_the_threshold_is_judged_by_the_tools_rule() {
     assert_eq!(Threshold::AtLeast(0.1).verdict(0.1), Verdict::Drift);
     assert_eq!(Threshold::Above(0.1).verdict(0.1), Verdict::NoDrift);
