@@ -50,7 +50,7 @@ use crate::web;
 /// How long open requests may take once the service is told to stop.
 const DRAIN: Duration = Duration::from_secs(20);
 /// Rows times features of one body.
-const MOST_CELLS_OF_A_BODY: usize = 4_000_000;
+const MOST_CELLS_OF_A_BODY: usize = 2_500_000;
 /// How long an SMTP server may take.
 const SMTP_TIME_OUT: Duration = Duration::from_secs(30);
 

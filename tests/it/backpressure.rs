@@ -370,9 +370,9 @@ async fn the_heaviest_intake_stays_within_the_memory(pool: PgPool) {
     assert!(served.most_resident() <= MOST_RESIDENT);
 }
 
-/// A small file of many values: eighty thousand rows with fifty features that never change.
+/// A small file of many values: fifty thousand rows with fifty features that never change.
 fn of_many_values() -> Vec<u8> {
-    const ROWS: i64 = 80_000;
+    const ROWS: i64 = 50_000;
     let now = SystemClock.now().timestamp_millis();
     let constant: ArrayRef = Arc::new(Float64Array::from(vec![1.5; ROWS as usize]));
     let mut columns: Vec<(String, ArrayRef)> = vec![

@@ -283,7 +283,7 @@ async fn vectors_that_move_and_vectors_that_are_none_are_told_apart(pool: PgPool
     let psi = app.value("fares", "psi", "embedding", "2026-03-02").await;
     assert_eq!(psi, None);
     for (measure, share) in [
-        ("out_of_range", 1.0 / 9.0),
+        ("out_of_range", 1.0 / 7.0),
         ("nan_share", 0.1),
         ("wrong_type", 1.0 / 9.0),
         ("null_share", 0.1),
