@@ -30,7 +30,7 @@ use crate::config::{ArchiveConfig, Config, Environment, MailConfig, MailTranspor
 use crate::domain::clock::{Clock, ReplayClock, SystemClock};
 use crate::domain::pipeline::SecretName;
 use crate::domain::retention::Policy;
-use crate::formats::Limits;
+use crate::formats::{Limits, MOST_CELLS_OF_A_BODY};
 use crate::http::headers::{self, AllowedHosts};
 use crate::http::{self, ApiParts, ApiState, OpenRequests};
 use crate::notify::email::{Encryption, Mailer, SmtpSettings};
@@ -49,8 +49,6 @@ use crate::web;
 
 /// How long open requests may take once the service is told to stop.
 const DRAIN: Duration = Duration::from_secs(20);
-/// Rows times features of one body.
-const MOST_CELLS_OF_A_BODY: usize = 2_500_000;
 /// How long an SMTP server may take.
 const SMTP_TIME_OUT: Duration = Duration::from_secs(30);
 

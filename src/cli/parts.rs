@@ -16,14 +16,14 @@ use arrow_schema::{ArrowError, Schema};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::formats::Format;
+use crate::formats::{Format, MOST_CELLS_OF_A_BODY};
 
 /// Half of what the server takes, so that a record more does not matter.
 const PART_BYTES: usize = 8 << 20;
 /// Half of the rows the server takes at once.
 const PART_ROWS: usize = 50_000;
 /// Half of the values, rows times columns, that the server takes at once.
-const PART_VALUES: usize = 2_500_000;
+const PART_VALUES: usize = MOST_CELLS_OF_A_BODY / 2;
 /// Rows of a file of columns that are read at a time.
 const ROWS_AT_ONCE: usize = 8_192;
 const ARROW_FILE: &[u8] = b"ARROW1";
@@ -126,6 +126,9 @@ impl<R: BufRead> TextParts<R> {
             parts.header = parts.read_record()?.unwrap_or_default();
             parts.header_lines = lines(&parts.header);
             parts.line = parts.header_lines;
+            // A comma in a name makes parts a little smaller. Other texts have the names in every row, and so few values.
+            let commas = parts.header.iter().filter(|byte| **byte == b',').count();
+            parts.most_rows = most_rows.min(rows_of(commas + 1));
         }
         Ok(parts)
     }
@@ -200,6 +203,11 @@ fn lines(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
+/// How many rows of so many columns a part has at most.
+fn rows_of(columns: usize) -> usize {
+    (PART_VALUES / columns.max(1)).clamp(1, PART_ROWS)
+}
+
 /// Rows of a file of columns, some at a time, as Arrow.
 struct ColumnParts {
     schema: Arc<Schema>,
@@ -227,8 +235,7 @@ impl ColumnParts {
     fn read_part(&mut self) -> anyhow::Result<Option<Part>> {
         let mut chosen: Vec<RecordBatch> = Vec::new();
         let (mut rows, mut bytes) = (0, 0);
-        let columns = self.schema.fields().len().max(1);
-        let most_rows = (PART_VALUES / columns).clamp(1, PART_ROWS);
+        let most_rows = rows_of(self.schema.fields().len());
         while rows < most_rows && bytes < PART_BYTES {
             let batch = match self.rest.take() {
                 Some(rest) => rest,
@@ -327,6 +334,19 @@ mod tests {
             texts(Format::Ndjson, "{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n", 16, 100),
             [part("{\"a\":1}\n{\"a\":2}\n", 0), part("{\"a\":3}\n", 2)]
         );
+    }
+
+    #[test]
+    fn rows_of_many_columns_are_cut_by_their_values() {
+        let row = ",".repeat(999) + "\n";
+        let body = row.repeat(1 + 2_000);
+        let parts = TextParts::of(Format::Csv, body.as_bytes(), PART_BYTES, PART_ROWS);
+        let parts = parts
+            .expect("opened")
+            .map(|part| part.expect("read").records);
+        assert_eq!(parts.collect::<Vec<u64>>(), [1_250, 750]);
+        assert_eq!(rows_of(3), PART_ROWS);
+        assert_eq!(rows_of(10_000_000), 1);
     }
 
     #[test]

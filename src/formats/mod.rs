@@ -171,6 +171,9 @@ pub struct Limits {
     pub max_unpacking_ratio: u64,
 }
 
+/// Rows times features of one body that is sent to the service: what several of them take while they are decoded has to
+/// stay within its memory.
+pub const MOST_CELLS_OF_A_BODY: usize = 2_500_000;
 /// Up to here a body may unpack to any multiple of its size: columns that say little pack very well.
 const FREE_OF_RATIO: u128 = 1 << 20;
 

@@ -3,6 +3,7 @@
 
 use bellwether::domain::clock::Clock;
 use bellwether::domain::measurement::Status;
+use bellwether::domain::model::Task;
 use bellwether::services::configuration;
 use bellwether::services::registry::NewModel;
 use bellwether::storage::intake::BatchKind;
@@ -385,16 +386,9 @@ async fn segments_that_a_registration_changes_count_for_what_has_come_already(po
         .collect();
     app.label("fares", &labels).await;
     app.work().await;
-    let model = app.model("fares").await;
     let new = NewModel {
-        name: model.name,
-        task: model.task,
-        description: model.description,
-        owner: model.owner,
-        unit: model.unit,
-        positive_class: model.positive_class,
-        base_window: model.base_window,
         segments: vec!["carrier".to_owned()],
+        ..NewModel::named("fares", Task::Regression)
     };
     let now = app.clock.now();
     let changed = configuration::register_model(&app.services, app.project, &new, "tests", now);
