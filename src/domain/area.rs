@@ -211,7 +211,8 @@ impl AreaWatch {
         (answered, rows): (u64, &[LabelledRow]),
         now: DateTime<Utc>,
     ) -> Readiness {
-        let labels = rows.iter().filter(|row| is_within(row, self.lag)).count() as u64;
+        let known = rows.iter().filter_map(|row| row.within(self.lag));
+        let labels = known.count() as u64;
         let of = (&self.expected, self.lag);
         readiness(of, window, (answered, labels), now)
     }
@@ -437,18 +438,13 @@ fn size_of(days: &[Option<DayArea>]) -> u64 {
     days.iter().flatten().map(DayArea::size).sum()
 }
 
-fn is_within(row: &LabelledRow, lag: f64) -> bool {
-    row.lag.is_none_or(|known| known <= lag)
-}
-
 fn area_of<'r>(rows: impl Iterator<Item = &'r LabelledRow>, lag: f64) -> Option<RocArea> {
-    let scored = rows.filter(|row| is_within(row, lag));
-    let scored = scored.filter_map(|row| match row.truth {
+    let scored = rows.filter_map(|row| match row.within(lag)? {
         Truth::Binary {
             score: Some(score),
             label,
             ..
-        } => Some((score, label)),
+        } => Some((*score, *label)),
         _ => None,
     });
     Scores::new(scored.collect()).roc_area().ok()

@@ -23,6 +23,12 @@ const SAMPLE: Form = Form {
     version: 1,
 };
 
+/// A sample with labels that were corrected, which come beside the rows.
+const CORRECTED: Form = Form {
+    family: 16,
+    version: 2,
+};
+
 /// A prediction and its label.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Truth {
@@ -93,6 +99,36 @@ pub struct LabelledRow {
     /// Seconds from the prediction to its label, where that is known.
     pub lag: Option<f64>,
     pub truth: Truth,
+    /// What its labels said that have been corrected since, by when they came.
+    #[serde(skip)]
+    pub earlier: Vec<EarlierTruth>,
+}
+
+/// What a label said before it was corrected.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EarlierTruth {
+    /// Seconds from the prediction to this label.
+    pub lag: f64,
+    pub truth: Truth,
+}
+
+impl LabelledRow {
+    /// What its label said so many seconds after the prediction, if it had one then; what it says now where nobody knows when
+    /// it came.
+    #[must_use]
+    pub fn within(&self, lag: f64) -> Option<&Truth> {
+        if self.lag.is_none_or(|known| known <= lag) {
+            return Some(&self.truth);
+        }
+        let known = self.earlier.iter().rfind(|earlier| earlier.lag <= lag)?;
+        Some(&known.truth)
+    }
+
+    /// Seconds from the prediction to its first label.
+    fn first_lag(&self) -> Option<f64> {
+        let first = self.earlier.first().map(|earlier| earlier.lag);
+        first.or(self.lag)
+    }
 }
 
 /// Labelled rows of a baseline.
@@ -108,11 +144,11 @@ pub struct LabelledSample {
 }
 
 impl LabelledSample {
-    /// When the labels of the rows came, where that is known of all: out of the sample, with as many predictions without
+    /// When the first labels of the rows came, where that is known of all: out of the sample, with as many predictions without
     /// a label as belong to it.
     #[must_use]
     pub fn curve(&self) -> Option<CompletenessCurve> {
-        let lags: Option<Vec<f64>> = self.rows.iter().map(|row| row.lag).collect();
+        let lags: Option<Vec<f64>> = self.rows.iter().map(LabelledRow::first_lag).collect();
         let sampled = self.rows.len() as f64 / self.labels.max(1) as f64;
         let answered = (self.answered as f64 * sampled).round() as u64;
         let lags = lags?;
@@ -129,7 +165,15 @@ impl LabelledSample {
     /// As bytes with family, version and checksum.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        encode(SAMPLE, self)
+        let corrected: Vec<(usize, &[EarlierTruth])> = (self.rows.iter().enumerate())
+            .filter(|(_, row)| !row.earlier.is_empty())
+            .map(|(place, row)| (place, row.earlier.as_slice()))
+            .collect();
+        if corrected.is_empty() {
+            encode(SAMPLE, self)
+        } else {
+            encode(CORRECTED, &(self, corrected))
+        }
     }
 
     /// Reads what [`Self::encode`] wrote.
@@ -137,7 +181,17 @@ impl LabelledSample {
     /// # Errors
     /// When the bytes are something else, of another version, or damaged.
     pub fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
-        let sample: Self = decode(SAMPLE, bytes)?;
+        let (mut sample, corrected): (Self, Vec<(usize, Vec<EarlierTruth>)>) =
+            match decode(SAMPLE, bytes) {
+                Err(Damaged::UnknownVersion(version)) if version == CORRECTED.version => {
+                    decode(CORRECTED, bytes)?
+                }
+                read => (read?, Vec::new()),
+            };
+        for (place, earlier) in corrected {
+            let row = sample.rows.get_mut(place).ok_or(Damaged::Malformed)?;
+            row.earlier = earlier;
+        }
         let whole = (sample.features.iter()).all(|column| column.len() == sample.rows.len());
         if whole {
             Ok(sample)
@@ -209,6 +263,7 @@ mod tests {
             predicted_at: None,
             lag: Some(f64::from(i) * 60.0),
             truth: number(0.0, f64::from(i)),
+            earlier: Vec::new(),
         });
         let sample = LabelledSample {
             answered: 40,
@@ -227,6 +282,45 @@ mod tests {
         let mut unknown = sample;
         unknown.rows[3].lag = None;
         assert_eq!(unknown.mature_after(), None);
+    }
+
+    #[test]
+    fn a_corrected_label_counts_as_it_was_when_the_time_for_labels_was_over() {
+        let earlier = |lag, label| EarlierTruth {
+            lag,
+            truth: number(0.0, label),
+        };
+        let corrected = LabelledRow {
+            predicted_at: None,
+            lag: Some(900.0),
+            truth: number(0.0, 3.0),
+            earlier: vec![earlier(60.0, 1.0), earlier(300.0, 2.0)],
+        };
+        let cases = [
+            (59.0, None),
+            (60.0, Some(1.0)),
+            (899.0, Some(2.0)),
+            (900.0, Some(3.0)),
+        ];
+        for (lag, label) in cases {
+            let expected = label.map(|label| number(0.0, label));
+            assert_eq!(corrected.within(lag), expected.as_ref(), "{lag}");
+        }
+        let undated = LabelledRow {
+            lag: None,
+            earlier: Vec::new(),
+            ..corrected.clone()
+        };
+        assert_eq!(undated.within(0.0), Some(&number(0.0, 3.0)));
+
+        let sample = LabelledSample {
+            answered: 2,
+            labels: 2,
+            rows: vec![corrected.clone(), corrected],
+            features: Vec::new(),
+        };
+        assert_eq!(sample.mature_after(), Some(60.0), "it was labelled then");
+        assert_eq!(LabelledSample::decode(&sample.encode()), Ok(sample));
     }
 
     #[test]

@@ -3,14 +3,14 @@
 //!
 //! A detector takes in windows of predictions, each once: when the labels that come within a certain time of their
 //! prediction (the *lag*) are there. They are held against the labels that the baseline had within the same lag, so a
-//! young window is never compared with what the baseline knew in the end. What comes later than the lag, or is
-//! corrected after its window was taken in, changes the measured values and not the detector: its promise is about a
-//! sequence of labels each of which is looked at once.
+//! young window is never compared with what the baseline knew in the end; a label that was corrected later counts on both
+//! sides as it was then. What comes later than the lag, or is corrected after its window was taken in, changes the measured
+//! values and not the detector: its promise is about a sequence of labels each of which is looked at once.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::labelled::{LabelledRow, LabelledSample};
+use super::labelled::{LabelledRow, LabelledSample, Truth};
 use super::measurement::{Measure, Recipe, Status};
 use super::promise::Promise;
 use super::window::{Grain, Window};
@@ -168,9 +168,8 @@ pub enum Readiness {
 /// The losses of a window within the lag.
 #[must_use]
 pub fn losses_of<'r>(watch: &Watch, rows: impl Iterator<Item = &'r LabelledRow>) -> Vec<f64> {
-    let within = rows.filter(|row| row.lag.is_none_or(|lag| lag <= watch.lag));
-    let loss = |row: &LabelledRow| watch.loss(row);
-    within.filter_map(loss).collect()
+    let known = rows.filter_map(|row| row.within(watch.lag));
+    known.filter_map(|truth| watch.loss(truth)).collect()
 }
 
 impl Watch {
@@ -189,13 +188,14 @@ impl Watch {
         let lag = labels_within.or_else(|| sample.mature_after());
         let lag = lag.ok_or(CannotWatch::NoLags)?;
         let of = |row: &LabelledRow| {
-            let loss = match measure {
-                Measure::LossSequential => row.truth.loss(),
-                _ => (row.truth.is_wrong(choice.right_within))
-                    .map(|wrong| f64::from(u8::from(wrong))),
-            };
-            let known = row.lag.is_none_or(|known| known <= lag);
-            loss.filter(|_| known)
+            let truth = row.within(lag)?;
+            match measure {
+                Measure::LossSequential => truth.loss(),
+                _ => {
+                    let wrong = truth.is_wrong(choice.right_within)?;
+                    Some(f64::from(u8::from(wrong)))
+                }
+            }
         };
         let rows: Vec<(&LabelledRow, f64)> = (sample.rows.iter())
             .filter_map(|row| Some((row, of(row)?)))
@@ -262,10 +262,10 @@ impl Watch {
         )
     }
 
-    fn loss(&self, row: &LabelledRow) -> Option<f64> {
+    fn loss(&self, truth: &Truth) -> Option<f64> {
         match self.detector {
-            Detector::Loss(_) => Some((row.truth.loss()? / self.cap).min(1.0)),
-            Detector::Rate(_) => Some(f64::from(u8::from(row.truth.is_wrong(self.right_within)?))),
+            Detector::Loss(_) => Some((truth.loss()? / self.cap).min(1.0)),
+            Detector::Rate(_) => Some(f64::from(u8::from(truth.is_wrong(self.right_within)?))),
         }
     }
 
@@ -691,7 +691,7 @@ pub struct SmallestNoticed {
 }
 
 fn cap_of(choice: &SequentialChoice, rows: &[(&LabelledRow, f64)]) -> f64 {
-    let is_number = |row: &LabelledRow| matches!(row.truth, super::labelled::Truth::Number { .. });
+    let is_number = |row: &LabelledRow| matches!(row.truth, Truth::Number { .. });
     if !rows.iter().any(|(row, _)| is_number(row)) {
         return 1.0;
     }

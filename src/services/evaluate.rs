@@ -51,6 +51,8 @@ const SIDE_BY_SIDE: u32 = 4;
 /// How many windows of monitors one transaction measures at most. It holds the model's lock, so that settling waits
 /// for it.
 const WINDOWS_AT_ONCE: usize = 8;
+/// Of how many windows it is asked at once whether something has changed.
+const STANDINGS_AT_ONCE: usize = 1_000;
 
 /// Measures every window that is over and has changed since it was measured. Returns the models of which
 /// something was measured.
@@ -104,6 +106,7 @@ async fn evaluate_model(
     let mut due = due_windows(&monitors, &deployments, &pending, now);
     due.extend(windows_referring(&mut conn, model_id, &monitors, &pending).await?);
     let lags = sequential::lags(&mut conn, model_id, &monitors).await?;
+    let due = unless_measured(&mut conn, due, (&monitors, &lags), now).await?;
     let starts: Vec<DateTime<Utc>> = (due.iter())
         .flat_map(|(_, window, monitor)| {
             let is_objective = monitors[*monitor].kind == MonitorKind::Objective;
@@ -118,7 +121,6 @@ async fn evaluate_model(
     let mut measured = 0;
     let mut schema_measured = BTreeSet::new();
     let mut is_current = true;
-    let due: Vec<Due> = due.into_iter().collect();
     for due in due.chunks(WINDOWS_AT_ONCE) {
         let mut tx = services.pool.begin().await?;
         is_current = registry::lock_model(&mut tx, model_id).await? == model
@@ -249,6 +251,56 @@ fn answers_users(role: Role) -> bool {
     matches!(role, Role::Champion | Role::Canary)
 }
 
+/// Leaves out the windows that are as they were measured, where that is plain from their own rows and labels: those whose labels
+/// are waited for are pending for as long, and each look at one takes the model's lock.
+async fn unless_measured(
+    conn: &mut PgConnection,
+    due: BTreeSet<Due>,
+    (monitors, lags): (&[MonitorDef], &[TimeDelta]),
+    now: DateTime<Utc>,
+) -> Result<Vec<Due>, Error> {
+    let (plain, others): (Vec<Due>, Vec<Due>) =
+        (due.into_iter()).partition(|(_, _, index)| is_of_its_own_rows(&monitors[*index]));
+    let mut left = others;
+    for plain in plain.chunks(STANDINGS_AT_ONCE) {
+        let asked: Vec<AskedWindow<'_>> = (plain.iter()).map(|due| asked(due, monitors)).collect();
+        let standings = windows::standings(conn, &asked).await?;
+        let changed = plain.iter().zip(standings).filter(|(due, standing)| {
+            let (_, window, index) = due;
+            let revision = standing.totals.revision + age_in(*window, lags[*index], now);
+            standing.measured != Some(revision)
+        });
+        left.extend(changed.map(|(due, _)| *due));
+    }
+    left.sort_unstable();
+    Ok(left)
+}
+
+/// Whether a monitor measures a window of nothing but what is in it.
+fn is_of_its_own_rows(monitor: &MonitorDef) -> bool {
+    monitor.against.is_none()
+        && monitor.looks_back_by().is_none()
+        && monitor.kind != MonitorKind::Objective
+}
+
+/// What the age of a window's labels adds to its revision: they count once more when they are old enough to be held against the
+/// baseline's.
+fn age_in(window: Window, lag: TimeDelta, now: DateTime<Utc>) -> i64 {
+    let are_old_enough = lag > TimeDelta::zero() && window.end + lag <= now;
+    if are_old_enough { LABELS_OLD_ENOUGH } else { 0 }
+}
+
+fn asked<'a>((version_id, window, index): &Due, monitors: &'a [MonitorDef]) -> AskedWindow<'a> {
+    let monitor = &monitors[*index];
+    let looks_back_by = monitor.looks_back_by();
+    AskedWindow {
+        version_id: *version_id,
+        monitor: &monitor.name,
+        window: *window,
+        since: looks_back_by.map_or(window.start, |unit| unit.before(*window).from),
+    }
+}
+
 /// A model, its monitors, and where its versions are deployed.
 type Watched<'a> = (&'a Model, &'a [MonitorDef], &'a [Deployment]);
 
@@ -272,18 +324,7 @@ async fn measure_windows(
     bounds: Bounds,
     now: DateTime<Utc>,
 ) -> Result<Vec<Due>, Error> {
-    let asked: Vec<AskedWindow<'_>> = (due.iter())
-        .map(|(version_id, window, index)| {
-            let monitor = &monitors[*index];
-            AskedWindow {
-                version_id: *version_id,
-                monitor: &monitor.name,
-                window: *window,
-                since: (monitor.looks_back_by())
-                    .map_or(window.start, |unit| unit.before(*window).from),
-            }
-        })
-        .collect();
+    let asked: Vec<AskedWindow<'_>> = due.iter().map(|due| asked(due, monitors)).collect();
     let standings = windows::standings(conn, &asked).await?;
     let marks = retention::marks(conn, model.project_id).await?;
     let mut scene = None;
@@ -312,11 +353,7 @@ async fn measure_windows(
                 let before = windows::totals(conn, version_id, DateTime::UNIX_EPOCH, window.start);
                 before.await?.revision
             }
-            // Its labels count once more when they are old enough to be held against the baseline's.
-            None if lags[*index] > TimeDelta::zero() && window.end + lags[*index] <= now => {
-                LABELS_OLD_ENOUGH
-            }
-            None => 0,
+            None => age_in(window, lags[*index], now),
         };
         let revision = standing.totals.revision + of_past;
         if standing.measured == Some(revision) {

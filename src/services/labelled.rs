@@ -11,13 +11,19 @@ use super::maturity;
 use super::quality::QualityOutcome;
 use crate::domain::columns::{Column, Value};
 use crate::domain::ids::{BaselineId, VersionId};
-use crate::domain::labelled::{LABELLED_ROWS, LabelledRow, LabelledSample, MOST_FEATURES, is_kept};
+use crate::domain::labelled::{
+    EarlierTruth, LABELLED_ROWS, LabelledRow, LabelledSample, MOST_FEATURES, is_kept,
+};
 use crate::domain::model::Task;
 use crate::formats::ReferenceRows;
 use crate::storage::labelled::{self, StoredSample};
+use crate::storage::labels::{EarlierLabel, Outcome, SampledOutcome};
 use crate::storage::models::Model;
 use crate::storage::predictions::{self, ColumnKind, Read, row_column};
 use crate::storage::{labels, windows};
+
+/// More rows than any window has.
+const ALL_ROWS: i64 = 1 << 31;
 
 /// Of the rows of a file. It does not say when its labels came.
 #[must_use]
@@ -32,6 +38,7 @@ pub(super) fn of_file(model: &Model, rows: &ReferenceRows) -> LabelledSample {
                 predicted_at: rows.times[row],
                 lag: None,
                 truth: truth(row)?,
+                earlier: Vec::new(),
             };
             Some((row, found))
         })
@@ -81,16 +88,9 @@ pub(super) async fn of_window(
         .map_or(0, |first| u64::try_from(first.seen).unwrap_or(0));
     let mut ids = HashMap::new();
     let mut rows = Vec::new();
-    for sampled in drawn {
-        let (predicted_at, lag) = (sampled.outcome.predicted_at, sampled.outcome.lag_seconds);
-        if let Some(truth) = QualityOutcome::of_stored(sampled.outcome).truth(model) {
-            ids.insert(sampled.prediction_id, rows.len());
-            rows.push(LabelledRow {
-                predicted_at: Some(predicted_at),
-                lag: Some(lag.max(0.0)),
-                truth,
-            });
-        }
+    for (prediction_id, row) in with_earlier(conn, model, version_id, (from, to), drawn).await? {
+        ids.insert(prediction_id, rows.len());
+        rows.push(row);
     }
     let features = if model.task == Task::Regression && !rows.is_empty() {
         features_of(conn, version_id, (from, to), &ids).await?
@@ -103,6 +103,60 @@ pub(super) async fn of_window(
         rows,
         features,
     })
+}
+
+/// All labelled rows of a window of production, in the order of time.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn all_of_window(
+    conn: &mut PgConnection,
+    model: &Model,
+    version_id: VersionId,
+    (from, to): (DateTime<Utc>, DateTime<Utc>),
+) -> Result<Vec<LabelledRow>, Error> {
+    let all = labels::sampled_outcomes(conn, version_id, (from, to), ALL_ROWS).await?;
+    let rows = with_earlier(conn, model, version_id, (from, to), all).await?;
+    Ok(rows.into_iter().map(|(_, row)| row).collect())
+}
+
+/// Labelled rows by the ids of their predictions, with what labels said that were corrected.
+async fn with_earlier(
+    conn: &mut PgConnection,
+    model: &Model,
+    version_id: VersionId,
+    (from, to): (DateTime<Utc>, DateTime<Utc>),
+    outcomes: Vec<SampledOutcome>,
+) -> Result<Vec<(String, LabelledRow)>, Error> {
+    let mut corrected: HashMap<String, Vec<EarlierLabel>> = HashMap::new();
+    for earlier in labels::earlier(conn, version_id, (from, to)).await? {
+        let of_prediction = corrected.entry(earlier.prediction_id.clone()).or_default();
+        of_prediction.push(earlier);
+    }
+    let truth = |outcome: Outcome| QualityOutcome::of_stored(outcome).truth(model);
+    let rows = outcomes.into_iter().filter_map(|sampled| {
+        let outcome = sampled.outcome;
+        let before = corrected.remove(&sampled.prediction_id).unwrap_or_default();
+        let earlier = before.into_iter().filter_map(|label| {
+            let said = Outcome {
+                label_value: label.value,
+                label_class: label.class,
+                ..outcome.clone()
+            };
+            Some(EarlierTruth {
+                lag: label.lag_seconds.max(0.0),
+                truth: truth(said)?,
+            })
+        });
+        let row = LabelledRow {
+            predicted_at: Some(outcome.predicted_at),
+            lag: Some(outcome.lag_seconds.max(0.0)),
+            earlier: earlier.collect(),
+            truth: truth(outcome)?,
+        };
+        Some((sampled.prediction_id, row))
+    });
+    Ok(rows.collect())
 }
 
 /// The features of predictions, given the place of each in the sample. Chunks are read one after the other, so that no more

@@ -431,6 +431,42 @@ pub async fn sampled_outcomes(
         .collect())
 }
 
+/// A label of an outcome before it was corrected.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EarlierLabel {
+    pub prediction_id: String,
+    pub value: Option<f64>,
+    pub class: Option<String>,
+    /// Time from the prediction to this label, in seconds.
+    pub lag_seconds: f64,
+}
+
+/// The labels that outcomes of a version had before those in force, of predictions made in `[from, to)`; in the order in which
+/// they were observed.
+pub async fn earlier(
+    conn: &mut PgConnection,
+    version_id: VersionId,
+    (from, to): (DateTime<Utc>, DateTime<Utc>),
+) -> sqlx::Result<Vec<EarlierLabel>> {
+    sqlx::query_as!(
+        EarlierLabel,
+        r#"
+        SELECT r.prediction_id, r.value, r.class,
+               EXTRACT(EPOCH FROM r.observed_at - o.predicted_at)::float8 AS "lag_seconds!"
+        FROM outcomes o
+        JOIN label_revisions r ON r.model_id = o.model_id AND r.prediction_id = o.prediction_id
+        WHERE o.model_version_id = $1 AND o.predicted_at >= $2 AND o.predicted_at < $3
+          AND r.observed_at < o.observed_at
+        ORDER BY r.prediction_id, r.observed_at, r.received_at
+        "#,
+        version_id.0,
+        from,
+        to
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// The outcomes of these predictions of a version, made in `[from, to)`, with their ids.
 pub async fn outcomes_of(
     conn: &mut PgConnection,

@@ -449,6 +449,46 @@ async fn a_window_waits_until_its_labels_are_as_old_as_those_it_is_held_against(
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn labels_that_people_put_right_after_days_are_compared_as_they_came(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-01-29T03:00:00Z").await;
+    let within = CONFIGURATION.replace(
+        "min_labels: 50",
+        "min_labels: 50\n        labels_within: 1d",
+    );
+    app.apply(&within).await;
+    app.version("fares", "v1").await;
+    // Twelve of a hundred labels say wrong at first; ten days later people find that none is.
+    let wrong = 120;
+    let is_wrong = |day, i: &i64| i64::from(mixed(number(day), *i, 2)) < wrong;
+    let corrected = async |day: DateTime<Utc>| {
+        let of_day = (0..ROWS).filter(|i| is_wrong(day, i));
+        let put_right: Vec<Value> = of_day.map(|i| label(day, i, 0, 240)).collect();
+        assert!(put_right.len() > 10);
+        app.label("fares", &put_right).await;
+    };
+    for day in 0..28 {
+        let day = at("2026-01-01") + TimeDelta::days(day);
+        app.predict("fares", &predictions(day, 0..ROWS)).await;
+        app.label("fares", &labels(day, 0..ROWS, wrong)).await;
+        if day < at("2026-01-19") {
+            corrected(day).await;
+        }
+    }
+    app.tick("2026-01-30T03:00:00Z").await;
+    for _ in 0..6 {
+        live(&app, 1, wrong).await;
+        let today = Grain::Day.window_at(app.clock.now()).start;
+        corrected(today - TimeDelta::days(11)).await;
+    }
+    let last = said(&app, RATE, "2026-02-03").await;
+    assert_eq!(last.status, Status::Ok, "{last:?}");
+    let reference = last.reference.expect("a reference");
+    assert!((0.1..0.14).contains(&reference), "{reference}");
+    let open = app.open_rules().await;
+    assert!(!open.contains(&"worse".to_owned()), "{open:?}");
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
 async fn a_longer_time_for_labels_has_windows_measured_again_at_once(pool: PgPool) {
     let app = started(pool).await;
     live(&app, 1, USUAL).await;

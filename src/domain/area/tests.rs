@@ -38,6 +38,7 @@ fn rows(number: i64, count: i64, lost: f64) -> Vec<LabelledRow> {
                 predicted: score >= 0.5,
                 label,
             },
+            earlier: Vec::new(),
         }
     };
     (0..count).map(row).collect()

@@ -20,6 +20,7 @@ fn row(truth: Truth) -> LabelledRow {
         predicted_at: None,
         lag: None,
         truth,
+        earlier: Vec::new(),
     }
 }
 

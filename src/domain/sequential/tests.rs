@@ -22,6 +22,7 @@ fn rows(number: i64, labels: i64, every: i64) -> Vec<LabelledRow> {
                 predicted: 0.0,
                 label: if i % every == 0 { 20.0 } else { 2.0 },
             },
+            earlier: Vec::new(),
         })
         .collect()
 }

@@ -4,25 +4,23 @@
 //! under the model's lock. So a crash takes in nothing or everything, of two replicas one comes second and finds the
 //! window taken, and measuring a window again says what it said, whatever has come since.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use sqlx::PgConnection;
 
 use super::areas;
 use super::scene::Scene;
 use super::subject::Subject;
 use crate::domain::definitions::MonitorDef;
-use crate::domain::ids::{ModelId, VersionId};
+use crate::domain::ids::ModelId;
 use crate::domain::labelled::LabelledRow;
 use crate::domain::measurement::{Measure, Measurement, Recipe, Segment, Status};
 use crate::domain::sequential::{
     Readiness, SequentialState, Taken, WINDOWS_LOOKED_BACK, Watch, losses_of,
 };
-use crate::services::Error;
-use crate::services::maturity;
-use crate::services::quality::QualityOutcome;
-use crate::storage::models::Model;
+use crate::services::labelled::all_of_window;
+use crate::services::{Error, maturity};
+use crate::storage::labelled;
 use crate::storage::sequential::{self, StoredCohort};
-use crate::storage::{labelled, labels};
 
 /// How long after the end of their windows the monitors' detectors wait for labels; nothing for monitors without any.
 pub(super) async fn lags(
@@ -76,7 +74,7 @@ pub(super) async fn measure(
         Err(cause) => return Ok(all(Status::Insufficient, cause)),
     };
     let span = (subject.window.start, subject.window.end);
-    let rows = labelled_rows(conn, subject.model, subject.version_id, span).await?;
+    let rows = all_of_window(conn, subject.model, subject.version_id, span).await?;
     let within = choice.labels_within_seconds.map(|seconds| seconds as f64);
     let mut values = Vec::new();
     for measure in chosen() {
@@ -218,7 +216,7 @@ async fn sound_state(
     }
     for cohort in &taken[sound..] {
         let span = (cohort.window_start, cohort.window_end);
-        let rows = labelled_rows(conn, subject.model, subject.version_id, span).await?;
+        let rows = all_of_window(conn, subject.model, subject.version_id, span).await?;
         let losses = losses_of(watch, rows.iter());
         let next = watch
             .take(state.as_ref(), cohort.window_end, &losses)
@@ -227,22 +225,4 @@ async fn sound_state(
         state = Some(next);
     }
     Ok(state)
-}
-
-async fn labelled_rows(
-    conn: &mut PgConnection,
-    model: &Model,
-    version_id: VersionId,
-    (from, to): (DateTime<Utc>, DateTime<Utc>),
-) -> Result<Vec<LabelledRow>, Error> {
-    let outcomes = labels::outcomes(conn, version_id, from, to).await?;
-    let row = |outcome: labels::Outcome| {
-        let (predicted_at, lag) = (outcome.predicted_at, outcome.lag_seconds);
-        Some(LabelledRow {
-            predicted_at: Some(predicted_at),
-            lag: Some(lag.max(0.0)),
-            truth: QualityOutcome::of_stored(outcome).truth(model)?,
-        })
-    };
-    Ok(outcomes.into_iter().filter_map(row).collect())
 }
