@@ -50,7 +50,7 @@ pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, E
         drop(conn);
         for rule in &rules {
             let monitor = monitors.iter().find(|monitor| rule.reads(&monitor.name));
-            let awaiting = monitor.map_or(0, |m| m.windows_awaiting_labels(&learnt));
+            let awaiting = monitor.map_or(0, |m| m.windows_awaited(&learnt));
             changed |= step_rule(services, model, rule, awaiting, now).await?;
         }
     }
@@ -67,7 +67,7 @@ struct Reading {
     newest: Option<Window>,
 }
 
-/// Steps a rule whose monitor may have so many windows that are still `awaiting` labels.
+/// Steps a rule whose monitor may have so many windows that are still `awaiting` predictions or labels.
 async fn step_rule(
     services: &Services,
     model: &Model,
@@ -242,7 +242,7 @@ async fn open(
         evidence: serde_json::json!(reading.evidence),
         explanation: serde_json::to_value(&explanation).map_err(Error::internal)?,
         runbook: rule.runbook.clone(),
-        late: late::is_late(services, conn, rule, reading, now).await?,
+        late: late::is_late(services, conn, model, rule, reading, now).await?,
     };
     alerts::insert(conn, &alert).await?;
     crate::faults::crash_point("alert.inserted");
@@ -309,7 +309,7 @@ async fn tell_of_what_goes_on(
     let Some(mut alert) = alert.filter(|alert| alert.late) else {
         return Ok(());
     };
-    if late::is_late(services, conn, rule, reading, now).await? {
+    if late::is_late(services, conn, model, rule, reading, now).await? {
         return Ok(());
     }
     alert.late = false;
@@ -548,7 +548,7 @@ async fn read_measured(
 }
 
 /// The windows that are over and recent enough to tell of the present, oldest first: as many more than the rule asks for as
-/// may be `awaiting` labels.
+/// may be `awaiting` predictions or labels.
 fn recent_windows(
     condition: &MeasuredCondition,
     awaiting: usize,

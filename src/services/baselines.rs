@@ -246,7 +246,7 @@ pub async fn declare_window(
     Ok(baseline)
 }
 
-/// Fits the declared window baselines whose window is over and whose labels have had their time. Returns whether there was anything to do.
+/// Fits the declared window baselines whose window is over and whose predictions and labels have had their time. Returns whether there was anything to do.
 ///
 /// # Errors
 /// When the database fails.
@@ -255,7 +255,7 @@ pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, E
     let waiting = baselines::waiting(&mut conn, now - LABEL_WAIT).await?;
     let mut ready = Vec::new();
     for baseline in waiting {
-        let wait = label_wait(&mut conn, &baseline).await?;
+        let wait = rows_take(&mut conn, &baseline).await?;
         if baseline.window_to.is_none_or(|to| to + wait <= now) {
             ready.push(baseline);
         }
@@ -276,9 +276,9 @@ pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, E
     Ok(!ready.is_empty())
 }
 
-/// How long the labels of a baseline's window are waited for: as long as a monitor that is held against it says that
-/// they take, and a day at least.
-async fn label_wait(conn: &mut PgConnection, baseline: &Baseline) -> Result<TimeDelta, Error> {
+/// How long the predictions and labels of a baseline's window are waited for: as long as its model says of predictions, and a
+/// monitor that is held against it of labels; a day at least.
+async fn rows_take(conn: &mut PgConnection, baseline: &Baseline) -> Result<TimeDelta, Error> {
     let Some(model) = models::get(conn, baseline.model_id).await? else {
         return Ok(LABEL_WAIT);
     };
@@ -288,7 +288,8 @@ async fn label_wait(conn: &mut PgConnection, baseline: &Baseline) -> Result<Time
         .filter(|monitor| monitor.baseline.as_ref() == Some(&baseline.name))
         .filter_map(|monitor| monitor.quality.labels_within_seconds)
         .map(TimeDelta::seconds);
-    Ok(within.fold(LABEL_WAIT, TimeDelta::max))
+    let predictions = monitors.iter().map(|monitor| monitor.predictions_take);
+    Ok(within.chain(predictions).fold(LABEL_WAIT, TimeDelta::max))
 }
 
 async fn fit_window(

@@ -382,15 +382,19 @@ pub async fn model_definition(
 
 /// What is measured of a model: as its file says, or what is usual when it has none.
 pub async fn monitors(conn: &mut PgConnection, model: &Model) -> Result<Vec<MonitorDef>, Error> {
-    let declared = model_definition(conn, model)
-        .await?
-        .map(|d| d.monitors)
-        .unwrap_or_default();
-    Ok(if declared.is_empty() {
+    let Some(declared) = model_definition(conn, model).await? else {
+        return Ok(MonitorDef::usual());
+    };
+    let predictions_take = declared.predictions_take();
+    let mut monitors = if declared.monitors.is_empty() {
         MonitorDef::usual()
     } else {
-        declared
-    })
+        declared.monitors
+    };
+    for monitor in &mut monitors {
+        monitor.predictions_take = predictions_take;
+    }
+    Ok(monitors)
 }
 
 /// What the first quality monitor of a model chooses.

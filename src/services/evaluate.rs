@@ -54,7 +54,7 @@ const WINDOWS_AT_ONCE: usize = 8;
 /// Of how many windows it is asked at once whether something has changed.
 const STANDINGS_AT_ONCE: usize = 1_000;
 
-/// Measures every window that is over and has changed since it was measured. Returns the models of which
+/// Measures every window that is due and has changed since it was measured. Returns the models of which
 /// something was measured.
 ///
 /// # Errors
@@ -153,15 +153,17 @@ async fn evaluate_model(
     let mut conn = services.pool.acquire().await?;
     crate::faults::crash_point("evaluate.before_clear");
     let over = pending.into_iter().filter(|base| {
-        let mut ends = (monitors.iter().zip(&lags))
-            .map(|(monitor, lag)| monitor.grain.window_at(base.window_start).end + *lag);
-        ends.all(|end| end <= now)
+        let mut each = monitors.iter().zip(&lags);
+        each.all(|(monitor, lag)| {
+            let window = monitor.grain.window_at(base.window_start);
+            window.end + *lag <= now && monitor.is_due(window, now)
+        })
     });
     windows::clear_pending(&mut conn, &over.collect::<Vec<_>>()).await?;
     Ok(measured)
 }
 
-/// The windows to look at: those that are over and contain a changed base window; oldest first.
+/// The windows to look at: those that are due and contain a changed base window; oldest first.
 fn due_windows(
     monitors: &[MonitorDef],
     deployments: &[Deployment],
@@ -176,8 +178,8 @@ fn due_windows(
                 MonitorKind::Objective => monitor.grain.window_at(now).previous(),
                 _ => monitor.grain.window_at(base.window_start),
             };
-            if window.end <= now && is_monitored(monitor.kind, base.version_id, deployments, window)
-            {
+            let is_watched = is_monitored(monitor.kind, base.version_id, deployments, window);
+            if is_watched && monitor.is_due(window, now) {
                 due.insert((base.version_id, window, index));
             }
         }

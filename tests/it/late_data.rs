@@ -376,6 +376,68 @@ async fn labels_that_take_days_are_news_the_first_time_and_late_when_they_are_co
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_window_is_measured_when_its_predictions_have_had_their_time(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    let rule = told("monitor: traffic, measure: traffic, below: 30", "");
+    let said = fares::declared("waits").replace(
+        "    segments:",
+        "    predictions_within: 30h\n    segments:",
+    );
+    assert!(said.contains("30h"));
+    let other = rule
+        .replace("watched", "waited")
+        .replace("model: fares", "model: waits");
+    let (other, _) = other.split_once("receivers:\n  -").expect("receivers");
+    let (_, other) = other.split_once("rules:\n").expect("rules");
+    let rules = rule.replace("rules:\n", &format!("rules:\n{other}"));
+    app.apply(&format!(
+        "models:\n{}{said}{rules}",
+        fares::declared("fares")
+    ))
+    .await;
+    for model in ["fares", "waits"] {
+        app.version(model, "v1").await;
+        app.fit(model, "training", &fares::training()).await;
+    }
+    // The day comes in two parts, the second one a day after it is over.
+    let day = at("2026-03-02");
+    let parts = [fares::day(day, 20), fares::day(day, 40)];
+    for (part, time) in parts.iter().zip(["2026-03-03T01:00", "2026-03-04T01:00"]) {
+        app.tick(&format!("{time}:00Z")).await;
+        for model in ["fares", "waits"] {
+            app.predict(model, part).await;
+        }
+        app.work().await;
+    }
+    let traffic = async |model| app.value(model, "traffic", "", "2026-03-02").await;
+    let opened = async || -> Vec<String> {
+        let alerts = app.alerts().await.into_iter();
+        alerts.map(|alert| alert.rule).collect()
+    };
+    assert_eq!(traffic("fares").await, Some((Some(40.0), Status::Ok, 40)));
+    assert_eq!(traffic("waits").await, None);
+    assert_eq!(opened().await, ["watched"], "by the first part alone");
+
+    app.tick("2026-03-04T05:59:59Z").await;
+    assert_eq!(traffic("waits").await, None);
+    app.tick("2026-03-04T06:00:00Z").await;
+    assert_eq!(traffic("waits").await, Some((Some(40.0), Status::Ok, 40)));
+    assert_eq!(opened().await, ["watched"]);
+    let pending = app
+        .number("SELECT COUNT(*) FROM window_states WHERE pending")
+        .await;
+    assert_eq!(pending, 0);
+
+    // A loss of a day is told when the day is due, though that is more than a day after it.
+    app.predict("waits", &fares::day(at("2026-03-03"), 10))
+        .await;
+    app.tick("2026-03-05T07:00:00Z").await;
+    let alerts = app.alerts().await;
+    let waited = alerts.iter().find(|alert| alert.rule == "waited");
+    assert!(!waited.expect("an alert").late);
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
 async fn segments_that_a_registration_changes_count_for_what_has_come_already(pool: PgPool) {
     let app = TestApp::start(pool, "2026-03-03").await;
     app.with_fares("").await;

@@ -1,6 +1,6 @@
 //! Models as they are declared: what they predict, their baselines, their schema and their monitors.
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::attributions;
@@ -31,9 +31,12 @@ pub struct ModelDef {
     pub positive_class: Option<String>,
     /// The base window: profiles are counted per window of this length. Hour or day.
     pub base_window: Grain,
+    /// After this time as good as all predictions have come: a window is measured so long after it is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predictions_within_seconds: Option<i64>,
     /// Fields by whose values everything is also measured.
     pub segments: Vec<String>,
-    /// Days that are unlike the others every year: no baseline is fitted on them, and no drift is found on them.
+    /// Days that are unlike the others: no baseline is fitted on them, and no drift is found on them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holidays: Vec<NaiveDate>,
     pub baselines: Vec<BaselineDef>,
@@ -51,6 +54,12 @@ pub struct ModelDef {
 }
 
 impl ModelDef {
+    /// How long predictions may take to come.
+    #[must_use]
+    pub fn predictions_take(&self) -> TimeDelta {
+        TimeDelta::seconds(self.predictions_within_seconds.unwrap_or_default())
+    }
+
     /// The monitor of that name.
     #[must_use]
     pub fn monitor(&self, name: &str) -> Option<&MonitorDef> {
@@ -119,6 +128,7 @@ pub(super) const MODEL_KEYS: &[&str] = &[
     "unit",
     "positive_class",
     "window",
+    "predictions_within",
     "segments",
     "holidays",
     "baselines",
@@ -160,6 +170,7 @@ pub(super) fn read(node: &Node, sink: &mut Sink) -> (Option<Located<String>>, Op
             fields::word(n, s, "a base window", &GRAINS[..2])
         })
         .unwrap_or(Grain::Day);
+    let predictions_within_seconds = f.optional("predictions_within", sink, fields::seconds);
     let segments = unique_items(&f, "segments", "segment", sink, fields::name_in_rows);
     let holidays = f.items("holidays", sink, fields::day);
     let baselines = baselines(&f, sink);
@@ -191,6 +202,7 @@ pub(super) fn read(node: &Node, sink: &mut Sink) -> (Option<Located<String>>, Op
             unit: unit.unwrap_or_default(),
             positive_class,
             base_window,
+            predictions_within_seconds,
             segments: segments?,
             holidays: holidays?,
             baselines: baselines.values?,

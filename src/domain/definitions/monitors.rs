@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, TimeDelta};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::fields::{self, Fields};
@@ -16,7 +16,7 @@ use crate::domain::objective::{ObjectiveChoice, SAID_ANEW_FOR};
 use crate::domain::quality::QualityChoice;
 use crate::domain::reference::Past;
 use crate::domain::shift::Unit;
-use crate::domain::window::Grain;
+use crate::domain::window::{Grain, Window};
 
 /// A rule looks at no more windows than this beyond those it asks for: a year of hours.
 const MOST_AWAITING: usize = 366 * 24;
@@ -51,6 +51,9 @@ pub struct MonitorDef {
     /// Estimate: how much worse than the baseline is no finding; the usual if nothing is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimate_tolerance: Option<f64>,
+    /// How long predictions may take to come: what its model says.
+    #[serde(skip)]
+    pub predictions_take: TimeDelta,
 }
 
 impl MonitorDef {
@@ -126,17 +129,28 @@ impl MonitorDef {
         Some(TimeDelta::milliseconds((seconds * 1000.0).ceil() as i64))
     }
 
-    /// For how many of its windows back labels may still be on their way: a rule looks at so many more. `learnt` as in
-    /// [`Self::labels_take`].
+    /// From when on a window is measured: when it is over and its predictions have had their time. An objective speaks of
+    /// the labels that are known, and waits for nothing.
     #[must_use]
-    pub fn windows_awaiting_labels(&self, learnt: &[(String, f64)]) -> usize {
+    pub fn is_due(&self, window: Window, now: DateTime<Utc>) -> bool {
+        let wait = match self.kind {
+            MonitorKind::Objective => TimeDelta::zero(),
+            _ => self.predictions_take,
+        };
+        window.end + wait <= now
+    }
+
+    /// For how many of its windows back predictions or labels may still be on their way: a rule looks at so many more. `learnt`
+    /// as in [`Self::labels_take`].
+    #[must_use]
+    pub fn windows_awaited(&self, learnt: &[(String, f64)]) -> usize {
         let take = match self.kind {
-            MonitorKind::Objective => Some(SAID_ANEW_FOR),
-            _ => self.labels_take(learnt),
+            MonitorKind::Objective => SAID_ANEW_FOR,
+            _ => (self.labels_take(learnt).unwrap_or_default()).max(self.predictions_take),
         };
         let window = self.grain.window_at(DateTime::UNIX_EPOCH);
         let length = (window.end - window.start).num_seconds();
-        let seconds = take.map_or(0, |take| take.num_seconds());
+        let seconds = take.num_seconds();
         usize::try_from((seconds + length - 1) / length)
             .unwrap_or(0)
             .min(MOST_AWAITING)
@@ -166,6 +180,7 @@ impl MonitorDef {
                 measures: Vec::new(),
                 objective: None,
                 estimate_tolerance: None,
+                predictions_take: TimeDelta::zero(),
             })
             .collect()
     }
@@ -402,6 +417,7 @@ fn monitor(f: &Fields, name: String, model: OfModel, sink: &mut Sink) -> Option<
         against: against?,
         estimate_tolerance: tolerance.filter(|_| kind == Some(MonitorKind::Estimate)),
         objective,
+        predictions_take: TimeDelta::zero(),
         tolerance: tolerance.unwrap_or(DEFAULT_TOLERANCE),
         min_rows: u64::from(min_rows.unwrap_or(DEFAULT_MIN_ROWS)),
         thresholds: match thresholds {

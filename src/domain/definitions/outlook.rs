@@ -169,7 +169,7 @@ rules:
         ] {
             let definitions = read(text).expect("a sound file");
             let monitors = definitions.models[0].value.monitors.iter();
-            let found: Vec<usize> = monitors.map(|m| m.windows_awaiting_labels(known)).collect();
+            let found: Vec<usize> = monitors.map(|m| m.windows_awaited(known)).collect();
             assert_eq!(found, expected);
         }
     }

@@ -1,10 +1,10 @@
 //! Late data: what a window that is long over says now changes the record, and wakes nobody.
 //!
-//! A window speaks late when it ended longer ago than `alerting.annotate_after_hours`. Labels come when they come,
+//! A window speaks late when it was due longer ago than `alerting.annotate_after_hours`. Labels come when they come,
 //! often days after their predictions, so for quality only a window that has been judged before speaks late: its
 //! first verdict is news, however old the window.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
 use super::{Reading, VALUES, condition_text, judge};
@@ -22,6 +22,7 @@ use crate::storage::models::Model;
 pub(super) async fn is_late(
     services: &Services,
     conn: &mut PgConnection,
+    model: &Model,
     rule: &Rule,
     reading: &Reading,
     now: DateTime<Utc>,
@@ -32,7 +33,9 @@ pub(super) async fn is_late(
     let (Some(window), Some(version_id)) = (reading.newest, reading.version_id) else {
         return Ok(false);
     };
-    if window.end + services.bounds.annotate_after >= now {
+    let declared = configuration::model_definition(conn, model).await?;
+    let due = window.end + declared.map_or(TimeDelta::zero(), |model| model.predictions_take());
+    if due + services.bounds.annotate_after >= now {
         return Ok(false);
     }
     if !needs_labels(condition) {
