@@ -1,6 +1,9 @@
 //! What a reading of drift means: the one judgement of the service and of comparisons of files.
 
+use std::collections::BTreeMap;
+
 use super::measurement::{Better, Measure, Recipe, Status};
+use super::schema::FeatureType;
 use crate::stats::{NotDefined, PValue, Reading};
 
 /// A measure's value and how it stands.
@@ -17,6 +20,27 @@ pub struct Judged {
 }
 
 impl Judged {
+    /// Judges a value of a feature of that type by the threshold of its measure. Dates are further on whenever they are looked
+    /// at: how far they have come is a reading, and only how many are missing is held against a threshold.
+    #[must_use]
+    pub fn of_feature(
+        measure: Measure,
+        reading: &Reading,
+        feature_type: Option<FeatureType>,
+        thresholds: &BTreeMap<Measure, f64>,
+        min_rows: u64,
+    ) -> Self {
+        let go_on =
+            feature_type == Some(FeatureType::Timestamp) && measure != Measure::MissingShareChange;
+        let threshold = thresholds.get(&measure).copied().filter(|_| !go_on);
+        let mut judged = Self::of(measure, reading, threshold, min_rows);
+        if go_on {
+            judged.recipe.method +=
+                "; a reading without a threshold, because dates go on with time";
+        }
+        judged
+    }
+
     /// Judges a value: drift is what is beyond the threshold and beyond what chance alone would give. Of fewer values
     /// than `min_rows` on either side nothing is said. A change that can go either way is held against the
     /// threshold by its size; of a likeness less than the threshold is drift.
@@ -85,6 +109,27 @@ mod tests {
             reference_values: 1_000,
             current_values: values,
         }
+    }
+
+    #[test]
+    fn of_dates_only_what_is_missing_is_held_against_a_threshold() {
+        let thresholds =
+            BTreeMap::from([(Measure::Psi, 0.25), (Measure::MissingShareChange, 0.05)]);
+        let judged = |measure, feature_type| {
+            let reading = reading(6.0, Some(0.01), 1_000);
+            Judged::of_feature(measure, &reading, feature_type, &thresholds, 100)
+        };
+        for feature_type in [None, Some(FeatureType::Integer)] {
+            let number = judged(Measure::Psi, feature_type);
+            assert_eq!(number.status, Status::Drift);
+            assert_eq!(number.recipe.threshold, Some(0.25));
+        }
+        let dates = Some(FeatureType::Timestamp);
+        let date = judged(Measure::Psi, dates);
+        assert_eq!((date.status, date.value), (Status::Ok, Some(6.0)));
+        assert_eq!(date.recipe.threshold, None);
+        let missing = judged(Measure::MissingShareChange, dates);
+        assert_eq!(missing.status, Status::Drift);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use chrono::DateTime;
 use hashbrown::HashSet;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +49,18 @@ impl FeatureType {
             self,
             Self::Number | Self::Integer | Self::Timestamp | Self::Vector
         )
+    }
+
+    /// The date that a number of this type stands for, such as `2026-03-01 14:05`, in UTC; nothing where the type is another one.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "what is beyond the range of seconds is no date, and is not taken for one"
+    )]
+    pub fn date(self, number: f64) -> Option<String> {
+        let seconds = (self == Self::Timestamp).then_some(number.round() as i64)?;
+        let at = DateTime::from_timestamp(seconds, 0)?;
+        Some(at.format("%Y-%m-%d %H:%M").to_string())
     }
 
     /// Whether the values that are known can be listed.
@@ -473,6 +486,8 @@ impl Evidence {
     pub fn expectation(&self, feature: &str) -> Option<FeatureExpectation> {
         let feature_type = self.feature_type()?;
         let has_range = feature_type.is_numeric() && self.minimum <= self.maximum;
+        // Time goes on beyond the latest date that was seen.
+        let has_end = has_range && feature_type != FeatureType::Timestamp;
         let present = self.rows - self.absent;
         let null_share = if present > 0 {
             self.nulls as f64 / present as f64
@@ -484,7 +499,7 @@ impl Evidence {
             feature_type,
             required: self.absent == 0,
             minimum: has_range.then_some(self.minimum),
-            maximum: has_range.then_some(self.maximum),
+            maximum: has_end.then_some(self.maximum),
             categories: match feature_type {
                 FeatureType::Category => Some(self.categories().into_iter().collect()),
                 FeatureType::Boolean => Some(vec!["false".to_owned(), "true".to_owned()]),
@@ -547,6 +562,12 @@ mod tests {
             ),
             column("late", vec![Value::Boolean(true); 4]),
             column("empty", vec![Value::Null; 4]),
+            column(
+                "booked",
+                [86_400, 172_800]
+                    .map(|at| Value::Timestamp(DateTime::from_timestamp(at, 0).expect("a time")))
+                    .to_vec(),
+            ),
         ]);
         let types: Vec<_> = inferred
             .iter()
@@ -559,7 +580,13 @@ mod tests {
                 ("temp", FeatureType::Number, true),
                 ("origin", FeatureType::Category, false),
                 ("late", FeatureType::Boolean, true),
+                ("booked", FeatureType::Timestamp, true),
             ]
+        );
+        assert_eq!(
+            (inferred[4].minimum, inferred[4].maximum),
+            (Some(86_400.0), None),
+            "time goes on"
         );
         assert_eq!(
             (

@@ -467,14 +467,21 @@ fn single_value(profile: &FeatureProfile) -> String {
 }
 
 fn out_of_range(expected: &FeatureExpectation, current: &FeatureProfile) -> String {
-    let end = |end: Option<f64>, open: &str| end.map_or(open.to_owned(), |n| rounded(Some(n)));
-    format!(
-        "outside {} to {}; seen are {} to {}",
-        end(expected.minimum, "−∞"),
-        end(expected.maximum, "∞"),
-        rounded(current.minimum()),
-        rounded(current.maximum())
-    )
+    let end = |end: Option<f64>| match end.and_then(|end| expected.feature_type.date(end)) {
+        Some(date) => date,
+        None => rounded(end),
+    };
+    let limits = match (expected.minimum, expected.maximum) {
+        (Some(_), None) => format!("before {}", end(expected.minimum)),
+        (None, Some(_)) => format!("beyond {}", end(expected.maximum)),
+        _ => format!(
+            "outside {} to {}",
+            end(expected.minimum),
+            end(expected.maximum)
+        ),
+    };
+    let (least, most) = (end(current.minimum()), end(current.maximum()));
+    format!("{limits}; seen are {least} to {most}")
 }
 
 /// The unseen categories with the most rows, as far as they are counted by name.

@@ -8,8 +8,8 @@ use super::ranking::{
     together, young,
 };
 use super::table::{
-    PROJECTED, days_heading, probability, projected, said_over_days, short, summary, thousands,
-    window_or_all,
+    PROJECTED, days_heading, figure, probability, projected, said_over_days, short, summary,
+    thousands, window_or_all,
 };
 use super::window_name;
 use crate::domain::measurement::{Measure, Segment, Status};
@@ -600,7 +600,14 @@ fn feature(at: usize, r: &Ranked<'_>) -> FeatureView {
             to,
             reference,
             current,
-        }) => (Some(histogram(*from, *to, reference, current)), Vec::new()),
+        }) => (
+            Some(histogram(
+                (*from, *to),
+                summary.feature_type,
+                (reference, current),
+            )),
+            Vec::new(),
+        ),
         Some(Shape::Categories(shares)) => (None, bars(shares)),
         None => (None, Vec::new()),
     };
@@ -621,7 +628,11 @@ fn feature(at: usize, r: &Ranked<'_>) -> FeatureView {
             .chain(asked_for())
             .filter_map(|(measure, name)| value(r, measure, name))
             .collect(),
-        facts: facts(&summary.reference, &summary.current, numeric),
+        facts: facts(
+            (&summary.reference, &summary.current),
+            summary.feature_type,
+            numeric,
+        ),
         histogram,
         bars,
         label: format!(
@@ -668,7 +679,11 @@ fn digits(value: f64) -> String {
     }
 }
 
-fn facts(before: &SideSummary, now: &SideSummary, numeric: bool) -> Vec<FactView> {
+fn facts(
+    (before, now): (&SideSummary, &SideSummary),
+    feature_type: Option<FeatureType>,
+    numeric: bool,
+) -> Vec<FactView> {
     let percent = |share: Option<f64>| {
         share.map_or("–".to_owned(), |share| {
             if share == 0.0 {
@@ -678,7 +693,14 @@ fn facts(before: &SideSummary, now: &SideSummary, numeric: bool) -> Vec<FactView
             }
         })
     };
-    let number = |value: Option<f64>| value.map_or("–".to_owned(), short);
+    let number = |value: Option<f64>| value.map_or("–".to_owned(), |v| figure(v, feature_type));
+    let spread = |value: Option<f64>| match value {
+        Some(seconds) if feature_type == Some(FeatureType::Timestamp) => {
+            format!("{} days", short(seconds / 86_400.0))
+        }
+        Some(value) => short(value),
+        None => "–".to_owned(),
+    };
     let mut facts = vec![("rows", thousands(before.rows), thousands(now.rows))];
     facts.push((
         "missing",
@@ -689,8 +711,8 @@ fn facts(before: &SideSummary, now: &SideSummary, numeric: bool) -> Vec<FactView
         facts.push(("mean", number(before.mean), number(now.mean)));
         facts.push((
             "std. dev.",
-            number(before.standard_deviation),
-            number(now.standard_deviation),
+            spread(before.standard_deviation),
+            spread(now.standard_deviation),
         ));
         facts.push(("min", number(before.minimum), number(now.minimum)));
         facts.push(("max", number(before.maximum), number(now.maximum)));
@@ -710,15 +732,19 @@ fn facts(before: &SideSummary, now: &SideSummary, numeric: bool) -> Vec<FactView
         .collect()
 }
 
-fn histogram(from: f64, to: f64, reference: &[f64], current: &[f64]) -> HistogramView {
+fn histogram(
+    (from, to): (f64, f64),
+    feature_type: Option<FeatureType>,
+    (reference, current): (&[f64], &[f64]),
+) -> HistogramView {
     let tallest = reference.iter().chain(current).copied().fold(0.0, f64::max);
     HistogramView {
         reference: area(reference, tallest),
         current: area(current, tallest),
         outline: steps(current, tallest),
-        from: short(from),
-        middle: short(f64::midpoint(from, to)),
-        to: short(to),
+        from: figure(from, feature_type),
+        middle: figure(f64::midpoint(from, to), feature_type),
+        to: figure(to, feature_type),
     }
 }
 

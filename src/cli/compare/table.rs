@@ -9,6 +9,7 @@ use super::ranking::{
 };
 use super::window_name;
 use crate::domain::measurement::{Measure, Projected, Status};
+use crate::domain::schema::FeatureType;
 use crate::domain::window::Window;
 use crate::services::comparison::{Comparison, Measurement, OverDays, SchemaFinding};
 use crate::stats::detector::{Settings, Verdict};
@@ -359,6 +360,7 @@ fn rows(ranked: &[Ranked<'_>], windows: bool) -> Vec<Vec<String>> {
                 .map_or("–".to_owned(), |v| format!("{v:.3}"))
         };
         let (before, now) = (&r.summary.reference, &r.summary.current);
+        let mean = |mean| figure(mean, r.summary.feature_type);
         let mut row = vec![
             r.status.as_str().to_owned(),
             shown(&r.summary.feature),
@@ -369,7 +371,7 @@ fn rows(ranked: &[Ranked<'_>], windows: bool) -> Vec<Vec<String>> {
                 before.missing_share.map(percent),
                 now.missing_share.map(percent),
             ),
-            change(before.mean.map(short), now.mean.map(short)),
+            change(before.mean.map(mean), now.mean.map(mean)),
         ];
         if placed {
             row.push(r.place.clone());
@@ -504,6 +506,12 @@ fn percent(share: f64) -> String {
     } else {
         format!("{:.1} %", share * 100.0)
     }
+}
+
+/// A number of a feature of that type: dates as such.
+pub(super) fn figure(number: f64, feature_type: Option<FeatureType>) -> String {
+    let date = feature_type.and_then(|feature_type| feature_type.date(number));
+    date.unwrap_or_else(|| short(number))
 }
 
 /// A number with about four digits.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::domain::drift::Judged;
 use crate::domain::measurement::{Measure, Recipe, Status};
+use crate::domain::schema::FeatureType;
 use crate::stats::grid::Grid;
 use crate::stats::profile::{FeatureProfile, ProfileKind};
 use crate::stats::{DriftMeasure, Readings};
@@ -50,6 +51,7 @@ pub(super) fn chosen<'a>(asked: impl Iterator<Item = &'a Measure>) -> Vec<Measur
 pub(super) struct Judgement<'a> {
     pub(super) measures: Vec<Measure>,
     pub(super) thresholds: &'a BTreeMap<Measure, f64>,
+    pub(super) feature_type: Option<FeatureType>,
     pub(super) min_rows: u64,
 }
 
@@ -86,10 +88,13 @@ pub(super) fn compare(
     measures
         .map(|(measure, drift)| {
             let mut judged = match readings.read(drift) {
-                Ok(reading) => {
-                    let threshold = judgement.thresholds.get(&measure).copied();
-                    Judged::of(measure, &reading, threshold, judgement.min_rows)
-                }
+                Ok(reading) => Judged::of_feature(
+                    measure,
+                    &reading,
+                    judgement.feature_type,
+                    judgement.thresholds,
+                    judgement.min_rows,
+                ),
                 Err(cause) => without_value(measure, Status::Insufficient, &cause.to_string()),
             };
             if let Some(note) = note.filter(|_| drift != DriftMeasure::MissingShareChange) {

@@ -10,6 +10,7 @@ use super::quality::LABEL;
 use super::{FeatureSummary, Measurement, SchemaFinding, SideSummary, shape};
 use crate::domain::drift::Judged;
 use crate::domain::measurement::{Measure, Segment, Status};
+use crate::domain::schema::FeatureType;
 use crate::domain::skew::{self, Finding, FindingKind};
 use crate::domain::window::Window;
 use crate::stats::profile::FeatureProfile;
@@ -101,6 +102,11 @@ impl<'a> Sides<'a> {
         self.of_reference.get(&of_segment).copied()
     }
 
+    fn feature_type(&self) -> Option<FeatureType> {
+        let expected = self.fitted.yardstick.expectation.as_ref();
+        expected.map(|expected| expected.feature_type)
+    }
+
     fn window(&self, group: &Group) -> Option<Window> {
         group.window.map(|at| self.job.in_current.windows[at])
     }
@@ -114,6 +120,7 @@ impl<'a> Sides<'a> {
         let judgement = Judgement {
             measures: measures.filter(|measure| !may_lack(measure)).collect(),
             thresholds: &settings.thresholds,
+            feature_type: self.feature_type(),
             min_rows: settings.min_rows,
         };
         let kind = self.nothing.kind();
@@ -222,7 +229,7 @@ impl<'a> Sides<'a> {
         let yardstick = &self.fitted.yardstick;
         FeatureSummary {
             feature: self.plan.name.clone(),
-            feature_type: yardstick.expectation.as_ref().map(|e| e.feature_type),
+            feature_type: self.feature_type(),
             dimensions: None,
             window: drawn.map(|at| self.job.in_current.windows[at]),
             shape: shape::of(&self.whole_reference, shown, yardstick.grid.as_ref()),

@@ -205,8 +205,14 @@ fn compared(
     measure: Measure,
     reading: &Reading,
 ) -> Measurement {
-    let threshold = subject.monitor.thresholds.get(&measure).copied();
-    let judged = Judged::of(measure, reading, threshold, subject.monitor.min_rows);
+    let expected = subject.yardstick.expectation(feature);
+    let judged = Judged::of_feature(
+        measure,
+        reading,
+        expected.map(|expected| expected.feature_type),
+        &subject.monitor.thresholds,
+        subject.monitor.min_rows,
+    );
     Measurement {
         value: judged.value,
         interval: judged.interval,

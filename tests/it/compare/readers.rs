@@ -393,3 +393,41 @@ fn types_that_seldom_come_are_read_as_what_they_are() {
         }
     }
 }
+
+#[test]
+fn dates_go_on_and_what_lies_before_them_is_told() {
+    let folder = Folder::new("dates-go-on");
+    let (before, now) = (dated(&folder, "before", 0), dated(&folder, "now", 200));
+    for (before, now) in before.iter().zip(&now) {
+        // It would end with 1 on a finding.
+        let told = document(before, now, &["--fail-on", "drift,schema"]);
+        let of_moments = by_subject(&told["measurements"], &["feature", "measure"]);
+        let psi = &of_moments["\"moment\" \"psi\" "];
+        assert!(psi["value"].as_f64().is_some_and(|psi| psi > 1.0), "{psi}");
+        assert_eq!(psi["status"], "ok");
+        for feature in ["day", "moment"] {
+            assert_eq!(findings(&told, feature), Vec::<String>::new());
+        }
+        let table = text(&compare(before, now, &[]), 0);
+        assert!(table.contains("2026-03-30"), "{table}");
+        // The year in which computers think they were born.
+        let told = document(before, &long_ago(&folder), &[]);
+        assert_eq!(findings(&told, "day"), ["out_of_range"]);
+        let told = by_subject(&told["schema"], &["feature"]);
+        let detail = told["\"day\" "]["detail"].as_str().expect("a text");
+        assert!(
+            detail.contains("before 2026-03-01 00:00; seen are 1970-01-01"),
+            "{detail}"
+        );
+    }
+}
+
+/// Rows of which every tenth has the first of all dates.
+fn long_ago(folder: &Folder) -> PathBuf {
+    let row = |row: i64| {
+        let year = if row % 10 == 0 { "1970-01" } else { "2026-03" };
+        format!("{year}-{:02},{}\n", 1 + row % 28, row as f64 / 8.0)
+    };
+    let rows: String = (0..600).map(row).collect();
+    folder.write("long-ago.csv", format!("day,amount\n{rows}"))
+}
