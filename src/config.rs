@@ -31,7 +31,7 @@ const DEFAULT_LOG_FILTER: &str = "info";
 const DEFAULT_MAX_CONNECTIONS: u64 = 1_024;
 const MAX_CONNECTIONS_RANGE: (u64, u64) = (16, 65_536);
 const DEFAULT_DATABASE_CONNECTIONS: u64 = 24;
-const DATABASE_CONNECTIONS_RANGE: (u64, u64) = (12, 1_000);
+const DATABASE_CONNECTIONS_RANGE: (u64, u64) = (15, 1_000);
 const DEFAULT_MAX_BODY_BYTES: u64 = 16 * 1024 * 1024;
 const MAX_BODY_BYTES_RANGE: (u64, u64) = (1024, 1024 * 1024 * 1024);
 const DEFAULT_MAX_INFLATED_BYTES: u64 = 64 * 1024 * 1024;
@@ -55,6 +55,9 @@ const MAX_SEGMENT_VALUES_RANGE: (u64, u64) = (1, 10_000);
 const DEFAULT_ANNOTATE_AFTER_HOURS: u64 = 24;
 const ANNOTATE_AFTER_HOURS_RANGE: (u64, u64) = (1, 8_784);
 const MAX_ROWS_RANGE: (u64, u64) = (1, 10_000_000);
+/// Some minutes of settling, and two to four gigabytes on disk.
+const DEFAULT_MAX_UNSETTLED_ROWS: u64 = 20_000_000;
+const MAX_UNSETTLED_ROWS_RANGE: (u64, u64) = (1, 10_000_000_000);
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
@@ -213,6 +216,8 @@ pub struct IntakeConfig {
     pub database_wait_ms: u64,
     /// The most rows taken in by one request.
     pub max_rows: u64,
+    /// The most rows that may wait to be settled.
+    pub max_unsettled_rows: u64,
     /// The most features of a model.
     pub max_features: u64,
     /// The most values of one segment in one base window.
@@ -240,6 +245,7 @@ impl Default for IntakeConfig {
             memory_budget: DEFAULT_MEMORY_BUDGET,
             database_wait_ms: DEFAULT_DATABASE_WAIT_MS,
             max_rows: DEFAULT_MAX_ROWS,
+            max_unsettled_rows: DEFAULT_MAX_UNSETTLED_ROWS,
             max_features: DEFAULT_MAX_FEATURES,
             max_segment_values: DEFAULT_MAX_SEGMENT_VALUES,
             orphan_label_days: DEFAULT_ORPHAN_LABEL_DAYS,
@@ -704,6 +710,11 @@ fn intake(source: &mut Source<'_>) -> IntakeConfig {
             DATABASE_WAIT_MS_RANGE,
         ),
         max_rows: of("intake.max_rows", default.max_rows, MAX_ROWS_RANGE),
+        max_unsettled_rows: of(
+            "intake.max_unsettled_rows",
+            default.max_unsettled_rows,
+            MAX_UNSETTLED_ROWS_RANGE,
+        ),
         max_features: of(
             "intake.max_features",
             default.max_features,

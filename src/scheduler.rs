@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
+use sqlx::PgPool;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinSet;
 
+use crate::services::ingest::Intake;
 use crate::services::{
     Error, Services, alerting, baselines, delivery, evaluate, key_runs, orphans, overflow,
     retention, retraining, runbooks, schemas, settle,
@@ -92,6 +94,11 @@ impl Task {
         }
     }
 
+    /// Whether people learn of what is wrong by it: it has connections of its own, so that it need not wait for what takes long.
+    fn is_of_alerting(self) -> bool {
+        matches!(self, Self::Alert | Self::Respond | Self::Deliver)
+    }
+
     /// Whether what the task does depends on how far event time has come.
     fn follows_event_time(self) -> bool {
         matches!(
@@ -149,7 +156,13 @@ struct Instruments {
 }
 
 impl Instruments {
-    fn new(meter: &Meter) -> Self {
+    fn new(meter: &Meter, intake: &Intake) -> Self {
+        let intake = intake.clone();
+        meter
+            .u64_observable_gauge("bellwether_intake_unsettled_rows")
+            .with_description("Rows that have landed and wait to be settled.")
+            .with_callback(move |observer| observer.observe(intake.backlog(), &[]))
+            .build();
         meter
             .u64_observable_counter("bellwether_intake_overflow")
             .with_description(
@@ -181,17 +194,24 @@ impl Instruments {
 #[derive(Debug, Clone)]
 pub struct Scheduler {
     services: Services,
+    /// The same with the connections of alerting.
+    of_alerting: Services,
     instruments: Instruments,
     turns: Arc<[Mutex<()>; Task::ALL.len()]>,
 }
 
 impl Scheduler {
-    /// A driver for these services.
+    /// A driver for these services, whose alerting has connections of its own.
     #[must_use]
-    pub fn new(services: Services, meter: &Meter) -> Self {
+    pub fn new(services: Services, alerting: PgPool, meter: &Meter) -> Self {
+        let of_alerting = Services {
+            pool: alerting,
+            ..services.clone()
+        };
         Self {
+            instruments: Instruments::new(meter, &services.intake),
             services,
-            instruments: Instruments::new(meter),
+            of_alerting,
             turns: Arc::default(),
         }
     }
@@ -245,7 +265,11 @@ impl Scheduler {
     async fn turn(&self, task: Task) -> Result<bool, ()> {
         let _turn = self.turns[task as usize].lock().await;
         let started = Instant::now();
-        let services = self.services.clone();
+        let services = if task.is_of_alerting() {
+            self.of_alerting.clone()
+        } else {
+            self.services.clone()
+        };
         let activation =
             tokio::spawn(async move { task.activate(&services, services.clock.now()).await });
         let (word, result) = match activation.await {

@@ -122,7 +122,8 @@ fn services(pool: PgPool, now: DateTime<Utc>) -> anyhow::Result<Services> {
         bounds: Bounds::default(),
         key_filters: KeyFilters::default(),
         custody: Custody::default(),
-        intake: Intake::start(pool.clone(), pool, Limits::default()),
+        turns: settle::Turns::default(),
+        intake: Intake::start(pool.clone(), pool, Limits::default(), u64::MAX),
         outward: Outward {
             mailer: None,
             outbound: Outbound::new(Vec::new())?,

@@ -40,7 +40,7 @@ use crate::services::access::{FirstAdmin, OneTimePassword, Site, ensure_first_ad
 use crate::services::causes::Reports;
 use crate::services::delivery::Outward;
 use crate::services::ingest::Intake;
-use crate::services::{Bounds, Custody, Nudges, Services};
+use crate::services::{Bounds, Custody, Nudges, Services, settle};
 use crate::storage::cluster::{ClusterSettings, Durability, PrivateCluster};
 use crate::storage::keys::KeyFilters;
 use crate::storage::{MIGRATOR, replay};
@@ -176,7 +176,13 @@ impl Service {
             bounds: bounds(config),
             key_filters: KeyFilters::default(),
             custody: custody(config)?,
-            intake: Intake::start(pools.intake.clone(), pools.landing.clone(), limits(config)),
+            turns: settle::Turns::default(),
+            intake: Intake::start(
+                pools.intake.clone(),
+                pools.landing.clone(),
+                limits(config),
+                config.intake.max_unsettled_rows,
+            ),
             pool,
             clock,
             wall,
@@ -190,7 +196,7 @@ impl Service {
             pool: pools.background.clone(),
             ..services.clone()
         };
-        let scheduler = Scheduler::new(in_background, &telemetry.meter());
+        let scheduler = Scheduler::new(in_background, pools.alerting.clone(), &telemetry.meter());
         let router = router(
             config,
             &services,

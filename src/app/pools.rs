@@ -19,6 +19,8 @@ const BACKGROUND_WAIT: Duration = Duration::from_secs(30);
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 /// Landing commits one group after the other; the second connection is for when the first was given up.
 const LANDING: u32 = 2;
+/// Deciding alerts, responding to them and delivering messages, each at the same time as the others.
+const ALERTING: u32 = 3;
 /// An idle connection is asked whether it still lives when it has been idle for this long.
 const TRUSTED_IDLE: Duration = Duration::from_millis(500);
 /// How long a connection that comes back may take to show that it is usable.
@@ -52,7 +54,9 @@ pub struct Pools {
     pub intake: PgPool,
     /// Landing it.
     pub landing: PgPool,
-    /// Settling, measuring, alerting, responding, delivering.
+    /// Deciding alerts, responding to them, delivering messages.
+    pub alerting: PgPool,
+    /// Settling, measuring and the other background tasks.
     pub background: PgPool,
     /// Pages and the rest of the API.
     pub front: PgPool,
@@ -78,6 +82,8 @@ impl Pools {
                 .connect_lazy_with(of_intake("bellwether intake")),
             landing: pool(LANDING, intake_wait)
                 .connect_lazy_with(of_intake("bellwether landing").options(LANDING_SETTINGS)),
+            alerting: pool(ALERTING, BACKGROUND_WAIT)
+                .connect_lazy_with(named("bellwether alerting")),
             background: pool(share.background, BACKGROUND_WAIT)
                 .connect_lazy_with(named("bellwether background")),
             front: pool(share.front, FRONT_WAIT).connect_lazy_with(named("bellwether front")),
@@ -95,7 +101,14 @@ impl Pools {
 
     /// Closes all.
     pub async fn close(&self) {
-        for pool in [&self.intake, &self.landing, &self.background, &self.front] {
+        let (intake, landing) = (&self.intake, &self.landing);
+        for pool in [
+            intake,
+            landing,
+            &self.alerting,
+            &self.background,
+            &self.front,
+        ] {
             pool.close().await;
         }
     }
@@ -112,7 +125,7 @@ struct Share {
 impl Share {
     /// A quarter each for taking in and for people, the rest for the tasks: some hold two at a time.
     fn of(connections: u64) -> Self {
-        let all = u32::try_from(connections).unwrap_or(u32::MAX) - LANDING;
+        let all = u32::try_from(connections).unwrap_or(u32::MAX) - LANDING - ALERTING;
         let quarter = (all / 4).max(2);
         Self {
             intake: quarter,
@@ -154,11 +167,11 @@ mod tests {
 
     #[test]
     fn everybody_has_connections_of_their_own() {
-        for connections in [12, 24, 60, 1_000] {
+        for connections in [15, 24, 60, 1_000] {
             let share = Share::of(connections);
-            assert!(share.background >= 3, "{share:?}");
+            assert!(share.background >= 6, "{share:?}");
             assert!(share.intake >= 2 && share.front >= 2, "{share:?}");
-            let sum = share.intake + share.front + share.background + LANDING;
+            let sum = share.intake + share.front + share.background + LANDING + ALERTING;
             assert_eq!(u64::from(sum), connections);
         }
     }

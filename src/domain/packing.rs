@@ -236,7 +236,7 @@ impl PackedColumn {
             ValueType::Integer => Value::Integer(whole),
             ValueType::Boolean => Value::Boolean(whole != 0),
             ValueType::Timestamp => {
-                let step = 10_i64.pow(u32::try_from(-scale).unwrap_or(0));
+                let step = 10_i64.saturating_pow(u32::from(scale.min(0).unsigned_abs()));
                 let micros = whole.saturating_mul(step);
                 Value::Timestamp(DateTime::from_timestamp_micros(micros).unwrap_or_default())
             }

@@ -21,8 +21,22 @@ pub fn add_column(hashes: &mut [u64], column: &Column) {
             },
             _ => *bits,
         };
-        *hash = hash.wrapping_add(mix(name.wrapping_add(*kind as u64), value));
+        let (kind, value) = match kind {
+            Kind::Number => whole(value).map_or((*kind, value), |whole| (Kind::Integer, whole)),
+            _ => (*kind, value),
+        };
+        *hash = hash.wrapping_add(mix(name.wrapping_add(kind as u64), value));
     }
+}
+
+/// The bits of the integer that a number is: encoders differ in whether they write 3 or 3.0. Beyond 2^53 there are other
+/// integers that the same number stands for.
+fn whole(bits: u64) -> Option<u64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let number = f64::from_bits(bits);
+    let is_whole = number.trunc() == number && number.abs() < EXACT;
+    #[expect(clippy::cast_possible_truncation, reason = "it is whole and exact")]
+    is_whole.then(|| (number as i64).cast_unsigned())
 }
 
 /// A hash of the numbers of a vector.

@@ -5,6 +5,7 @@
 //! read when it has changed ([`standing`]), and they land in one commit ([`landing`]), small ones of a model as
 //! one batch.
 
+mod backlog;
 mod body;
 mod events;
 mod landing;
@@ -35,12 +36,13 @@ use crate::storage::intake::{ARCHIVED, BatchKind};
 use crate::storage::models::Model;
 use crate::storage::overflow::OverflowKind;
 
+use backlog::Backlog;
 pub(super) use body::encode as encode_body;
 pub use body::{BodyError, decode as decode_body};
 pub use events::{EventUpload, Taken, events};
 use landing::{Arrival, Landed, Lander, Rows, SMALL};
 pub use otlp::{Export, Exported, otlp};
-use pressure::Pressure;
+use pressure::{Pressure, UnderWay};
 use standing::{Standing, Target};
 use unread::Unread;
 
@@ -71,6 +73,7 @@ pub struct Parts {
     limits: Limits,
     standing: Standing,
     pressure: Pressure,
+    backlog: Backlog,
     decoding: Arc<Semaphore>,
 }
 
@@ -84,13 +87,14 @@ impl Deref for Intake {
 
 impl Intake {
     /// Starts landing what comes in; ends when the last handle is dropped. `pool` is for look-ups, `landing` for
-    /// what is landed, `limits` for each body.
+    /// what is landed, `limits` for each body; `most_waiting` rows may wait to be settled.
     #[must_use]
-    pub fn start(pool: PgPool, landing: PgPool, limits: Limits) -> Self {
+    pub fn start(pool: PgPool, landing: PgPool, limits: Limits, most_waiting: u64) -> Self {
         Self(Arc::new(Parts {
             lander: Lander::start(landing),
             standing: Standing::new(pool.clone()),
             pressure: Pressure::default(),
+            backlog: Backlog::of(most_waiting),
             decoding: Arc::new(Semaphore::new(processors())),
             pool,
             limits,
@@ -115,6 +119,26 @@ impl Intake {
     #[must_use]
     pub fn presume(&self, now: DateTime<Utc>, presented: &str) -> Option<Principal> {
         self.standing.known_caller(now, presented)
+    }
+
+    /// Counts a request that brings data until the guard is dropped.
+    ///
+    /// # Errors
+    /// Unavailable while too much waits to be settled.
+    fn enter(&self) -> Result<UnderWay, Error> {
+        self.backlog.has_room()?;
+        Ok(self.pressure.enter())
+    }
+
+    /// Says how many rows have landed and wait to be settled.
+    pub(super) fn note_backlog(&self, rows: u64) {
+        self.backlog.note(rows);
+    }
+
+    /// How many rows waited to be settled when they were last counted.
+    #[must_use]
+    pub fn backlog(&self) -> u64 {
+        self.backlog.rows()
     }
 
     /// Ends at once, unless so many requests are under way that what can wait should: then when they are
@@ -200,7 +224,7 @@ pub async fn presumed_predictions(
     services: &Services,
     upload: &Upload<'_>,
 ) -> Result<Option<Receipt>, Error> {
-    let _under_way = services.intake.pressure.enter();
+    let _under_way = services.intake.enter()?;
     check_addressed("version", upload.version.as_deref())?;
     let now = services.clock.now();
     let model = (upload.project_id, upload.model);
@@ -240,7 +264,7 @@ pub async fn presumed_predictions(
 /// Not found for an unknown model, invalid for a body that cannot be read at all, unavailable when the
 /// database is out of reach or the queue is full.
 pub async fn predictions(services: &Services, upload: Upload<'_>) -> Result<Receipt, Error> {
-    let _under_way = services.intake.pressure.enter();
+    let _under_way = services.intake.enter()?;
     check_addressed("version", upload.version.as_deref())?;
     let now = services.clock.now();
     let target = services.intake.target(&upload, now).await?;
@@ -277,7 +301,7 @@ pub async fn predictions(services: &Services, upload: Upload<'_>) -> Result<Rece
 /// # Errors
 /// As for [`predictions`].
 pub async fn labels(services: &Services, upload: Upload<'_>) -> Result<Receipt, Error> {
-    let _under_way = services.intake.pressure.enter();
+    let _under_way = services.intake.enter()?;
     let now = services.clock.now();
     let target = services.intake.target(&upload, now).await?;
     let (format, body, task) = (upload.format, upload.body, target.task());
@@ -609,7 +633,7 @@ mod tests {
         let pool = PgPoolOptions::new();
         let pool = pool.connect_lazy("postgres://nobody@127.0.0.1:1/none");
         let pool = pool.expect("an address");
-        Intake::start(pool.clone(), pool, Limits::default())
+        Intake::start(pool.clone(), pool, Limits::default(), u64::MAX)
     }
 
     #[test]

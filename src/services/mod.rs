@@ -74,6 +74,8 @@ pub struct Services {
     /// The clock again when it is a replayed one, so that it can be advanced.
     pub replay: Option<ReplayClock>,
     pub intake: ingest::Intake,
+    /// Whose batches are settled next.
+    pub turns: settle::Turns,
     pub bounds: bounds::Bounds,
     /// What is known of the keys of predictions without reading them.
     pub key_filters: KeyFilters,

@@ -17,7 +17,7 @@ mod pack;
 mod refusal;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
@@ -53,6 +53,25 @@ const PACKS: usize = 16;
 /// After how many failures a batch is set aside, kept, for people to look at.
 const ATTEMPTS: i32 = 5;
 
+/// Which model was settled last, so that each has its turn: a model that lands more than is settled would otherwise be chosen
+/// again and again, and the others' rows would not be counted.
+#[derive(Debug, Clone, Default)]
+pub struct Turns(Arc<Mutex<Option<ModelId>>>);
+
+impl Turns {
+    /// The next model that has something to settle.
+    async fn next(
+        &self,
+        conn: &mut PgConnection,
+        now: DateTime<Utc>,
+    ) -> Result<Option<ModelId>, Error> {
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = intake::due_model(conn, last, now).await?;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = next;
+        Ok(next)
+    }
+}
+
 /// Settles due batches of one model, pack by pack. Returns whether there was anything to do.
 ///
 /// # Errors
@@ -61,7 +80,9 @@ const ATTEMPTS: i32 = 5;
 pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, Error> {
     services.intake.eased().await;
     let mut conn = services.pool.acquire().await?;
-    let Some(model_id) = intake::due_model(&mut conn, now).await? else {
+    let unsettled = intake::unsettled_rows(&mut conn).await?;
+    services.intake.note_backlog(unsettled);
+    let Some(model_id) = services.turns.next(&mut conn, now).await? else {
         return Ok(false);
     };
     crate::faults::crash_point("settle.chosen");
@@ -79,9 +100,13 @@ pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, E
 /// Settles what is due of a model, pack by pack.
 async fn settle_due(services: &Services, model: &Model, now: DateTime<Utc>) -> Result<(), Error> {
     let model_id = model.model_id;
-    let mut due = fetch(services, model_id, None, now).await?;
+    let mut fetched = fetch(services, model_id, None, now).await;
     let mut before = Stored::default();
     for _ in 0..PACKS {
+        let due = match fetched {
+            Ok(due) => due,
+            Err(failed) => return failed.set_back(services, now).await,
+        };
         let Some(last) = due.batches.last() else {
             break;
         };
@@ -90,18 +115,42 @@ async fn settle_due(services: &Services, model: &Model, now: DateTime<Utc>) -> R
             let (services, last) = (services.clone(), last.batch_id);
             async move { fetch(&services, model_id, Some(last), now).await }
         });
-        match settle(services, model, due.unpacked, &before, now).await {
+        // By itself, so that a panic is a failure of these batches and not of every attempt to settle.
+        let settling = tokio::spawn({
+            let (services, model) = (services.clone(), model.clone());
+            async move { settle(&services, &model, due.unpacked, &before, now).await }
+        });
+        let batches = due.batches;
+        match settling.await.map_err(Error::internal).flatten() {
             Ok(stored) => before = stored,
-            Err(error @ Error::Unavailable { .. }) => return Err(error),
-            Err(damage) if keys::is_damage(&damage) => return Err(damage),
-            Err(error) => {
-                set_back(services, &due.batches, &error, now).await?;
-                break;
-            }
+            Err(error) => return Failed { batches, error }.set_back(services, now).await,
         }
-        due = following.await.map_err(Error::internal)??;
+        fetched = following.await.map_err(Error::internal)?;
     }
     Ok(())
+}
+
+/// Batches that could not be settled.
+struct Failed {
+    batches: Vec<DueBatch>,
+    error: Error,
+}
+
+impl Failed {
+    /// Has the batches tried again later, each by itself, or set aside.
+    ///
+    /// # Errors
+    /// When the batches are not to blame.
+    async fn set_back(self, services: &Services, now: DateTime<Utc>) -> Result<(), Error> {
+        let is_of_them = !matches!(self.error, Error::Unavailable { .. })
+            && !keys::is_damage(&self.error)
+            && !self.batches.is_empty();
+        if is_of_them {
+            set_back(services, &self.batches, &self.error, now).await
+        } else {
+            Err(self.error)
+        }
+    }
 }
 
 /// Batches that are settled together.
@@ -121,32 +170,56 @@ async fn fetch(
     model_id: ModelId,
     after: Option<BatchId>,
     now: DateTime<Utc>,
-) -> Result<Due, Error> {
+) -> Result<Due, Failed> {
+    let waiting = waiting(services, model_id, after, now).await;
+    let waiting = waiting.map_err(|error| Failed {
+        batches: Vec::new(),
+        error,
+    })?;
+    let due = |waiting: &[Waiting]| -> Vec<DueBatch> {
+        let each = waiting.iter().map(|batch| DueBatch {
+            batch_id: batch.batch_id,
+            attempts: batch.attempts,
+        });
+        each.collect()
+    };
+    let mut batches = due(&waiting);
+    let decoding = compute(move || {
+        let unpacked = unpack(&waiting, model_id);
+        crate::faults::crash_point("settle.decoded");
+        Ok(unpacked)
+    });
+    let looking_up = async {
+        let mut unpacked = decoding.await?;
+        let mut conn = services.pool.acquire().await?;
+        let (filters, pack) = (&services.key_filters, &unpacked.predictions);
+        unpacked.foreseen = Foreseen::look_up(&mut conn, filters, model_id, pack).await?;
+        crate::faults::crash_point("settle.looked_up");
+        Ok(unpacked)
+    };
+    match looking_up.await {
+        Ok(unpacked) => {
+            batches.truncate(unpacked.revisions.len());
+            Ok(Due { batches, unpacked })
+        }
+        Err(error) => Err(Failed { batches, error }),
+    }
+}
+
+/// What is due of a model, behind the batch `after`.
+async fn waiting(
+    services: &Services,
+    model_id: ModelId,
+    after: Option<BatchId>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Waiting>, Error> {
     let mut conn = services.pool.acquire().await?;
     let mut waiting = intake::due(&mut conn, model_id, after, now, ROWS).await?;
-    drop(conn);
     // A batch that failed before is settled alone, so that it can fail alone.
     if let Some(failed) = waiting.iter().position(|batch| batch.attempts > 0) {
         waiting.truncate(failed.max(1));
     }
-    let mut due = compute(move || {
-        let unpacked = unpack(&waiting, model_id);
-        let taken = waiting.iter().take(unpacked.revisions.len());
-        let batches = taken.map(|batch| DueBatch {
-            batch_id: batch.batch_id,
-            attempts: batch.attempts,
-        });
-        let batches = batches.collect();
-        crate::faults::crash_point("settle.decoded");
-        Ok(Due { batches, unpacked })
-    })
-    .await?;
-    let mut conn = services.pool.acquire().await?;
-    let pack = &due.unpacked.predictions;
-    due.unpacked.foreseen =
-        Foreseen::look_up(&mut conn, &services.key_filters, model_id, pack).await?;
-    crate::faults::crash_point("settle.looked_up");
-    Ok(due)
+    Ok(waiting)
 }
 
 /// Runs work that keeps a processor busy beside the threads that wait for the network.

@@ -389,29 +389,48 @@ pub struct Waiting {
     pub received_at: DateTime<Utc>,
 }
 
-/// A model that has batches to settle: one that nobody is working on if there is any, so that several workers
-/// spread over the models.
+/// How many rows have landed and wait to be settled, of all models.
+pub async fn unsettled_rows(conn: &mut PgConnection) -> sqlx::Result<u64> {
+    let rows = sqlx::query_scalar!(
+        r#"
+        SELECT COALESCE(SUM(received_rows - rejected_rows), 0)::bigint AS "rows!"
+        FROM landed_batches
+        WHERE state = 'landed'
+        "#
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(u64::try_from(rows).unwrap_or(0))
+}
+
+/// A model that has batches to settle, the next one behind `last` in the order of their ids: one that nobody is working
+/// on if there is any, so that several workers spread over the models.
 pub async fn due_model(
     conn: &mut PgConnection,
+    last: Option<ModelId>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<ModelId>> {
-    let idle = sqlx::query_scalar!(
-        r#"
-        SELECT model_id AS "model_id: ModelId"
-        FROM models
-        WHERE EXISTS (
-            SELECT FROM landed_batches b
-            WHERE b.model_id = models.model_id AND b.state = 'landed' AND b.not_before <= $1
+    for last in [last.map(|last| last.0), None] {
+        let idle = sqlx::query_scalar!(
+            r#"
+            SELECT model_id AS "model_id: ModelId"
+            FROM models
+            WHERE ($1::uuid IS NULL OR model_id > $1) AND EXISTS (
+                SELECT FROM landed_batches b
+                WHERE b.model_id = models.model_id AND b.state = 'landed' AND b.not_before <= $2
+            )
+            ORDER BY model_id
+            LIMIT 1
+            FOR NO KEY UPDATE SKIP LOCKED
+            "#,
+            last,
+            now
         )
-        LIMIT 1
-        FOR NO KEY UPDATE SKIP LOCKED
-        "#,
-        now
-    )
-    .fetch_optional(&mut *conn)
-    .await?;
-    if idle.is_some() {
-        return Ok(idle);
+        .fetch_optional(&mut *conn)
+        .await?;
+        if idle.is_some() {
+            return Ok(idle);
+        }
     }
     sqlx::query_scalar!(
         r#"

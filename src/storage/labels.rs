@@ -121,26 +121,34 @@ pub async fn keep_revisions(
     replaced_by: BatchId,
     received_at: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    for label in outdated {
-        sqlx::query!(
-            r#"
-            INSERT INTO label_revisions (project_id, model_id, prediction_id, value, class, observed_at,
-                                         received_at, batch_id, replaced_at, replaced_by)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $7, $9)
-            "#,
-            project_id.0,
-            model_id.0,
-            label.prediction_id,
-            label.value,
-            label.class,
-            label.observed_at,
-            received_at,
-            label.batch_id.0,
-            replaced_by.0
-        )
-        .execute(&mut *conn)
-        .await?;
+    if outdated.is_empty() {
+        return Ok(());
     }
+    let ids: Vec<String> = outdated.iter().map(|l| l.prediction_id.clone()).collect();
+    let values: Vec<Option<f64>> = outdated.iter().map(|label| label.value).collect();
+    let classes: Vec<Option<String>> = outdated.iter().map(|l| l.class.clone()).collect();
+    let observed: Vec<DateTime<Utc>> = outdated.iter().map(|l| l.observed_at).collect();
+    let batches: Vec<Uuid> = outdated.iter().map(|label| label.batch_id.0).collect();
+    sqlx::query!(
+        r#"
+        INSERT INTO label_revisions (project_id, model_id, prediction_id, value, class, observed_at,
+                                     received_at, batch_id, replaced_at, replaced_by)
+        SELECT $1, $2, prediction_id, value, class, observed_at, $8, batch_id, $8, $9
+        FROM unnest($3::text[], $4::float8[], $5::text[], $6::timestamptz[], $7::uuid[])
+             AS l (prediction_id, value, class, observed_at, batch_id)
+        "#,
+        project_id.0,
+        model_id.0,
+        &ids,
+        &values as &[Option<f64>],
+        &classes as &[Option<String>],
+        &observed,
+        &batches,
+        received_at,
+        replaced_by.0
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

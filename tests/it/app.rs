@@ -96,7 +96,8 @@ impl TestApp {
             bounds: Bounds::default(),
             key_filters: KeyFilters::default(),
             custody: Custody::default(),
-            intake: Intake::start(pool.clone(), pool, Limits::default()),
+            turns: settle::Turns::default(),
+            intake: Intake::start(pool.clone(), pool, Limits::default(), u64::MAX),
             outward: Outward {
                 mailer: Some(Arc::new(mailer.expect("a sender"))),
                 outbound: Outbound::new(allow).expect("TLS works"),
@@ -136,7 +137,8 @@ impl TestApp {
             .expect("connects");
         Services {
             pool: pool.clone(),
-            intake: Intake::start(pool.clone(), pool, Limits::default()),
+            turns: settle::Turns::default(),
+            intake: Intake::start(pool.clone(), pool, Limits::default(), u64::MAX),
             nudges: Nudges::default(),
             causes: Reports::default(),
             ..self.services.clone()

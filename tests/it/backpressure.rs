@@ -162,40 +162,7 @@ async fn alerting_and_pages_keep_their_connections_while_intake_hangs(pool: PgPo
         answers
     };
     let others = async {
-        let count = |task: &'static str| {
-            let served = &served;
-            async move {
-                let labels = [format!("task=\"{task}\"")];
-                let all = [labels[0].as_str()];
-                let failed = [labels[0].as_str(), "result=\"failed\""];
-                let name = "bellwether_task_activations_total";
-                (
-                    served.metric(name, &all).await,
-                    served.metric(name, &failed).await,
-                )
-            }
-        };
-        let tasks = ["evaluate", "alert", "deliver", "settle"];
-        let before = join_all(tasks.map(count)).await;
-        let began = Instant::now();
-        // Every task is activated again meanwhile, and finds its connections.
-        loop {
-            let now = join_all(tasks.map(count)).await;
-            for ((before, _), (_, failed)) in before.iter().zip(&now) {
-                assert!(*failed < 1.0, "{before} {failed}");
-            }
-            if before
-                .iter()
-                .zip(&now)
-                .all(|(before, now)| now.0 > before.0 + 1.0)
-            {
-                break;
-            }
-            assert!(
-                began.elapsed() < Duration::from_secs(40),
-                "{before:?} {now:?}"
-            );
-        }
+        assert_activated(&served, &["evaluate", "alert", "deliver", "settle"]).await;
         for path in ["/readyz", "/api/v1/models", "/api/v1/alerts", "/sign-in"] {
             let answer = served.get(path).await;
             assert_eq!(answer.status, 200, "{path}: {answer:?}");
@@ -214,6 +181,43 @@ async fn alerting_and_pages_keep_their_connections_while_intake_hangs(pool: PgPo
             .iter()
             .all(|answer| answer.status == 200 || answer.was_shed())
     );
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn alerting_keeps_its_connections_while_settling_and_measuring_hang(pool: PgPool) {
+    let (served, proxy) = behind_a_proxy(pool, &[]).await;
+    served.until_taken("before").await;
+    proxy.stall_only("bellwether background");
+    assert_activated(&served, &["alert", "respond", "deliver"]).await;
+    proxy.heal();
+}
+
+/// Every one of these tasks is activated again, and none fails for want of a connection.
+async fn assert_activated(served: &Served, tasks: &[&'static str]) {
+    let count = async |task: &&'static str| {
+        let labels = [format!("task=\"{task}\"")];
+        let all = [labels[0].as_str()];
+        let failed = [labels[0].as_str(), "result=\"failed\""];
+        let name = "bellwether_task_activations_total";
+        (
+            served.metric(name, &all).await,
+            served.metric(name, &failed).await,
+        )
+    };
+    let before = join_all(tasks.iter().map(count)).await;
+    let began = Instant::now();
+    loop {
+        let now = join_all(tasks.iter().map(count)).await;
+        for ((before, _), (_, failed)) in before.iter().zip(&now) {
+            assert!(*failed < 1.0, "{before} {failed}");
+        }
+        let mut both = before.iter().zip(&now);
+        if both.all(|(before, now)| now.0 > before.0 + 1.0) {
+            return;
+        }
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(40), "{before:?} {now:?}");
+    }
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]

@@ -1,9 +1,10 @@
 //! Caps: what a sender makes up beyond them is counted and told once, and no other project notices.
 
+use bellwether::domain::clock::Clock;
 use bellwether::domain::ids::ProjectId;
-use bellwether::formats::Format;
-use bellwether::services::Error;
-use bellwether::services::ingest::{self, Upload};
+use bellwether::formats::{Format, Limits};
+use bellwether::services::ingest::{self, Intake, Upload};
+use bellwether::services::{Error, Services, settle};
 use bellwether::storage::access;
 use bellwether::storage::intake::BatchKind;
 use bellwether::storage::overflow::{self, OverflowKind};
@@ -335,4 +336,41 @@ async fn send(
         generation: None,
     };
     ingest::predictions(&app.services, upload).await
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn senders_come_back_while_too_much_waits_to_be_settled(pool: PgPool) {
+    let app = TestApp::start(pool.clone(), "2026-03-03").await;
+    app.with_fares("").await;
+    let services = Services {
+        intake: Intake::start(pool.clone(), pool, Limits::default(), 20),
+        ..app.services.clone()
+    };
+    let send = async |rows: std::ops::Range<i32>| {
+        let rows: Vec<Value> = rows.map(|i| fares::prediction(at(DAY), i)).collect();
+        let upload = Upload {
+            project_id: app.project,
+            model: "fares",
+            format: Format::Ndjson,
+            body: lines(&rows),
+            version: None,
+            generation: None,
+        };
+        ingest::predictions(&services, upload).await
+    };
+    let now = app.clock.now();
+    send(0..20).await.expect("there is room");
+    settle::activate(&services, now).await.expect("settles");
+    let refused = send(20..21).await;
+    assert!(
+        matches!(refused, Err(Error::Unavailable { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(services.intake.backlog(), 20, "as they were counted");
+    let is_left = settle::activate(&services, now).await.expect("settles");
+    assert!(!is_left);
+    send(20..21).await.expect("there is room again");
+    app.settle().await;
+    let stored = app.number("SELECT COUNT(*) FROM predictions").await;
+    assert_eq!(stored, 21);
 }

@@ -13,7 +13,9 @@ use bellwether::domain::window::Grain;
 use bellwether::formats::Format;
 use bellwether::services::erasure::{self, Order};
 use bellwether::services::schemas::{self, Verdict, Wish};
-use bellwether::services::{alerting, baselines, configuration, evaluate, recount, retention};
+use bellwether::services::{
+    alerting, baselines, configuration, evaluate, recount, retention, settle,
+};
 use bellwether::storage::alerts::{self, AlertEvent};
 use bellwether::storage::inferences::{self, HalfToKeep};
 use bellwether::storage::models::{self, Model};
@@ -452,4 +454,31 @@ async fn a_half_that_is_being_joined_is_not_given_up(pool: PgPool) {
     assert_eq!(known.expect("read").len(), 1);
     let expired = inferences::expire(&mut *app.conn().await, at("2026-03-02"), 10).await;
     assert_eq!(expired.expect("given up"), (0, Vec::new()));
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_model_that_always_has_something_to_settle_does_not_hold_up_the_others(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-03").await;
+    let names = ["first", "second", "third"];
+    let declared: String = names.iter().map(|name| fares::declared(name)).collect();
+    app.apply(&format!("models:\n{declared}")).await;
+    for name in names {
+        app.version(name, "v1").await;
+    }
+    let row = |i| fares::prediction(at("2026-03-02"), i);
+    for (turn, busy) in (0..).zip(names) {
+        let others = names.iter().filter(|name| **name != busy);
+        for name in others {
+            app.predict(name, &[row(turn)]).await;
+        }
+        for i in 0..3 {
+            app.predict(busy, &[row(10 * (turn + 1) + i)]).await;
+            let now = app.clock.now();
+            settle::activate(&app.services, now).await.expect("settles");
+        }
+        let waiting = app
+            .number("SELECT COUNT(DISTINCT model_id) FROM landed_batches WHERE state = 'landed'");
+        assert!(waiting.await <= 1, "only the busy one has more");
+        app.settle().await;
+    }
 }

@@ -82,7 +82,7 @@ impl TestEdge {
         Self {
             admin: admin.expect("answered").expect("live"),
             state: TestState {
-                intake: Intake::start(pool.clone(), pool.clone(), Limits::default()),
+                intake: Intake::start(pool.clone(), pool.clone(), Limits::default(), u64::MAX),
                 pool,
                 clock,
                 site,

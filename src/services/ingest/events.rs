@@ -47,7 +47,7 @@ pub enum Taken {
 /// Not found when an event's model is unknown, invalid when it names none: then nothing of the request was kept.
 /// Unavailable when it is not durable.
 pub async fn events(services: &Services, upload: EventUpload) -> Result<Taken, Error> {
-    let _under_way = services.intake.pressure.enter();
+    let _under_way = services.intake.enter()?;
     let now = services.clock.now();
     check_addressed("model", upload.model.as_deref())?;
     check_addressed("version", upload.version.as_deref())?;

@@ -389,8 +389,10 @@ mod tests {
         let a = |value| row(&[("a", value)]);
         let mut all = vec![
             a(Value::Null),
-            a(Value::Number(1.0)),
             a(Value::Integer(1)),
+            a(Value::Number(1.5)),
+            a(Value::Number(9_007_199_254_740_992.0)),
+            a(Value::Integer(9_007_199_254_740_992)),
             a(Value::Boolean(true)),
             a(Value::Text("1".into())),
             a(Value::Text("a long text of more than eight bytes".into())),
@@ -419,6 +421,18 @@ mod tests {
         ]);
         let different: std::collections::BTreeSet<i32> = all.iter().map(hash).collect();
         assert_eq!(different.len(), all.len());
+    }
+
+    #[test]
+    fn a_whole_number_is_the_same_however_it_is_written() {
+        for (number, integer) in [(1.0, 1), (0.0, 0), (-0.0, 0), (-7.0, -7)] {
+            let written = hash(&row(&[("a", Value::Number(number))]));
+            assert_eq!(
+                written,
+                hash(&row(&[("a", Value::Integer(integer))])),
+                "{number}"
+            );
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::services::access::{self, FirstAdmin, Site};
 use crate::services::causes::Reports;
 use crate::services::delivery::Outward;
 use crate::services::ingest::Intake;
-use crate::services::{Bounds, Custody, Error, Nudges, Services};
+use crate::services::{Bounds, Custody, Error, Nudges, Services, settle};
 use crate::storage::keys::KeyFilters;
 use crate::storage::pages::{
     AlertEvent, AlertRow, ApprovalRow, FeatureCount, FleetModel, RunRow, ServedValue, StepRow,
@@ -309,7 +309,8 @@ impl Browser {
             bounds: Bounds::default(),
             key_filters: KeyFilters::default(),
             custody: Custody::default(),
-            intake: Intake::start(pool.clone(), pool.clone(), Limits::default()),
+            turns: settle::Turns::default(),
+            intake: Intake::start(pool.clone(), pool.clone(), Limits::default(), u64::MAX),
             pool,
             clock: clock.clone(),
             wall: clock,
