@@ -19,21 +19,56 @@ pub struct Judged {
     pub recipe: Recipe,
 }
 
+/// What the values of a feature are held against.
+#[derive(Debug, Clone, Copy)]
+pub struct Gates<'a> {
+    pub thresholds: &'a BTreeMap<Measure, f64>,
+    pub feature_type: Option<FeatureType>,
+    /// Of fewer values on either side nothing is said.
+    pub min_rows: u64,
+    /// How many features are looked at: each may be the one that chance makes stand out.
+    pub features: usize,
+}
+
+/// Once in so many looks at all features of a model chance is taken for drift.
+const LOOKS: f64 = 1_000.0;
+
+/// How probable it may be that nothing has changed in a feature that drifts, among so many that are looked at.
+#[must_use]
+pub fn chance_of_a_feature(features: usize) -> f64 {
+    1.0 / (LOOKS * features.max(1) as f64)
+}
+
 impl Judged {
-    /// Judges a value of a feature of that type by the threshold of its measure. Dates are further on whenever they are looked
-    /// at: how far they have come is a reading, and only how many are missing is held against a threshold.
+    /// Judges a value of a feature by the threshold of its measure: drift is what is beyond that and no chance. Dates are further
+    /// on whenever they are looked at: how far they have come is a reading, and only how many are missing is
+    /// held against a threshold. `by_chance` is the probability that nothing has changed.
     #[must_use]
     pub fn of_feature(
         measure: Measure,
         reading: &Reading,
-        feature_type: Option<FeatureType>,
-        thresholds: &BTreeMap<Measure, f64>,
-        min_rows: u64,
+        by_chance: Option<PValue>,
+        gates: &Gates<'_>,
     ) -> Self {
-        let go_on =
-            feature_type == Some(FeatureType::Timestamp) && measure != Measure::MissingShareChange;
-        let threshold = thresholds.get(&measure).copied().filter(|_| !go_on);
-        let mut judged = Self::of(measure, reading, threshold, min_rows);
+        let is_of_rows = measure == Measure::MissingShareChange;
+        let go_on = gates.feature_type == Some(FeatureType::Timestamp) && !is_of_rows;
+        let threshold = gates.thresholds.get(&measure).copied().filter(|_| !go_on);
+        let mut judged = Self::of(measure, reading, threshold, gates.min_rows);
+        let by_chance = if is_of_rows {
+            reading.p_value
+        } else {
+            by_chance
+        };
+        let is_chance =
+            by_chance.is_some_and(|p| p.ln() >= chance_of_a_feature(gates.features).ln());
+        if judged.status == Status::Drift && is_chance {
+            judged.status = Status::Ok;
+        }
+        if measure == Measure::TotalVariation {
+            judged.p_value = by_chance.map(PValue::value);
+            judged.recipe.method += "; p-value: twice the lesser of chi-square's over bins that expect 5 rows and, of numbers, \
+                                     Kolmogorov and Smirnov's";
+        }
         if go_on {
             judged.recipe.method +=
                 "; a reading without a threshold, because dates go on with time";
@@ -117,7 +152,13 @@ mod tests {
             BTreeMap::from([(Measure::Psi, 0.25), (Measure::MissingShareChange, 0.05)]);
         let judged = |measure, feature_type| {
             let reading = reading(6.0, Some(0.01), 1_000);
-            Judged::of_feature(measure, &reading, feature_type, &thresholds, 100)
+            let gates = Gates {
+                thresholds: &thresholds,
+                feature_type,
+                min_rows: 100,
+                features: 1,
+            };
+            Judged::of_feature(measure, &reading, None, &gates)
         };
         for feature_type in [None, Some(FeatureType::Integer)] {
             let number = judged(Measure::Psi, feature_type);
@@ -130,6 +171,34 @@ mod tests {
         assert_eq!(date.recipe.threshold, None);
         let missing = judged(Measure::MissingShareChange, dates);
         assert_eq!(missing.status, Status::Drift);
+    }
+
+    #[test]
+    fn what_chance_may_have_done_among_so_many_features_is_no_drift() {
+        let thresholds =
+            BTreeMap::from([(Measure::Psi, 0.25), (Measure::MissingShareChange, 0.05)]);
+        let status = |measure, by_chance: f64, own: Option<f64>, features| {
+            let p = |p: f64| PValue::from_probability(p);
+            let reading = Reading {
+                p_value: own.and_then(p),
+                ..reading(0.5, Some(0.01), 1_000)
+            };
+            let gates = Gates {
+                thresholds: &thresholds,
+                feature_type: None,
+                min_rows: 100,
+                features,
+            };
+            Judged::of_feature(measure, &reading, p(by_chance), &gates).status
+        };
+        assert_eq!(status(Measure::Psi, 0.9e-3, None, 1), Status::Drift);
+        assert_eq!(status(Measure::Psi, 1.1e-3, None, 1), Status::Ok);
+        assert_eq!(status(Measure::Psi, 0.9e-3, None, 30), Status::Ok);
+        assert_eq!(status(Measure::Psi, 0.9e-3 / 30.0, None, 30), Status::Drift);
+        // Of what is missing a test of its own tells.
+        let missing = Measure::MissingShareChange;
+        assert_eq!(status(missing, 0.0, Some(0.5), 1), Status::Ok);
+        assert_eq!(status(missing, 1.0, Some(1e-6), 1), Status::Drift);
     }
 
     #[test]

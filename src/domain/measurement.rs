@@ -274,8 +274,13 @@ impl Measure {
     ];
 
     /// The same for a monitor that the detector cannot serve, because it works neither by day nor by hour or has no baseline that stands still.
-    pub const USUAL_DRIFT_WITHOUT_DAYS: [Self; 3] =
-        [Self::Psi, Self::JensenShannon, Self::KolmogorovSmirnov];
+    pub const USUAL_DRIFT_WITHOUT_DAYS: [Self; 5] = [
+        Self::TotalVariation,
+        Self::MissingShareChange,
+        Self::Psi,
+        Self::JensenShannon,
+        Self::KolmogorovSmirnov,
+    ];
 
     /// The measures of drift of columns together, from sums of days.
     pub const OVER_DAYS_TOGETHER: [Self; 2] =
@@ -560,7 +565,8 @@ mod tests {
                 .iter()
                 .all(|measure| measure.drift().is_some())
         );
-        assert_eq!(Measure::USUAL_DRIFT[2..], Measure::USUAL_DRIFT_WITHOUT_DAYS);
+        let readings = &Measure::USUAL_DRIFT_WITHOUT_DAYS[2..];
+        assert_eq!(&Measure::USUAL_DRIFT[2..], readings);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::drift::chance_of_a_feature;
 use super::measurement::{Better, Measure, Recipe, Segment};
 use super::rule::{Condition, MeasuredCondition, Rule, Threshold};
 use super::sequential::{length, once_in};
@@ -213,20 +214,18 @@ fn of_distance(
         .filter_map(|value| Some((limit(condition, value)?, *value)))
         .collect();
     let (first, _) = *limits.first()?;
+    // Whoever judges by the monitor's status has its gate as well.
+    let gate = matches!(condition.threshold, Threshold::OwnStatus)
+        .then(|| chance_of_a_feature(limits.len()));
     let chances: Vec<f64> = limits
         .iter()
         .filter_map(|(limit, value)| {
             // Kolmogorov's distribution asks for none.
             let bins = value.recipe.bins.unwrap_or(2);
-            chance_beyond(
-                drift,
-                *limit,
-                bins,
-                value.reference_rows,
-                value.current_rows,
-            )
+            let rows = (value.reference_rows, value.current_rows);
+            let beyond = chance_beyond(drift, *limit, bins, rows.0, rows.1).map(PValue::value);
+            beyond.into_iter().chain(gate).reduce(f64::min)
         })
-        .map(PValue::value)
         .collect();
     let errs = if chances.len() == limits.len() {
         let features = match chances.len() {

@@ -237,13 +237,14 @@ const MAX_CATEGORIES: usize = 1_000;
 const MIXED_SHARE: f64 = 0.05;
 /// The same where all of the others are codes with leading zeros: of a few thousand codes that are counted through, few have one.
 const CODE_SHARE: f64 = 0.01;
-/// How far the share of nulls may rise above the one seen before it is a finding, at the least.
+/// Which part of the values that were there may be missing before it is a finding, at the least.
 const NULL_SLACK: f64 = 0.05;
 
-/// The largest share of nulls that is no finding, where so many were seen.
+/// The largest share of nulls that is no finding, where so many were seen: of the values that were there, as large a part may be
+/// missing as was missing of all, and a twentieth. So it is twice what was seen where that is little, and never all.
 #[must_use]
 pub fn usual_null_share(seen: f64) -> f64 {
-    (seen * 2.0).max(seen + NULL_SLACK).min(1.0)
+    seen + seen.max(NULL_SLACK) * (1.0 - seen)
 }
 
 /// What a reference's rows say of their features: type, presence, range, categories. A feature without a single
@@ -534,6 +535,15 @@ mod tests {
     }
 
     #[test]
+    fn a_feature_that_is_lost_is_a_finding_however_much_of_it_was_missing_before() {
+        for (seen, limit) in [(0.0, 0.05), (0.02, 0.069), (0.1, 0.19), (0.54, 0.7884)] {
+            let usual = usual_null_share(seen);
+            assert!((usual - limit).abs() < 1e-12, "{seen}: {usual}");
+            assert!(usual < 1.0);
+        }
+    }
+
+    #[test]
     fn a_schema_is_inferred_from_what_the_rows_hold() {
         let column = |name: &str, values: Vec<Value<'static>>| Column::of(name, values);
         let text = |text: &'static str| Value::Text(text.into());
@@ -594,7 +604,7 @@ mod tests {
                 inferred[0].maximum,
                 inferred[0].max_null_share
             ),
-            (Some(5.0), Some(9.0), 0.5)
+            (Some(5.0), Some(9.0), 0.4375)
         );
         assert_eq!(
             (inferred[1].minimum, inferred[1].maximum),

@@ -309,7 +309,8 @@ pub fn of_window(
 
 /// How one window of a feature stands to every kind of finding that is about shares of its rows, and to a change of
 /// unit. What the reference has too is a finding only where there is more than twice as much of it; but values out of range and
-/// categories unseen in the reference itself are against a schema that somebody wrote, and stay findings. Where there is no
+/// categories unseen in the reference itself are against a schema that somebody wrote, and stay findings. Categories are new where
+/// three times as many rows have them as chance gives those that the reference missed. Where there is no
 /// reference, it is taken to have had neither NaN nor infinities nor empty texts nor values of a wrong type; and nothing is
 /// said of units.
 #[must_use]
@@ -328,7 +329,10 @@ pub fn judge_window(
     let share_before = |part: u64| share(part, before.rows - before.absent).unwrap_or(0.0);
     let infinite = now.positive_infinities + now.negative_infinities;
     let infinite_before = before.positive_infinities + before.negative_infinities;
-    let rising = |part: u64| (2.0 * share_before(part)).max(tolerance.share);
+    let rising = |part: u64| {
+        let seen = share_before(part);
+        (seen + seen * (1.0 - seen)).max(tolerance.share)
+    };
     let mismatched_before = share(before.mismatched, telling_before).unwrap_or(0.0);
     let the_reference = |part: u64| format!("the reference has {}", percent(share_before(part)));
     let mut judged = Vec::new();
@@ -350,7 +354,7 @@ pub fn judge_window(
         FindingKind::WrongType,
         now.mismatched,
         telling,
-        (2.0 * mismatched_before).max(tolerance.share),
+        (mismatched_before * (2.0 - mismatched_before)).max(tolerance.share),
         &|| format!("values that are no {}", expected.feature_type.as_str()),
     );
     judge(
@@ -406,7 +410,9 @@ pub fn judge_window(
             FindingKind::UnseenCategory,
             now.unseen,
             current.valid(),
-            tolerance.share,
+            tolerance
+                .share
+                .max(3.0 * reference.map_or(0.0, unseen_by_chance)),
             &|| unseen(expected, current),
         );
     }
@@ -426,6 +432,12 @@ pub fn judge_window(
         ));
     }
     judged
+}
+
+/// The share of values that chance alone gives categories that the reference has not met: as many as it met once (Good 1953).
+fn unseen_by_chance(reference: &FeatureProfile) -> f64 {
+    let once = reference.categories().filter(|(_, rows)| *rows == 1);
+    share(once.count() as u64, reference.valid()).unwrap_or(0.0)
 }
 
 fn unit_detail(change: UnitChange, reference: &FeatureProfile, current: &FeatureProfile) -> String {

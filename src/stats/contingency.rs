@@ -40,6 +40,34 @@ pub fn g_test(reference: &[u64], current: &[u64]) -> Option<Chi2> {
     })
 }
 
+/// The rows a bin is to expect on either side for the chi-square distribution to hold (Cochran 1954).
+pub const ROWS_EXPECTED: f64 = 5.0;
+
+/// [`chi2`] over bins that expect [`ROWS_EXPECTED`] rows or more on either side; the rarer ones are one bin, together with the
+/// smallest of the others where they are too few even so. `None` when that leaves fewer than two bins.
+#[must_use]
+pub fn pooled_chi2(reference: &[u64], current: &[u64]) -> Option<Chi2> {
+    if reference.len() != current.len() {
+        return None;
+    }
+    let rows = [total(reference), total(current)];
+    let smaller = rows[0].min(rows[1]) / (rows[0] + rows[1]);
+    let expects = |(p, q): &(u64, u64)| smaller * (*p as f64 + *q as f64);
+    let bins = reference.iter().copied().zip(current.iter().copied());
+    let (mut kept, rare): (Vec<_>, Vec<_>) = bins.partition(|bin| expects(bin) >= ROWS_EXPECTED);
+    let rest = (rare.iter()).fold((0, 0), |(p, q), rare| (p + rare.0, q + rare.1));
+    let smallest = (0..kept.len()).min_by_key(|place| kept[*place].0 + kept[*place].1);
+    match smallest {
+        Some(smallest) if expects(&rest) < ROWS_EXPECTED => {
+            kept[smallest].0 += rest.0;
+            kept[smallest].1 += rest.1;
+        }
+        _ => kept.push(rest),
+    }
+    let (reference, current): (Vec<u64>, Vec<u64>) = kept.into_iter().unzip();
+    chi2(&reference, &current)
+}
+
 fn test(reference: &[u64], current: &[u64], part: impl Fn(f64, f64) -> f64) -> Option<Chi2> {
     if reference.len() != current.len() {
         return None;
@@ -201,6 +229,21 @@ pub fn fisher(a: u64, b: u64, c: u64, d: u64) -> PValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rare_bins_are_tested_together() {
+        // Expected on the smaller side: 50, 25, 2, 2, 1: the last three are one bin of 5.
+        let pooled = pooled_chi2(&[100, 50, 4, 4, 2], &[50, 25, 2, 2, 1]).expect("a test");
+        assert_eq!(pooled.degrees_of_freedom, 2);
+        assert!(pooled.smallest_expected >= ROWS_EXPECTED);
+        let together = chi2(&[100, 50, 10], &[20, 40, 20]).expect("a test");
+        let apart = pooled_chi2(&[100, 50, 4, 4, 2], &[20, 40, 2, 0, 18]).expect("a test");
+        // 20 rows of one category are many enough, the other six are not and go to the smallest.
+        assert_eq!(apart, together);
+        // Nothing is left to compare where every bin is rare.
+        assert_eq!(pooled_chi2(&[1; 30], &[1; 30]), None);
+        assert_eq!(pooled_chi2(&[1, 2], &[1]), None);
+    }
 
     #[test]
     fn nothing_to_test_is_none() {

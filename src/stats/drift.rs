@@ -231,6 +231,21 @@ impl<'a> Comparison<'a> {
         self.counts(contingency::g_test)
     }
 
+    /// How probable it is that two samples of one distribution differ like this: twice the lesser of the chi-square test's over
+    /// bins that expect [`contingency::ROWS_EXPECTED`] rows or more, rarer ones together, and of numbers Kolmogorov and Smirnov's.
+    ///
+    /// The first sees what moves between bins, the second what moves a little everywhere; tails of many rare
+    /// categories, which no approximation holds for, are one bin.
+    #[must_use]
+    pub fn by_chance(&self) -> PValue {
+        let counts = self.counts(contingency::pooled_chi2);
+        let counts = counts.map_or(PValue::ONE, |test| test.p_value);
+        match self.kolmogorov_smirnov() {
+            Ok(shape) => counts.lesser_of_two(shape.p_value),
+            Err(_) => counts,
+        }
+    }
+
     /// A test of the counts of both sides in the bins.
     pub(super) fn counts(&self, test: fn(&[u64], &[u64]) -> Option<Chi2>) -> Option<Chi2> {
         let (reference, current): (Vec<u64>, Vec<u64>) = self

@@ -112,6 +112,13 @@ impl<'a> Readings<'a> {
         }
     }
 
+    /// How probable it is that nothing has changed between the two; see [`Comparison::by_chance`]. `None` where they cannot be
+    /// compared.
+    #[must_use]
+    pub fn by_chance(&self) -> Option<PValue> {
+        self.comparison.as_ref().ok().map(Comparison::by_chance)
+    }
+
     /// The value of a measure.
     ///
     /// # Errors

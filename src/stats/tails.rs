@@ -35,6 +35,13 @@ impl PValue {
         })
     }
 
+    /// The p-value of the more surprising of two tests of the same rows: twice the lesser, at most 1 (Bonferroni).
+    #[must_use]
+    pub fn lesser_of_two(self, other: Self) -> Self {
+        let ln = self.ln.min(other.ln) + std::f64::consts::LN_2;
+        Self { ln: ln.min(0.0) }
+    }
+
     /// The natural logarithm: 0 or less, and finite unless the p-value is exactly zero.
     #[must_use]
     pub fn ln(self) -> f64 {

@@ -418,7 +418,7 @@ fn shown_windows(comparison: &Comparison) -> Vec<String> {
         .collect()
 }
 
-/// The stability index of every feature in every window.
+/// How every feature has moved in every window.
 fn overview(comparison: &Comparison, ranked: &[Ranked<'_>]) -> Vec<OverviewRow> {
     let first = comparison.windows.len().saturating_sub(MOST_WINDOWS);
     let rows = ranked.iter().enumerate().map(|(at, r)| OverviewRow {
@@ -427,11 +427,12 @@ fn overview(comparison: &Comparison, ranked: &[Ranked<'_>]) -> Vec<OverviewRow> 
         cells: comparison.windows[first..]
             .iter()
             .map(|window| {
-                let measured = r.by_window.get(window);
-                let value = measured.and_then(|m| m.value);
-                let status = measured.map_or(Status::Insufficient, |m| m.status);
+                let known = r.by_window.get(window).copied();
+                let (status, value) = known.unwrap_or((Status::Insufficient, None));
                 let place = place(Some(*window), &Segment::overall());
-                let told = value.map_or("nothing to compare".to_owned(), |v| format!("PSI {v:.3}"));
+                let told = value.map_or("nothing to compare".to_owned(), |moved| {
+                    format!("total variation {moved:.3}")
+                });
                 CellView {
                     level: level(status, value),
                     text: value.map_or("–".to_owned(), |v| format!("{v:.2}")),
@@ -554,13 +555,13 @@ fn young_views(comparison: &Comparison) -> Vec<YoungView> {
 }
 
 /// How strongly a cell is coloured.
-fn level(status: Status, psi: Option<f64>) -> &'static str {
-    match (status, psi) {
+fn level(status: Status, moved: Option<f64>) -> &'static str {
+    match (status, moved) {
         (Status::Insufficient | Status::Error, _) | (_, None) => "none",
-        (Status::Drift, Some(psi)) if psi >= 1.0 => "l5",
+        (Status::Drift, Some(moved)) if moved >= 0.3 => "l5",
         (Status::Drift, _) => "l4",
-        (_, Some(psi)) if psi >= 0.1 => "l2",
-        (_, Some(psi)) if psi >= 0.02 => "l1",
+        (_, Some(moved)) if moved >= 0.07 => "l2",
+        (_, Some(moved)) if moved >= 0.03 => "l1",
         _ => "l0",
     }
 }
@@ -574,13 +575,14 @@ fn asked_for() -> impl Iterator<Item = (Measure, &'static str)> {
 }
 
 /// The measures of the page, and their short names.
-const MEASURES: [(Measure, &str); 8] = [
+const MEASURES: [(Measure, &str); 9] = [
+    (Measure::TotalVariation, "Total variation"),
+    (Measure::MissingShareChange, "Change of missing"),
     (Measure::Psi, "PSI"),
     (Measure::JensenShannon, "Jensen–Shannon"),
     (Measure::KolmogorovSmirnov, "Kolmogorov–Smirnov"),
     (Measure::Wasserstein, "Wasserstein"),
     (Measure::Hellinger, "Hellinger"),
-    (Measure::TotalVariation, "Total variation"),
     (Measure::LInfinity, "L-infinity"),
     (Measure::Chi2, "Chi-square"),
 ];

@@ -22,8 +22,8 @@ pub(super) struct Ranked<'a> {
     pub(super) drifted: usize,
     pub(super) unclear: usize,
     pub(super) groups: usize,
-    /// Its stability index over all rows, by window.
-    pub(super) by_window: BTreeMap<Window, &'a Measurement>,
+    /// How it stands over all rows by window, and which share of them lies elsewhere (total variation).
+    pub(super) by_window: BTreeMap<Window, (Status, Option<f64>)>,
 }
 
 impl Ranked<'_> {
@@ -67,7 +67,7 @@ pub(super) fn rank(comparison: &Comparison) -> Vec<Ranked<'_>> {
         })
         .collect();
     ranked.sort_by(|a, b| {
-        let size = |r: &Ranked<'_>| r.value(Measure::Psi).unwrap_or(0.0);
+        let size = |r: &Ranked<'_>| r.value(Measure::TotalVariation).unwrap_or(0.0);
         severity(b.status)
             .cmp(&severity(a.status))
             .then(size(b).total_cmp(&size(a)))
@@ -77,22 +77,21 @@ pub(super) fn rank(comparison: &Comparison) -> Vec<Ranked<'_>> {
 }
 
 fn standing<'a>(summary: &'a FeatureSummary, groups: Groups<'a>) -> Ranked<'a> {
-    let psi = |measured: &[&Measurement]| {
-        measured
-            .iter()
-            .find(|m| m.measure == Measure::Psi)
-            .and_then(|m| m.value)
-            .unwrap_or(0.0)
+    let moved = |measured: &[&Measurement]| {
+        let mut each = measured.iter();
+        let moved = each.find(|m| m.measure == Measure::TotalVariation)?;
+        moved.value
     };
+    let size = |measured: &[&Measurement]| moved(measured).unwrap_or(0.0);
     // Of equal ones the first counts: all rows come before segments.
     let worst = groups.iter().rev().max_by(|(_, a), (_, b)| {
         // A window of a few rows says nothing about those that have enough.
         let (a_status, b_status) = (weight(status_of(a)), weight(status_of(b)));
-        a_status.cmp(&b_status).then(psi(a).total_cmp(&psi(b)))
+        a_status.cmp(&b_status).then(size(a).total_cmp(&size(b)))
     });
     let by_window = groups.iter().filter_map(|((window, segment), measured)| {
-        let psi = measured.iter().find(|m| m.measure == Measure::Psi)?;
-        segment.is_overall().then_some(((*window)?, *psi))
+        let told = (status_of(measured), moved(measured));
+        segment.is_overall().then_some(((*window)?, told))
     });
     Ranked {
         summary,

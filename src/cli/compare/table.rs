@@ -341,7 +341,7 @@ pub(super) fn certain_findings(schema: &[SchemaFinding]) -> String {
 
 fn rows(ranked: &[Ranked<'_>], windows: bool) -> Vec<Vec<String>> {
     let placed = ranked.iter().any(|r| !r.place.is_empty());
-    let mut header = vec!["status", "feature", "psi", "js", "ks", "missing", "mean"];
+    let mut header = vec!["status", "feature", "tv", "psi", "ks", "missing", "mean"];
     if placed {
         header.push("worst in");
     }
@@ -364,8 +364,8 @@ fn rows(ranked: &[Ranked<'_>], windows: bool) -> Vec<Vec<String>> {
         let mut row = vec![
             r.status.as_str().to_owned(),
             shown(&r.summary.feature),
+            number(Measure::TotalVariation),
             number(Measure::Psi),
-            number(Measure::JensenShannon),
             number(Measure::KolmogorovSmirnov),
             change(
                 before.missing_share.map(percent),
@@ -404,8 +404,9 @@ fn beyond_others(r: &Ranked<'_>) -> Option<String> {
     let first = of_counts.peek()?;
     let told = format!("({} {})", first.measure.as_str(), short(first.value?));
     let in_columns = [
+        Measure::TotalVariation,
+        Measure::MissingShareChange,
         Measure::Psi,
-        Measure::JensenShannon,
         Measure::KolmogorovSmirnov,
     ];
     let is_seen = of_counts.any(|m| in_columns.contains(&m.measure));

@@ -24,7 +24,7 @@ fn measurement(
         window,
         segment: Segment::overall(),
         feature: feature.to_owned(),
-        measure: Measure::Psi,
+        measure: Measure::TotalVariation,
         value,
         interval: None,
         p_value: None,

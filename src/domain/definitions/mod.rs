@@ -25,7 +25,7 @@ mod yaml;
 use serde::{Deserialize, Serialize};
 
 pub use model::{BaselineDef, BaselineSource, ModelDef, SchemaDef};
-pub use monitors::{FALL_BACK_PSI, MonitorDef, MonitorKind};
+pub use monitors::{FALL_BACK, MonitorDef, MonitorKind};
 pub use problem::{Problem, check_report, did_you_mean};
 pub use receiver::{Channel, ProjectDef, ReceiverDef};
 pub use references::bounds;

@@ -258,9 +258,12 @@ impl MonitorKind {
 
 /// A schema finding below this share of rows is let pass unless the monitor says otherwise.
 const DEFAULT_TOLERANCE: f64 = 0.01;
-/// The usual reading of PSI: a quarter and more is a population that has moved. In force where the detector cannot
-/// work and nobody says otherwise, and then only beyond what chance gives.
-pub const FALL_BACK_PSI: f64 = 0.25;
+/// What is drift where the detector cannot work and nobody says otherwise, if it is also beyond chance: a tenth of the rows lie
+/// elsewhere than in the reference, or a twentieth more of them (or fewer) have no value.
+pub const FALL_BACK: [(Measure, f64); 2] = [
+    (Measure::TotalVariation, 0.1),
+    (Measure::MissingShareChange, 0.05),
+];
 const DEFAULT_MIN_ROWS: u32 = 100;
 
 pub(super) const KINDS: &[(&str, MonitorKind)] = &[
@@ -422,11 +425,9 @@ fn monitor(f: &Fields, name: String, model: OfModel, sink: &mut Sink) -> Option<
         min_rows: u64::from(min_rows.unwrap_or(DEFAULT_MIN_ROWS)),
         thresholds: match thresholds {
             Some(read) => read?,
-            None if kind == Some(MonitorKind::Drift)
-                && in_force.contains(&Measure::Psi)
-                && !in_force.contains(&Measure::Shift) =>
-            {
-                BTreeMap::from([(Measure::Psi, FALL_BACK_PSI)])
+            None if kind == Some(MonitorKind::Drift) && !in_force.contains(&Measure::Shift) => {
+                let in_force = |(measure, _): &(Measure, f64)| in_force.contains(measure);
+                FALL_BACK.into_iter().filter(in_force).collect()
             }
             None => BTreeMap::new(),
         },

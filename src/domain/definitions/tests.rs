@@ -589,10 +589,12 @@ fn a_drift_monitor_measures_what_it_chooses() {
         monitor.thresholds.keys().collect::<Vec<_>>(),
         [&Measure::Wasserstein]
     );
-    // Without thresholds that of PSI holds, but only where PSI is measured.
+    // Without thresholds the usual ones hold, but only of what is measured, and where the detector does not judge.
     for (keys, expected) in [
         (", measures: [wasserstein]", 0),
-        (", measures: [wasserstein, psi]", 1),
+        (", measures: [wasserstein, total_variation]", 1),
+        (", measures: [missing_share_change, total_variation]", 2),
+        (", measures: [shift, total_variation]", 0),
     ] {
         let definitions = parse(&[file("b.yml", &with_drift_monitor(keys))])
             .unwrap_or_else(|problems| panic!("{}", check_report(&problems)));

@@ -1,16 +1,13 @@
 //! The measures of drift that two files are compared by.
 
-use std::collections::BTreeMap;
-
-use crate::domain::drift::Judged;
+use crate::domain::drift::{Gates, Judged};
 use crate::domain::measurement::{Measure, Recipe, Status};
-use crate::domain::schema::FeatureType;
 use crate::stats::grid::Grid;
 use crate::stats::profile::{FeatureProfile, ProfileKind};
 use crate::stats::{DriftMeasure, Readings};
 
 /// Those that every feature has, in the order they are written in.
-const USUAL: [Measure; 8] = [
+const USUAL: [Measure; 9] = [
     Measure::Psi,
     Measure::JensenShannon,
     Measure::KolmogorovSmirnov,
@@ -19,6 +16,7 @@ const USUAL: [Measure; 8] = [
     Measure::Hellinger,
     Measure::TotalVariation,
     Measure::LInfinity,
+    Measure::MissingShareChange,
 ];
 
 /// The measures of single features by their counts: the usual ones, and those that have to be asked for.
@@ -50,9 +48,7 @@ pub(super) fn chosen<'a>(asked: impl Iterator<Item = &'a Measure>) -> Vec<Measur
 #[derive(Debug, Clone)]
 pub(super) struct Judgement<'a> {
     pub(super) measures: Vec<Measure>,
-    pub(super) thresholds: &'a BTreeMap<Measure, f64>,
-    pub(super) feature_type: Option<FeatureType>,
-    pub(super) min_rows: u64,
+    pub(super) gates: Gates<'a>,
 }
 
 impl Judgement<'_> {
@@ -83,18 +79,13 @@ pub(super) fn compare(
     note: Option<&str>,
 ) -> Vec<Judged> {
     let readings = Readings::of(reference, current, grid);
+    let by_chance = readings.by_chance();
     let note = note.filter(|_| reference.kind() == ProfileKind::Numeric);
     let measures = judgement.measures_of(reference.kind());
     measures
         .map(|(measure, drift)| {
             let mut judged = match readings.read(drift) {
-                Ok(reading) => Judged::of_feature(
-                    measure,
-                    &reading,
-                    judgement.feature_type,
-                    judgement.thresholds,
-                    judgement.min_rows,
-                ),
+                Ok(reading) => Judged::of_feature(measure, &reading, by_chance, &judgement.gates),
                 Err(cause) => without_value(measure, Status::Insufficient, &cause.to_string()),
             };
             if let Some(note) = note.filter(|_| drift != DriftMeasure::MissingShareChange) {

@@ -8,7 +8,7 @@ use super::grouping::{Group, Grouping};
 use super::measures::{self, Judgement};
 use super::quality::LABEL;
 use super::{FeatureSummary, Measurement, SchemaFinding, SideSummary, shape};
-use crate::domain::drift::Judged;
+use crate::domain::drift::{Gates, Judged};
 use crate::domain::measurement::{Measure, Segment, Status};
 use crate::domain::schema::FeatureType;
 use crate::domain::skew::{self, Finding, FindingKind};
@@ -119,9 +119,12 @@ impl<'a> Sides<'a> {
         let measures = settings.measures.iter().copied();
         let judgement = Judgement {
             measures: measures.filter(|measure| !may_lack(measure)).collect(),
-            thresholds: &settings.thresholds,
-            feature_type: self.feature_type(),
-            min_rows: settings.min_rows,
+            gates: Gates {
+                thresholds: &settings.thresholds,
+                feature_type: self.feature_type(),
+                min_rows: settings.min_rows,
+                features: self.job.columns,
+            },
         };
         let kind = self.nothing.kind();
         if let [Some(cause), _] | [_, Some(cause)] = self.refused {
@@ -239,10 +242,10 @@ impl<'a> Sides<'a> {
     }
 }
 
-/// The window with the largest stability index; one with too few rows only when there is no other.
+/// The window that has moved furthest; one with too few rows only when there is no other.
 fn worth_drawing(drawn: Drawn, measured: &[Judged], window: Option<usize>) -> Drawn {
-    let psi = measured.iter().find(|m| m.measure == Measure::Psi);
-    let Some((status, size)) = psi.and_then(|psi| Some((psi.status, psi.value?))) else {
+    let moved = (measured.iter()).find(|m| m.measure == Measure::TotalVariation);
+    let Some((status, size)) = moved.and_then(|moved| Some((moved.status, moved.value?))) else {
         return drawn;
     };
     let worth = (status != Status::Insufficient, size);

@@ -38,7 +38,7 @@ pub use tool::{ToolComparison, ToolMeasurement, compare_as};
 
 use crate::domain::attributions::Attributions;
 use crate::domain::definitions::{
-    FALL_BACK_PSI, ModelDef, MonitorDef, MonitorKind, SchemaDef, did_you_mean,
+    FALL_BACK, ModelDef, MonitorDef, MonitorKind, SchemaDef, did_you_mean,
 };
 use crate::domain::mapping::NO_COLUMNS;
 use crate::domain::measurement::{Measure, Recipe, Segment, Status};
@@ -227,7 +227,7 @@ impl Settings {
         let schema = monitor(MonitorKind::Schema);
         let mut thresholds = drift.map_or_else(BTreeMap::new, |drift| drift.thresholds.clone());
         if thresholds.is_empty() && drift.is_some_and(|drift| drift.measures.is_empty()) {
-            thresholds.insert(Measure::Psi, FALL_BACK_PSI);
+            thresholds.extend(FALL_BACK);
         }
         thresholds.extend(&request.thresholds);
         let rows = |monitor: Option<&MonitorDef>| {

@@ -9,11 +9,11 @@ use sqlx::PgConnection;
 use super::rows;
 use super::scene::{Fitted, Gathered, Scene};
 use super::subject::Subject;
-use crate::domain::drift::{Judged, is_of_the_profiles};
+use crate::domain::drift::{Gates, Judged, is_of_the_profiles};
 use crate::domain::measurement::{Measure, Measurement, Recipe, Segment};
 use crate::services::Error;
 use crate::stats::profile::{FeatureProfile, ProfileKind};
-use crate::stats::{DriftMeasure, NotDefined, Reading, Readings};
+use crate::stats::{DriftMeasure, NotDefined, PValue, Reading, Readings};
 
 const COMPARED: &str = "compared with the reference";
 
@@ -179,6 +179,7 @@ fn readings(
     current: &FeatureProfile,
 ) -> Vec<Measurement> {
     let readings = Readings::of(reference, current, subject.yardstick.grid(feature));
+    let by_chance = readings.by_chance();
     let mut values = Vec::new();
     let mut without_values = None;
     for measure in measures_of(subject, reference) {
@@ -186,7 +187,10 @@ fn readings(
             continue;
         };
         match readings.read(drift) {
-            Ok(reading) => values.push(compared(subject, segment, feature, measure, &reading)),
+            Ok(reading) => {
+                let of = (&reading, by_chance);
+                values.push(compared(subject, segment, feature, measure, of));
+            }
             Err(cause) if is_of_the_profiles(cause) => without_values = Some(cause),
             Err(cause) => values.push(undefined(subject, segment, feature, measure, cause)),
         }
@@ -203,16 +207,16 @@ fn compared(
     segment: &Segment,
     feature: &str,
     measure: Measure,
-    reading: &Reading,
+    (reading, by_chance): (&Reading, Option<PValue>),
 ) -> Measurement {
     let expected = subject.yardstick.expectation(feature);
-    let judged = Judged::of_feature(
-        measure,
-        reading,
-        expected.map(|expected| expected.feature_type),
-        &subject.monitor.thresholds,
-        subject.monitor.min_rows,
-    );
+    let gates = Gates {
+        thresholds: &subject.monitor.thresholds,
+        feature_type: expected.map(|expected| expected.feature_type),
+        min_rows: subject.monitor.min_rows,
+        features: subject.yardstick.expectations().count(),
+    };
+    let judged = Judged::of_feature(measure, reading, by_chance, &gates);
     Measurement {
         value: judged.value,
         interval: judged.interval,

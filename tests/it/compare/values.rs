@@ -134,6 +134,9 @@ fn a_constant_that_falls_is_drift() {
     };
     let told = document(&file("before.csv", "5.0"), &file("now.csv", "4.0"), &[]);
     let measured = told["measurements"].as_array().expect("a list");
-    let psi = (measured.iter()).find(|m| m["measure"] == "psi");
-    assert_eq!(psi.map(|m| &m["status"]), Some(&serde_json::json!("drift")));
+    let moved = (measured.iter()).find(|m| m["measure"] == "total_variation");
+    assert_eq!(
+        moved.map(|m| &m["status"]),
+        Some(&serde_json::json!("drift"))
+    );
 }
