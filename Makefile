@@ -2,7 +2,7 @@
 # ARGS passes arguments on: make demo ARGS=--hands-on, make test ARGS=alerting.
 
 .DEFAULT_GOAL := help
-.PHONY: demo test test-integrations test-crash test-archive test-full-disk lint bench bench-ingest bench-stats bench-detection assets sqlx help
+.PHONY: demo test test-integrations test-crash test-archive test-full-disk test-detector lint bench bench-ingest bench-stats bench-detection assets sqlx help
 
 demo: ## Live through a year of a real model in a few minutes, then stay up to look around
 	@scripts/setup demo
@@ -25,6 +25,9 @@ test-archive: ## Try the archive against a server that speaks S3 (moto, from PyP
 test-full-disk: ## Fill a small file system in memory and have retention free it; needs root
 	@scripts/setup test
 	scripts/with-postgres cargo test --test it full_disk -- --ignored --nocapture
+
+test-detector: ## Hold 100,800 states of the drift detector against a computation in Python (SciPy, from PyPI)
+	@scripts/test-detector
 
 lint: ## Check the format and run clippy, with warnings as errors
 	cargo fmt --check

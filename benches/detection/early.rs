@@ -279,7 +279,7 @@ pub fn flapping(course: Course, runs: usize, settings: &Settings, seed: u64) -> 
     seen.iter().sum::<usize>() as f64 / seen.len().max(1) as f64
 }
 
-/// Three features change at once; how many of the three most surprising on the third day are among them.
+/// Three features change at once; how many of the three most surprising on the seventh day are among them.
 pub fn precision_at_three(runs: usize, settings: &Settings, seed: u64) -> f64 {
     let kinds: Vec<Kind> = kinds()
         .into_iter()

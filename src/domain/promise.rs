@@ -11,6 +11,7 @@ use super::measurement::{Better, Measure, Recipe, Segment};
 use super::rule::{Condition, MeasuredCondition, Rule, Threshold};
 use super::sequential::{length, once_in};
 use super::window::Grain;
+use crate::stats::beta::binomial_upper;
 use crate::stats::limits::{chance_beyond, chance_needed, chance_of_several, normal_shift_at};
 use crate::stats::tails::{PValue, normal_quantile, normal_upper};
 
@@ -107,7 +108,11 @@ fn of_measure_in(
         return Some(promise);
     }
     if is_counted(measure) {
-        return Some(of_count(condition, measure));
+        let of_rows = is_share_of_rows(measure);
+        let of_share = of_rows
+            .then(|| of_share(condition, measure, known))
+            .flatten();
+        return Some(of_share.unwrap_or_else(|| of_count(condition, measure)));
     }
     match measure.drift() {
         Some(_) => of_distance(condition, measure, known),
@@ -126,6 +131,15 @@ fn is_counted(measure: Measure) -> bool {
                 | Measure::LatencyP50
                 | Measure::LatencyP95
                 | Measure::LatencyP99
+        )
+}
+
+/// Whether it is a share of rows each of which is so or not by itself: of few rows it is beyond a limit by chance, too.
+fn is_share_of_rows(measure: Measure) -> bool {
+    Measure::SHARES_OF_SCHEMA.contains(&measure)
+        || matches!(
+            measure,
+            Measure::NanShare | Measure::InfiniteShare | Measure::EmptyShare | Measure::ErrorRate
         )
 }
 
@@ -180,11 +194,66 @@ fn in_most_features(told: &[(&Known, &Promise)]) -> String {
 }
 
 fn of_count(condition: &MeasuredCondition, measure: Measure) -> Promise {
-    let errs = if measure.is_schema() {
+    let errs = if is_share_of_rows(measure) {
+        "not known before a window of enough rows"
+    } else if measure.is_schema() {
         "never by chance, as it counts rows; where the schema does not say what the model needs"
     } else {
         "never by chance, as it counts what was"
     };
+    Promise {
+        errs: errs.to_owned(),
+        sees: sees_beyond(condition),
+    }
+}
+
+/// Of a limit on shares of rows: a window of as many rows as the newest is beyond it by chance, while the usual share is the newest
+/// window's. `None` without one, or where one has no limit.
+fn of_share(condition: &MeasuredCondition, measure: Measure, known: &[&Known]) -> Option<Promise> {
+    let mut chances = Vec::new();
+    for value in known {
+        let limit = limit(condition, value)?;
+        let (share, rows) = (value.value.clamp(0.0, 1.0), value.current_rows);
+        // The chance of so many rows that their share is this, or more.
+        let of_first = |is_there: &dyn Fn(f64) -> bool| {
+            let before = (limit.clamp(0.0, 1.0) * rows as f64) as u64;
+            let mut counts = before.saturating_sub(1)..;
+            let first =
+                counts.find(|count| *count > rows || is_there(*count as f64 / rows as f64))?;
+            binomial_upper(first, rows, share).map(PValue::value)
+        };
+        chances.push(match condition.threshold {
+            Threshold::Below(_) | Threshold::BelowTimesBaseline(_) => {
+                1.0 - of_first(&|share| share >= limit)?
+            }
+            _ => of_first(&|share| share > limit)?,
+        });
+    }
+    let rows = known.iter().map(|value| value.current_rows).min()?;
+    let shares = match known {
+        [one] => format!("{:.3} of {rows} rows", one.value),
+        _ => format!("those {} of {rows} rows or more", known.len()),
+    };
+    let chance = chance_of_several(&chances, condition.at_least);
+    let often = if chance > 0.0 {
+        often(condition, chance)
+    } else {
+        "never".to_owned()
+    };
+    let wrong = if measure.is_schema() {
+        "; and where the schema does not say what the model needs"
+    } else {
+        ""
+    };
+    Some(Promise {
+        errs: format!(
+            "{often} by chance among rows while the share is that of the newest window, {shares}{wrong}"
+        ),
+        sees: sees_beyond(condition),
+    })
+}
+
+fn sees_beyond(condition: &MeasuredCondition) -> String {
     let after = match condition.windows {
         1 => format!("one {}", condition.grain.as_str()),
         windows => format!("{windows} {}s in a row", condition.grain.as_str()),
@@ -196,10 +265,7 @@ fn of_count(condition: &MeasuredCondition, measure: Measure) -> Promise {
         Threshold::BelowTimesBaseline(factor) => format!("less than {factor} times the baseline's"),
         Threshold::OwnStatus => "whatever is beyond the monitor's tolerance".to_owned(),
     };
-    Promise {
-        errs: errs.to_owned(),
-        sees: format!("{limit}, after {after}"),
-    }
+    format!("{limit}, after {after}")
 }
 
 /// Of a limit on a distance. Rows are taken as independent, which is said.

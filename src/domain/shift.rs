@@ -306,11 +306,20 @@ fn shortage_words(shortage: Shortage, unit: Unit, settings: &detector::Settings)
         Shortage::Days => format!(
             "so few values that its shares are judged over longer windows than there are {units} yet"
         ),
+        Shortage::UntilTheDayEnds => format!(
+            "so few values in the {units} that its shares are judged once a day, with the last {word} of it, over windows of a day and more"
+        ),
         Shortage::NothingWatched => {
             "too many categories to know them all, and none frequent enough to be watched by name: nothing is known of its values"
                 .to_owned()
         }
     }
+}
+
+/// What is said in place of a finding on a holiday, or in an hour of one.
+#[must_use]
+pub fn holiday_words(unit: &str) -> String {
+    format!("a holiday: whatever this {unit} shows is not called drift")
 }
 
 /// What is to be done where the usual hour of the reference has few rows; nothing of days.
@@ -355,12 +364,7 @@ fn words(
         (Some(deciding), detector::Status::Candidate) => {
             format!("{}{since}, seen over {over}", deciding.words())
         }
-        (_, detector::Status::Holiday) => {
-            format!(
-                "a holiday: whatever this {} shows is not called drift",
-                unit.word()
-            )
-        }
+        (_, detector::Status::Holiday) => holiday_words(unit.word()),
         _ if recipe.episode_opened.is_some() => {
             format!(
                 "changed{since}; nothing beyond chance and size {} this {}, but not for a week yet",
@@ -639,6 +643,16 @@ mod tests {
         );
         let cause = insufficient.recipe.cause.expect("a cause");
         assert!(cause.ends_with("judge days: `window: day`"), "{cause}");
+    }
+
+    #[test]
+    fn hours_whose_shares_wait_for_the_day_are_told_so_and_not_that_hours_are_missing() {
+        let settings = Settings::default();
+        let words = shortage_words(Shortage::UntilTheDayEnds, Unit::Hour, &settings);
+        assert_eq!(
+            words,
+            "so few values in the hours that its shares are judged once a day, with the last hour of it, over windows of a day and more"
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::measurement::Measure;
 use super::measurement::Status;
 use super::schema::{FeatureExpectation, FeatureType};
 use crate::stats::profile::{Counts, FeatureProfile};
+use crate::stats::quality::wilson_interval;
 pub use constancy::{Past, Stillness, Stillnesses};
 pub use habits::{Habits, of_column};
 pub use profiles::{STEP_RANKS, Stills, judge_profiles};
@@ -245,6 +246,17 @@ impl Judgement {
         match self.sight {
             Sight::Share { part, whole, .. } => share(part, whole),
             Sight::Sign { seen, rows } => (rows > 0).then(|| f64::from(u8::from(seen))),
+        }
+    }
+
+    /// Wilson's 95 % interval of a share of rows, as if each row were so by itself; `None` of what concerns rows beside each other,
+    /// and of what is so or not.
+    #[must_use]
+    pub fn interval(&self) -> Option<(f64, f64)> {
+        match (self.kind, self.sight) {
+            (FindingKind::Frozen | FindingKind::DuplicateRows | FindingKind::OutOfOrder, _) => None,
+            (_, Sight::Share { part, whole, .. }) => wilson_interval(part.min(whole), whole),
+            (_, Sight::Sign { .. }) => None,
         }
     }
 

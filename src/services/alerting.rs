@@ -27,7 +27,7 @@ use crate::storage::{labelled, predictions};
 
 /// How many windows more than a rule asks for are read, so that windows which say too little can be passed over.
 const SPARE_WINDOWS: usize = 3;
-/// How many stored values one rule reads at most.
+/// How many stored values a rule reads at a time, whose windows it judges before it reads older ones.
 const VALUES: i64 = 50_000;
 
 /// Steps every rule of every model. Returns whether anything changed.
@@ -498,6 +498,8 @@ async fn read_silence(
     }))
 }
 
+/// Reads the newest windows first. Where they have more values than are read at a time, older ones are left out as soon as
+/// enough say something, and none is ever read by half.
 async fn read_measured(
     conn: &mut PgConnection,
     model: &Model,
@@ -506,7 +508,7 @@ async fn read_measured(
     windows: Vec<Window>,
 ) -> Result<Reading, Error> {
     let measures = late::measures_read(condition);
-    let selection = Selection {
+    let mut selection = Selection {
         version_id: Some(version_id),
         monitor: Some(&condition.monitor),
         measures: Some(&measures),
@@ -514,27 +516,43 @@ async fn read_measured(
         overall_only: !condition.segments,
         ..Selection::default()
     };
-    let values = measurements::in_force(conn, model.model_id, selection, VALUES).await?;
-    let mut by_window: HashMap<DateTime<Utc>, Vec<&StoredMeasurement>> = HashMap::new();
-    for value in &values {
-        by_window.entry(value.window.start).or_default().push(value);
-    }
     let mut evidence = Vec::new();
     let mut newest = None;
+    // The newest first, as they are read.
     let mut observations = Vec::with_capacity(windows.len());
-    for window in windows {
-        let of_window = by_window.remove(&window.start).unwrap_or_default();
-        let (verdict, beyond) = judge(condition, &of_window);
-        if !matches!(verdict, Verdict::Insufficient) {
-            evidence = beyond;
-            newest = Some(window);
+    let mut left = windows.as_slice();
+    let mut telling = 0;
+    while !left.is_empty() && (selection.to.is_none() || telling < windows_needed(condition)) {
+        let values =
+            measurements::of_newest_windows(conn, model.model_id, selection, VALUES).await?;
+        let mut by_window: HashMap<DateTime<Utc>, Vec<&StoredMeasurement>> = HashMap::new();
+        for value in &values {
+            by_window.entry(value.window.start).or_default().push(value);
         }
-        observations.push(Observation {
-            start: window.start,
-            end: window.end,
-            verdict,
-        });
+        // Values that fill a read may have older ones before them.
+        let oldest = values.first().map(|value| value.window.start);
+        let is_full = usize::try_from(VALUES).is_ok_and(|most| values.len() >= most);
+        let reached = oldest.filter(|_| is_full);
+        let (older, read) =
+            left.split_at(reached.map_or(0, |at| left.partition_point(|w| w.start < at)));
+        for window in read.iter().rev() {
+            let of_window = by_window.remove(&window.start).unwrap_or_default();
+            let (verdict, beyond) = judge(condition, &of_window);
+            if !matches!(verdict, Verdict::Insufficient) {
+                telling += 1;
+                if newest.is_none() {
+                    (newest, evidence) = (Some(*window), beyond);
+                }
+            }
+            observations.push(Observation {
+                start: window.start,
+                end: window.end,
+                verdict,
+            });
+        }
+        (left, selection.to) = (older, reached);
     }
+    observations.reverse();
     Ok(Reading {
         observations,
         evidence,
@@ -547,6 +565,11 @@ async fn read_measured(
     })
 }
 
+/// How many windows have to say something for the rule to open or to resolve.
+fn windows_needed(condition: &MeasuredCondition) -> usize {
+    condition.windows.max(condition.resolve_windows)
+}
+
 /// The windows that are over and recent enough to tell of the present, oldest first: as many more than the rule asks for as
 /// may be `awaiting` predictions or labels.
 fn recent_windows(
@@ -554,8 +577,7 @@ fn recent_windows(
     awaiting: usize,
     now: DateTime<Utc>,
 ) -> Vec<Window> {
-    let needed = condition.windows.max(condition.resolve_windows);
-    let count = needed
+    let count = windows_needed(condition)
         .saturating_add(awaiting)
         .saturating_add(SPARE_WINDOWS);
     let mut window = condition.grain.window_at(now).previous();

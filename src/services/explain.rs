@@ -148,7 +148,8 @@ async fn newest(
         from: Some(scene.since.min(scene.now - RECENT) - TimeDelta::days(31)),
         ..Selection::default()
     };
-    let values = measurements::in_force(conn, scene.model.model_id, selection, VALUES).await?;
+    let values =
+        measurements::of_newest_windows(conn, scene.model.model_id, selection, VALUES).await?;
     let newest = values
         .iter()
         .filter(|v| v.value.is_some())

@@ -248,6 +248,51 @@ pub async fn in_force(
     Ok(rows.into_iter().map(|r| stored!(r)).collect())
 }
 
+/// The values in force of a model's newest windows, oldest window first: whole windows, as many as it takes to have `enough`
+/// values. Fewer are all there are.
+pub async fn of_newest_windows(
+    conn: &mut PgConnection,
+    model_id: ModelId,
+    selection: Selection<'_>,
+    enough: i64,
+) -> sqlx::Result<Vec<StoredMeasurement>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT model_version_id AS "version_id: VersionId", monitor, grain AS "grain: Grain", window_start,
+               window_end, segment_name, segment_value, feature, measure, value, low, high, p_value, reference,
+               status AS "status: Status", current_rows, reference_rows, recipe, measured_at
+        FROM (
+            SELECT *
+            FROM measurements
+            WHERE model_id = $1 AND superseded_at IS NULL
+              AND ($2::uuid IS NULL OR model_version_id = $2)
+              AND ($3::text IS NULL OR monitor = $3)
+              AND ($4::text[] IS NULL OR measure = ANY($4))
+              AND ($5::text IS NULL OR feature = $5)
+              AND (NOT $6 OR segment_name = '')
+              AND ($7::timestamptz IS NULL OR window_start >= $7)
+              AND ($8::timestamptz IS NULL OR window_start < $8)
+            -- All values of the last window that is reached, since they tie.
+            ORDER BY window_start DESC
+            FETCH FIRST $9 ROWS WITH TIES
+        ) AS newest
+        ORDER BY window_start, monitor, segment_name, segment_value, feature, measure
+        "#,
+        model_id.0,
+        selection.version_id.map(|id| id.0),
+        selection.monitor,
+        selection.measures,
+        selection.feature,
+        selection.overall_only,
+        selection.from,
+        selection.to,
+        enough
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|r| stored!(r)).collect())
+}
+
 /// The newest value in force of each measure of each feature and segment that a monitor has judged since `from`, of one version.
 pub async fn newest(
     conn: &mut PgConnection,

@@ -132,6 +132,42 @@ async fn a_window_that_is_measured_again_does_not_count_twice(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_rule_hears_of_the_newest_window_however_many_values_the_ones_before_have(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    app.with_fares(&QUALITY.replace("windows: 3", "windows: 1"))
+        .await;
+    for _ in 0..3 {
+        app.live_day(1.0).await;
+    }
+    many_more_values(&app).await;
+    app.live_day(3.0).await;
+    assert_eq!(app.open_rules().await, ["quality"]);
+    // As many on the day itself: it is read whole, and so is every day that it takes to resolve.
+    many_more_values(&app).await;
+    for open in [vec!["quality"], vec![]] {
+        app.live_day(1.0).await;
+        assert_eq!(app.open_rules().await, open);
+        many_more_values(&app).await;
+    }
+}
+
+/// Gives every window so many values of the measure that two have more than a rule reads at a time.
+async fn many_more_values(app: &TestApp) {
+    sqlx::query(
+        "INSERT INTO measurements
+         SELECT gen_random_uuid(), project_id, model_id, model_version_id, monitor, grain, window_start, window_end,
+                segment_name, segment_value, 'f' || n, measure, value, low, high, p_value, reference, status,
+                current_rows, reference_rows, baseline_id, '{}', measured_at
+         FROM measurements m, generate_series(1, 26000) AS n
+         WHERE measure = 'mae' AND feature = '' AND segment_name = '' AND superseded_at IS NULL
+           AND (SELECT count(*) FROM measurements o WHERE o.measure = 'mae' AND o.window_start = m.window_start) < 26000",
+    )
+    .execute(&mut *app.conn().await)
+    .await
+    .expect("more values");
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
 async fn late_labels_that_mend_the_windows_resolve_the_alert(pool: PgPool) {
     let app = TestApp::start(pool, "2026-03-02").await;
     app.with_fares(QUALITY).await;

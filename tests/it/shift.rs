@@ -366,7 +366,11 @@ async fn a_day_with_a_third_of_its_predictions_is_found_by_the_volume(pool: PgPo
     severity: warning
     when: {monitor: traffic, measure: volume, status: drift}
 ";
-    app.apply(&format!("{traffic}{rule}")).await;
+    let holiday = traffic.replace(
+        "    window: day\n    baselines",
+        "    window: day\n    holidays: [2026-03-24]\n    baselines",
+    );
+    app.apply(&format!("{holiday}{rule}")).await;
     app.version("fares", "v1").await;
     app.fit("fares", "training", &training_rows()).await;
     // From 230 to 250 a day.
@@ -398,6 +402,17 @@ async fn a_day_with_a_third_of_its_predictions_is_found_by_the_volume(pool: PgPo
         })
         .expect("the rule on the volume says what it sees");
     assert_eq!(promise.errs, "about one false ticket per model and year");
+
+    // As few on a holiday are no finding, and are not said to be as many as usual.
+    live(&app, 1, 80, 0.0).await;
+    let mut measured = app.measured("fares").await;
+    measured.retain(|m| m.measure == "volume" && m.window.start == at("2026-03-24"));
+    assert_eq!(measured[0].status, Status::Ok);
+    let detail = measured[0].recipe["detail"].as_str().expect("words");
+    assert!(
+        detail.starts_with("a holiday: whatever this day shows is not called drift"),
+        "{detail}"
+    );
     let alerts = app.alerts().await;
     assert!(
         alerts[0]

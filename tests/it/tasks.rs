@@ -188,6 +188,14 @@ async fn classes_are_counted_even_when_the_first_answers_of_a_window_failed(pool
     let (value, status, rows) = rate.expect("is measured");
     assert_eq!((status, rows), (Status::Ok, 3));
     assert!((value.expect("a share") - 2.0 / 3.0).abs() < 1e-12);
+    // Of three rows little is known.
+    let measured = app.measured("pets").await;
+    let rate = measured.iter().find(|m| m.measure == "error_rate");
+    let (low, high) = rate.and_then(|m| m.interval).expect("an interval");
+    assert!(
+        (low - 0.208).abs() < 1e-3 && (high - 0.939).abs() < 1e-3,
+        "{low} {high}"
+    );
 }
 
 fn written(values: &[(&str, &str)]) -> Vec<(String, String)> {

@@ -186,13 +186,13 @@ fn a_limit_on_quality_says_how_often_labels_err_and_what_is_seen_in_time() {
 #[test]
 fn what_is_counted_does_not_err_by_chance() {
     let nulls = rule(
-        &[Measure::NullShare, Measure::WrongType],
+        &[Measure::UnitChange, Measure::Constant],
         Grain::Day,
         Threshold::OwnStatus,
     );
     let told = of_rule(&nulls, &[], "");
     assert_eq!(told.len(), 1);
-    assert_eq!(told[0].measures, [Measure::NullShare, Measure::WrongType]);
+    assert_eq!(told[0].measures, [Measure::UnitChange, Measure::Constant]);
     let promise = told[0].promise.as_ref().expect("it needs no window");
     assert!(promise.errs.starts_with("never by chance"));
     assert_eq!(
@@ -207,6 +207,61 @@ fn what_is_counted_does_not_err_by_chance() {
     assert_eq!(
         told[0].promise.as_ref().map(|of| of.sees.as_str()),
         Some("an outage, 2.0 hours after the last prediction")
+    );
+}
+
+#[test]
+fn a_share_of_few_rows_errs_as_often_as_dice_say() {
+    let errors = |rows: u64, share: f64, threshold: Threshold| {
+        let rule = rule(&[Measure::ErrorRate], Grain::Day, threshold);
+        let newest = Known {
+            current_rows: rows,
+            ..known(Measure::ErrorRate, "", share)
+        };
+        only(&rule, &[newest])
+    };
+    // At 2 %, 2 of 20 rows or more: 1 − 0.98²⁰ − 20 · 0.02 · 0.98¹⁹ = 0.0599, and 3 or more: 0.0071, once in 141 days.
+    let few = errors(20, 0.02, Threshold::Above(0.1));
+    assert_eq!(few.sees, "more than 0.1, after one day");
+    assert_eq!(
+        few.errs,
+        "about once in 141 days by chance among rows while the share is that of the newest window, 0.020 of 20 rows"
+    );
+    assert!((errors(20, 0.02, Threshold::Above(0.05)).errs).starts_with("about once in 17 days "));
+    let many = errors(2_000, 0.02, Threshold::Above(0.1));
+    assert!(
+        many.errs
+            .starts_with("less than once in 1,000 years by chance")
+    );
+    assert!(
+        (errors(20, 0.0, Threshold::Above(0.1)).errs).starts_with("never by chance among rows")
+    );
+    // Fewer than one of 20: 0.98²⁰ = 0.668.
+    let below = errors(20, 0.02, Threshold::Below(0.05));
+    assert!(
+        below.errs.starts_with("about once in 36 hours "),
+        "{}",
+        below.errs
+    );
+
+    let nulls = rule(&[Measure::NullShare], Grain::Day, Threshold::OwnStatus);
+    let none = of_rule(&nulls, &[], "");
+    let errs = none[0].promise.as_ref().map(|of| of.errs.as_str());
+    assert_eq!(errs, Some("not known before a window of enough rows"));
+    let of = |feature: &str, share: f64| Known {
+        current_rows: 50,
+        recipe: Recipe {
+            threshold: Some(0.01),
+            ..Recipe::default()
+        },
+        ..known(Measure::NullShare, feature, share)
+    };
+    // One of 50 rows is beyond 1 %: with three features at 0.2 %, 1 − 0.998¹⁵⁰ = 0.259.
+    let all = ["a", "b", "c"].map(|feature| of(feature, 0.002));
+    assert_eq!(
+        only(&nulls, &all).errs,
+        "about once in 4 days by chance among rows while the share is that of the newest window, those 3 of 50 rows or \
+         more; and where the schema does not say what the model needs"
     );
 }
 

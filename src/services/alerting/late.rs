@@ -162,7 +162,7 @@ async fn present_verdict(
         overall_only: !condition.segments,
         ..Selection::default()
     };
-    let values = measurements::in_force(conn, model.model_id, selection, VALUES).await?;
+    let values = measurements::of_newest_windows(conn, model.model_id, selection, VALUES).await?;
     let of_window: Vec<&StoredMeasurement> = values.iter().collect();
     Ok(judge(condition, &of_window).0)
 }

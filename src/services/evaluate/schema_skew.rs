@@ -15,6 +15,7 @@ use crate::domain::schema::FeatureExpectation;
 use crate::domain::skew::{self, Judgement, Past, STEP_RANKS, Sight, judge_profiles, judge_window};
 use crate::services::profiling::{LATENCY, PREDICTION};
 use crate::stats::profile::FeatureProfile;
+use crate::stats::quality::wilson_interval;
 
 /// Every finding measure of every feature in every segment.
 pub(super) fn measure(
@@ -141,6 +142,7 @@ pub(super) fn of_judgement(
     let min_rows = subject.monitor.min_rows;
     Some(Measurement {
         value,
+        interval: judged.interval(),
         status: judged.status(),
         current_rows: judged.rows(),
         recipe: Recipe {
@@ -242,6 +244,7 @@ fn of_unexpected(
     let enough = whole >= subject.monitor.min_rows;
     Measurement {
         value,
+        interval: wilson_interval(part, whole),
         status: match value {
             Some(value) if enough && value > threshold => Status::Drift,
             Some(_) if enough => Status::Ok,

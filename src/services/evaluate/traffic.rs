@@ -5,6 +5,7 @@ use super::share;
 use super::subject::Subject;
 use crate::domain::measurement::{Measure, Measurement, Recipe, Segment, Status};
 use crate::services::profiling::{LATENCY, PREDICTION};
+use crate::stats::quality::wilson_interval;
 
 const QUANTILES: [(Measure, f64); 3] = [
     (Measure::LatencyP50, 0.5),
@@ -61,6 +62,7 @@ fn error_rate(subject: &Subject<'_>) -> Measurement {
     let value = share(errors, predictions);
     Measurement {
         value,
+        interval: wilson_interval(errors.min(predictions), predictions),
         status: if value.is_some() {
             Status::Ok
         } else {

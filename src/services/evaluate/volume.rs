@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use super::subject::Subject;
 use crate::domain::measurement::{Measure, Measurement, Recipe, Segment, Status};
 use crate::domain::promise::Promise;
-use crate::domain::shift::date_of;
+use crate::domain::shift::{date_of, holiday_words};
 use crate::domain::window::Grain;
 use crate::services::Error;
 use crate::stats::PValue;
@@ -65,17 +65,17 @@ pub(super) async fn measure(
     };
     let evidence = verdict.deciding.as_ref().or(verdict.nearest.as_ref());
     let share = |logarithm: f64| logarithm.exp() - 1.0;
-    let found = verdict.status == detector::Status::Candidate;
     let promise = promise(&reference);
-    let mut words = match evidence.filter(|_| found) {
-        Some(evidence) => format!(
+    let mut words = match (verdict.status, evidence) {
+        (detector::Status::Holiday, _) => holiday_words(subject.window.grain.as_str()),
+        (detector::Status::Candidate, Some(evidence)) => format!(
             "{} over {} {}; {}",
             evidence.words(),
             evidence.window,
             windows_word(subject.window.grain, evidence.window),
             promise.errs
         ),
-        None => format!(
+        _ => format!(
             "as many as usual, give or take what windows differ by; a change of less than {:.0} % is not reported",
             100.0 * share(reference.settings().least_volume_effect)
         ),

@@ -210,7 +210,8 @@ impl Look<'_> {
             from: Some(scene.now - TimeDelta::days(62)),
             ..Selection::default()
         };
-        let values = measurements::in_force(conn, self.model.model_id, selection, 1_000).await?;
+        let values =
+            measurements::of_newest_windows(conn, self.model.model_id, selection, 1_000).await?;
         let newest = values.iter().map(|v| v.window.start).max();
         Ok(values
             .iter()

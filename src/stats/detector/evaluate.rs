@@ -63,6 +63,9 @@ pub enum Shortage {
     OfItsOwn,
     /// Days have so few values that shares are judged over longer windows than there are days yet.
     Days,
+    /// Buckets of less than a day have so few values that shares are judged over windows of a day and more, which are looked at
+    /// once a day and not with this bucket.
+    UntilTheDayEnds,
     /// The reference has too many categories to know them all, and none is frequent enough to be watched by name.
     NothingWatched,
 }
@@ -150,7 +153,7 @@ impl FeatureReference {
         };
         let mut search = Search {
             best: None,
-            values_tested: false,
+            shares_tested: false,
             broken: false,
         };
         for score in &self.scores {
@@ -229,10 +232,16 @@ impl FeatureReference {
 
     /// Whether all of the reference's values are one, so that there is no distribution to watch.
     fn watches_no_values(&self) -> bool {
-        !self
-            .scores
-            .iter()
-            .any(|score| score.is_about_values() && matches!(score.test, Test::Mean(_)))
+        !self.scores.iter().any(Score::tests_shares)
+    }
+
+    /// Whether a window of this frame looks at shares, should it have buckets enough.
+    fn watches_shares_over(&self, frame: &Frame<'_>) -> bool {
+        let is_looked_at = |(place, weight): (usize, &f64)| {
+            *weight > 0.0 && (place == 0 || frame.windows[place - 1] < frame.windows[place])
+        };
+        let mut shares = self.scores.iter().filter(|score| score.tests_shares());
+        shares.any(|score| score.weights.iter().enumerate().any(is_looked_at))
     }
 
     /// Whether values differ that nothing looks at: there are more categories than are kept by name, so that new ones cannot be
@@ -254,7 +263,7 @@ impl FeatureReference {
             return Some(Shortage::NothingWatched);
         }
         let watches_none = self.watches_no_values();
-        if search.values_tested {
+        if search.shares_tested {
             return None;
         }
         let newest = recent.first().map_or(0, |day| day.bucket);
@@ -269,6 +278,7 @@ impl FeatureReference {
         let held: Vec<(usize, f64)> = held.filter(|(_, rows)| *rows > 0.0).collect();
         match frame.reach(&held) {
             Reach::Enough if watches_none => None,
+            Reach::Enough if !self.watches_shares_over(frame) => Some(Shortage::UntilTheDayEnds),
             Reach::Enough => Some(Shortage::Days),
             Reach::OfOthers => Some(Shortage::OfItsOwn),
             Reach::Nothing => Some(Shortage::Values),
@@ -324,15 +334,17 @@ struct Best<'a> {
 
 struct Search<'a> {
     best: Option<Best<'a>>,
-    values_tested: bool,
+    /// Whether a window was looked at in which the values there are have their usual shares or not. What is counted only where it
+    /// is found, such as new categories, says nothing of the others.
+    shares_tested: bool,
     broken: bool,
 }
 
 impl<'a> Search<'a> {
     fn through(&mut self, score: &'a Score, points: &[Point], frame: &Frame<'_>) {
-        let about_values = score.is_about_values();
+        let tests_shares = score.tests_shares();
         score.windows(points, frame, |score_again, statistic| {
-            self.values_tested |= about_values && score_again.weights[statistic.window] > 0.0;
+            self.shares_tested |= tests_shares && score_again.weights[statistic.window] > 0.0;
             self.broken |= statistic.t.is_nan();
             let weight = score_again.ln_weight(statistic.window);
             let best = self.best.as_ref().map_or(f64::INFINITY, |best| best.ln_p);
@@ -357,6 +369,11 @@ impl<'a> Search<'a> {
 impl Score {
     fn is_about_values(&self) -> bool {
         !matches!(self.kind, ScoreKind::Missing | ScoreKind::WrongType)
+    }
+
+    /// Whether it holds the shares of values, or their shape, against the usual ones to both sides.
+    fn tests_shares(&self) -> bool {
+        self.is_about_values() && matches!(self.test, Test::Mean(_))
     }
 
     pub(super) fn evidence(&self, statistic: &Statistic, ln_p: f64, frame: &Frame<'_>) -> Evidence {

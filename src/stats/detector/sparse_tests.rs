@@ -160,6 +160,43 @@ fn a_day_whose_shares_take_longer_windows_than_there_are_is_insufficient() {
 }
 
 #[test]
+fn an_unseen_value_does_not_make_quiet_a_day_whose_shares_take_longer_windows() {
+    let watched = Watched::of(Grain::Day, &profiles(0..28, 100, &EIGHT, 1));
+    let mut lived = profiles(40..43, 100, &EIGHT, 4);
+    for (_, profile) in &mut lived {
+        profile.observe_category("new", 1).expect("categories");
+    }
+    let first = watched.judged(&lived[..1]);
+    assert!(first.nearest.is_some(), "what is new was looked for");
+    assert_eq!(
+        (first.status, first.shortage, first.evidence()),
+        (Status::Insufficient, Some(Shortage::Days), None)
+    );
+    assert_eq!(watched.judged(&lived).status, Status::Quiet);
+}
+
+#[test]
+fn hours_whose_shares_are_judged_once_a_day_say_so_and_the_last_of_the_day_is_judged() {
+    let rare = [0.055, 0.945];
+    let watched = Watched::of(Grain::Hour, &profiles(0..28 * 24, 40, &rare, 9));
+    let lived = profiles(960..1008, 40, &rare, 10);
+    let told = |hours: std::ops::Range<usize>| {
+        let verdict = watched.judged(&lived[hours]);
+        (verdict.status, verdict.shortage)
+    };
+    let insufficient = |shortage| (Status::Insufficient, Some(shortage));
+    assert_eq!(told(0..1), insufficient(Shortage::Values));
+    for hours in (2..48).filter(|hours| hours % 24 != 0) {
+        assert_eq!(told(0..hours), insufficient(Shortage::UntilTheDayEnds));
+    }
+    for hours in [24, 48] {
+        assert_eq!(told(0..hours), (Status::Quiet, None), "{hours}");
+    }
+    // The last of a day that has no hours yet but itself and the one before.
+    assert_eq!(told(22..24), insufficient(Shortage::Days));
+}
+
+#[test]
 fn categories_of_two_hundred_rows_an_hour_are_watched_by_name() {
     let twenty = [0.05; 20];
     let watched = Watched::of(Grain::Hour, &profiles(0..14 * 24, 200, &twenty, 5));
