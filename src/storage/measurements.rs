@@ -155,7 +155,8 @@ pub async fn drifted_features(
     .await
 }
 
-/// Values of a window that were in force once, each with when it ceased to be; oldest first.
+/// Values of a window that were in force once, each with when it ceased to be; oldest first. All of what was measured at one time,
+/// and of the newest times as many as it takes to have `enough` values.
 pub async fn superseded(
     conn: &mut PgConnection,
     version_id: VersionId,
@@ -163,7 +164,7 @@ pub async fn superseded(
     window_start: DateTime<Utc>,
     measures: &[String],
     overall_only: bool,
-    limit: i64,
+    enough: i64,
 ) -> sqlx::Result<Vec<(DateTime<Utc>, StoredMeasurement)>> {
     let rows = sqlx::query!(
         r#"
@@ -171,18 +172,22 @@ pub async fn superseded(
                window_end, segment_name, segment_value, feature, measure, value, low, high, p_value, reference,
                status AS "status: Status", current_rows, reference_rows, recipe, measured_at,
                superseded_at AS "superseded_at!"
-        FROM measurements
-        WHERE model_version_id = $1 AND monitor = $2 AND window_start = $3 AND superseded_at IS NOT NULL
-          AND measure = ANY($4) AND (NOT $5 OR segment_name = '')
+        FROM (
+            SELECT *
+            FROM measurements
+            WHERE model_version_id = $1 AND monitor = $2 AND window_start = $3 AND superseded_at IS NOT NULL
+              AND measure = ANY($4) AND (NOT $5 OR segment_name = '')
+            ORDER BY superseded_at DESC, measured_at DESC
+            FETCH FIRST $6 ROWS WITH TIES
+        ) AS newest
         ORDER BY superseded_at, measured_at, segment_name, segment_value, feature, measure
-        LIMIT $6
         "#,
         version_id.0,
         monitor,
         window_start,
         measures,
         overall_only,
-        limit
+        enough
     )
     .fetch_all(conn)
     .await?;

@@ -4,6 +4,7 @@ use bellwether::domain::clock::Clock;
 use bellwether::domain::model::Role;
 use bellwether::domain::rule::Severity;
 use bellwether::services::registry::PRODUCTION;
+use bellwether::storage::measurements::{self, Selection};
 use bellwether::storage::models;
 use chrono::TimeDelta;
 use sqlx::PgPool;
@@ -149,6 +150,56 @@ async fn a_rule_hears_of_the_newest_window_however_many_values_the_ones_before_h
         assert_eq!(app.open_rules().await, open);
         many_more_values(&app).await;
     }
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn windows_and_what_they_said_before_are_read_whole_from_the_newest_back(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    app.with_fares("").await;
+    app.live_day(3.0).await;
+    app.live_day(3.0).await;
+    // The first day three times in all.
+    for i in 40..42 {
+        let day = at("2026-03-02");
+        app.predict("fares", &[fares::prediction(day, i)]).await;
+        app.label("fares", &[fares::label(day, i, 3.0)]).await;
+        app.work().await;
+    }
+    let version = app.measured("fares").await[0].version_id;
+    let mut conn = app.conn().await;
+    let measures = ["mae", "label_coverage"].map(str::to_owned);
+    let selection = Selection {
+        monitor: Some("quality"),
+        measures: Some(&measures),
+        overall_only: true,
+        ..Selection::default()
+    };
+    let model = app.model("fares").await.model_id;
+    let mut of_windows = async |enough: i64| {
+        let read = measurements::of_newest_windows(&mut conn, model, selection, enough).await;
+        let read = read.expect("measurements");
+        let told = read.into_iter().map(|m| (m.window.start, m.measure));
+        told.collect::<Vec<_>>()
+    };
+    let of = |day: &str| ["label_coverage", "mae"].map(|measure| (at(day), measure.to_owned()));
+    assert_eq!(of_windows(1).await, of("2026-03-03"));
+    assert_eq!(of_windows(2).await, of("2026-03-03"));
+    let both = [of("2026-03-02"), of("2026-03-03")].concat();
+    assert_eq!(of_windows(3).await, both);
+    assert_eq!(of_windows(100).await, both);
+
+    let mut before = async |enough: i64| {
+        let day = at("2026-03-02");
+        let read =
+            measurements::superseded(&mut conn, version, "quality", day, &measures, true, enough);
+        let read = read.await.expect("measurements");
+        let told = read.into_iter().map(|(_, m)| (m.measure, m.current_rows));
+        told.collect::<Vec<_>>()
+    };
+    let all = before(100).await;
+    assert_eq!(all.len(), 4, "{all:?}");
+    assert_eq!(before(1).await, all[2..]);
+    assert_ne!(all[..2], all[2..], "the day had more rows then");
 }
 
 /// Gives every window so many values of the measure that two have more than a rule reads at a time.
