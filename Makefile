@@ -17,6 +17,7 @@ test-integrations: ## Run real clients against the real program (OpenTelemetry, 
 test-crash: ## Kill the service a thousand times (ROUNDS=8, half an hour) and check what is stored
 	@scripts/setup test
 	BELLWETHER_CRASH_ROUNDS=$(or $(ROUNDS),8) cargo test --test crash killed -- --nocapture
+	BELLWETHER_STREAMS=$(or $(STREAMS),400) scripts/with-postgres cargo test --test it exactly_once
 
 test-archive: ## Try the archive against a server that speaks S3 (moto, from PyPI)
 	@scripts/setup test

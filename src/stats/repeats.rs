@@ -13,9 +13,10 @@ use std::collections::BTreeMap;
 /// so many has a standard error of 0.3 percentage points.
 pub const MOST_HASHES: usize = 2_048;
 /// Before the level, the number of rows and the hashes.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const ROW_BYTES: usize = 8 + 4;
 const HEADER_BYTES: usize = 1 + 1 + 8;
+const CHECKSUM_BYTES: usize = 4;
 
 /// A summary of rows by how often what they hold came.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -88,7 +89,8 @@ impl Repeats {
     /// As bytes: version, level, number of rows, then each hash with its count; little-endian.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(HEADER_BYTES + self.counts.len() * ROW_BYTES);
+        let size = HEADER_BYTES + self.counts.len() * ROW_BYTES + CHECKSUM_BYTES;
+        let mut bytes = Vec::with_capacity(size);
         // Beyond 64 bits there is no hash left but zero.
         bytes.extend([VERSION, u8::try_from(self.level).unwrap_or(u8::MAX)]);
         bytes.extend(self.rows.to_le_bytes());
@@ -96,15 +98,23 @@ impl Repeats {
             bytes.extend(hash.to_le_bytes());
             bytes.extend(count.to_le_bytes());
         }
+        let checksum = crc32c::crc32c(&bytes);
+        bytes.extend(checksum.to_le_bytes());
         bytes
     }
 
     /// Reads what [`Self::encode`] wrote.
     ///
     /// # Errors
-    /// When the bytes are something else.
+    /// When the bytes are something else, or damaged.
     pub fn decode(bytes: &[u8]) -> Result<Self, NoRepeats> {
-        let (header, body) = bytes.split_at_checked(HEADER_BYTES).ok_or(NoRepeats)?;
+        let (covered, checksum) = bytes
+            .split_last_chunk::<CHECKSUM_BYTES>()
+            .ok_or(NoRepeats)?;
+        if crc32c::crc32c(covered) != u32::from_le_bytes(*checksum) {
+            return Err(NoRepeats);
+        }
+        let (header, body) = covered.split_at_checked(HEADER_BYTES).ok_or(NoRepeats)?;
         let (rows, rest) = body.as_chunks::<ROW_BYTES>();
         if header[0] != VERSION || header[1] > 64 || !rest.is_empty() || rows.len() > MOST_HASHES {
             return Err(NoRepeats);
@@ -179,23 +189,35 @@ mod tests {
 
     #[test]
     fn other_bytes_are_refused() {
-        let bytes = of([1, 2, 2].map(mixed)).encode();
-        let changed = |at: usize, to: u8| {
-            let mut changed = bytes.clone();
-            changed[at] = to;
-            Repeats::decode(&changed)
+        let whole = of([1, 2, 2].map(mixed)).encode();
+        let bytes = &whole[..whole.len() - CHECKSUM_BYTES];
+        let read = |bytes: &[u8]| {
+            let checksum = crc32c::crc32c(bytes).to_le_bytes();
+            Repeats::decode(&[bytes, &checksum].concat())
         };
-        assert_eq!(changed(0, 2), Err(NoRepeats), "another version");
+        assert!(read(bytes).is_ok());
+        let changed = |at: usize, to: u8| {
+            let mut changed = bytes.to_vec();
+            changed[at] = to;
+            read(&changed)
+        };
+        assert_eq!(changed(0, 1), Err(NoRepeats), "another version");
         assert_eq!(changed(1, 64), Err(NoRepeats), "hashes of a lower level");
         for length in [0, 5, bytes.len() - 1] {
-            assert_eq!(
-                Repeats::decode(&bytes[..length]),
-                Err(NoRepeats),
-                "{length}"
-            );
+            assert_eq!(read(&bytes[..length]), Err(NoRepeats), "{length}");
         }
-        let mut twice = bytes.clone();
-        twice.extend_from_slice(&bytes[HEADER_BYTES..]);
-        assert_eq!(Repeats::decode(&twice), Err(NoRepeats));
+        let twice = [bytes, &bytes[HEADER_BYTES..]].concat();
+        assert_eq!(read(&twice), Err(NoRepeats));
+        assert_eq!(Repeats::decode(&[]), Err(NoRepeats));
+    }
+
+    #[test]
+    fn no_bit_that_flips_goes_unnoticed() {
+        let whole = of((0..40).map(|row| mixed(row / 2))).encode();
+        for bit in 0..whole.len() * 8 {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Repeats::decode(&flipped), Err(NoRepeats), "{bit}");
+        }
     }
 }

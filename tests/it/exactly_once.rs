@@ -23,7 +23,13 @@ use crate::app::{TestApp, at, lines, settle_all};
 use crate::fares;
 use crate::snapshot::{assert_profiles_equal_a_recount, snapshot};
 
-const SEEDS: u64 = 20;
+/// As many streams of rows, unless `BELLWETHER_STREAMS` says otherwise.
+const STREAMS: u64 = 20;
+
+fn streams() -> u64 {
+    let said = std::env::var("BELLWETHER_STREAMS").ok();
+    said.map_or(STREAMS, |said| said.parse().expect("a number of streams"))
+}
 
 /// Three days of rows with everything that makes counting hard: nulls, absent and unexpected features, errors,
 /// wrong types, values out of range, a second version.
@@ -232,13 +238,13 @@ async fn set_up(app: &TestApp, model: &str) {
 async fn repeated_shuffled_and_split_deliveries_leave_what_one_delivery_leaves(pool: PgPool) {
     let app = TestApp::start(pool, "2026-03-06T12:00:00Z").await;
     let mut declared = String::from("models:\n");
-    for seed in 0..SEEDS {
+    for seed in 0..streams() {
         declared.push_str(&fares::declared(&format!("once-{seed}")));
         declared.push_str(&fares::declared(&format!("often-{seed}")));
     }
     app.apply(&declared).await;
     let replica = app.replica().await;
-    for seed in 0..SEEDS {
+    for seed in 0..streams() {
         let mut rng = StdRng::seed_from_u64(seed);
         let (once, often) = (format!("once-{seed}"), format!("often-{seed}"));
         set_up(&app, &once).await;
@@ -260,7 +266,7 @@ async fn repeated_shuffled_and_split_deliveries_leave_what_one_delivery_leaves(p
     }
     replica.pool.close().await;
     app.tick("2026-03-07").await;
-    for seed in 0..SEEDS {
+    for seed in 0..streams() {
         let (once, often) = (format!("once-{seed}"), format!("often-{seed}"));
         let (expected, got) = (snapshot(&app, &once).await, snapshot(&app, &often).await);
         assert_eq!(expected.predictions.len(), 90, "seed {seed}");

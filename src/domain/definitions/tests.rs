@@ -593,8 +593,11 @@ fn a_drift_monitor_measures_what_it_chooses() {
     for (keys, expected) in [
         (", measures: [wasserstein]", 0),
         (", measures: [wasserstein, total_variation]", 1),
-        (", measures: [missing_share_change, total_variation]", 2),
-        (", measures: [shift, total_variation]", 0),
+        (
+            ", measures: [wasserstein, missing_share_change, total_variation]",
+            2,
+        ),
+        (", measures: [wasserstein, shift, total_variation]", 0),
     ] {
         let definitions = parse(&[file("b.yml", &with_drift_monitor(keys))])
             .unwrap_or_else(|problems| panic!("{}", check_report(&problems)));
