@@ -40,7 +40,7 @@ use crate::storage::{labels, retention, samples};
 /// How long after a window's end its labels are waited for, before a baseline is fitted on it.
 const LABEL_WAIT: TimeDelta = TimeDelta::hours(24);
 /// How many cells numbers are counted in.
-const GRID_CELLS: usize = 256;
+pub(super) const GRID_CELLS: usize = 256;
 
 /// The source of a baseline that stands for statistics, whose rows are those of no data.
 const STATISTICS: &str = "statistics";

@@ -10,6 +10,7 @@ mod drift;
 mod estimate;
 mod history;
 mod joint;
+mod label_drift;
 mod objective;
 mod quality_monitor;
 mod quality_reference;

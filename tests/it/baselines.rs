@@ -330,7 +330,7 @@ async fn statistics_of_another_tool_stand_for_rows_that_are_gone(pool: PgPool) {
       from: training
     monitors:
       - {name: schema, kind: schema, window: day, min_rows: 10}
-      - {name: drift, kind: drift, window: day, baseline: training, min_rows: 10, measures: [psi, domain_classifier_auc]}
+      - {name: drift, kind: drift, window: day, baseline: training, min_rows: 10, measures: [psi, domain_classifier_auc], thresholds: {psi: 0.25}}
 ",
     )
     .await;

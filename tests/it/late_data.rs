@@ -472,3 +472,48 @@ async fn segments_that_a_registration_changes_count_for_what_has_come_already(po
         .await;
     assert_eq!(left, 0);
 }
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn labels_that_move_are_drift_of_their_own_and_said_anew_as_they_come(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    let declared = fares::configuration("fares").replace(
+        "min_rows: 10, thresholds: {psi: 0.25}}",
+        "min_rows: 10, measures: [total_variation, missing_share_change], thresholds: {total_variation: 0.1}}",
+    );
+    assert!(declared.contains("missing_share_change"));
+    app.apply(&declared).await;
+    app.version("fares", "v1").await;
+    app.fit("fares", "training", &fares::training()).await;
+    let drift = async || {
+        app.value("fares", "total_variation", "label", "2026-03-02")
+            .await
+    };
+    let day = at("2026-03-02");
+    app.predict("fares", &fares::day(day, 200)).await;
+    app.tick("2026-03-03").await;
+    assert_eq!(drift().await, None, "no label has come");
+
+    // They are those of the training data, and then all are twenty higher.
+    app.label("fares", &fares::labels(day, 200, 1.0)).await;
+    app.tick("2026-03-04").await;
+    assert_eq!(drift().await, Some((Some(0.0), Status::Ok, 200)));
+    let higher: Vec<Value> = (0..200)
+        .map(|i| {
+            let mut label = fares::label(day, i, -20.0);
+            label["observed_at"] = json!(at("2026-03-04"));
+            label
+        })
+        .collect();
+    app.label("fares", &higher).await;
+    app.tick("2026-03-05").await;
+    let (value, status, rows) = drift().await.expect("is measured");
+    assert!(
+        value.is_some_and(|moved| (0.35..0.5).contains(&moved)),
+        "{value:?}"
+    );
+    assert_eq!((status, rows), (Status::Drift, 200));
+    let measured = app.measured("fares").await;
+    let of_label = measured.iter().filter(|m| m.feature == "label");
+    let names: Vec<&str> = of_label.map(|m| m.measure.as_str()).collect();
+    assert_eq!(names, ["total_variation"], "what is missing may still come");
+}

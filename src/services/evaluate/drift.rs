@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use sqlx::PgConnection;
 
-use super::rows;
 use super::scene::{Fitted, Gathered, Scene};
 use super::subject::Subject;
+use super::{label_drift, rows};
 use crate::domain::drift::{Gates, Judged, is_of_the_profiles};
 use crate::domain::measurement::{Measure, Measurement, Recipe, Segment};
 use crate::services::Error;
+use crate::stats::grid::Grid;
 use crate::stats::profile::{FeatureProfile, ProfileKind};
 use crate::stats::{DriftMeasure, NotDefined, PValue, Reading, Readings};
 
@@ -38,7 +39,9 @@ pub(super) async fn measure(
         None if subject.baseline.is_none() => Vec::new(),
         None => {
             let reference = scene.baseline(conn, subject.baseline_id()).await?;
-            of_baseline(subject, &current, &reference)
+            let mut values = of_baseline(subject, &current, &reference);
+            values.extend(label_drift::measure(conn, subject).await?);
+            values
         }
     });
     Ok(values)
@@ -131,7 +134,17 @@ fn of_feature(
         .get(segment)
         .and_then(|present| present.get(feature));
     match present {
-        Some(present) => readings(subject, segment, feature, reference, present),
+        Some(current) => {
+            let compared = Compared {
+                segment,
+                feature,
+                reference,
+                current,
+                grid: subject.yardstick.grid(feature),
+            };
+            let measures: Vec<Measure> = chosen(subject).collect();
+            readings(subject, &compared, &measures)
+        }
         None => vec![insufficient(
             subject,
             segment,
@@ -156,7 +169,7 @@ fn damaged_reference(subject: &Subject<'_>, segment: &Segment, feature: &str) ->
 }
 
 /// What the monitor measures of profiles.
-fn chosen<'a>(subject: &'a Subject<'_>) -> impl Iterator<Item = Measure> + 'a {
+pub(super) fn chosen<'a>(subject: &'a Subject<'_>) -> impl Iterator<Item = Measure> + 'a {
     let measures = subject.monitor.drift_measures().iter();
     measures
         .copied()
@@ -171,25 +184,41 @@ fn measures_of(subject: &Subject<'_>, reference: &FeatureProfile) -> Vec<Measure
     chosen(subject).filter(fits).collect()
 }
 
-fn readings(
+/// A feature, or what is measured like one, in a segment.
+pub(super) struct Compared<'a> {
+    pub(super) segment: &'a Segment,
+    pub(super) feature: &'a str,
+    pub(super) reference: &'a FeatureProfile,
+    pub(super) current: &'a FeatureProfile,
+    /// What numbers are counted on.
+    pub(super) grid: Option<&'a Grid>,
+}
+
+/// Those of the measures that there are of such a feature: categories have no order.
+pub(super) fn readings(
     subject: &Subject<'_>,
-    segment: &Segment,
-    feature: &str,
-    reference: &FeatureProfile,
-    current: &FeatureProfile,
+    compared: &Compared<'_>,
+    measures: &[Measure],
 ) -> Vec<Measurement> {
-    let readings = Readings::of(reference, current, subject.yardstick.grid(feature));
+    let Compared {
+        segment, feature, ..
+    } = *compared;
+    let readings = Readings::of(compared.reference, compared.current, compared.grid);
     let by_chance = readings.by_chance();
     let mut values = Vec::new();
     let mut without_values = None;
-    for measure in measures_of(subject, reference) {
-        let Some(drift) = measure.drift() else {
+    let numeric = compared.reference.kind() == ProfileKind::Numeric;
+    for measure in measures.iter().copied() {
+        let Some(drift) = measure
+            .drift()
+            .filter(|drift| numeric || !drift.needs_order())
+        else {
             continue;
         };
         match readings.read(drift) {
             Ok(reading) => {
                 let of = (&reading, by_chance);
-                values.push(compared(subject, segment, feature, measure, of));
+                values.push(judged(subject, segment, feature, measure, of));
             }
             Err(cause) if is_of_the_profiles(cause) => without_values = Some(cause),
             Err(cause) => values.push(undefined(subject, segment, feature, measure, cause)),
@@ -202,7 +231,7 @@ fn readings(
     values
 }
 
-fn compared(
+fn judged(
     subject: &Subject<'_>,
     segment: &Segment,
     feature: &str,
