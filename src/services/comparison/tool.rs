@@ -456,12 +456,10 @@ impl Raw {
             }
             let part = parts.entry(group).or_insert_with(|| Part::empty(self.kind));
             match part {
-                Part::Numbers(numbers) => {
-                    numbers.extend(Some(self.numbers[row]).filter(|n| n.is_finite()));
-                }
+                Part::Numbers(numbers) => numbers.push(self.numbers[row]),
                 Part::Categories(names) => {
                     let name = self.names.get(self.codes[row] as usize);
-                    names.extend(name.map(String::as_str));
+                    names.push(name.map(String::as_str));
                 }
             }
         }
@@ -472,15 +470,16 @@ impl Raw {
     }
 }
 
-/// The values of a group, without those that are missing; of numbers, the finite ones.
+/// The values of a group by row; NaN or nothing where one has none.
 #[derive(Debug)]
 enum Part<'a> {
     Numbers(Vec<f64>),
-    Categories(Vec<&'a str>),
+    Categories(Vec<Option<&'a str>>),
 }
 
 impl Part<'_> {
     fn empty(kind: ColumnKind) -> Self {
+    /// How many values there are, of numbers the finite ones.
         if kind.numeric {
             Self::Numbers(Vec::new())
         } else {
@@ -489,9 +488,10 @@ impl Part<'_> {
     }
 
     fn len(&self) -> u64 {
-        match self {
-            Self::Numbers(numbers) => numbers.len() as u64,
-            Self::Categories(names) => names.len() as u64,
-        }
+        let values = match self {
+            Self::Numbers(numbers) => numbers.iter().filter(|n| n.is_finite()).count(),
+            Self::Categories(names) => names.iter().flatten().count(),
+        };
+        values as u64
     }
 }
