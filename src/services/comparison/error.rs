@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::domain::measurement::Measure;
 use crate::formats::table::TableError;
 use crate::stats::profile::ProfileError;
 
@@ -51,6 +52,10 @@ pub enum ComparisonError {
         reference: PathBuf,
         current: PathBuf,
     },
+    #[error("hold {} against its threshold: {cause}", measure.as_str())]
+    NotMeasured { measure: Measure, cause: String },
+    #[error("judge quality by the reference: {cause}")]
+    QualityUnjudged { cause: String },
     #[error("count column \"{column}\"")]
     Count {
         column: String,

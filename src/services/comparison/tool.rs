@@ -92,13 +92,6 @@ impl ToolComparison {
         let mut chosen = self.measurements.iter().filter(|m| m.result.chosen);
         chosen.any(|m| m.status() == Status::Drift)
     }
-
-    /// Whether there is any certain finding of the schema.
-    #[must_use]
-    pub fn has_skew(&self) -> bool {
-        let mut findings = self.schema.iter();
-        findings.any(|found| found.finding.status == Status::Drift)
-    }
 }
 
 /// Compares two files as a tool would. Thresholds and least rows are the tool's own.
@@ -110,7 +103,7 @@ pub fn compare_as(
     request: &Request,
     progress: &Progress,
 ) -> Result<ToolComparison, ComparisonError> {
-    let settings = Settings::of(request);
+    let settings = Settings::of(request)?;
     let mut files = super::Files::open(request, &settings)?;
     // Tools have numbers of single values only: columns of vectors are told as what cannot be read.
     files.both.append(&mut files.vectors);
@@ -479,7 +472,6 @@ enum Part<'a> {
 
 impl Part<'_> {
     fn empty(kind: ColumnKind) -> Self {
-    /// How many values there are, of numbers the finite ones.
         if kind.numeric {
             Self::Numbers(Vec::new())
         } else {
@@ -487,6 +479,7 @@ impl Part<'_> {
         }
     }
 
+    /// How many values there are, of numbers the finite ones.
     fn len(&self) -> u64 {
         let values = match self {
             Self::Numbers(numbers) => numbers.iter().filter(|n| n.is_finite()).count(),
