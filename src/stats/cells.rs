@@ -443,7 +443,7 @@ mod tests {
     #[test]
     fn the_variance_of_values_whose_squares_are_no_numbers_is_unknown() {
         let mut state = 7;
-        for scale in [1e155, 1e200, 1e308] {
+        for scale in [1e170, 1e200, 1e308] {
             let (p, q) = (
                 draw(500, 0.0, scale, &mut state),
                 draw(500, 0.0, scale, &mut state),

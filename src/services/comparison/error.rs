@@ -47,10 +47,12 @@ pub enum ComparisonError {
         column: String,
         cause: String,
     },
-    #[error("compare {} with {}: they have no feature in common", reference.display(), current.display())]
+    #[error("compare {} with {}: they have no feature in common{hint}", reference.display(), current.display())]
     NothingInCommon {
         reference: PathBuf,
         current: PathBuf,
+        /// Such as `; the reference has been read as one column …`; may be empty.
+        hint: String,
     },
     #[error("hold {} against its threshold: {cause}", measure.as_str())]
     NotMeasured { measure: Measure, cause: String },

@@ -551,18 +551,19 @@ impl Files {
         };
         let (vectors, both): (Vec<Plan>, Vec<Plan>) = both.into_iter().partition(are_vectors);
         if both.is_empty() && vectors.is_empty() {
+            let [of_reference, of_current] = named_files(&reference, &current)
+                .map(|(file, table)| separated_otherwise(file, table));
+            let hint = of_reference.or(of_current);
             return Err(ComparisonError::NothingInCommon {
                 reference: request.reference.clone(),
                 current: request.current.clone(),
+                hint: hint.map_or_else(String::new, |hint| format!("; {hint}")),
             });
         }
-        let left_out = [
-            ("the reference", &reference),
-            ("the current file", &current),
-        ]
-        .into_iter()
-        .flat_map(|(file, table)| left_out(file, table, request))
-        .collect();
+        let left_out = named_files(&reference, &current)
+            .into_iter()
+            .flat_map(|(file, table)| left_out(file, table, request))
+            .collect();
         Ok(Self {
             reference,
             current,
@@ -587,7 +588,7 @@ fn left_out(file: &str, table: &Table, request: &Request) -> Vec<String> {
     let named: Vec<&String> = named.collect();
     let columns = (1..).zip(table.columns());
     let columns = columns.filter(|(_, column)| !named.contains(&&column.name));
-    let hint = separated_otherwise(table).map(|hint| format!("{file} {hint}"));
+    let hint = separated_otherwise(file, table);
     columns
         .filter_map(|(number, column)| {
             let cause = column.left_out.as_ref()?;
@@ -601,17 +602,21 @@ fn left_out(file: &str, table: &Table, request: &Request) -> Vec<String> {
 }
 
 /// That a file of text has been read as a single column although its cells seem to be separated by something else than commas.
-fn separated_otherwise(table: &Table) -> Option<String> {
+fn separated_otherwise(file: &str, table: &Table) -> Option<String> {
     let [column] = table.columns() else {
         return None;
     };
     let separators = [(';', "semicolons"), ('\t', "tabs"), ('|', "bars")];
-    let (_, words) = separators
-        .iter()
-        .find(|(separator, _)| column.name.contains(*separator))?;
+    let mut separators = separators.into_iter();
+    let (_, words) = separators.find(|(separator, _)| column.name.contains(*separator))?;
     Some(format!(
-        "has been read as one column: it seems to be separated by {words}, and only commas are read"
+        "{file} has been read as one column: it seems to be separated by {words}, and only commas are read"
     ))
+}
+
+/// Both files by the names that people are told.
+fn named_files<'t>(reference: &'t Table, current: &'t Table) -> [(&'static str, &'t Table); 2] {
+    [("the reference", reference), ("the current file", current)]
 }
 
 /// What the column with the time of a label is called.

@@ -7,6 +7,7 @@ use crate::domain::measurement::{Better, Measure};
 use crate::domain::model::Task;
 use crate::domain::quality::QualityChoice;
 use crate::domain::row_measures::About;
+use crate::stats::DriftMeasure;
 
 /// Whether a measure can only be told where it is known what the predictions are.
 #[must_use]
@@ -105,7 +106,7 @@ fn why_not(measure: Measure) -> &'static str {
         "it is measured of attributions, and the files do not have two columns of these in common"
     } else if measure.is_of_rows() {
         "it is measured of vectors, and no column of both files has these"
-    } else if measure.drift().is_some_and(|drift| drift.needs_order()) {
+    } else if measure.drift().is_some_and(DriftMeasure::needs_order) {
         "it is measured of numbers, and no column of both files has these"
     } else {
         "no column of both files can be measured by it"

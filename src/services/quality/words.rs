@@ -34,8 +34,7 @@ pub(super) fn of_binary(
         ),
         Measure::Brier => by_score("the mean squared difference of score and label"),
         Measure::Ece => by_score(&format!(
-            "over {} bins of equal width of the score, weighted by their outcomes",
-            CALIBRATION_BINS
+            "over {CALIBRATION_BINS} bins of equal width of the score, weighted by their outcomes"
         )),
         Measure::Lift => format!(
             "of the {:.4} of predictions with the highest scores, their number rounded up; the positive class is \"{positive}\"",
