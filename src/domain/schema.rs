@@ -107,15 +107,22 @@ impl FeatureExpectation {
     /// Whether a row without the feature is a finding about a version deployed in these environments. Of one that is
     /// deployed nowhere, everything is expected.
     #[must_use]
-    pub fn is_required_in<'e>(&self, mut deployed: impl Iterator<Item = &'e str>) -> bool {
-        let Some(expected) = self.environments.as_ref().filter(|_| self.required) else {
-            return self.required;
-        };
-        let mut nowhere = true;
-        let mut found = deployed.by_ref().inspect(|_| nowhere = false);
-        let expected = found.any(|at| expected.iter().any(|environment| environment == at));
-        expected || nowhere
+    pub fn is_required_in<'e>(&self, deployed: impl Iterator<Item = &'e str>) -> bool {
+        self.required && is_expected_in(self.environments.as_deref(), deployed)
     }
+}
+
+/// Whether any of the environments in which a feature is expected, all when absent, is among these, or there are none of these.
+fn is_expected_in<'e>(
+    expected: Option<&[String]>,
+    mut deployed: impl Iterator<Item = &'e str>,
+) -> bool {
+    let Some(expected) = expected else {
+        return true;
+    };
+    let mut nowhere = true;
+    let mut found = deployed.by_ref().inspect(|_| nowhere = false);
+    found.any(|at| expected.iter().any(|environment| environment == at)) || nowhere
 }
 
 /// What a person says about one feature: every part of it stands against what is inferred from the data.
@@ -180,6 +187,16 @@ impl FeatureOverride {
             max_null_share: Some(expected.max_null_share),
             environments: expected.environments.clone(),
         }
+    }
+
+    /// As [`FeatureExpectation::is_required_in`], where the feature is required or not `by_itself` if nobody says so.
+    #[must_use]
+    pub fn is_required_in<'e>(
+        &self,
+        deployed: impl Iterator<Item = &'e str>,
+        by_itself: bool,
+    ) -> bool {
+        self.required.unwrap_or(by_itself) && is_expected_in(self.environments.as_deref(), deployed)
     }
 
     /// Puts what somebody else says of the feature over this, part by part.

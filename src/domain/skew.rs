@@ -505,7 +505,49 @@ fn out_of_range(expected: &FeatureExpectation, current: &FeatureProfile) -> Stri
         ),
     };
     let (least, most) = (end(current.minimum()), end(current.maximum()));
-    format!("{limits}; seen are {least} to {most}")
+    let what = match expected.feature_type {
+        FeatureType::Vector => "vectors with a length ",
+        _ => "",
+    };
+    format!("{what}{limits}; seen are {least} to {most}")
+}
+
+/// That vectors of a file have other lengths than those of the reference, or than its schema allows. `lengths` are those of drawn
+/// rows, and `unseen` the share of them that may lie outside because the reference was drawn from, too.
+#[must_use]
+pub fn vector_lengths(
+    expected: &FeatureExpectation,
+    lengths: &[f64],
+    unseen: f64,
+    tolerance: Tolerance,
+) -> Option<Finding> {
+    let is_outside = |length: f64| {
+        expected.minimum.is_some_and(|least| length < least)
+            || expected.maximum.is_some_and(|most| length > most)
+    };
+    let outside = lengths.iter().filter(|length| is_outside(**length));
+    let counts = (outside.count() as u64, lengths.len() as u64);
+    let threshold = tolerance.share.max(unseen);
+    judged(
+        FindingKind::OutOfRange,
+        &expected.feature,
+        counts,
+        threshold,
+        tolerance.min_rows,
+        &|| {
+            let (least, most) = (
+                lengths.iter().copied().reduce(f64::min),
+                lengths.iter().copied().reduce(f64::max),
+            );
+            format!(
+                "vectors with a length outside {} to {}; seen are {} to {}",
+                rounded(expected.minimum),
+                rounded(expected.maximum),
+                rounded(least),
+                rounded(most)
+            )
+        },
+    )
 }
 
 /// The unseen categories with the most rows, as far as they are counted by name.
@@ -579,9 +621,12 @@ pub fn judge_duplicates(
 
 /// Beyond this share, rows are in no order at all.
 const UNORDERED: f64 = 0.4;
+/// So many rows are not in order by chance.
+const FEWEST_ORDERED: u64 = 10;
 
-/// That more rows than in the reference are earlier than the row before them. Data in no order at all, such as
-/// a shuffled training set, say nothing: half of their rows are.
+/// That more rows than in the reference are earlier than the row before them. A reference in no order at all, such as
+/// a shuffled training set, says nothing: half of its rows are. Where it is in order, rows in no order at all are a finding as
+/// well; where nothing is known of it, they are not.
 #[must_use]
 pub fn out_of_order(
     feature: &str,
@@ -589,11 +634,14 @@ pub fn out_of_order(
     (late, rows): (u64, u64),
     tolerance: Tolerance,
 ) -> Option<Finding> {
+    let before = before.filter(|(_, rows)| *rows >= FEWEST_ORDERED);
+    let is_known = before.is_some();
     let before = before
         .and_then(|(late, rows)| share(late, rows))
         .unwrap_or(0.0);
-    let unordered = before > UNORDERED || share(late, rows).is_none_or(|share| share > UNORDERED);
-    (!unordered).then_some(())?;
+    let is_shuffled = share(late, rows).is_none_or(|share| share > UNORDERED);
+    let says_nothing = before > UNORDERED || (is_shuffled && !is_known);
+    (!says_nothing).then_some(())?;
     judged(
         FindingKind::OutOfOrder,
         feature,

@@ -2,6 +2,7 @@
 //! gates and watches, so that they cannot disagree.
 
 mod gathered;
+mod words;
 
 use std::collections::BTreeMap;
 

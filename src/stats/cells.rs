@@ -269,7 +269,7 @@ impl<'a> CellPair<'a> {
     }
 
     /// The sampling variance of `∫ f(F − G)` with `f′ = slope`, by the influence of single rows: one at `x`
-    /// moves its function up at and beyond `x`.
+    /// moves its function up at and beyond `x`. NaN or infinite where values are too far apart to tell.
     fn influence(&self, slope: impl Fn(f64) -> f64) -> f64 {
         let (n, m) = self.sides.rows;
         let mut reached = 0.0;
@@ -285,7 +285,11 @@ impl<'a> CellPair<'a> {
                 sum.1 += share * at * at;
             }
         }
-        let variance = |(mean, square): (f64, f64)| (square - mean * mean).max(0.0);
+        // The squares of values beyond 10¹⁵⁴ are no numbers any more, and neither is their variance.
+        let variance = |(mean, square): (f64, f64)| {
+            let variance = square - mean * mean;
+            if variance < 0.0 { 0.0 } else { variance }
+        };
         variance(sums[0]) / n + variance(sums[1]) / m
     }
 }
@@ -434,6 +438,27 @@ mod tests {
         let raw = samples::wasserstein(&Sample::of(&p), &Sample::of(&q)).expect("values");
         assert!((area.value - raw).abs() < 2e-4 * raw, "{area:?} {raw}");
         assert!(area.error_bound < 0.01 * raw, "{area:?}");
+    }
+
+    #[test]
+    fn the_variance_of_values_whose_squares_are_no_numbers_is_unknown() {
+        let mut state = 7;
+        for scale in [1e170, 1e200, 1e308] {
+            let (p, q) = (
+                draw(500, 0.0, scale, &mut state),
+                draw(500, 0.0, scale, &mut state),
+            );
+            let grid = Grid::fit(&p, 256);
+            let (p, q) = (profile(&p, &grid), profile(&q, &grid));
+            let pair = CellPair::of(&p, &q, Some(&grid)).expect("counted on the grid");
+            for of in [pair.wasserstein(), pair.energy()] {
+                let of = of.expect("in range");
+                assert!(
+                    of.value > 0.0 && !of.variance.is_finite(),
+                    "{scale}: {of:?}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub enum Method {
 pub const EXACT_PRODUCT: u64 = 10_000;
 
 /// The probability of a distance of at least `statistic` between two samples of one continuous
-/// distribution, exact for small samples.
+/// distribution, exact for small samples and for those that do not overlap. Its logarithm is finite.
 ///
 /// `None` when a sample is empty or the statistic is not in 0 to 1. For discrete features the true
 /// p-value is larger.
@@ -35,7 +35,22 @@ pub fn p_value(statistic: f64, reference: u64, current: u64) -> Option<(PValue, 
     if small && let Some(p) = exact(statistic, reference, current) {
         return Some((p, Method::Exact));
     }
-    asymptotic(statistic, reference, current).map(|p| (p, Method::Asymptotic))
+    let tail = asymptotic(statistic, reference, current)?;
+    let least = ln_apart(reference, current);
+    if statistic >= 1.0 {
+        return Some((PValue::from_ln(least)?, Method::Exact));
+    }
+    // No distance is rarer than that of two samples which do not overlap, and far out the effective size says less.
+    Some((PValue::from_ln(tail.ln().max(least))?, Method::Asymptotic))
+}
+
+/// `ln` of the probability that two samples of one continuous distribution do not overlap, the largest distance there is:
+/// two of the `C(n + m, n)` orders.
+fn ln_apart(n: u64, m: u64) -> f64 {
+    let (n, all) = (n.min(m) as f64, (n + m) as f64);
+    let share = n / all;
+    let orders = ln_binomial(n, all, share) - n * share.ln() - (all - n) * (-share).ln_1p();
+    LN_2 - orders
 }
 
 /// The p-value by the effective size, as `scipy.stats.ks_2samp(method="asymp")`.
@@ -57,7 +72,7 @@ pub fn asymptotic(statistic: f64, reference: u64, current: u64) -> Option<PValue
 ///
 /// The shares are summed from the boundary inwards, so that nothing cancels, and scaled, so that values down
 /// to 10⁻⁶⁰⁰ are found. `None` when a sample is empty, the statistic is not in 0 to 1, the least common
-/// multiple of the sizes is beyond 2⁵³, or the p-value is below that.
+/// multiple of the sizes is beyond 2⁵³, or the p-value is below that and the statistic is not 1.
 #[must_use]
 pub fn exact(statistic: f64, reference: u64, current: u64) -> Option<PValue> {
     // 2¹⁰⁰⁰, by which dividing is exact.
@@ -109,6 +124,8 @@ pub fn exact(statistic: f64, reference: u64, current: u64) -> Option<PValue> {
         PValue::from_probability(share / SCALE)
     } else if share > 0.0 {
         PValue::from_ln(share.ln() - 1000.0 * LN_2)
+    } else if statistic >= 1.0 {
+        PValue::from_ln(ln_apart(n, m))
     } else {
         None
     }
@@ -313,6 +330,34 @@ mod tests {
         assert_eq!(exact(0.5, 2, 2), Some(PValue::ONE));
         let p = exact(1.0, 3, 1).expect("defined").value();
         assert!((p - 0.5).abs() < 1e-15, "{p}");
+    }
+
+    #[test]
+    fn samples_that_do_not_overlap_have_the_share_of_two_orders() {
+        // ln 2 − ln C(n + m, n), from the binomial coefficient as a whole number.
+        for (n, m, ln) in [
+            (1, 1, 0.0),
+            (2, 2, -1.098_612_288_668_11),
+            (3, 1, -LN_2),
+            (50, 60, -72.523_688_970_932_74),
+            (101, 100, -135.748_273_291_936_36),
+            (1, 1_000_000, -13.122_364_377_403_828),
+            (5_000, 7_000, -8_144.717_986_212_217_5),
+            (50_000, 70_000, -81_496.439_440_214_79),
+        ] {
+            let (p, method) = p_value(1.0, n, m).expect("defined");
+            assert!(
+                (p.ln() - ln).abs() <= 1e-12 * ln.abs() + 1e-14,
+                "{n} {m}: {p:?}"
+            );
+            assert_eq!(method, Method::Exact);
+            assert_eq!(p_value(1.0, m, n), Some((p, method)));
+            let nearly = p_value(1.0 - 1e-12, n, m).expect("defined").0;
+            assert!(
+                nearly.ln() >= p.ln() * (1.0 + 1e-12) - 1e-12,
+                "{n} {m}: {nearly:?}"
+            );
+        }
     }
 
     #[test]

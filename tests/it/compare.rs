@@ -26,6 +26,7 @@ mod measures;
 mod quality;
 mod readers;
 mod rows;
+mod schema;
 mod tools;
 mod values;
 mod verdict;
@@ -723,6 +724,13 @@ fn repeated_rows_and_rows_out_of_order_are_found() {
     let found = document(&reference, &unordered, &["--timestamp", "timestamp"]);
     assert_eq!(findings(&found, "timestamp"), ["out_of_order"]);
     assert_eq!(findings(&found, ""), [""; 0]);
+    // Rows in no order at all are found where the reference is in order, and not where it is in none either.
+    let shuffled: Vec<String> = (0..400).map(|row| lines[row * 167 % 400].clone()).collect();
+    let shuffled = file("shuffled.csv", &shuffled);
+    let found = document(&reference, &shuffled, &["--timestamp", "timestamp"]);
+    assert_eq!(findings(&found, "timestamp"), ["out_of_order"]);
+    let found = document(&shuffled, &shuffled, &["--timestamp", "timestamp"]);
+    assert_eq!(findings(&found, "timestamp"), [""; 0]);
 }
 
 #[test]

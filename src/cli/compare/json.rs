@@ -70,6 +70,8 @@ struct MeasurementView<'a> {
     /// The reference's value of the same measure, for quality.
     #[serde(skip_serializing_if = "Option::is_none")]
     reference: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference_interval: Option<(f64, f64)>,
     status: Status,
     reference_rows: u64,
     current_rows: u64,
@@ -126,6 +128,7 @@ fn measurement(of: &Measurement) -> MeasurementView<'_> {
         interval: of.interval,
         p_value: of.p_value,
         reference: None,
+        reference_interval: None,
         status: of.status,
         reference_rows: of.reference_rows,
         current_rows: of.current_rows,
@@ -143,6 +146,7 @@ fn of_quality(of: &QualityMeasurement) -> MeasurementView<'_> {
         interval: of.interval,
         p_value: None,
         reference: of.reference,
+        reference_interval: of.reference_interval,
         status: of.status,
         reference_rows: of.reference_labels,
         current_rows: of.current_labels,

@@ -177,7 +177,10 @@ fn told((measure, value): (&str, Option<f64>), recipe: &Recipe) -> String {
         (Some(value), Some(threshold), None) => {
             format!("{measure} {value:.4} is beyond {threshold}")
         }
-        (Some(value), None, None) => format!("{measure} {value:.4}"),
+        (Some(value), None, None) => match &recipe.detail {
+            Some(detail) => format!("{measure} {value:.4} is {detail}"),
+            None => format!("{measure} {value:.4}"),
+        },
         (None, _, None) => measure.to_owned(),
     }
 }

@@ -13,6 +13,7 @@ mod tool;
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -56,6 +57,9 @@ pub struct CompareOptions {
     /// What the file of --schema is, where its content does not tell
     #[arg(long, value_enum, value_name = "FORMAT", requires = "schema")]
     pub schema_from: Option<SchemaFormatWord>,
+    /// Where the current file's rows come from; features that the schema expects elsewhere only may be missing
+    #[arg(long, value_name = "NAME")]
+    pub environment: Option<String>,
     /// Split the current file into windows by its column `timestamp`
     #[arg(long, value_name = "GRAIN")]
     pub by: Option<GrainWord>,
@@ -94,7 +98,7 @@ pub struct CompareOptions {
     pub fail_on: Vec<FailOn>,
     /// How many threads work; as many as there are cores when absent
     #[arg(long, value_name = "COUNT")]
-    pub threads: Option<usize>,
+    pub threads: Option<NonZeroUsize>,
 }
 
 /// A length of windows, as it is written.
@@ -153,7 +157,7 @@ pub enum OutputFormat {
 pub enum FailOn {
     Drift,
     Schema,
-    /// A measure of quality beyond its --threshold
+    /// A measure of quality beyond its --threshold; without any, one that is worse than the reference's
     Quality,
 }
 
@@ -216,6 +220,13 @@ fn compare(options: &CompareOptions) -> anyhow::Result<bool> {
 
 /// The same by the rules of another tool.
 fn compare_as(mode: Mode, options: &CompareOptions) -> anyhow::Result<bool> {
+    for (what, word) in [(FailOn::Quality, "quality"), (FailOn::Schema, "schema")] {
+        if options.fail_on.contains(&what) {
+            bail!(
+                "fail on {word}: with --mode it is not checked; compare once more without, or fail on drift"
+            );
+        }
+    }
     let request = request(options)?;
     let progress = Progress::default();
     let compare = || comparison::compare_as(mode, &request, &progress);
@@ -227,12 +238,7 @@ fn compare_as(mode: Mode, options: &CompareOptions) -> anyhow::Result<bool> {
         OutputFormat::Junit => tool::junit(&comparison),
     };
     write(options, &text)?;
-    Ok(found(
-        options,
-        comparison.has_drift(),
-        comparison.has_skew(),
-        false,
-    ))
+    Ok(found(options, comparison.has_drift(), false, false))
 }
 
 fn found(options: &CompareOptions, drift: bool, skew: bool, quality: bool) -> bool {
@@ -250,12 +256,15 @@ fn request(options: &CompareOptions) -> anyhow::Result<Request> {
         schema::tell(file, &imported);
         expected = imported.features;
     }
+    let fails_on_quality = options.fail_on.contains(&FailOn::Quality);
+    let has_threshold = |(measure, _): &(Measure, f64)| comparison::needs_task(*measure);
     Ok(Request {
         reference: options.reference.clone(),
         current: options.current.clone(),
         model: options.model.as_deref().map(model).transpose()?,
         task: options.task.map(Task::from),
         positive_class: options.positive_class.clone(),
+        environment: options.environment.clone(),
         schema: expected,
         by: options.by.map(Grain::from),
         timestamp: options.timestamp.clone(),
@@ -267,9 +276,10 @@ fn request(options: &CompareOptions) -> anyhow::Result<Request> {
             .iter()
             .copied()
             .collect::<BTreeMap<_, _>>(),
+        quality_by_reference: fails_on_quality && !options.threshold.iter().any(has_threshold),
         min_rows: options.min_rows,
         multivariate: options.multivariate,
-        threads: options.threads,
+        threads: options.threads.map(NonZeroUsize::get),
     })
 }
 

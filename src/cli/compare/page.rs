@@ -256,7 +256,7 @@ impl Page {
             ),
             (0, _, _) if comparison.has_quality_loss() => (
                 "critical",
-                "No feature drifted, but quality is beyond a threshold".to_owned(),
+                "No feature drifted, but quality did not hold".to_owned(),
             ),
             (0, 0, 0) => ("good", "The two files look alike".to_owned()),
             (0, 0, _) => (
@@ -508,7 +508,8 @@ fn quality(comparison: &Comparison) -> Vec<QualityView> {
     let views = of_quality(comparison).into_iter().map(|m| {
         // Against a threshold somebody gave; without one a value is told and not judged.
         let (tone, status) = match (m.status, m.recipe.threshold) {
-            (Status::Drift, _) => (tone(m.status).0, "beyond"),
+            (Status::Drift, Some(_)) => (tone(m.status).0, "beyond"),
+            (Status::Drift, None) => (tone(m.status).0, "worse"),
             (Status::Ok, Some(_)) => (tone(m.status).0, "within"),
             (Status::Ok, None) => ("quiet", "measured"),
             (other, _) => tone(other),

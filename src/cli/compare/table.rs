@@ -319,11 +319,17 @@ pub(super) fn summary(comparison: &Comparison, ranked: &[Ranked<'_>]) -> String 
         None => {}
     }
     let lost = of_quality(comparison);
-    let lost: Vec<&str> = (lost.iter().filter(|m| m.status == Status::Drift))
-        .map(|m| m.measure.as_str())
-        .collect();
-    if !lost.is_empty() {
-        parts.push(format!("beyond its threshold: {}", lost.join(", ")));
+    for (has_threshold, words) in [
+        (true, "beyond its threshold"),
+        (false, "worse than the reference's"),
+    ] {
+        let lost: Vec<&str> = (lost.iter().filter(|m| m.status == Status::Drift))
+            .filter(|m| m.recipe.threshold.is_some() == has_threshold)
+            .map(|m| m.measure.as_str())
+            .collect();
+        if !lost.is_empty() {
+            parts.push(format!("{words}: {}", lost.join(", ")));
+        }
     }
     parts.push(certain_findings(&comparison.schema));
     parts.join("; ")

@@ -101,8 +101,17 @@ fn summary(comparison: &ToolComparison, standings: &[Standing<'_>]) -> String {
     if unjudged.count() > 0 {
         parts.push("without a threshold, as it has none by itself".to_owned());
     }
-    parts.push(table::certain_findings(&comparison.schema));
+    parts.push(schema(comparison));
     parts.join("; ")
+}
+
+/// That the schema is not checked: what is listed of it is what could not be compared.
+fn schema(comparison: &ToolComparison) -> String {
+    if comparison.schema.is_empty() {
+        return "schema not checked".to_owned();
+    }
+    let listed = table::certain_findings(&comparison.schema);
+    format!("{listed}, otherwise the schema is not checked")
 }
 
 fn verdict(verdict: Verdict) -> &'static str {
@@ -215,6 +224,8 @@ struct Document<'a> {
     reference: json::Side,
     current: json::Side,
     measurements: Vec<MeasurementView<'a>>,
+    /// Never: what is listed of it is what could not be compared.
+    schema_checked: bool,
     schema: Vec<json::FindingView<'a>>,
     /// Columns that are no features, and why; absent where all are.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
@@ -253,6 +264,7 @@ pub(super) fn json(comparison: &ToolComparison) -> anyhow::Result<String> {
         reference: json::Side::of(&comparison.reference, comparison.reference_rows),
         current: json::Side::of(&comparison.current, comparison.current_rows),
         measurements: comparison.measurements.iter().map(measurement).collect(),
+        schema_checked: false,
         schema: comparison.schema.iter().map(json::finding).collect(),
         left_out: &comparison.left_out,
     };
@@ -303,10 +315,16 @@ pub(super) fn junit(comparison: &ToolComparison) -> String {
             },
         }
     });
-    junit::document(&[
-        ("drift", cases.collect()),
-        ("schema", junit::schema(&comparison.schema)),
-    ])
+    let mut schema = vec![junit::Case {
+        class: "schema".to_owned(),
+        name: "the schema".to_owned(),
+        status: Status::Insufficient,
+        message: "with --mode it is not checked".to_owned(),
+    }];
+    if !comparison.schema.is_empty() {
+        schema.extend(junit::schema(&comparison.schema));
+    }
+    junit::document(&[("drift", cases.collect()), ("schema", schema)])
 }
 
 // ── page ─────────────────────────────────────────────────────────────────────────────────────────────────

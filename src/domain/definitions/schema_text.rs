@@ -37,6 +37,7 @@ fn lines(feature: &FeatureOverride) -> Vec<(&'static str, String)> {
         ("max", limit(&feature.maximum, number)),
         ("categories", limit(&feature.categories, list)),
         ("max_null_share", feature.max_null_share.map(number_text)),
+        ("environments", feature.environments.as_ref().map(list)),
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((name, value?)))
@@ -122,6 +123,7 @@ mod tests {
                 feature_type: Some(FeatureType::Integer),
                 minimum: Limit::Any,
                 maximum: Limit::Given(9.0),
+                environments: Some(vec!["SERVING".to_owned(), "on".to_owned()]),
                 ..FeatureOverride::default()
             },
         ];

@@ -300,6 +300,16 @@ fn order_is_judged_only_where_there_was_one() {
         "the reference is shuffled"
     );
     assert_eq!(late(None, (500, 1_000)), None, "so are the current rows");
+    assert_eq!(
+        late(Some((0, 2)), (500, 1_000)),
+        None,
+        "two rows are in order by chance"
+    );
+    let shuffled = late(Some((0, 1_000)), (500, 1_000)).expect("the reference is in order");
+    assert_eq!(
+        (shuffled.value, shuffled.status),
+        (Some(0.5), Status::Drift)
+    );
     assert_eq!(late(None, (0, 0)), None);
 }
 

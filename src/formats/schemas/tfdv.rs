@@ -135,6 +135,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Draft, SchemaFileError> {
     };
     let mut draft = Draft::default();
     let mut domains = HashMap::new();
+    let environments = fields.iter();
+    let environments = environments.filter(|field| field.name == "default_environment");
+    let environments: Vec<&str> = environments.filter_map(Field::text).collect();
     for field in &fields {
         if matches!(
             field.name.as_str(),
@@ -146,12 +149,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Draft, SchemaFileError> {
     }
     for field in &fields {
         match field.name.as_str() {
-            "feature" => read_feature(field, &domains, &mut draft),
-            "string_domain" | "int_domain" | "float_domain" => {}
-            "default_environment" => draft.note(
-                field.place.clone(),
-                "environments: those of the service are its deployments'; say `environments` of a feature in the model's file",
-            ),
+            "feature" => read_feature(field, (&domains, &environments), &mut draft),
+            "string_domain" | "int_domain" | "float_domain" | "default_environment" => {}
             name => draft.note(field.place.clone(), format!("{}: {NO_WORD}", shown(name))),
         }
     }
@@ -167,7 +166,11 @@ fn has_control(bytes: &[u8]) -> bool {
         .any(|b| *b < 0x20 && !matches!(b, b'\n' | b'\r' | b'\t'))
 }
 
-fn read_feature(field: &Field, domains: &HashMap<&str, &Field>, draft: &mut Draft) {
+fn read_feature(
+    field: &Field,
+    (domains, environments): (&HashMap<&str, &Field>, &[&str]),
+    draft: &mut Draft,
+) {
     let fields = field.fields();
     let place = &field.place;
     let Some(name) = find(fields, "name").and_then(Field::text) else {
@@ -212,6 +215,11 @@ fn read_feature(field: &Field, domains: &HashMap<&str, &Field>, draft: &mut Draf
             ..part.clone()
         };
         read_part(part, domains, &mut said, draft);
+    }
+    match expected_in(fields, environments) {
+        // Nowhere that the file names: rows may lack it.
+        Some(expected) if expected.is_empty() => said.required = Some(false),
+        expected => said.environments = expected,
     }
     if said.feature_type.is_none() {
         draft.note(place, format!("the type {:?} says nothing", shown(word)));
@@ -279,16 +287,26 @@ fn read_part(
                 part.name
             ),
         ),
-        "not_in_environment" | "in_environment" => {
-            said.required = Some(false);
-            draft.note(
-                place,
-                "environments: those of the service are its deployments'; where a feature is not in all of the \
-                 file's, rows may lack it",
-            );
-        }
+        "not_in_environment" | "in_environment" => {}
         name => draft.note(place, format!("{}: {NO_WORD}", shown(name))),
     }
+}
+
+/// The environments in which a feature is expected, where these are not all: by default the file's, but for those it is said not
+/// to be in, and beside them those it is said to be in.
+fn expected_in(fields: &[Field], by_default: &[&str]) -> Option<Vec<String>> {
+    let named = |name: &str| -> Vec<&str> {
+        let fields = fields.iter().filter(|field| field.name == name);
+        fields.filter_map(Field::text).collect()
+    };
+    let (within, without) = (named("in_environment"), named("not_in_environment"));
+    if within.is_empty() && without.is_empty() {
+        return None;
+    }
+    let mut expected: Vec<&str> = by_default.to_vec();
+    expected.extend(within.iter().filter(|name| !by_default.contains(name)));
+    expected.retain(|name| !without.contains(name) || within.contains(name));
+    Some(expected.into_iter().map(str::to_owned).collect())
 }
 
 /// The share of rows that must have a value: what is missing may be absent or null.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::domain::measurement::Measure;
 use crate::formats::table::TableError;
 use crate::stats::profile::ProfileError;
 
@@ -46,11 +47,17 @@ pub enum ComparisonError {
         column: String,
         cause: String,
     },
-    #[error("compare {} with {}: they have no feature in common", reference.display(), current.display())]
+    #[error("compare {} with {}: they have no feature in common{hint}", reference.display(), current.display())]
     NothingInCommon {
         reference: PathBuf,
         current: PathBuf,
+        /// Such as `; the reference has been read as one column …`; may be empty.
+        hint: String,
     },
+    #[error("hold {} against its threshold: {cause}", measure.as_str())]
+    NotMeasured { measure: Measure, cause: String },
+    #[error("judge quality by the reference: {cause}")]
+    QualityUnjudged { cause: String },
     #[error("count column \"{column}\"")]
     Count {
         column: String,

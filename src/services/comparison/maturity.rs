@@ -358,6 +358,7 @@ fn unknown(cause: String) -> QualityMeasurement {
         value: None,
         interval: None,
         reference: None,
+        reference_interval: None,
         status: Status::Insufficient,
         reference_labels: 0,
         current_labels: 0,

@@ -22,6 +22,7 @@ mod quality;
 mod renames;
 mod rows;
 mod shape;
+mod thresholds;
 mod together;
 mod tool;
 
@@ -34,6 +35,7 @@ pub use error::ComparisonError;
 pub use progress::Progress;
 pub use quality::QualityMeasurement;
 pub use shape::{CategoryShare, Shape};
+pub use thresholds::needs_task;
 pub use tool::{ToolComparison, ToolMeasurement, compare_as};
 
 use crate::domain::attributions::Attributions;
@@ -69,6 +71,8 @@ pub struct Request {
     pub task: Option<Task>,
     /// The class that scores are the probability of; `1` where neither this nor the model names one.
     pub positive_class: Option<String>,
+    /// Where the current file's rows come from: features that are only expected elsewhere may be missing.
+    pub environment: Option<String>,
     /// What another tool expects of the features, over what the model's definition and the reference say.
     pub schema: Vec<FeatureOverride>,
     /// Windows that the current file is split into.
@@ -83,6 +87,9 @@ pub struct Request {
     pub ignored: Vec<String>,
     /// Thresholds over those of the model, or of nobody.
     pub thresholds: BTreeMap<Measure, f64>,
+    /// Whether a measure of quality without a threshold is beyond it where it is worse than the reference's, both
+    /// intervals told apart.
+    pub quality_by_reference: bool,
     /// Fewer values than this are insufficient.
     pub min_rows: Option<u64>,
     /// Whether features are looked at together, too.
@@ -176,7 +183,7 @@ impl Comparison {
         over_days || self.measurements.iter().any(|m| m.status == Status::Drift)
     }
 
-    /// Whether any measure of quality is beyond the threshold it was given.
+    /// Whether any measure of quality is beyond the threshold it was given, or worse than the reference's where that is asked for.
     #[must_use]
     pub fn has_quality_loss(&self) -> bool {
         self.quality.iter().any(|m| m.status == Status::Drift)
@@ -202,6 +209,7 @@ struct Settings {
     multivariate: bool,
     tolerance: Tolerance,
     overrides: BTreeMap<String, FeatureOverride>,
+    environment: Option<String>,
     /// Whether the model's features are the whole schema.
     closed: bool,
     segments: Vec<String>,
@@ -212,7 +220,7 @@ struct Settings {
 }
 
 impl Settings {
-    fn of(request: &Request) -> Self {
+    fn of(request: &Request) -> Result<Self, ComparisonError> {
         let usual = MonitorDef::usual();
         let declared = request
             .model
@@ -246,32 +254,29 @@ impl Settings {
             }
         }
         let asked = drift.into_iter().flat_map(|drift| &drift.measures);
-        Self {
+        let mut asked_for = asked.clone().chain(thresholds.keys());
+        let together = About::Together.measures();
+        let are_together = asked_for.any(|measure| together.contains(measure));
+        Ok(Self {
             measures: measures::chosen(asked.chain(thresholds.keys())),
             thresholds,
             min_rows: rows(drift),
-            multivariate: request.multivariate
-                || drift.is_some_and(|drift| {
-                    let together = About::Together.measures();
-                    drift
-                        .measures
-                        .iter()
-                        .any(|measure| together.contains(measure))
-                }),
+            multivariate: request.multivariate || are_together,
             tolerance: Tolerance {
                 share: schema.map_or(0.0, |schema| schema.tolerance),
                 min_rows: rows(schema),
             },
             overrides: overrides(declared, &request.schema),
+            environment: request.environment.clone(),
             closed: declared.is_some_and(|schema| schema.from.is_none()),
             segments,
-            quality: quality::Settings::of(request),
+            quality: quality::Settings::of(request)?,
             attributions: model
                 .map_or_else(Attributions::default, |model| model.attributions.clone()),
             holidays: (model.into_iter().flat_map(|model| &model.holidays))
                 .map(|day| day_number(day.and_time(NaiveTime::MIN).and_utc()))
                 .collect(),
-        }
+        })
     }
 }
 
@@ -296,9 +301,10 @@ fn overrides(
 /// Compares two files.
 ///
 /// # Errors
-/// When a file cannot be read, a named column is not there, or there is nothing to compare.
+/// When a file cannot be read, a named column is not there, there is nothing to compare, or what has a threshold cannot be
+/// measured.
 pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, ComparisonError> {
-    let settings = Settings::of(request);
+    let settings = Settings::of(request)?;
     let files = Files::open(request, &settings)?;
     let observed_at = observed_at(request);
     let timestamp_name = files.timestamp_name().map(str::to_owned);
@@ -433,12 +439,14 @@ pub fn compare(request: &Request, progress: &Progress) -> Result<Comparison, Com
     comparison.measurements.extend(by_day.together);
     if let Some(of_rows) = of_rows {
         comparison.measurements.extend(of_rows.measurements);
+        comparison.schema.extend(of_rows.findings);
         for summary in of_rows.vectors {
             comparison.reference_rows = comparison.reference_rows.max(summary.reference.rows);
             comparison.current_rows = comparison.current_rows.max(summary.current.rows);
             comparison.features.push(summary);
         }
     }
+    thresholds::check(request, &comparison)?;
     Ok(comparison)
 }
 
@@ -543,18 +551,19 @@ impl Files {
         };
         let (vectors, both): (Vec<Plan>, Vec<Plan>) = both.into_iter().partition(are_vectors);
         if both.is_empty() && vectors.is_empty() {
+            let [of_reference, of_current] = named_files(&reference, &current)
+                .map(|(file, table)| separated_otherwise(file, table));
+            let hint = of_reference.or(of_current);
             return Err(ComparisonError::NothingInCommon {
                 reference: request.reference.clone(),
                 current: request.current.clone(),
+                hint: hint.map_or_else(String::new, |hint| format!("; {hint}")),
             });
         }
-        let left_out = [
-            ("the reference", &reference),
-            ("the current file", &current),
-        ]
-        .into_iter()
-        .flat_map(|(file, table)| left_out(file, table, request))
-        .collect();
+        let left_out = named_files(&reference, &current)
+            .into_iter()
+            .flat_map(|(file, table)| left_out(file, table, request))
+            .collect();
         Ok(Self {
             reference,
             current,
@@ -579,6 +588,7 @@ fn left_out(file: &str, table: &Table, request: &Request) -> Vec<String> {
     let named: Vec<&String> = named.collect();
     let columns = (1..).zip(table.columns());
     let columns = columns.filter(|(_, column)| !named.contains(&&column.name));
+    let hint = separated_otherwise(file, table);
     columns
         .filter_map(|(number, column)| {
             let cause = column.left_out.as_ref()?;
@@ -587,7 +597,26 @@ fn left_out(file: &str, table: &Table, request: &Request) -> Vec<String> {
                 name => format!("column {number} of {file}, \"{name}\", {cause}"),
             })
         })
+        .chain(hint)
         .collect()
+}
+
+/// That a file of text has been read as a single column although its cells seem to be separated by something else than commas.
+fn separated_otherwise(file: &str, table: &Table) -> Option<String> {
+    let [column] = table.columns() else {
+        return None;
+    };
+    let separators = [(';', "semicolons"), ('\t', "tabs"), ('|', "bars")];
+    let mut separators = separators.into_iter();
+    let (_, words) = separators.find(|(separator, _)| column.name.contains(*separator))?;
+    Some(format!(
+        "{file} has been read as one column: it seems to be separated by {words}, and only commas are read"
+    ))
+}
+
+/// Both files by the names that people are told.
+fn named_files<'t>(reference: &'t Table, current: &'t Table) -> [(&'static str, &'t Table); 2] {
+    [("the reference", reference), ("the current file", current)]
 }
 
 /// What the column with the time of a label is called.

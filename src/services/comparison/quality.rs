@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use super::error::ComparisonError;
 use super::grouping::{Grouping, seconds};
 use super::maturity::{self, Progressed, Side as Labels};
-use super::{Request, place};
+use super::{Request, place, thresholds};
 use crate::domain::batch::{LabelValue, Output};
 use crate::domain::columns::{Column, Value};
 use crate::domain::definitions::{MonitorDef, MonitorKind};
@@ -29,6 +29,8 @@ use crate::stats::quality::{AgeSpread, GroupOutcomes, wilson_interval};
 /// Numbers kept of one file's outcomes: half a gigabyte.
 const MOST_NUMBERS: usize = 1 << 26;
 pub(super) const LABEL: &str = "label";
+/// What is said of a value that is held against the reference's.
+const WORSE: &str = "worse than the reference's: their 95 % intervals do not meet";
 
 /// What the predictions are and by what they are judged.
 #[derive(Debug, Clone)]
@@ -38,31 +40,47 @@ pub(super) struct Settings {
     choice: QualityChoice,
     min_labels: u64,
     thresholds: BTreeMap<Measure, f64>,
+    /// Whether values without a threshold are held against the reference's.
+    by_reference: bool,
     /// Whether somebody asked for quality in so many words, so that a column that lacks is a fault.
     asked: bool,
 }
 
 impl Settings {
-    /// By the model's first quality monitor, or the usual ones; nothing where no task is known.
-    pub(super) fn of(request: &Request) -> Option<Self> {
+    /// By the model's first quality monitor, or the usual ones, and what has a threshold; nothing where no task is known.
+    ///
+    /// # Errors
+    /// When a threshold is of a measure that cannot be measured.
+    pub(super) fn of(request: &Request) -> Result<Option<Self>, ComparisonError> {
         let model = request.model.as_ref();
-        let task = request.task.or(model.map(|model| model.task))?;
+        let Some(task) = request.task.or(model.map(|model| model.task)) else {
+            return thresholds::without_task(request).map(|()| None);
+        };
         let usual = MonitorDef::usual();
         let of_quality = |monitor: &&MonitorDef| monitor.kind == MonitorKind::Quality;
         let declared = model.and_then(|model| model.monitors.iter().find(of_quality));
-        let monitor = declared.or_else(|| usual.iter().find(of_quality))?;
+        let monitor = declared.or_else(|| usual.iter().find(of_quality));
+        let mut choice = monitor.map_or_else(QualityChoice::default, |m| m.quality.clone());
+        thresholds::add_to(&mut choice, task, request)?;
         let positive = request
             .positive_class
             .clone()
             .or_else(|| model.and_then(|model| model.positive_class.clone()));
-        Some(Self {
+        let min_labels = request.min_rows.or(monitor.map(|monitor| monitor.min_rows));
+        Ok(Some(Self {
             task,
             positive: positive.unwrap_or_else(|| "1".to_owned()),
-            choice: monitor.quality.clone(),
-            min_labels: request.min_rows.unwrap_or(monitor.min_rows),
+            choice,
+            min_labels: min_labels.unwrap_or(0),
             thresholds: request.thresholds.clone(),
-            asked: request.task.is_some(),
-        })
+            by_reference: request.quality_by_reference,
+            asked: request.task.is_some()
+                || request.quality_by_reference
+                || request
+                    .thresholds
+                    .keys()
+                    .any(|m| thresholds::needs_task(*m)),
+        }))
     }
 
     /// Whether the predictions are items of rankings.
@@ -92,6 +110,8 @@ pub struct QualityMeasurement {
     pub interval: Option<(f64, f64)>,
     /// The reference's value, where the reference has labels.
     pub reference: Option<f64>,
+    /// The 95 % interval of that.
+    pub reference_interval: Option<(f64, f64)>,
     pub status: Status,
     pub reference_labels: u64,
     pub current_labels: u64,
@@ -412,6 +432,11 @@ fn judge(
     };
     let beyond = value.value().zip(threshold);
     let beyond = beyond.is_some_and(|(v, limit)| is_beyond(v, limit, value.measure));
+    let reference_interval = before.and_then(QualityValue::interval);
+    let intervals = value.interval().zip(reference_interval);
+    let is_judged = settings.by_reference && threshold.is_none();
+    let worse = intervals.filter(|_| is_judged);
+    let worse = worse.is_some_and(|(now, before)| is_worse(value.measure, now, before));
     let over = format!("over the {} rows whose label is known", value.labels);
     QualityMeasurement {
         window,
@@ -419,7 +444,8 @@ fn judge(
         value: value.value(),
         interval: value.interval(),
         reference: before.and_then(QualityValue::value),
-        status: match (&cause, beyond) {
+        reference_interval,
+        status: match (&cause, beyond || worse) {
             (Some(_), _) => Status::Insufficient,
             (None, true) => Status::Drift,
             (None, false) => Status::Ok,
@@ -432,12 +458,30 @@ fn judge(
                 None => over,
             },
             threshold,
+            detail: (worse && cause.is_none()).then(|| WORSE.to_owned()),
             cause,
             projected,
             ..Recipe::default()
         },
         measure: value.measure,
         feature: value.feature,
+    }
+}
+
+/// Whether a value's interval lies wholly on the worse side of the reference's. Never of measures without a better side.
+fn is_worse(measure: Measure, now: (f64, f64), before: (f64, f64)) -> bool {
+    let nearest_to_zero = |(low, high): (f64, f64)| {
+        if low <= 0.0 && high >= 0.0 {
+            0.0
+        } else {
+            low.abs().min(high.abs())
+        }
+    };
+    match measure.better() {
+        Better::Lower => now.0 > before.1,
+        Better::Higher => now.1 < before.0,
+        Better::Zero => nearest_to_zero(now) > before.0.abs().max(before.1.abs()),
+        Better::Neither => false,
     }
 }
 
@@ -462,6 +506,7 @@ fn of_coverage(
         value,
         interval: wilson_interval(labelled, answered),
         reference: before.and_then(share),
+        reference_interval: None,
         status: match (value, beyond) {
             (None, _) => Status::Insufficient,
             (Some(_), true) => Status::Drift,
@@ -487,6 +532,7 @@ fn overflowed(measure: Measure) -> QualityMeasurement {
         value: None,
         interval: None,
         reference: None,
+        reference_interval: None,
         status: Status::Error,
         reference_labels: 0,
         current_labels: 0,

@@ -14,26 +14,23 @@ use crate::stats::drift::Comparison;
 const MOST_COLUMNS: usize = 20;
 /// Findings about columns that only one of the files has.
 pub(super) fn one_sided(job: &Job<'_>, plans: &[Plan]) -> Result<Vec<Finding>, ComparisonError> {
-    let missing: Vec<&Plan> = plans.iter().filter(|plan| plan.current.is_none()).collect();
+    let missing = plans.iter().filter(|plan| plan.current.is_none());
+    let missing: Vec<&Plan> = missing.filter(|plan| is_required(job, plan)).collect();
     let unexpected: Vec<&Plan> = plans
         .iter()
         // What only the model's file names is in neither.
         .filter(|plan| plan.reference.is_none() && plan.current.is_some())
         .collect();
-    let required = |plan: &Plan| {
-        let said = job.settings.overrides.get(&plan.name);
-        said.is_some_and(|said| said.required.unwrap_or(job.settings.closed))
-    };
     let pairs = pairs(job, &missing, &unexpected)?;
     let mut findings = Vec::new();
     for (at, plan) in missing.iter().enumerate() {
         let renamed = pairs.iter().find(|pair| pair.missing == at);
         let Some(pair) = renamed else {
-            if plan.reference.is_some() {
-                findings.push(Finding::missing(&plan.name));
-            } else if required(plan) {
-                findings.push(Finding::lacking(&plan.name));
-            }
+            findings.push(if plan.reference.is_some() {
+                Finding::missing(&plan.name)
+            } else {
+                Finding::lacking(&plan.name)
+            });
             continue;
         };
         let name = &unexpected[pair.unexpected].name;
@@ -43,6 +40,16 @@ pub(super) fn one_sided(job: &Job<'_>, plans: &[Plan]) -> Result<Vec<Finding>, C
     let others = unexpected.iter().enumerate().filter(|(at, _)| !taken(*at));
     findings.extend(others.map(|(_, plan)| Finding::unexpected(&plan.name)));
     Ok(findings)
+}
+
+/// Whether rows of the current file have to have a feature: what the reference has they do, unless it is said otherwise.
+fn is_required(job: &Job<'_>, plan: &Plan) -> bool {
+    let settings = job.settings;
+    let said = settings.overrides.get(&plan.name);
+    let by_itself = plan.reference.is_some() || (said.is_some() && settings.closed);
+    said.map_or(by_itself, |said| {
+        said.is_required_in(settings.environment.iter().map(String::as_str), by_itself)
+    })
 }
 
 /// The likely pairs, each column in one of them at the most.

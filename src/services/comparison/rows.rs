@@ -11,12 +11,12 @@ use std::sync::{Mutex, PoisonError};
 
 use arrow_array::Array;
 
-use super::columns::Compared;
+use super::columns::{self, Compared};
 use super::counting::Lane;
 use super::error::ComparisonError;
 use super::grouping::{Grouping, seconds};
 use super::shape::Shape;
-use super::{FeatureSummary, Measurement, Settings, SideSummary, is_answer};
+use super::{FeatureSummary, Measurement, SchemaFinding, Settings, SideSummary, is_answer};
 use crate::domain::attributions::Attributions;
 use crate::domain::columns::{Column, Value};
 use crate::domain::drift::Judged;
@@ -25,7 +25,8 @@ use crate::domain::row_measures::{About, Sides, not_measured};
 use crate::domain::sample::{
     Draw, DrawnBy, RowSample, SAMPLE_NUMBERS, SAMPLE_ROWS, hash_of, tell_apart,
 };
-use crate::domain::schema::FeatureType;
+use crate::domain::schema::{FeatureExpectation, FeatureType};
+use crate::domain::skew;
 use crate::domain::times;
 use crate::domain::window::Window;
 use crate::formats::table::arrays::ArrayKind;
@@ -142,9 +143,10 @@ pub(super) struct Side<'a> {
     pub(super) contents: Option<Vec<u64>>,
 }
 
-/// What is measured by rows, and the columns of vectors that were.
+/// What is measured by rows, the columns of vectors that were, and what is found of their lengths.
 pub(super) struct OfRows {
     pub(super) measurements: Vec<Measurement>,
+    pub(super) findings: Vec<SchemaFinding>,
     pub(super) vectors: Vec<FeatureSummary>,
 }
 
@@ -159,19 +161,73 @@ pub(super) fn compare(
     let Some((before, now)) = of_both(wanted, reference, current)? else {
         return Ok(OfRows {
             measurements: Vec::new(),
+            findings: Vec::new(),
             vectors: Vec::new(),
         });
     };
+    let mut findings = Vec::new();
+    for plan in &wanted.vectors {
+        let Some((expected, unseen)) = expected_lengths(&plan.name, &before, settings) else {
+            continue;
+        };
+        for (at, now) in now.iter().enumerate() {
+            let lengths = lengths(now, &plan.name);
+            let found = skew::vector_lengths(&expected, &lengths, unseen, settings.tolerance);
+            findings.extend(found.map(|finding| SchemaFinding {
+                window: windows.get(at).copied(),
+                finding,
+            }));
+        }
+    }
     let measurements = each(now.len(), threads, |at| {
         let window = windows.get(at).copied();
         in_window(wanted, (&before, &now[at]), window, settings)
     });
     Ok(OfRows {
         measurements: measurements.into_iter().flatten().collect(),
+        findings,
         vectors: (wanted.vectors.iter())
             .map(|plan| summary_of_vectors(&plan.name, &before, &now))
             .collect(),
     })
+}
+
+/// The lengths of the vectors of a sample.
+fn lengths(sample: &RowSample, name: &str) -> Vec<f64> {
+    let values = sample.column(name).into_iter().flat_map(Column::iter);
+    let lengths = values.filter_map(|value| match value {
+        Value::Vector(vector) => Some(vector.len() as f64),
+        _ => None,
+    });
+    lengths.collect()
+}
+
+/// The lengths that vectors are expected to have, by the reference and what is said over it; and the share of others that the
+/// reference may have too, where not all of its rows were looked at: none of `n` says less than `3 / n`, in 95 of 100 cases.
+fn expected_lengths(
+    name: &str,
+    before: &RowSample,
+    settings: &Settings,
+) -> Option<(FeatureExpectation, f64)> {
+    let lengths = lengths(before, name);
+    let inferred = FeatureExpectation {
+        feature: name.to_owned(),
+        feature_type: FeatureType::Vector,
+        required: true,
+        minimum: Some(lengths.iter().copied().reduce(f64::min)?),
+        maximum: Some(lengths.iter().copied().reduce(f64::max)?),
+        categories: None,
+        max_null_share: 1.0,
+        environments: None,
+    };
+    let is_whole = before.seen <= lengths.len() as u64;
+    let unseen = if is_whole {
+        0.0
+    } else {
+        3.0 / lengths.len() as f64
+    };
+    let expected = columns::expectation(settings, name, Some(inferred))?;
+    Some((expected, unseen))
 }
 
 /// The sample of the reference and those of the current file's windows.

@@ -92,13 +92,6 @@ impl ToolComparison {
         let mut chosen = self.measurements.iter().filter(|m| m.result.chosen);
         chosen.any(|m| m.status() == Status::Drift)
     }
-
-    /// Whether there is any certain finding of the schema.
-    #[must_use]
-    pub fn has_skew(&self) -> bool {
-        let mut findings = self.schema.iter();
-        findings.any(|found| found.finding.status == Status::Drift)
-    }
 }
 
 /// Compares two files as a tool would. Thresholds and least rows are the tool's own.
@@ -110,7 +103,7 @@ pub fn compare_as(
     request: &Request,
     progress: &Progress,
 ) -> Result<ToolComparison, ComparisonError> {
-    let settings = Settings::of(request);
+    let settings = Settings::of(request)?;
     let mut files = super::Files::open(request, &settings)?;
     // Tools have numbers of single values only: columns of vectors are told as what cannot be read.
     files.both.append(&mut files.vectors);
@@ -456,12 +449,10 @@ impl Raw {
             }
             let part = parts.entry(group).or_insert_with(|| Part::empty(self.kind));
             match part {
-                Part::Numbers(numbers) => {
-                    numbers.extend(Some(self.numbers[row]).filter(|n| n.is_finite()));
-                }
+                Part::Numbers(numbers) => numbers.push(self.numbers[row]),
                 Part::Categories(names) => {
                     let name = self.names.get(self.codes[row] as usize);
-                    names.extend(name.map(String::as_str));
+                    names.push(name.map(String::as_str));
                 }
             }
         }
@@ -472,11 +463,11 @@ impl Raw {
     }
 }
 
-/// The values of a group, without those that are missing; of numbers, the finite ones.
+/// The values of a group by row; NaN or nothing where one has none.
 #[derive(Debug)]
 enum Part<'a> {
     Numbers(Vec<f64>),
-    Categories(Vec<&'a str>),
+    Categories(Vec<Option<&'a str>>),
 }
 
 impl Part<'_> {
@@ -488,10 +479,12 @@ impl Part<'_> {
         }
     }
 
+    /// How many values there are, of numbers the finite ones.
     fn len(&self) -> u64 {
-        match self {
-            Self::Numbers(numbers) => numbers.len() as u64,
-            Self::Categories(names) => names.len() as u64,
-        }
+        let values = match self {
+            Self::Numbers(numbers) => numbers.iter().filter(|n| n.is_finite()).count(),
+            Self::Categories(names) => names.iter().flatten().count(),
+        };
+        values as u64
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{QualityOutcome, QualityValue, Wanted};
+use super::{QualityOutcome, QualityValue, Wanted, words};
 use crate::domain::estimate::POSITIVE_FROM;
 use crate::domain::measurement::Measure;
 use crate::domain::model::Task;
@@ -13,8 +13,8 @@ use crate::stats::quality::{
     MulticlassOutcomes, OutcomeValues, Quality, QuantileForecasts, RankingMeasure, RankingOutcomes,
     RegressionOutcomes, ScaledErrors, Undefined,
 };
-/// Bins of the calibration error.
-const CALIBRATION_BINS: Bins = Bins::Width(10);
+/// Bins of equal width of the calibration error.
+pub(super) const CALIBRATION_BINS: usize = 10;
 /// Levels of quantiles this near to each other are one: the ends of an interval of 0.8 are computed.
 const SAME_LEVEL: f64 = 1e-9;
 
@@ -82,7 +82,7 @@ impl Gathered {
     pub fn measure(&self, wanted: Wanted<'_>) -> Vec<QualityValue> {
         match &self.0 {
             Outcomes::Regression(outcomes) => regression(wanted, outcomes),
-            Outcomes::Binary { outcomes, .. } => binary(wanted, outcomes),
+            Outcomes::Binary { positive, outcomes } => binary(wanted, positive, outcomes),
             Outcomes::Multiclass(outcomes) => multiclass(wanted, outcomes),
             Outcomes::Ranking(lists) => lists.measure(wanted),
             Outcomes::Forecast(forecasts) => forecasts.measure(wanted),
@@ -98,7 +98,10 @@ fn regression(wanted: Wanted<'_>, outcomes: &RegressionOutcomes) -> Vec<QualityV
     let errors = outcomes.errors();
     let value = |measure: &Measure| {
         let quality = of_errors(*measure, &errors)?;
-        Some(QualityValue::overall(*measure, quality, labels))
+        Some(QualityValue {
+            note: words::of_errors(*measure),
+            ..QualityValue::overall(*measure, quality, labels)
+        })
     };
     wanted.measures.iter().filter_map(value).collect()
 }
@@ -130,7 +133,7 @@ impl QualityOutcome {
     }
 }
 
-fn binary(wanted: Wanted<'_>, outcomes: &BinaryOutcomes) -> Vec<QualityValue> {
+fn binary(wanted: Wanted<'_>, positive: &str, outcomes: &BinaryOutcomes) -> Vec<QualityValue> {
     let counts = outcomes.confusion();
     if counts.labels() == 0 {
         return Vec::new();
@@ -150,26 +153,21 @@ fn binary(wanted: Wanted<'_>, outcomes: &BinaryOutcomes) -> Vec<QualityValue> {
             Measure::PrAuc => scores.average_precision(),
             Measure::ScoreSeparation => scores.kolmogorov_smirnov(),
             Measure::Brier => scores.brier(),
-            Measure::Ece => scores.calibration_error(CALIBRATION_BINS),
+            Measure::Ece => scores.calibration_error(Bins::Width(CALIBRATION_BINS)),
             Measure::Lift => scores.lift(wanted.choice.top_share),
             Measure::ValuePerPrediction => {
                 counts.value_per_prediction(worth(wanted.choice.values?))
             }
             _ => return None,
         };
-        let note = match measure {
-            Measure::Ece => scores
-                .calibration_noise(CALIBRATION_BINS)
-                .ok()
-                .map(|noise| {
-                    format!("perfectly calibrated scores would be expected to have {noise:.4}")
-                }),
-            Measure::Lift => Some(format!(
-                "of the {:.4} of predictions with the highest scores",
-                wanted.choice.top_share
-            )),
-            _ => None,
-        };
+        let mut note = words::of_binary(*measure, positive, wanted.choice);
+        if *measure == Measure::Ece
+            && let Ok(noise) = scores.calibration_noise(Bins::Width(CALIBRATION_BINS))
+        {
+            let expected =
+                format!("perfectly calibrated scores would be expected to have {noise:.4}");
+            note = note.map(|note| format!("{note}; {expected}"));
+        }
         Some(QualityValue {
             note,
             ..QualityValue::overall(*measure, quality, counts.labels())
@@ -209,18 +207,16 @@ fn multiclass(wanted: Wanted<'_>, outcomes: &MulticlassOutcomes) -> Vec<QualityV
             }
             Measure::WeightedF1 => counts.average(ClassMeasure::F1, Averaging::Weighted),
             Measure::Brier => probabilities.brier(),
-            Measure::Ece => probabilities.calibration_error(CALIBRATION_BINS),
+            Measure::Ece => probabilities.calibration_error(Bins::Width(CALIBRATION_BINS)),
             Measure::TopKAccuracy => probabilities.top_k_accuracy(wanted.choice.top_k),
             measure if measure.is_of_classes() => {
-                values.extend(of_classes(*measure, &counts));
+                values.extend(of_classes(*measure, &counts, wanted.choice));
                 continue;
             }
             _ => continue,
         };
-        let note = (*measure == Measure::TopKAccuracy)
-            .then(|| format!("among the {} most probable classes", wanted.choice.top_k));
         values.push(QualityValue {
-            note,
+            note: words::of_multiclass(*measure, wanted.choice),
             ..QualityValue::overall(*measure, quality, labels)
         });
     }
@@ -228,7 +224,11 @@ fn multiclass(wanted: Wanted<'_>, outcomes: &MulticlassOutcomes) -> Vec<QualityV
 }
 
 /// A measure of each class against the rest.
-fn of_classes(measure: Measure, counts: &ConfusionMatrix) -> Vec<QualityValue> {
+fn of_classes(
+    measure: Measure,
+    counts: &ConfusionMatrix,
+    choice: &QualityChoice,
+) -> Vec<QualityValue> {
     let of_class = |(place, class): (usize, &String)| {
         let own = counts.one_vs_rest(place);
         let quality = match measure {
@@ -238,6 +238,7 @@ fn of_classes(measure: Measure, counts: &ConfusionMatrix) -> Vec<QualityValue> {
         };
         QualityValue {
             feature: class.clone(),
+            note: words::of_multiclass(measure, choice),
             ..QualityValue::overall(measure, quality, counts.labels())
         }
     };
@@ -382,8 +383,20 @@ impl Forecasts {
     }
 
     fn note(&self, measure: Measure) -> Option<String> {
-        if !measure.is_of_interval() {
-            return None;
+        match measure {
+            Measure::PinballLoss => {
+                return Some(
+                    "over the quantiles of each forecast, and then over the forecasts".to_owned(),
+                );
+            }
+            Measure::Mase => {
+                return Some(
+                    "each error over the naive error of its forecast, and the mean of these"
+                        .to_owned(),
+                );
+            }
+            measure if !measure.is_of_interval() => return words::of_errors(measure),
+            _ => {}
         }
         let mut note = format!(
             "of intervals that should hold {:.4} of what happens",

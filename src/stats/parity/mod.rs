@@ -63,7 +63,7 @@ impl Mode {
 
     /// What the tool says of a numeric column, its own choice first.
     ///
-    /// The values are in the order of the rows, without nulls; NaN and the infinities are left out.
+    /// The values are in the order of the rows, NaN where one has none; NaN and the infinities are left out.
     #[must_use]
     pub fn compare_numeric(
         self,
@@ -100,9 +100,14 @@ impl Mode {
 }
 
 impl Mode {
-    /// What the tool says of a categorical column whose values are known row by row, its own choice first.
+    /// What the tool says of a categorical column whose values are known row by row, its own choice first. Rows without one
+    /// are left out.
     #[must_use]
-    pub fn compare_categories(self, reference: &[&str], current: &[&str]) -> Vec<ParityResult> {
+    pub fn compare_categories(
+        self,
+        reference: &[Option<&str>],
+        current: &[Option<&str>],
+    ) -> Vec<ParityResult> {
         let (counts, current) = (counted(reference), counted(current));
         if self != Self::Nannyml {
             return self.compare_categorical(&counts, &current);
@@ -113,10 +118,10 @@ impl Mode {
     }
 }
 
-fn counted(categories: &[&str]) -> CategoryCounts {
+fn counted(categories: &[Option<&str>]) -> CategoryCounts {
     // Names are made once for each category, not for each row.
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
-    for category in categories {
+    for category in categories.iter().flatten() {
         *counts.entry(category).or_default() += 1;
     }
     let named = counts.into_iter();

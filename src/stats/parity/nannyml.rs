@@ -8,7 +8,8 @@
 //! two-sample table with Yates' correction for two categories, and alerts below a p-value of 0.05.
 //!
 //! Every other threshold is learned: the mean plus three standard deviations of the values that chunks of the
-//! reference get, held against the whole. A value above it is an alert.
+//! reference get, held against the whole. A value above it is an alert. Chunks are of rows: what is missing is left out of
+//! each, and not before they are cut.
 
 use super::{
     CategoryCounts, Mode, NumberKind, ParityResult, Threshold, binning, emptiness, paired,
@@ -31,10 +32,10 @@ pub const DEFAULT_CHUNKS: usize = 10;
 /// From so many reference rows on, Kolmogorov–Smirnov and Wasserstein use as many equal bins.
 const BINNED_FROM: usize = 10_000;
 
-/// How many values a chunk of a reference has.
+/// How many rows a chunk of a reference has.
 #[must_use]
-pub fn chunk_length(values: usize) -> usize {
-    (values / DEFAULT_CHUNKS).max(1)
+pub fn chunk_length(rows: usize) -> usize {
+    (rows / DEFAULT_CHUNKS).max(1)
 }
 
 /// Learns a threshold from the values of the reference's chunks: mean plus three population deviations, no more
@@ -235,8 +236,8 @@ pub(super) fn numeric(reference: &[f64], current: &[f64], kind: NumberKind) -> V
     let Some(known) = NumericReference::of(&finite, kind) else {
         return ParityResult::undefined(Mode::Nannyml, "the range of the reference is no number");
     };
-    let chunks: Vec<Sample> = finite
-        .chunks(chunk_length(finite.len()))
+    let chunks: Vec<Sample> = reference
+        .chunks(chunk_length(reference.len()))
         .map(Sample::of)
         .collect();
     type Method = fn(&NumericReference, &Sample) -> Option<f64>;

@@ -2,6 +2,7 @@
 //! against the tools in `tests/it/reference.rs`.
 
 use super::*;
+use crate::stats::samples::Sample;
 
 fn chosen(results: &[ParityResult]) -> &ParityResult {
     let chosen: Vec<_> = results.iter().filter(|result| result.chosen).collect();
@@ -121,8 +122,10 @@ fn nannyml_learns_its_threshold_and_alerts_strictly_above() {
 
 #[test]
 fn nannyml_learns_thresholds_of_categories_from_chunks_of_their_rows() {
-    let reference: Vec<&str> = (0..2_000).map(|row| ["a", "b", "c"][row % 3]).collect();
-    let moved = vec!["a"; 300];
+    let reference: Vec<Option<&str>> = (0..2_000)
+        .map(|row| Some(["a", "b", "c"][row % 3]))
+        .collect();
+    let moved = vec![Some("a"); 300];
     let results = Mode::Nannyml.compare_categories(&reference, &moved);
     let jensen_shannon = chosen(&results);
     assert_eq!(jensen_shannon.method, "jensen_shannon");
@@ -136,14 +139,76 @@ fn nannyml_learns_thresholds_of_categories_from_chunks_of_their_rows() {
         "{same:?}"
     );
     // Chunks that are as far from the whole as the window teach that this is usual.
-    let sorted: Vec<&str> = (0..2_000)
-        .map(|row| ["a", "b", "c"][row * 3 / 2_000])
+    let sorted: Vec<Option<&str>> = (0..2_000)
+        .map(|row| Some(["a", "b", "c"][row * 3 / 2_000]))
         .collect();
     let usual = Mode::Nannyml.compare_categories(&sorted, &moved);
     assert_eq!(chosen(&usual).verdict, Verdict::NoDrift, "{usual:?}");
     assert_eq!(chosen(&usual).value, jensen_shannon.value);
     let none = Mode::Nannyml.compare_categories(&[], &moved);
     assert_eq!(chosen(&none).verdict, Verdict::NotDefined(NO_REFERENCE));
+}
+
+#[test]
+fn nannyml_cuts_rows_and_not_values_into_chunks() {
+    // The first half of the rows is missing in nine of ten, so that chunks of values would be others.
+    let has_value = |row: usize| row >= 1_000 || row.is_multiple_of(10);
+    let numbers = numbers(2_000, 97);
+    let rows: Vec<f64> = (0..2_000)
+        .map(|row| {
+            if has_value(row) {
+                numbers[row]
+            } else {
+                f64::NAN
+            }
+        })
+        .collect();
+    let values: Vec<f64> = rows.iter().copied().filter(|v| v.is_finite()).collect();
+    let known = nannyml::NumericReference::of(&values, NumberKind::Float).expect("values");
+    let of_rows: Vec<f64> = rows
+        .chunks(200)
+        .filter_map(|chunk| known.jensen_shannon(&Sample::of(chunk)))
+        .collect();
+    let result = Mode::Nannyml.compare_numeric(&rows, &numbers, NumberKind::Float);
+    let learned = nannyml::learned_threshold(&of_rows, Some(1.0)).expect("ten chunks");
+    assert_eq!(of_rows.len(), 10);
+    assert_eq!(chosen(&result).threshold, Some(Threshold::Above(learned)));
+    let of_values = Mode::Nannyml.compare_numeric(&values, &numbers, NumberKind::Float);
+    assert_ne!(chosen(&of_values).threshold, chosen(&result).threshold);
+
+    let texts = |with_nulls: bool| -> Vec<Option<&str>> {
+        let row = |row: usize| has_value(row).then_some(["a", "b", "c"][row % 7 % 3]);
+        let rows = (0..2_000).map(row);
+        rows.filter(|value| with_nulls || value.is_some()).collect()
+    };
+    let of = |reference: &[Option<&str>]| {
+        *chosen(&Mode::Nannyml.compare_categories(reference, &texts(false)))
+    };
+    assert_ne!(of(&texts(true)).threshold, of(&texts(false)).threshold);
+    assert_eq!(of(&texts(true)).value, Some(0.0));
+}
+
+#[test]
+fn tfdv_gives_one_where_a_side_is_constant_unless_both_are_the_same() {
+    let varying = numbers(1_000, 97);
+    let mostly: Vec<f64> = (0..1_000)
+        .map(|row| if row < 900 { 5.0 } else { 7.0 })
+        .collect();
+    let (five, seven) = (vec![5.0; 1_000], vec![7.0; 1_000]);
+    // As TFDV 1.16.1 says of the same columns.
+    for (reference, current, expected) in [
+        (&five, &seven, 1.0),
+        (&seven, &five, 1.0),
+        (&five, &five, 0.0),
+        (&five, &varying, 1.0),
+        (&varying, &five, 1.0),
+        (&five, &mostly, 1.0),
+        (&mostly, &five, 1.0),
+        (&mostly, &mostly, 0.0),
+    ] {
+        let results = Mode::Tfdv.compare_numeric(reference, current, NumberKind::Float);
+        assert_eq!(chosen(&results).value, Some(expected));
+    }
 }
 
 #[test]

@@ -6,8 +6,8 @@
 //! Numbers are compared over two histograms of ten equal bins, one of each side's own range, cut at the edges of
 //! both and spread evenly inside a bin. The tool makes its histograms from a quantile sketch, we from the values,
 //! so its numbers differ from ours: by 0.6 % in the median on the flights, and wholly where a column has few
-//! values. A column that is constant on one side gets divergence 1 from the tool, whatever the other side is;
-//! that is not reproduced.
+//! values. A column that is constant on one side gets divergence 1 from the tool, whatever the other side is, unless
+//! that is the same constant; and it does here.
 
 use super::{CategoryCounts, Mode, ParityResult, binning, emptiness, paired, shares, with_choice};
 use crate::stats::distance;
@@ -25,9 +25,13 @@ pub(super) fn numeric(reference: &[f64], current: &[f64]) -> Vec<ParityResult> {
     if current.is_empty() {
         return ParityResult::undefined(Mode::Tfdv, super::NO_CURRENT);
     }
-    let value = Histogram::of(&reference)
-        .zip(Histogram::of(&current))
-        .and_then(|(p, q)| divergence_of(&p, &q));
+    let value = match (constant(&reference), constant(&current)) {
+        (None, None) => Histogram::of(&reference)
+            .zip(Histogram::of(&current))
+            .and_then(|(p, q)| divergence_of(&p, &q)),
+        (before, now) if before == now => Some(0.0),
+        _ => Some(1.0),
+    };
     let result = ParityResult::judged(Mode::Tfdv, DIVERGENCE, value, None);
     with_choice(vec![result], DIVERGENCE)
 }
@@ -53,7 +57,13 @@ fn divergence(p: &[f64], q: &[f64]) -> Option<f64> {
     distance::jensen_shannon(p, q).map(|distance| distance * distance)
 }
 
-/// Ten equal bins of a sample's range; a constant is a single point.
+/// The value that all of a sample have, if so.
+fn constant(sample: &Sample) -> Option<f64> {
+    let (first, last) = (*sample.sorted().first()?, *sample.sorted().last()?);
+    (first == last).then_some(first)
+}
+
+/// Ten equal bins of the range of a sample that varies.
 struct Histogram {
     edges: Vec<f64>,
     shares: Vec<f64>,
@@ -64,12 +74,6 @@ impl Histogram {
         let (first, last) = (*sample.sorted().first()?, *sample.sorted().last()?);
         if !(last - first).is_finite() {
             return None;
-        }
-        if first == last {
-            return Some(Self {
-                edges: vec![first, last],
-                shares: vec![1.0],
-            });
         }
         let edges = binning::equal_edges(first, last, BUCKETS);
         Some(Self {
@@ -98,10 +102,6 @@ fn divergence_of(p: &Histogram, q: &Histogram) -> Option<f64> {
     let mut edges = [p.edges.as_slice(), q.edges.as_slice()].concat();
     edges.sort_unstable_by(f64::total_cmp);
     edges.dedup();
-    if edges.len() < 2 {
-        // Both sides are the same constant.
-        return Some(0.0);
-    }
     let pieces = |histogram: &Histogram| -> Vec<f64> {
         let pairs = edges.windows(2).enumerate();
         pairs

@@ -87,7 +87,7 @@ impl GroupOutcomes {
     /// among. Of groups with equal rates the first by name is named.
     ///
     /// The difference has Newcombe's interval and the ratio Donner and Zou's. Because the pair was chosen out of all, both
-    /// hold at 95 % for all pairs together (Bonferroni), so with many groups they are wide.
+    /// hold at 95 % for all pairs together (Bonferroni), so with many groups they are wide. Neither leaves 0 to 1.
     ///
     /// # Errors
     /// Unless two groups are large enough.
@@ -129,7 +129,8 @@ impl GroupOutcomes {
         } else {
             Ok(Estimate {
                 value: share(bottom) / share(top),
-                interval: Some(ratio_interval(bottom, top, z)),
+                interval: Some(ratio_interval(bottom, top, z))
+                    .map(|(low, high)| (low, high.min(1.0))),
                 size,
             })
         };
@@ -215,6 +216,18 @@ mod tests {
         assert_eq!(alone, Err(Undefined::TooFewGroups));
         let none = GroupOutcomes::default().disparity(FairnessRate::Selection, 0);
         assert_eq!(none, Err(Undefined::TooFewGroups));
+    }
+
+    #[test]
+    fn the_ratio_of_the_lowest_to_the_highest_is_at_most_one() {
+        let groups = outcomes(&[("a", [30, 10, 50, 10]), ("b", [29, 10, 50, 11])]);
+        let of = groups
+            .disparity(FairnessRate::Selection, 10)
+            .expect("two groups");
+        let ratio = of.ratio.expect("a rate");
+        let (low, high) = ratio.interval.expect("people");
+        assert!(0.0 < low && low < ratio.value, "{low}");
+        assert!((high - 1.0).abs() < f64::EPSILON, "{high}");
     }
 
     #[test]

@@ -127,6 +127,165 @@ fn a_pipeline_stops_at_quality_beyond_its_threshold() {
 }
 
 #[test]
+fn what_has_a_threshold_is_measured_or_refused_with_what_it_takes() {
+    let folder = Folder::new("quality-thresholds");
+    let rows = |right: u32| {
+        let mut rows = "score,label,sex,load\n".to_owned();
+        for row in 0..400_u32 {
+            let label = u32::from(row % 2 == 0);
+            let taken = if row % 10 < right { label } else { 1 - label };
+            let score = if taken == 1 { 0.9 } else { 0.2 };
+            rows += &format!(
+                "{score},{label},{},{}\n",
+                ["f", "m"][usize::from(row % 10 < 3)],
+                row % 7
+            );
+        }
+        rows
+    };
+    let reference = folder.write("reference.csv", rows(9));
+    let current = folder.write("current.csv", rows(6));
+    let with = |options: &[&str]| {
+        let options: Vec<&str> = [options, &["--fail-on", "quality,drift"]].concat();
+        compare(&reference, &current, &options)
+    };
+    for limit in [
+        "ece=0.05",
+        "brier=0.2",
+        "mcc=0.5",
+        "pr_auc=0.8",
+        "specificity=0.7",
+        "lift=1.5",
+    ] {
+        let stopped = text(&with(&["--task", "binary", "--threshold", limit]), 1);
+        let (measure, _) = limit.split_once('=').expect("a threshold");
+        assert!(
+            stopped.contains(&format!("beyond its threshold: {measure}")),
+            "{stopped}"
+        );
+    }
+    // A recipe says what it takes to compute the value again.
+    let options = [
+        "--task",
+        "binary",
+        "--threshold",
+        "ece=1",
+        "--threshold",
+        "lift=1",
+    ];
+    let told = document(&reference, &current, &options);
+    for (measure, words) in [
+        (
+            "f1",
+            "the positive class is \"1\", and a prediction without a class is positive from a score of 0.5 on",
+        ),
+        ("ece", "over 10 bins of equal width of the score"),
+        (
+            "lift",
+            "of the 0.1000 of predictions with the highest scores",
+        ),
+        ("roc_auc", "pairs with equal scores count half"),
+    ] {
+        let method = found(&told, measure, None, "")["recipe"]["method"]
+            .as_str()
+            .expect("words");
+        assert!(method.contains(words), "{measure}: {method}");
+    }
+    let parity = [
+        "--task",
+        "binary",
+        "--threshold",
+        "demographic_parity_difference=0",
+    ];
+    let by_sex = with(&[&parity[..], &["--segment", "sex"]].concat());
+    assert!(text(&by_sex, 1).contains("demographic_parity_difference"));
+    let refused = [
+        (
+            &parity[..],
+            "name the column that tells them apart with --segment",
+        ),
+        (&["--threshold", "accuracy=0.9"], "with --task or --model"),
+        (
+            &["--task", "binary", "--threshold", "mae=1"],
+            "models of the task binary do not have it",
+        ),
+        (
+            &["--task", "binary", "--threshold", "value_per_prediction=1"],
+            "the `values` of a quality monitor",
+        ),
+        (
+            &["--threshold", "unseen_words=0.1"],
+            "it is measured of texts",
+        ),
+        (
+            &["--threshold", "mean_shift=0.1"],
+            "it is measured of vectors",
+        ),
+        (&["--threads", "0"], "--threads"),
+        (&["--mode", "nannyml"], "with --mode it is not checked"),
+    ];
+    for (options, cause) in refused {
+        let of_features = options
+            .iter()
+            .any(|o| o.starts_with("unseen") || o.starts_with("mean_"));
+        let output = if of_features {
+            compare(&reference, &current, options)
+        } else {
+            with(options)
+        };
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{options:?}: {told}");
+        assert!(told.contains(cause), "{options:?}: {told}");
+    }
+    for together in ["domain_classifier_auc=0.9", "correlation_change=0.9"] {
+        let told = document(&reference, &current, &["--threshold", together]);
+        let (measure, _) = together.split_once('=').expect("a threshold");
+        found(&told, measure, None, "");
+    }
+}
+
+#[test]
+fn without_a_threshold_quality_fails_where_it_is_worse_than_the_references() {
+    let folder = Folder::new("quality-by-reference");
+    let rows = |right: u32| {
+        let row = |row: u32| {
+            let label = ["yes", "no"][(row % 2) as usize];
+            let other = ["no", "yes"][(row % 2) as usize];
+            let said = if row % 100 < right { label } else { other };
+            format!("{said},{label},{}\n", row % 7)
+        };
+        let rows: String = (0..1_000).map(row).collect();
+        format!("prediction,label,load\n{rows}")
+    };
+    let [good, alike, bad] = [("good", 90), ("alike", 89), ("bad", 80)]
+        .map(|(name, right)| folder.write(&format!("{name}.csv"), rows(right)));
+    let options = ["--task", "multiclass", "--fail-on", "quality"];
+    text(&compare(&good, &alike, &options), 0);
+    text(&compare(&bad, &good, &options), 0);
+    let stopped = text(&compare(&good, &bad, &options), 1);
+    assert!(
+        stopped.contains("worse than the reference's: "),
+        "{stopped}"
+    );
+    assert!(stopped.contains("accuracy"), "{stopped}");
+    // Whoever does not ask is told the values, as ever.
+    let told = document(&good, &bad, &["--task", "multiclass"]);
+    let accuracy = found(&told, "accuracy", None, "");
+    assert_eq!(accuracy["status"], "ok");
+    let method = found(&told, "f1", None, "")["recipe"]["method"].as_str();
+    assert!(method.expect("words").contains("(macro)"), "{method:?}");
+    assert!(accuracy["interval"][1].as_f64() < accuracy["reference_interval"][0].as_f64());
+    // Nothing to hold against: a check that could not fail.
+    let unlabelled = folder.write("unlabelled.csv", rows(90).replace("label", "truth"));
+    let refused = compare(&unlabelled, &bad, &options);
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{told}");
+    assert!(told.contains("with --threshold, such as"), "{told}");
+    let refused = compare(&good, &bad, &["--fail-on", "quality"]);
+    assert_eq!(refused.status.code(), Some(2));
+}
+
+#[test]
 fn classes_are_judged_by_a_models_cost_matrix_lift_and_groups() {
     let folder = Folder::new("quality-classes");
     let model = folder.write(

