@@ -44,10 +44,10 @@ async fn live(app: &TestApp, days: i64, middle: impl Fn(DateTime<Utc>) -> f64) {
     }
 }
 
-/// What `psi` of the distance says of a day.
+/// What is said of a day by how many rows have another distance.
 async fn distance(app: &TestApp, day: DateTime<Utc>) -> StoredMeasurement {
     let found = app.measured("fares").await.into_iter().find(|m| {
-        m.measure == "psi"
+        m.measure == "total_variation"
             && m.feature == "distance"
             && m.segment.is_overall()
             && m.window.start == day
