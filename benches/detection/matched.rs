@@ -34,20 +34,27 @@ pub struct Matched {
     pub defaults: [(f64, f64); 2],
 }
 
-/// A peer's statistic of many days, and its default cut-off.
+/// A peer's statistic of many days, and of how many it is beyond the default cut-off.
 struct Peer {
     values: Vec<f64>,
-    cut: f64,
+    beyond: usize,
 }
 
 impl Peer {
+    fn of(values: Vec<f64>, cut: f64) -> Self {
+        let beyond = values.iter().filter(|value| **value > cut).count();
+        Self { values, beyond }
+    }
+
+    /// With the days that another reference was held against.
+    fn and(mut self, other: Self) -> Self {
+        self.values.extend(other.values);
+        self.beyond += other.beyond;
+        self
+    }
+
     fn flagged(&self) -> f64 {
-        let flagged = self
-            .values
-            .iter()
-            .filter(|value| **value > self.cut)
-            .count();
-        flagged as f64 / self.values.len() as f64
+        self.beyond as f64 / self.values.len() as f64
     }
 }
 
@@ -73,11 +80,19 @@ pub fn compare(
         let feature = &thirty_features()[kind.place];
         let peers = [calm_days, changed_days].map(|days| {
             let drift = (days == changed_days).then_some(&kind.drift);
-            let mut random = Random::of(seed, 1_000 + index as u64);
-            match feature {
-                Feature::Number(shape) => of_numbers(*shape, drift, days, &mut random),
-                Feature::Category(shares) => of_categories(shares, drift, days, &mut random),
-            }
+            let each = days.div_ceil(REFERENCES);
+            // As many references as ours has: how a single one happened to fall would decide.
+            let of_reference = |reference: usize| {
+                let mut random = Random::of(seed, (1_000 + index * REFERENCES + reference) as u64);
+                match feature {
+                    Feature::Number(shape) => of_numbers(*shape, drift, each, &mut random),
+                    Feature::Category(shares) => of_categories(shares, drift, each, &mut random),
+                }
+            };
+            let joined = (0..REFERENCES)
+                .map(of_reference)
+                .reduce(|[a, b], [c, d]| [a.and(c), b.and(d)]);
+            joined.expect("there are references")
         });
         let share = |calm: &[f64], changed: &[f64]| {
             let mut sorted = calm.to_vec();
@@ -229,16 +244,7 @@ fn of_categories(
 
 fn peers(evidently: Vec<f64>, nannyml: Vec<f64>, learned: &[f64]) -> [Peer; 2] {
     let cut = learned_threshold(learned, Some(1.0)).unwrap_or(1.0);
-    [
-        Peer {
-            values: evidently,
-            cut: EVIDENTLY_CUT,
-        },
-        Peer {
-            values: nannyml,
-            cut,
-        },
-    ]
+    [Peer::of(evidently, EVIDENTLY_CUT), Peer::of(nannyml, cut)]
 }
 
 /// The tables and figures of the comparison.

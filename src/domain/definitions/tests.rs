@@ -480,8 +480,13 @@ fn the_demo_is_what_the_story_needs() {
         [
             "quality-warning",
             "quality-critical",
+            "labels-worse",
+            "budget-burns",
+            "probably-worse",
+            "estimates-blind",
             "schema-skew",
             "feature-drift",
+            "volume",
             "no-predictions"
         ]
     );
