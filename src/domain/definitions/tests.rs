@@ -499,7 +499,7 @@ fn the_demo_is_what_the_story_needs() {
         (Grain::Week, 2, 2)
     );
     assert_eq!(
-        definitions.rules[4].value.condition,
+        definitions.rules[9].value.condition,
         Condition::Silence {
             after_seconds: 86_400
         }
