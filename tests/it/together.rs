@@ -250,7 +250,8 @@ async fn each_of_many_senders_hears_about_its_own_rows(pool: PgPool) {
             }
         }
     }
-    let accepted = "SELECT COALESCE(SUM(rows), 0)::bigint FROM intake_counts WHERE outcome = 'accepted'";
+    let accepted =
+        "SELECT COALESCE(SUM(rows), 0)::bigint FROM intake_counts WHERE outcome = 'accepted'";
     served.until(accepted, 51).await;
 
     // Something changes: nothing is lost and nothing is counted twice.
