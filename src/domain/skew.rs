@@ -422,9 +422,7 @@ pub fn judge_window(
             FindingKind::UnseenCategory,
             now.unseen,
             current.valid(),
-            tolerance
-                .share
-                .max(3.0 * reference.map_or(0.0, unseen_by_chance)),
+            tolerance.share.max(reference.map_or(0.0, unseen_by_chance)),
             &|| unseen(expected, current),
         );
     }
@@ -446,10 +444,12 @@ pub fn judge_window(
     judged
 }
 
-/// The share of values that chance alone gives categories that the reference has not met: as many as it met once (Good 1953).
+/// The share of values of categories that the reference has not met that is no finding: about three times what chance alone gives
+/// these, which is as many as it met once (Good 1953); and all values only where it met each once.
 fn unseen_by_chance(reference: &FeatureProfile) -> f64 {
     let once = reference.categories().filter(|(_, rows)| *rows == 1);
-    share(once.count() as u64, reference.valid()).unwrap_or(0.0)
+    let expected = share(once.count() as u64, reference.valid()).unwrap_or(0.0);
+    1.0 - (1.0 - expected).powi(3)
 }
 
 fn unit_detail(change: UnitChange, reference: &FeatureProfile, current: &FeatureProfile) -> String {

@@ -203,6 +203,39 @@ fn rounding_to_another_step_is_found() {
 }
 
 #[test]
+fn categories_are_new_beyond_what_a_sample_misses_and_however_many_it_met_once() {
+    let mut reference = FeatureProfile::categorical();
+    reference
+        .observe_category("usual", 60)
+        .expect("categorical");
+    for number in 0..40 {
+        let rare = format!("rare {number}");
+        reference.observe_category(&rare, 1).expect("categorical");
+    }
+    let names = std::iter::once("usual".to_owned());
+    let names = names.chain((0..40).map(|number| format!("rare {number}")));
+    let expected = FeatureExpectation {
+        feature_type: FeatureType::Category,
+        categories: Some(names.collect()),
+        ..number("code")
+    };
+    let is_found = |unseen: u64| {
+        let mut current = FeatureProfile::categorical();
+        current
+            .observe_category("usual", 100 - unseen)
+            .expect("categorical");
+        current
+            .observe_category("other", unseen)
+            .expect("categorical");
+        current.note_unseen(unseen);
+        !of_window(&expected, &reference, &current, None, TOLERANCE).is_empty()
+    };
+    // 1 - 0.6^3 = 0.784 of the rows.
+    assert!(!is_found(40) && !is_found(78));
+    assert!(is_found(79) && is_found(100));
+}
+
+#[test]
 fn unseen_categories_are_named_with_their_mass() {
     let texts = |names: &[&'static str]| -> Vec<Value<'static>> {
         let names = names.iter().cycle().take(300);
