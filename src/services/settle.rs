@@ -48,6 +48,8 @@ pub(super) use chunks::of_batch;
 
 /// How many rows one transaction settles, give or take a batch.
 const ROWS: i64 = 20_000;
+/// From how many bytes on a pack is large. One of [`ROWS`] rows with 30 features has some 7 MiB.
+const LARGE_BYTES: usize = 16 << 20;
 /// How many packs one activation settles at most.
 const PACKS: usize = 16;
 /// After how many failures a batch is set aside, kept, for people to look at.
@@ -110,10 +112,12 @@ async fn settle_due(services: &Services, model: &Model, now: DateTime<Utc>) -> R
         let Some(last) = due.batches.last() else {
             break;
         };
-        // The next pack is read, decoded and looked up while the database stores this one.
-        let following = tokio::spawn({
-            let (services, last) = (services.clone(), last.batch_id);
-            async move { fetch(&services, model_id, Some(last), now).await }
+        // The next pack is read, decoded and looked up while the database stores this one, unless this one is large: two of
+        // them at a time would be more than the service may have.
+        let last = last.batch_id;
+        let meanwhile = (!due.unpacked.is_large()).then(|| {
+            let services = services.clone();
+            tokio::spawn(async move { fetch(&services, model_id, Some(last), now).await })
         });
         // By itself, so that a panic is a failure of these batches and not of every attempt to settle.
         let settling = tokio::spawn({
@@ -125,7 +129,10 @@ async fn settle_due(services: &Services, model: &Model, now: DateTime<Utc>) -> R
             Ok(stored) => before = stored,
             Err(error) => return Failed { batches, error }.set_back(services, now).await,
         }
-        fetched = following.await.map_err(Error::internal)?;
+        fetched = match meanwhile {
+            Some(following) => following.await.map_err(Error::internal)?,
+            None => fetch(services, model_id, Some(last), now).await,
+        };
     }
     Ok(())
 }
@@ -243,6 +250,15 @@ struct Unpacked {
     restored: HashSet<BatchId>,
     /// Which body of each batch was read.
     revisions: Vec<(BatchId, i32)>,
+    /// How many bytes the bodies had, packed as they are kept.
+    packed_bytes: usize,
+}
+
+impl Unpacked {
+    /// Whether it takes much memory. A cell takes some 9 bytes, and texts what they took in the bodies.
+    fn is_large(&self) -> bool {
+        9 * self.predictions.cells() + self.packed_bytes > LARGE_BYTES
+    }
 }
 
 struct LandedLabels {
@@ -300,6 +316,7 @@ fn unpack(due: &[Waiting], model_id: ModelId) -> Unpacked {
         };
         (unpacked.damaged).extend(damaged.map(|damage| (waiting.batch_id, damage)));
         (unpacked.revisions).push((waiting.batch_id, waiting.revision));
+        unpacked.packed_bytes += waiting.body.len();
         if is_restored {
             unpacked.restored.insert(waiting.batch_id);
         }

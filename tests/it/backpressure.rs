@@ -374,15 +374,17 @@ async fn the_heaviest_intake_stays_within_the_memory(pool: PgPool) {
     assert!(served.most_resident() <= MOST_RESIDENT);
 }
 
-/// A small file of many values: fifty thousand rows with fifty features that never change.
-fn of_many_values() -> Vec<u8> {
-    const ROWS: i64 = 50_000;
+/// How many rows a file of many values has.
+const ROWS: i64 = 50_000;
+
+/// A small file of many values: rows with ids from `first` on, and fifty features that never change.
+fn of_many_values(first: i64) -> Vec<u8> {
     let now = SystemClock.now().timestamp_millis();
     let constant: ArrayRef = Arc::new(Float64Array::from(vec![1.5; ROWS as usize]));
     let mut columns: Vec<(String, ArrayRef)> = vec![
         (
             "prediction_id".to_owned(),
-            Arc::new(Int64Array::from_iter_values(0..ROWS)),
+            Arc::new(Int64Array::from_iter_values(first..first + ROWS)),
         ),
         (
             "timestamp".to_owned(),
@@ -408,7 +410,7 @@ async fn many_values_in_small_files_stay_within_the_memory(pool: PgPool) {
     let (served, proxy) = behind_a_proxy(pool, &[]).await;
     served.until_taken("before").await;
     proxy.stall_only("bellwether background");
-    let body = of_many_values();
+    let body = of_many_values(0);
     let headers = [("content-type", "application/vnd.apache.parquet")];
     let sending = (0..12).map(|_| served.post_with(PREDICTIONS, &headers, &body));
     let mut taken = 0;
@@ -420,6 +422,33 @@ async fn many_values_in_small_files_stay_within_the_memory(pool: PgPool) {
     println!("figure small_files_taken {taken}");
     println!("figure small_files_resident_mib {}", served.most_resident());
     assert!(taken > 0, "nothing was taken");
+    assert!(served.most_resident() <= MOST_RESIDENT);
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn large_batches_are_settled_within_the_memory(pool: PgPool) {
+    let (served, proxy) = behind_a_proxy(pool, &[]).await;
+    served.until_taken("before").await;
+    proxy.stall_only("bellwether background");
+    let headers = [("content-type", "application/vnd.apache.parquet")];
+    for file in 0..4 {
+        let body = of_many_values(file * ROWS);
+        let answer = served.post_with(PREDICTIONS, &headers, &body).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    let landed = served.most_resident();
+    proxy.heal();
+    served
+        .until(
+            "SELECT COUNT(*) FROM landed_batches WHERE state = 'landed'",
+            0,
+        )
+        .await;
+    println!("figure large_batches_landed_resident_mib {landed}");
+    println!(
+        "figure large_batches_settled_resident_mib {}",
+        served.most_resident()
+    );
     assert!(served.most_resident() <= MOST_RESIDENT);
 }
 

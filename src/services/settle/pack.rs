@@ -76,6 +76,11 @@ impl Pack {
         true
     }
 
+    /// How many cells its columns have.
+    pub(super) fn cells(&self) -> usize {
+        self.rows.len().saturating_mul(self.names.len())
+    }
+
     /// Notes that a batch comes from the archive.
     pub(super) fn note_restored(&mut self, batch_id: BatchId) {
         self.restored.insert(batch_id);
