@@ -12,6 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
 use sqlx::PgPool;
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinSet;
 
@@ -94,7 +95,8 @@ impl Task {
         }
     }
 
-    /// Whether people learn of what is wrong by it: it has connections of its own, so that it need not wait for what takes long.
+    /// Whether people learn of what is wrong by it: it has connections of its own, and threads that give way to nobody, so
+    /// that it need not wait for what takes long.
     fn is_of_alerting(self) -> bool {
         matches!(self, Self::Alert | Self::Respond | Self::Deliver)
     }
@@ -196,14 +198,16 @@ pub struct Scheduler {
     services: Services,
     /// The same with the connections of alerting.
     of_alerting: Services,
+    /// What nobody waits for runs here.
+    background: Handle,
     instruments: Instruments,
     turns: Arc<[Mutex<()>; Task::ALL.len()]>,
 }
 
 impl Scheduler {
-    /// A driver for these services, whose alerting has connections of its own.
+    /// A driver for these services, whose alerting has connections of its own; all else runs on the threads of `background`.
     #[must_use]
-    pub fn new(services: Services, alerting: PgPool, meter: &Meter) -> Self {
+    pub fn new(services: Services, alerting: PgPool, background: Handle, meter: &Meter) -> Self {
         let of_alerting = Services {
             pool: alerting,
             ..services.clone()
@@ -212,6 +216,7 @@ impl Scheduler {
             instruments: Instruments::new(meter, &services.intake),
             services,
             of_alerting,
+            background,
             turns: Arc::default(),
         }
     }
@@ -265,13 +270,13 @@ impl Scheduler {
     async fn turn(&self, task: Task) -> Result<bool, ()> {
         let _turn = self.turns[task as usize].lock().await;
         let started = Instant::now();
-        let services = if task.is_of_alerting() {
-            self.of_alerting.clone()
+        let (services, threads) = if task.is_of_alerting() {
+            (self.of_alerting.clone(), Handle::current())
         } else {
-            self.services.clone()
+            (self.services.clone(), self.background.clone())
         };
         let activation =
-            tokio::spawn(async move { task.activate(&services, services.clock.now()).await });
+            threads.spawn(async move { task.activate(&services, services.clock.now()).await });
         let (word, result) = match activation.await {
             Ok(Ok(true)) => ("worked", Ok(true)),
             Ok(Ok(false)) => ("idle", Ok(false)),

@@ -1,5 +1,6 @@
 //! Wiring: from a configuration to a running service, and its orderly end.
 
+mod background;
 pub mod demo;
 mod edge;
 mod pools;
@@ -23,6 +24,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use self::background::Background;
 use self::pools::Pools;
 use crate::archive::{Archive, BucketSettings};
 use crate::cli::{self, Cli, Command, ServeOptions};
@@ -127,9 +129,11 @@ pub struct Service {
     cluster: Option<Arc<PrivateCluster>>,
     telemetry: Telemetry,
     stop: watch::Sender<bool>,
-    background: JoinHandle<()>,
+    tasks: JoinHandle<()>,
     edge: JoinHandle<std::io::Result<()>>,
     supervision: JoinHandle<anyhow::Result<()>>,
+    /// Ends after what uses its connections.
+    _background: Background,
 }
 
 impl Service {
@@ -196,7 +200,13 @@ impl Service {
             pool: pools.background.clone(),
             ..services.clone()
         };
-        let scheduler = Scheduler::new(in_background, pools.alerting.clone(), &telemetry.meter());
+        let background = Background::start().context("start the threads of background work")?;
+        let scheduler = Scheduler::new(
+            in_background,
+            pools.alerting.clone(),
+            background.handle(),
+            &telemetry.meter(),
+        );
         let router = router(
             config,
             &services,
@@ -206,7 +216,7 @@ impl Service {
             not_durable,
         )?;
         let (stop, stopping) = watch::channel(false);
-        let background = tokio::spawn({
+        let tasks = tokio::spawn({
             let stopping = stopping.clone();
             async move { scheduler.run(stopping).await }
         });
@@ -228,9 +238,10 @@ impl Service {
             cluster,
             telemetry,
             stop,
-            background,
+            tasks,
             edge,
             supervision,
+            _background: background,
         })
     }
 
@@ -260,7 +271,7 @@ impl Service {
             cut_off.abort();
             tracing::warn!("some requests were cut off");
         }
-        if tokio::time::timeout(DRAIN, self.background).await.is_err() {
+        if tokio::time::timeout(DRAIN, self.tasks).await.is_err() {
             tracing::warn!(
                 "some background work was cut off; it will be taken up at the next start"
             );
