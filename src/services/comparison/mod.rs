@@ -135,6 +135,8 @@ pub struct FeatureSummary {
     /// The window the shape is of: the one with the largest stability index.
     pub window: Option<Window>,
     pub shape: Option<Shape>,
+    /// Where the cells meet that its numbers are counted in; none of categories.
+    pub cell_edges: Vec<f64>,
     pub reference: SideSummary,
     pub current: SideSummary,
 }
