@@ -36,7 +36,7 @@ pub use progress::Progress;
 pub use quality::QualityMeasurement;
 pub use shape::{CategoryShare, Shape};
 pub use thresholds::needs_task;
-pub use tool::{ToolComparison, ToolMeasurement, compare_as};
+pub use tool::{ToolCheck, ToolComparison, ToolMeasurement, compare_as};
 
 use crate::domain::attributions::Attributions;
 use crate::domain::definitions::{
