@@ -495,8 +495,14 @@ pub fn schemas(data: &[u8]) {
             for limit in [&feature.minimum, &feature.maximum] {
                 assert!(!matches!(limit, Limit::Given(end) if !end.is_finite()));
             }
-            let share = feature.max_null_share;
-            assert!(share.is_none_or(|share| (0.0..=1.0).contains(&share)));
+            let repeats = match feature.max_duplicate_share {
+                Limit::Given(share) => Some(share),
+                Limit::Inferred | Limit::Any => None,
+            };
+            for share in [feature.max_null_share, feature.max_outside_share, repeats] {
+                assert!(share.is_none_or(|share| (0.0..=1.0).contains(&share)));
+            }
+            assert!(feature.min_distinct.is_none_or(|least| least >= 0));
         }
         for note in &imported.notes {
             for text in [&note.place, &note.cause] {

@@ -190,8 +190,23 @@ fn expected(feature: &FeatureOverride) -> Value {
     if let Some(required) = feature.required {
         said["required"] = json!(required);
     }
-    if let Some(share) = feature.max_null_share {
-        said["max_null_share"] = json!(share);
+    let shares = [
+        ("max_null_share", feature.max_null_share),
+        ("max_outside_share", feature.max_outside_share),
+    ];
+    for (name, share) in shares {
+        if let Some(share) = share {
+            said[name] = json!(share);
+        }
+    }
+    let numbers = [
+        ("min_distinct", feature.min_distinct),
+        ("max_distinct", feature.max_distinct),
+    ];
+    for (name, number) in numbers {
+        if let Some(number) = number {
+            said[name] = json!(number);
+        }
     }
     if let Some(environments) = &feature.environments {
         said["environments"] = json!(environments);
@@ -200,6 +215,7 @@ fn expected(feature: &FeatureOverride) -> Value {
         ("min", limit(&feature.minimum)),
         ("max", limit(&feature.maximum)),
         ("categories", limit(&feature.categories)),
+        ("max_duplicate_share", limit(&feature.max_duplicate_share)),
     ];
     for (name, limit) in limits {
         if let Some(limit) = limit {

@@ -102,6 +102,8 @@ impl Judged {
             recipe: Recipe {
                 method: reading.method.clone(),
                 bins: reading.bins,
+                compared: reading.compared.clone(),
+                outer_edges: reading.outer_edges.clone(),
                 error_bound: reading.error_bound,
                 noise_floor: reading.noise_floor,
                 threshold,
@@ -141,6 +143,8 @@ mod tests {
             error_bound: None,
             method: String::new(),
             bins: None,
+            compared: None,
+            outer_edges: Vec::new(),
             reference_values: 1_000,
             current_values: values,
         }

@@ -343,7 +343,7 @@ fn of_shape(reference: &JointReference, shape: ShapeChange) -> Judged {
     Judged {
         measure: Measure::RandomFeaturesMmd,
         value: Some(shape.distance.squared),
-        interval: None,
+        interval: Some(shape.distance.interval),
         p_value: Some(shape.p_value.value()),
         status: if is_found { Status::Drift } else { Status::Ok },
         recipe: Recipe {

@@ -1,5 +1,7 @@
 //! Measurements: one computed value with what it was computed from.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +16,7 @@ use super::sequential::SequentialRecipe;
 use super::shift::ShiftRecipe;
 use super::window::Window;
 use crate::stats::DriftMeasure;
+use crate::stats::drift::Bin;
 
 macro_rules! measures {
     ($($variant:ident = $name:literal, $better:ident, $doc:literal;)+) => {
@@ -86,6 +89,8 @@ measures! {
     Granularity = "granularity", Lower, "1 where numbers come in coarser steps than they did, else 0.";
     OutOfOrder = "out_of_order", Lower, "Share of rows whose time is before that of the row sent right before them in the same request.";
     DuplicateRows = "duplicate_rows", Lower, "Share of rows that repeat an earlier one in every feature and in the prediction.";
+    DuplicateValues = "duplicate_values", Lower, "Share of values that repeat an earlier one, of a feature whose schema limits it.";
+    DistinctValues = "distinct_values", Lower, "1 where a feature has fewer or more different values than its schema allows, else 0.";
     Psi = "psi", Lower, "Population stability index over the baseline's deciles, or over categories.";
     JensenShannon = "jensen_shannon", Lower, "Jensen–Shannon distance, base 2, from 0 to 1, over the same bins.";
     KolmogorovSmirnov = "kolmogorov_smirnov", Lower, "Largest distance between the two distribution functions.";
@@ -204,6 +209,8 @@ impl Measure {
                     | Self::Granularity
                     | Self::OutOfOrder
                     | Self::DuplicateRows
+                    | Self::DuplicateValues
+                    | Self::DistinctValues
             )
     }
 
@@ -212,7 +219,11 @@ impl Measure {
     pub fn is_sign(self) -> bool {
         matches!(
             self,
-            Self::RenamedFeature | Self::UnitChange | Self::Constant | Self::Granularity
+            Self::RenamedFeature
+                | Self::UnitChange
+                | Self::Constant
+                | Self::Granularity
+                | Self::DistinctValues
         )
     }
 
@@ -235,7 +246,7 @@ impl Measure {
     ];
 
     /// Every measure of schema skew.
-    pub const OF_SCHEMA: [Self; 17] = [
+    pub const OF_SCHEMA: [Self; 19] = [
         Self::MissingFeature,
         Self::UnexpectedFeature,
         Self::WrongType,
@@ -253,6 +264,8 @@ impl Measure {
         Self::Granularity,
         Self::OutOfOrder,
         Self::DuplicateRows,
+        Self::DuplicateValues,
+        Self::DistinctValues,
     ];
 
     /// The measures of drift that a monitor gives unless it chooses its own: the detector decides, the others are
@@ -411,6 +424,13 @@ pub struct Recipe {
     /// Number of bins or categories compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bins: Option<usize>,
+    /// The bins themselves. They are not stored with the value: their edges are the baseline's, but for the outer ones, and are
+    /// given again when a value is read.
+    #[serde(skip)]
+    pub compared: Option<Arc<[Bin]>>,
+    /// The edges of bins that the baseline's deciles do not have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outer_edges: Vec<f64>,
     /// The largest possible difference from the exact value, where a grid or sketch stands for the rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_bound: Option<f64>,

@@ -91,6 +91,12 @@ pub enum Part {
     Range,
     Categories,
     MaxNullShare,
+    /// The share of values that may repeat an earlier one.
+    MaxDuplicateShare,
+    /// The smallest and the largest number of different values.
+    Distinct,
+    /// The share of values that may lie outside the range or the categories.
+    MaxOutsideShare,
     /// Where the feature is required.
     Environments,
 }
@@ -133,6 +139,18 @@ impl FeatureChange {
             (Part::Range, ranges),
             (Part::Categories, from.categories != to.categories),
             (Part::MaxNullShare, from.max_null_share != to.max_null_share),
+            (
+                Part::MaxDuplicateShare,
+                from.max_duplicate_share != to.max_duplicate_share,
+            ),
+            (
+                Part::Distinct,
+                (from.min_distinct, from.max_distinct) != (to.min_distinct, to.max_distinct),
+            ),
+            (
+                Part::MaxOutsideShare,
+                from.max_outside_share != to.max_outside_share,
+            ),
             (Part::Environments, from.environments != to.environments),
         ]
         .into_iter()
@@ -164,8 +182,13 @@ impl FeatureChange {
         };
         let absent = |required: bool| if required { counts.absent } else { 0 };
         let of_part = |part| match part {
-            // Rows do not say where they came from.
-            Part::Feature | Part::Environments => None,
+            // Rows do not say where they came from, nor what the monitor tolerates; and days together do not say how often values
+            // repeat in one window.
+            Part::Feature
+            | Part::Environments
+            | Part::MaxOutsideShare
+            | Part::MaxDuplicateShare
+            | Part::Distinct => None,
             // What the values are, the counts do not say.
             Part::Type => Some(effect(part, counts.mismatched, None)),
             Part::Required => Some(effect(
@@ -352,6 +375,7 @@ fn new_type(expected: &FeatureExpectation, seen: Seen<'_>) -> Option<(FeatureExp
     let wanted = FeatureExpectation {
         required: expected.required,
         max_null_share: expected.max_null_share,
+        max_outside_share: expected.max_outside_share,
         ..newest
     };
     Some((wanted, reason))
@@ -366,7 +390,8 @@ fn new_limits(
     let valid = seen.profile.valid();
     let mut wanted = expected.clone();
     let mut reasons = Vec::new();
-    if let Some(outside) = share(counts.out_of_range, valid).filter(|s| *s > patience.tolerance) {
+    let tolerance = expected.max_outside_share.unwrap_or(patience.tolerance);
+    if let Some(outside) = share(counts.out_of_range, valid).filter(|s| *s > tolerance) {
         let within = |limit: Option<f64>,
                       extreme: Option<f64>,
                       pick: fn(Option<f64>, Option<f64>) -> Option<f64>| {
@@ -377,7 +402,7 @@ fn new_limits(
         reasons.push(format!("{} of values out of range", percent(outside)));
     }
     if let Some(known) = &expected.categories
-        && share(counts.unseen, valid).is_some_and(|s| s > patience.tolerance)
+        && share(counts.unseen, valid).is_some_and(|s| s > tolerance)
     {
         let all: BTreeSet<&str> = known.iter().map(String::as_str).collect();
         let new: Vec<(&str, f64)> = seen
@@ -433,14 +458,10 @@ mod tests {
 
     fn number(feature: &str, minimum: f64, maximum: f64) -> FeatureExpectation {
         FeatureExpectation {
-            feature: feature.to_owned(),
-            feature_type: FeatureType::Number,
-            required: true,
             minimum: Some(minimum),
             maximum: Some(maximum),
-            categories: None,
             max_null_share: 0.05,
-            environments: None,
+            ..FeatureExpectation::of_type(feature, FeatureType::Number)
         }
     }
 

@@ -21,11 +21,23 @@ pub fn add_column(hashes: &mut [u64], column: &Column) {
             },
             _ => *bits,
         };
-        let (kind, value) = match kind {
-            Kind::Number => whole(value).map_or((*kind, value), |whole| (Kind::Integer, whole)),
-            _ => (*kind, value),
-        };
+        let (kind, value) = as_written(*kind, value);
         *hash = hash.wrapping_add(mix(name.wrapping_add(kind as u64), value));
+    }
+}
+
+/// A hash of a value that is neither a text nor a vector, by its own bits.
+#[must_use]
+pub fn hash_bits(kind: Kind, bits: u64) -> u64 {
+    let (kind, value) = as_written(kind, bits);
+    mix(kind as u64, value)
+}
+
+/// What a value is, whether it was written as an integer or as a number.
+fn as_written(kind: Kind, bits: u64) -> (Kind, u64) {
+    match kind {
+        Kind::Number => whole(bits).map_or((kind, bits), |whole| (Kind::Integer, whole)),
+        _ => (kind, bits),
     }
 }
 

@@ -15,7 +15,7 @@ use super::drift::Judged;
 use super::measurement::{ExplainedBy, Measure, Recipe, Status};
 use super::sample::{RowSample, SEED};
 use super::schema::{FeatureType, vector_length};
-use crate::stats::attribution;
+use crate::stats::attribution::{self, AttributedRows};
 use crate::stats::contingency::ShareTest;
 use crate::stats::dates::{self, ProfileChange};
 use crate::stats::multivariate::{self, DomainClassifier, NotComparable, Rows};
@@ -253,6 +253,7 @@ impl Sides<'_> {
                 let shift = multivariate::mean_shift(p, q)?;
                 Reading {
                     noise_floor: Some(shift.noise_floor),
+                    interval: Some(shift.interval),
                     ..reading(shift.distance, what, (p.len(), q.len()))
                 }
             }
@@ -265,6 +266,7 @@ impl Sides<'_> {
                 );
                 Reading {
                     p_value: Some(discrepancy.p_value),
+                    interval: Some(discrepancy.interval),
                     ..reading(discrepancy.squared, method, (p.len(), q.len()))
                 }
             }
@@ -307,10 +309,17 @@ impl Sides<'_> {
         let (p_sum, q_sum) = (p.iter().sum::<f64>(), q.iter().sum::<f64>());
         let moved = p.iter().zip(&q).map(|(p, q)| (q / q_sum - p / p_sum).abs());
         let moved: Vec<(usize, f64)> = moved.enumerate().collect();
-        Ok((
-            reading(gain, method, (fewest(&before), fewest(&now))),
-            explained(&moved, |at| names[at].to_owned()),
-        ))
+        let rows = |sample| attributed_rows(sample, self.attributions, &names);
+        let (before_rows, now_rows) = (rows(self.reference), rows(self.current));
+        let of = |values| AttributedRows {
+            features: names.len(),
+            values,
+        };
+        let reading = Reading {
+            interval: attribution::interval(of(&before_rows), of(&now_rows), gain),
+            ..reading(gain, method, (fewest(&before), fewest(&now)))
+        };
+        Ok((reading, explained(&moved, |at| names[at].to_owned())))
     }
 }
 
@@ -343,6 +352,8 @@ fn reading(value: f64, method: String, (reference, current): (usize, usize)) -> 
         error_bound: None,
         method,
         bins: None,
+        compared: None,
+        outer_edges: Vec::new(),
         reference_values: reference as u64,
         current_values: current as u64,
     }
@@ -555,6 +566,28 @@ fn vectors(sample: &RowSample, feature: &str) -> Result<Vectors, NotRead> {
         dimension,
         rows: Rows::of(&values, dimension),
     })
+}
+
+/// The attributions of some features, row by row; NaN where there is none.
+fn attributed_rows(sample: &RowSample, declared: &Attributions, names: &[&str]) -> Vec<f64> {
+    let columns: Vec<Vec<f64>> = names
+        .iter()
+        .map(|name| {
+            let mut columns = sample.columns.iter();
+            let column = columns.find(|column| declared.feature_of(&column.name) == Some(*name));
+            let number = |value: Value<'_>| match value {
+                Value::Number(number) => number,
+                Value::Integer(number) => number as f64,
+                _ => f64::NAN,
+            };
+            column.map_or_else(Vec::new, |column| column.iter().map(number).collect())
+        })
+        .collect();
+    let row = |row: usize| columns.iter().map(move |column| column.get(row).copied());
+    (0..sample.rows())
+        .flat_map(row)
+        .map(|value| value.unwrap_or(f64::NAN))
+        .collect()
 }
 
 /// The mean absolute attribution of each feature that has any, and how many rows have it.

@@ -7,7 +7,9 @@ use chrono::DateTime;
 use hashbrown::HashSet;
 use serde::{Deserialize, Serialize};
 
-use super::columns::{Column, Value};
+use super::columns::{Column, Kind, Value};
+use super::row_hashes::{hash_bits, hash_text};
+use crate::stats::repeats::Repeats;
 
 /// The type of a feature.
 #[derive(
@@ -98,12 +100,51 @@ pub struct FeatureExpectation {
     pub categories: Option<Vec<String>>,
     /// The largest share of nulls, among rows that have the feature, that is no finding.
     pub max_null_share: f64,
+    /// The largest share of values that repeat an earlier one of their window and are no finding; any when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_duplicate_share: Option<f64>,
+    /// The smallest number of different values in a window that is no finding; any when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_distinct: Option<i64>,
+    /// The largest number of different values in a window that is no finding; any when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_distinct: Option<i64>,
+    /// The largest share of values outside the range or the categories that is no finding; the monitor's tolerance when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_outside_share: Option<f64>,
     /// The environments in which a row has to have the feature; all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environments: Option<Vec<String>>,
 }
 
 impl FeatureExpectation {
+    /// Of a feature of this type nothing but that it is there.
+    #[must_use]
+    pub fn of_type(feature: impl Into<String>, feature_type: FeatureType) -> Self {
+        Self {
+            feature: feature.into(),
+            feature_type,
+            required: true,
+            minimum: None,
+            maximum: None,
+            categories: None,
+            max_null_share: 0.0,
+            max_duplicate_share: None,
+            min_distinct: None,
+            max_distinct: None,
+            max_outside_share: None,
+            environments: None,
+        }
+    }
+
+    /// Whether anything is said of how often values repeat each other.
+    #[must_use]
+    pub fn limits_repeats(&self) -> bool {
+        self.max_duplicate_share.is_some()
+            || self.min_distinct.is_some()
+            || self.max_distinct.is_some()
+    }
+
     /// Whether a row without the feature is a finding about a version deployed in these environments. Of one that is
     /// deployed nowhere, everything is expected.
     #[must_use]
@@ -135,6 +176,14 @@ pub struct FeatureOverride {
     pub maximum: Limit<f64>,
     pub categories: Limit<Vec<String>>,
     pub max_null_share: Option<f64>,
+    #[serde(default, skip_serializing_if = "Limit::is_inferred")]
+    pub max_duplicate_share: Limit<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_distinct: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_distinct: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_outside_share: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environments: Option<Vec<String>>,
 }
@@ -150,6 +199,14 @@ pub enum Limit<T> {
     Any,
     /// This limit.
     Given(T),
+}
+
+impl<T> Limit<T> {
+    /// Whether it is left to the data.
+    #[must_use]
+    pub fn is_inferred(&self) -> bool {
+        matches!(self, Self::Inferred)
+    }
 }
 
 impl<T: Clone> Limit<T> {
@@ -185,6 +242,12 @@ impl FeatureOverride {
                 None => Limit::Inferred,
             },
             max_null_share: Some(expected.max_null_share),
+            max_duplicate_share: expected
+                .max_duplicate_share
+                .map_or(Limit::Inferred, Limit::Given),
+            min_distinct: expected.min_distinct,
+            max_distinct: expected.max_distinct,
+            max_outside_share: expected.max_outside_share,
             environments: expected.environments.clone(),
         }
     }
@@ -202,17 +265,21 @@ impl FeatureOverride {
     /// Puts what somebody else says of the feature over this, part by part.
     pub fn put_over(&mut self, said: Self) {
         fn over<T>(known: &mut Limit<T>, said: Limit<T>) {
-            if !matches!(said, Limit::Inferred) {
+            if !said.is_inferred() {
                 *known = said;
             }
         }
         self.feature_type = said.feature_type.or(self.feature_type);
         self.required = said.required.or(self.required);
         self.max_null_share = said.max_null_share.or(self.max_null_share);
+        self.min_distinct = said.min_distinct.or(self.min_distinct);
+        self.max_distinct = said.max_distinct.or(self.max_distinct);
+        self.max_outside_share = said.max_outside_share.or(self.max_outside_share);
         self.environments = said.environments.or(self.environments.take());
         over(&mut self.minimum, said.minimum);
         over(&mut self.maximum, said.maximum);
         over(&mut self.categories, said.categories);
+        over(&mut self.max_duplicate_share, said.max_duplicate_share);
     }
 
     /// The expectation in force: what is inferred, with what the person says put over it. Limits that the type
@@ -224,16 +291,9 @@ impl FeatureOverride {
             .or(inferred.as_ref().map(|known| known.feature_type))?;
         let numeric = feature_type.is_numeric();
         let listed = feature_type.has_categories();
-        let inferred = inferred.unwrap_or_else(|| FeatureExpectation {
-            feature: self.feature.clone(),
-            feature_type,
-            required: true,
-            minimum: None,
-            maximum: None,
-            categories: None,
-            max_null_share: 0.0,
-            environments: None,
-        });
+        let repeats = feature_type != FeatureType::Vector;
+        let inferred = inferred
+            .unwrap_or_else(|| FeatureExpectation::of_type(self.feature.clone(), feature_type));
         Some(FeatureExpectation {
             feature: self.feature.clone(),
             feature_type,
@@ -242,6 +302,19 @@ impl FeatureOverride {
             maximum: self.maximum.over(inferred.maximum).filter(|_| numeric),
             categories: self.categories.over(inferred.categories).filter(|_| listed),
             max_null_share: self.max_null_share.unwrap_or(inferred.max_null_share),
+            max_duplicate_share: self
+                .max_duplicate_share
+                .over(inferred.max_duplicate_share)
+                .filter(|_| repeats),
+            min_distinct: self
+                .min_distinct
+                .or(inferred.min_distinct)
+                .filter(|_| repeats),
+            max_distinct: self
+                .max_distinct
+                .or(inferred.max_distinct)
+                .filter(|_| repeats),
+            max_outside_share: self.max_outside_share.or(inferred.max_outside_share),
             environments: self.environments.clone().or(inferred.environments),
         })
     }
@@ -262,6 +335,24 @@ const NULL_SLACK: f64 = 0.05;
 #[must_use]
 pub fn usual_null_share(seen: f64) -> f64 {
     seen + seen.max(NULL_SLACK) * (1.0 - seen)
+}
+
+/// Of fewer values that are all different it is not said that they do not repeat: chance may have it so.
+const FEWEST_UNIQUE: u64 = 1_000;
+/// How many pairs of equal values an unrepeated column of so many may be expected to have, of all there could be, in one of a thousand
+/// cases; and twice that is still chance.
+const PAIRS_BY_CHANCE: f64 = 14.0;
+
+/// The largest share of values that repeat an earlier one and are no finding, where none of so many did: what windows of as many rows
+/// would show if values were drawn with as many equal pairs as the reference may have missed by chance. So numbers that are only rarely
+/// the same are no key.
+#[must_use]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a share needs no more than a double's digits"
+)]
+pub fn usual_duplicate_share(values: u64) -> Option<f64> {
+    (values >= FEWEST_UNIQUE).then(|| PAIRS_BY_CHANCE / values as f64)
 }
 
 /// What a reference's rows say of their features: type, presence, range, categories. A feature without a single
@@ -301,6 +392,8 @@ pub struct Evidence {
     numbers_seen: HashSet<Figure>,
     /// Whether any text is no code with leading zeros.
     has_words: bool,
+    /// The integers and texts, as long as none has repeated an earlier one.
+    unique: Option<Repeats>,
     /// The extremes of the finite numbers; infinite, the wrong way round, without any.
     pub minimum: f64,
     pub maximum: f64,
@@ -328,6 +421,7 @@ impl Default for Evidence {
             texts_seen: BTreeSet::new(),
             numbers_seen: HashSet::new(),
             has_words: false,
+            unique: Some(Repeats::default()),
             minimum: f64::INFINITY,
             maximum: f64::NEG_INFINITY,
         }
@@ -361,6 +455,7 @@ impl Evidence {
             Value::Integer(n) => {
                 self.integers += 1;
                 self.observe_figure(Figure::Integer(*n));
+                self.observe_hashes([hash_bits(Kind::Integer, n.cast_unsigned())]);
                 self.extend_range(*n as f64);
             }
             Value::Number(n) => {
@@ -380,9 +475,42 @@ impl Evidence {
             Value::Text(text) => {
                 self.texts += 1;
                 self.observe_text(text);
+                self.observe_hashes([hash_text(text)]);
             }
         }
         self.rows += 1;
+    }
+
+    /// Whether no integer or text has repeated an earlier one so far.
+    #[must_use]
+    pub fn may_be_unique(&self) -> bool {
+        self.unique.is_some()
+    }
+
+    /// Takes integers or texts into account by hashes that equal ones share. From the first that repeats another on nothing is kept.
+    pub fn observe_hashes(&mut self, hashes: impl IntoIterator<Item = u64>) {
+        let Some(unique) = &mut self.unique else {
+            return;
+        };
+        let repeated = hashes.into_iter().any(|hash| !unique.observe_new(hash));
+        if repeated {
+            self.unique = None;
+        }
+    }
+
+    /// Takes into account that integers or texts repeat each other.
+    pub fn observe_repeats(&mut self) {
+        self.unique = None;
+    }
+
+    /// The largest share of repeats that is no finding, where all values are integers or texts, and none has repeated another.
+    fn max_duplicate_share(&self, feature_type: FeatureType) -> Option<f64> {
+        let unique = self.unique.as_ref()?;
+        let of_kind = matches!(feature_type, FeatureType::Integer | FeatureType::Text);
+        let others = self.numbers + self.booleans + self.timestamps + self.vectors;
+        (of_kind && others == 0 && unique.rows() == self.integers + self.texts)
+            .then(|| usual_duplicate_share(unique.rows()))
+            .flatten()
     }
 
     /// Notes a text without counting it.
@@ -513,8 +641,6 @@ impl Evidence {
             0.0
         };
         Some(FeatureExpectation {
-            feature: feature.to_owned(),
-            feature_type,
             required: self.absent == 0,
             minimum: has_range.then_some(self.minimum),
             maximum: has_end.then_some(self.maximum),
@@ -524,7 +650,8 @@ impl Evidence {
                 _ => None,
             },
             max_null_share: usual_null_share(null_share),
-            environments: None,
+            max_duplicate_share: self.max_duplicate_share(feature_type),
+            ..FeatureExpectation::of_type(feature, feature_type)
         })
     }
 }
@@ -540,14 +667,10 @@ mod tests {
 
     fn inferred() -> FeatureExpectation {
         FeatureExpectation {
-            feature: "temp".into(),
-            feature_type: FeatureType::Number,
-            required: true,
             minimum: Some(10.94),
             maximum: Some(64.4),
-            categories: None,
             max_null_share: 0.001,
-            environments: None,
+            ..FeatureExpectation::of_type("temp", FeatureType::Number)
         }
     }
 
@@ -631,6 +754,34 @@ mod tests {
             inferred[2].categories,
             Some(vec!["EWR".to_owned(), "JFK".to_owned()])
         );
+    }
+
+    #[test]
+    fn integers_and_texts_that_never_repeat_are_to_be_unique() {
+        let inferred = |values: Vec<Value<'static>>| {
+            let mut evidence = Evidence::default();
+            values.iter().for_each(|value| evidence.observe(value));
+            let expected = evidence.expectation("a").expect("a telling value");
+            expected.max_duplicate_share
+        };
+        let integers = |count: i64| (0..count).map(|n| Value::Integer(n * 7 - 99));
+        let texts = |count: i64| (0..count).map(|n| Value::Text(format!("id {n}").into()));
+        assert_eq!(inferred(integers(2_000).collect()), Some(0.007));
+        assert_eq!(inferred(integers(1_000_000).collect()), Some(14e-6));
+        assert_eq!(inferred(texts(4_000).collect()), Some(0.0035));
+        // Nulls are no values.
+        let with_nulls = integers(2_000).chain([Value::Null, Value::Null]);
+        assert_eq!(inferred(with_nulls.collect()), Some(0.007));
+        // A single one that repeats is enough, and so are too few.
+        assert_eq!(
+            inferred(integers(2_000).chain([Value::Integer(6)]).collect()),
+            None
+        );
+        assert_eq!(inferred(texts(4_000).chain(texts(1)).collect()), None);
+        assert_eq!(inferred(integers(900).collect()), None);
+        // Numbers with fractions hardly ever repeat, whatever they are.
+        let fractions = (0..2_000).map(|n| Value::Number(f64::from(n) + 0.5));
+        assert_eq!(inferred(fractions.collect()), None);
     }
 
     #[test]
@@ -747,6 +898,15 @@ mod tests {
         };
         let in_force = said.apply(Some(inferred())).expect("a type is known");
         assert_eq!((in_force.minimum, in_force.maximum), (None, None));
+        // Of vectors it is not counted how often they repeat.
+        let said = FeatureOverride {
+            feature_type: Some(FeatureType::Vector),
+            max_duplicate_share: Limit::Given(0.0),
+            max_distinct: Some(3),
+            ..said
+        };
+        let in_force = said.apply(Some(inferred())).expect("a type is known");
+        assert!(!in_force.limits_repeats());
     }
 
     #[test]

@@ -53,6 +53,10 @@ pub enum FindingKind {
     UnitChange,
     /// Rows that equal another one in every column.
     DuplicateRows,
+    /// Values that repeat an earlier one, where they should not.
+    DuplicateValues,
+    /// Fewer or more different values than there should be.
+    DistinctValues,
     /// Rows earlier than the one before them.
     OutOfOrder,
     /// Rows without a time, which are in no window.
@@ -81,6 +85,8 @@ impl FindingKind {
             Self::Granularity => "granularity",
             Self::UnitChange => "unit_change",
             Self::DuplicateRows => "duplicate_rows",
+            Self::DuplicateValues => "duplicate_values",
+            Self::DistinctValues => "distinct_values",
             Self::OutOfOrder => "out_of_order",
             Self::MissingTimestamp => "missing_timestamp",
         }
@@ -250,11 +256,17 @@ impl Judgement {
     }
 
     /// Wilson's 95 % interval of a share of rows, as if each row were so by itself; `None` of what concerns rows beside each other,
-    /// and of what is so or not.
+    /// and of what is so or not. How often values repeat depends on how many there are: it is a fact about the window.
     #[must_use]
     pub fn interval(&self) -> Option<(f64, f64)> {
         match (self.kind, self.sight) {
-            (FindingKind::Frozen | FindingKind::DuplicateRows | FindingKind::OutOfOrder, _) => None,
+            (
+                FindingKind::Frozen
+                | FindingKind::DuplicateRows
+                | FindingKind::DuplicateValues
+                | FindingKind::OutOfOrder,
+                _,
+            ) => None,
             (_, Sight::Share { part, whole, .. }) => wilson_interval(part.min(whole), whole),
             (_, Sight::Sign { .. }) => None,
         }
@@ -347,6 +359,7 @@ pub fn judge_window(
     };
     let mismatched_before = share(before.mismatched, telling_before).unwrap_or(0.0);
     let the_reference = |part: u64| format!("the reference has {}", percent(share_before(part)));
+    let outside = expected.max_outside_share.unwrap_or(tolerance.share);
     let mut judged = Vec::new();
     let mut judge = |kind, part, whole, threshold, detail: &dyn Fn() -> String| {
         let counts = (part, whole);
@@ -413,7 +426,7 @@ pub fn judge_window(
             FindingKind::OutOfRange,
             now.out_of_range,
             current.valid(),
-            tolerance.share,
+            outside,
             &|| out_of_range(expected, current),
         );
     }
@@ -422,10 +435,11 @@ pub fn judge_window(
             FindingKind::UnseenCategory,
             now.unseen,
             current.valid(),
-            tolerance.share.max(reference.map_or(0.0, unseen_by_chance)),
+            outside.max(reference.map_or(0.0, unseen_by_chance)),
             &|| unseen(expected, current),
         );
     }
+    judged.extend(uniqueness(expected, reference, current, tolerance));
     if let Some(reference) = reference
         && expected.feature_type.is_numeric()
         && expected.feature_type != FeatureType::Vector
@@ -443,6 +457,68 @@ pub fn judge_window(
     }
     judged
 }
+
+/// How a window stands to what is said of how often its values repeat each other. More rows than the reference has repeat each other
+/// more often, where any do at all.
+fn uniqueness(
+    expected: &FeatureExpectation,
+    reference: Option<&FeatureProfile>,
+    current: &FeatureProfile,
+    tolerance: Tolerance,
+) -> Vec<Judgement> {
+    let (Some((repeated, kept)), Some(distinct)) = (current.repeated(), current.distinct()) else {
+        return Vec::new();
+    };
+    let values = current.valid();
+    let is_sample = kept < values;
+    let mut judged = Vec::new();
+    if let Some(most) = expected.max_duplicate_share {
+        let before = reference.map_or(0, FeatureProfile::valid);
+        let growth = share(values, before).map_or(1.0, |times| times.max(1.0));
+        let sample = || match is_sample {
+            true => format!(", of a sample by content of all {values}"),
+            false => String::new(),
+        };
+        judged.push(Judgement {
+            enough: values >= tolerance.min_rows,
+            ..Judgement::share(
+                FindingKind::DuplicateValues,
+                (repeated, kept),
+                (most * growth).min(1.0),
+                tolerance.min_rows,
+                || format!("values that repeat an earlier one{}", sample()),
+            )
+        });
+    }
+    let limits = (expected.min_distinct, expected.max_distinct);
+    if limits != (None, None) {
+        // What is estimated is outside only where that is no rounding of the estimate.
+        let slack = if is_sample { DISTINCT_SLACK } else { 0.0 };
+        let fewer = limits
+            .0
+            .is_some_and(|least| distinct * (1.0 + slack) < least as f64);
+        let more = limits
+            .1
+            .is_some_and(|most| distinct * (1.0 - slack) > most as f64);
+        let about = if is_sample { "about " } else { "" };
+        let allowed = match limits {
+            (Some(least), Some(most)) => format!("{least} to {most}"),
+            (Some(least), None) => format!("{least} or more"),
+            (_, most) => format!("up to {}", most.unwrap_or_default()),
+        };
+        let detail = format!("{about}{distinct:.0} different values; the schema allows {allowed}");
+        judged.push(Judgement::sign(
+            FindingKind::DistinctValues,
+            values,
+            tolerance.min_rows,
+            (fewer || more).then_some(detail),
+        ));
+    }
+    judged
+}
+
+/// How far an estimated number of different values may be off: three standard errors.
+const DISTINCT_SLACK: f64 = 0.1;
 
 /// The share of values of categories that the reference has not met that is no finding: about three times what chance alone gives
 /// these, which is as many as it met once (Good 1953); and all values only where it met each once.
@@ -527,7 +603,8 @@ pub fn vector_lengths(
     };
     let outside = lengths.iter().filter(|length| is_outside(**length));
     let counts = (outside.count() as u64, lengths.len() as u64);
-    let threshold = tolerance.share.max(unseen);
+    let share = expected.max_outside_share.unwrap_or(tolerance.share);
+    let threshold = share.max(unseen);
     judged(
         FindingKind::OutOfRange,
         &expected.feature,

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use hashbrown::HashMap;
 
 use super::columns::{Column, Kind, Value};
+use super::row_hashes::hash_bits;
 use super::schema::{FeatureExpectation, FeatureType, vector_length};
 use super::times;
 use crate::stats::grid::Grid;
@@ -57,13 +58,29 @@ impl FeatureYardstick {
                 self.grid.is_some() || telling.next().unwrap_or(true)
             }
         };
-        let mut profile = if numeric {
-            FeatureProfile::numeric(self.grid.as_ref())
-        } else {
-            FeatureProfile::categorical()
+        let mut profile = match numeric {
+            true => self.watched(FeatureProfile::numeric(self.grid.as_ref())),
+            false => FeatureProfile::categorical(),
         };
         self.count(&mut profile, column, rows)?;
         Ok(profile)
+    }
+
+    /// Whether it is kept track of how often the feature's values repeat each other.
+    #[must_use]
+    pub fn watches_repeats(&self) -> bool {
+        let expected = self.expectation.as_ref();
+        expected.is_some_and(FeatureExpectation::limits_repeats)
+    }
+
+    /// An empty profile as it is counted into: one that keeps track of repeats where the feature's are limited.
+    #[must_use]
+    pub fn watched(&self, profile: FeatureProfile) -> FeatureProfile {
+        if self.watches_repeats() {
+            profile.with_repeats()
+        } else {
+            profile
+        }
     }
 
     /// Counts the values of some rows into a profile, whose kind says whether they are to be numbers or
@@ -134,17 +151,25 @@ impl FeatureYardstick {
         let any_number = matches!(expected, Some(FeatureType::Number) | None);
         let (kinds, bits) = (column.kinds(), column.bits());
         let mut numbers = Vec::with_capacity(rows.len());
+        let watches = self.watches_repeats();
+        let mut hashes = Vec::new();
         for &row in rows {
-            if any_number && kinds[row] == Kind::Number {
+            if any_number && !watches && kinds[row] == Kind::Number {
                 numbers.push(f64::from_bits(bits[row]));
                 continue;
             }
             let value = column.get(row);
             match read(&value, expected, true) {
-                Reading::Number(number) => numbers.push(number),
+                Reading::Number(number) => {
+                    numbers.push(number);
+                    if watches && number.is_finite() {
+                        hashes.push(hash_of(kinds[row], bits[row], number));
+                    }
+                }
                 other => self.note(profile, &value, &other, 1)?,
             }
         }
+        profile.note_values(hashes);
         self.count_numbers(profile, &numbers)
     }
 
@@ -210,6 +235,14 @@ impl FeatureYardstick {
         self.categories
             .as_ref()
             .is_some_and(|known| !known.contains(category))
+    }
+}
+
+/// A hash of a value that counts as a number: of a text by the number it is read as, of others by what they are themselves.
+fn hash_of(kind: Kind, bits: u64, number: f64) -> u64 {
+    match kind {
+        Kind::Text | Kind::Vector => hash_bits(Kind::Number, number.to_bits()),
+        kind => hash_bits(kind, bits),
     }
 }
 
@@ -313,14 +346,10 @@ mod tests {
     fn expecting(feature_type: FeatureType, categories: Option<&[&str]>) -> FeatureYardstick {
         let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let expectation = FeatureExpectation {
-            feature: "a".to_owned(),
-            feature_type,
-            required: true,
             minimum: Some(0.0).filter(|_| feature_type.is_numeric()),
             maximum: Some(9.0).filter(|_| feature_type.is_numeric()),
             categories: categories.map(named),
-            max_null_share: 0.0,
-            environments: None,
+            ..FeatureExpectation::of_type("a", feature_type)
         };
         FeatureYardstick::new(Some(expectation), None)
     }
@@ -369,6 +398,30 @@ mod tests {
             counted(&words, &[Value::Number(0.5)]).counts().mismatched,
             1
         );
+    }
+
+    #[test]
+    fn values_of_a_key_are_told_apart_by_what_they_are() {
+        const BEYOND: i64 = 1 << 53;
+        let expectation = FeatureExpectation {
+            max_duplicate_share: Some(0.0),
+            ..FeatureExpectation::of_type("a", FeatureType::Number)
+        };
+        let key = FeatureYardstick::new(Some(expectation), None);
+        let values = [
+            Value::Integer(BEYOND),
+            Value::Integer(BEYOND + 1),
+            Value::Integer(3),
+            Value::Number(3.0),
+            Value::Number(3.5),
+            Value::Number(f64::NAN),
+            Value::Number(f64::NAN),
+            Value::Null,
+        ];
+        let profile = counted(&key, &values);
+        assert_eq!(profile.repeated(), Some((1, 5)), "3 and 3.0 are one");
+        let free = expecting(FeatureType::Number, None);
+        assert_eq!(counted(&free, &values).repeated(), None);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::domain::model::Task;
 use crate::domain::window::Grain;
 use crate::services::maturity::{LabelReference, Outlook};
 use crate::services::quality::{self, QualityOutcome, QualityValue, Wanted};
-use crate::services::{Error, Services, configuration, registry};
+use crate::services::{Error, Services, configuration, recipes, registry};
 use crate::storage::measurements::{self as stored, Selection, StoredMeasurement};
 use crate::storage::{labels, retention, windows};
 
@@ -44,6 +44,10 @@ pub struct MeasurementsQuery {
     /// Whether only values of all rows are wanted, none of segments.
     #[serde(default)]
     overall: bool,
+    /// Whether recipes of measures of distribution functions, such as `kolmogorov_smirnov`, have the edges of the cells, about 256
+    /// numbers each. Those of measures over bins always have theirs.
+    #[serde(default)]
+    cells: bool,
     /// At most so many, from 1 to 10000.
     #[param(default = 1000, minimum = 1, maximum = 10000)]
     limit: Option<i64>,
@@ -73,7 +77,8 @@ pub struct MeasurementView {
     pub status: Status,
     pub current_rows: u64,
     pub reference_rows: u64,
-    /// How the value was computed.
+    /// How the value was computed. Of measures over bins it has the `edges` between them, a bin holding what is above one and at most the
+    /// next, or the `categories` of the baseline, beside which those new in the window are bins of their own.
     pub recipe: serde_json::Value,
     pub measured_at: DateTime<Utc>,
 }
@@ -139,7 +144,8 @@ pub async fn measurements(
         from: query.from.map(|moment| moment.0),
         to: query.to.map(|moment| moment.0),
     };
-    let found = stored::in_force(&mut conn, model.model_id, selection, limit).await?;
+    let mut found = stored::in_force(&mut conn, model.model_id, selection, limit).await?;
+    recipes::complete(&mut conn, model.model_id, &mut found, query.cells).await?;
     let names = Names::of(&mut conn, project_id).await?;
     let views = found.into_iter().map(|m| MeasurementView::new(m, &names));
     Ok(Json(views.collect()))

@@ -224,6 +224,18 @@ pub struct FeatureToExpect {
     pub categories: Limit<Vec<String>>,
     #[serde(default)]
     pub max_null_share: Option<f64>,
+    /// The largest share of values that repeat an earlier one of their window and are no finding; null for any.
+    #[serde(default, deserialize_with = "limit")]
+    #[schema(value_type = Option<f64>)]
+    pub max_duplicate_share: Limit<f64>,
+    /// The smallest and the largest number of different values in a window that is no finding.
+    #[serde(default)]
+    pub min_distinct: Option<i64>,
+    #[serde(default)]
+    pub max_distinct: Option<i64>,
+    /// The largest share of values outside the range or the categories that is no finding; the monitor's tolerance when absent.
+    #[serde(default)]
+    pub max_outside_share: Option<f64>,
     /// The environments in which a row has to have the feature; those in force when absent.
     #[serde(default)]
     pub environments: Option<Vec<String>>,
@@ -244,6 +256,10 @@ impl From<FeatureToExpect> for FeatureOverride {
             maximum: expected.max,
             categories: expected.categories,
             max_null_share: expected.max_null_share,
+            max_duplicate_share: expected.max_duplicate_share,
+            min_distinct: expected.min_distinct,
+            max_distinct: expected.max_distinct,
+            max_outside_share: expected.max_outside_share,
             environments: expected.environments,
         }
     }

@@ -32,6 +32,7 @@ pub mod promises;
 pub mod promotion;
 pub mod quality;
 mod reason;
+pub mod recipes;
 pub mod recount;
 pub mod registry;
 pub mod request_id;

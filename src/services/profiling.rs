@@ -425,19 +425,6 @@ pub fn latency_column(latencies: impl Iterator<Item = Option<f64>>) -> Column {
 mod tests {
     use super::*;
 
-    fn expectation(feature: &str, feature_type: FeatureType) -> FeatureExpectation {
-        FeatureExpectation {
-            feature: feature.to_owned(),
-            feature_type,
-            required: true,
-            minimum: None,
-            maximum: None,
-            categories: None,
-            max_null_share: 0.0,
-            environments: None,
-        }
-    }
-
     fn yardstick(expectation: FeatureExpectation) -> Yardstick {
         let schema = Schema {
             schema_id: crate::domain::ids::SchemaId::new(DateTime::UNIX_EPOCH),
@@ -470,7 +457,7 @@ mod tests {
         ];
         for (feature_type, value, mismatched) in cases {
             let column = Column::of("f", [value.clone()]);
-            let profile = yardstick(expectation("f", feature_type))
+            let profile = yardstick(FeatureExpectation::of_type("f", feature_type))
                 .profile(&column, &[0])
                 .expect("counts");
             assert_eq!(
@@ -484,7 +471,7 @@ mod tests {
 
     #[test]
     fn range_and_known_categories_are_noted() {
-        let mut number = expectation("f", FeatureType::Number);
+        let mut number = FeatureExpectation::of_type("f", FeatureType::Number);
         number.minimum = Some(0.0);
         number.maximum = Some(10.0);
         let values = [
@@ -498,7 +485,7 @@ mod tests {
             .expect("counts");
         assert_eq!(profile.counts().out_of_range, 2);
 
-        let mut category = expectation("f", FeatureType::Category);
+        let mut category = FeatureExpectation::of_type("f", FeatureType::Category);
         category.categories = Some(vec!["JFK".into()]);
         let values = [Value::Text("JFK".into()), Value::Text("SFO".into())];
         let profile = yardstick(category)

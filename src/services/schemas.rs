@@ -207,11 +207,27 @@ fn check(wish: &Wish) -> Result<(), Error> {
         if !finite(&said.minimum) || !finite(&said.maximum) {
             note(field(""), "a range has finite ends");
         }
-        if said
-            .max_null_share
-            .is_some_and(|share| !(0.0..=1.0).contains(&share))
-        {
-            note(field(".max_null_share"), "must lie between 0 and 1");
+        let duplicate_share = match said.max_duplicate_share {
+            Limit::Given(share) => Some(share),
+            Limit::Inferred | Limit::Any => None,
+        };
+        let shares = [
+            (".max_null_share", said.max_null_share),
+            (".max_duplicate_share", duplicate_share),
+            (".max_outside_share", said.max_outside_share),
+        ];
+        for (name, share) in shares {
+            if share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
+                note(field(name), "must lie between 0 and 1");
+            }
+        }
+        let (least, most) = (said.min_distinct, said.max_distinct);
+        let none = least.zip(most).is_some_and(|(least, most)| least > most);
+        if none || [least, most].into_iter().flatten().any(i64::is_negative) {
+            note(
+                field(""),
+                "`min_distinct` and `max_distinct` are numbers in order",
+            );
         }
         if let Limit::Given(categories) = &said.categories
             && (categories.len() > MOST_CATEGORIES

@@ -70,7 +70,7 @@ pub fn of_tie_groups(groups: impl Iterator<Item = (u64, u64)> + Clone) -> Option
 }
 
 /// The variance of the raw statistic under the hypothesis, for two samples.
-fn variance(n: f64, m: f64) -> f64 {
+pub(super) fn variance(n: f64, m: f64) -> f64 {
     let total = n + m;
     let inverse = 1.0 / n + 1.0 / m;
     let h = harmonic(total - 1.0);

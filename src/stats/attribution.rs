@@ -1,5 +1,7 @@
 //! Drift of what a model goes by: the ranking of its features.
 
+use super::thinning::mixed;
+
 /// Why two attributions cannot be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotRanked {
@@ -38,6 +40,74 @@ pub fn ranking_gain(reference: &[f64], current: &[f64]) -> Result<f64, NotRanked
     // Gains relative to the largest, so that the sums stay in range.
     let gains: Vec<f64> = reference.iter().map(|gain| gain / largest).collect();
     Ok((discounted(&gains, current) / discounted(&gains, reference)).min(1.0))
+}
+
+/// How often rows are drawn again for an interval.
+const DRAWS: u64 = 200;
+
+/// Attributions row by row: those of all features of a row behind each other, NaN where a feature has none.
+#[derive(Debug, Clone, Copy)]
+pub struct AttributedRows<'a> {
+    pub features: usize,
+    pub values: &'a [f64],
+}
+
+impl AttributedRows<'_> {
+    /// The mean size of each feature's attribution where each row counts as often as drawn.
+    fn means(&self, mut drawn: impl FnMut() -> f64) -> Vec<f64> {
+        let mut sums = vec![(0.0, 0.0); self.features];
+        for row in self.values.chunks_exact(self.features.max(1)) {
+            let times = drawn();
+            for ((sum, rows), value) in sums
+                .iter_mut()
+                .zip(row)
+                .filter(|(_, value)| value.is_finite())
+            {
+                *sum += times * value.abs();
+                *rows += times;
+            }
+        }
+        let mean = |(sum, rows): (f64, f64)| if rows > 0.0 { sum / rows } else { 0.0 };
+        sums.into_iter().map(mean).collect()
+    }
+}
+
+/// The 95 % interval of [`ranking_gain`] by the bootstrap: the rows of both sides are drawn again, each as often as a Poisson number
+/// says, and the middle 95 of 100 gains are taken, and `value` with them. The same rows are always drawn alike. `None` where no draw
+/// can be ranked.
+#[must_use]
+pub fn interval(
+    reference: AttributedRows<'_>,
+    current: AttributedRows<'_>,
+    value: f64,
+) -> Option<(f64, f64)> {
+    let mut state = 0;
+    let mut times = || {
+        state += 1;
+        poisson((mixed(state) >> 11) as f64 / (1_u64 << 53) as f64)
+    };
+    let mut gains: Vec<f64> = (0..DRAWS)
+        .filter_map(|_| {
+            let (p, q) = (reference.means(&mut times), current.means(&mut times));
+            ranking_gain(&p, &q).ok()
+        })
+        .collect();
+    gains.sort_by(f64::total_cmp);
+    let cut = gains.len() / 40;
+    let (low, high) = (gains.get(cut)?, gains.get(gains.len() - 1 - cut)?);
+    Some((low.min(value), high.max(value)))
+}
+
+/// The number of events of a Poisson distribution of mean 1 that a share of all cases does not exceed.
+fn poisson(share: f64) -> f64 {
+    let (mut events, mut probability) = (0.0, (-1.0_f64).exp());
+    let mut below = probability;
+    while share >= below && events < 20.0 {
+        events += 1.0;
+        probability /= events;
+        below += probability;
+    }
+    events
 }
 
 /// The gains discounted by the rank that `by` gives, greatest first.
@@ -87,6 +157,58 @@ mod tests {
         let other = ranking_gain(&[1.0, 3.0], &[1.0, 1.0]).expect("ranked");
         assert_eq!(one, other);
         assert!(one < 1.0);
+    }
+
+    #[test]
+    fn intervals_hold_the_gain_of_the_populations() {
+        use crate::stats::random::uniform;
+        // Mean sizes of exponential attributions; the middle two trade places.
+        let (before, now) = ([4.0, 2.0, 1.6, 0.5], [4.0, 1.5, 2.2, 0.5]);
+        let truth = ranking_gain(&before, &now).expect("ranked");
+        let mut random = uniform(3);
+        let mut rows = |means: &[f64]| -> Vec<f64> {
+            (0..300)
+                .flat_map(|_| {
+                    means
+                        .iter()
+                        .map(|m| -m * (1.0 - random()).ln())
+                        .collect::<Vec<_>>()
+                })
+                .collect()
+        };
+        let mut held = 0;
+        for _ in 0..150 {
+            let (p, q) = (rows(&before), rows(&now));
+            let of = |values| AttributedRows {
+                features: 4,
+                values,
+            };
+            let value = ranking_gain(&of(&p).means(|| 1.0), &of(&q).means(|| 1.0)).expect("ranked");
+            let (low, high) = interval(of(&p), of(&q), value).expect("ranked");
+            assert_eq!(
+                interval(of(&p), of(&q), value),
+                Some((low, high)),
+                "the same draws"
+            );
+            assert!((0.0..=1.0).contains(&low) && low <= value && value <= high && high <= 1.0);
+            held += i32::from(low - 1e-12 <= truth && truth <= high + 1e-12);
+        }
+        assert!(held >= 132, "{held} of 150");
+        let none = AttributedRows {
+            features: 2,
+            values: &[],
+        };
+        assert_eq!(interval(none, none, 1.0), None);
+    }
+
+    #[test]
+    fn a_poisson_number_of_mean_one_is_drawn() {
+        let draws: Vec<f64> = (0..10_000)
+            .map(|n| poisson(f64::from(n) / 10_000.0))
+            .collect();
+        let mean = draws.iter().sum::<f64>() / 10_000.0;
+        assert!((mean - 1.0).abs() < 1e-3, "{mean}");
+        assert_eq!((draws[0], draws[3_678], draws[3_680]), (0.0, 0.0, 1.0));
     }
 
     #[test]

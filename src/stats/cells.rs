@@ -117,7 +117,8 @@ impl<'a> CellPair<'a> {
         (edges, reference, current)
     }
 
-    fn outer_edges(&self) -> impl Iterator<Item = f64> {
+    /// The edges of such bins, beside the deciles.
+    pub(super) fn outer_edges(&self) -> impl Iterator<Item = f64> {
         let is_filled = |count: &u64| *count > 0;
         let values: u64 = self.reference.iter().sum();
         let is_mass =
@@ -237,6 +238,19 @@ impl<'a> CellPair<'a> {
         (2.0 * (1.0 / n + 1.0 / m) / std::f64::consts::PI).sqrt() * spread
     }
 
+    /// The energy distance whose square is expected when nothing has changed: `√(2 s ∫ F (1 − F))` over the reference.
+    pub(super) fn energy_noise_floor(&self) -> f64 {
+        let (n, m) = self.sides.rows;
+        let spread: f64 = self
+            .cells()
+            .map(|cell| {
+                let middle = cell.before.0 + cell.inside.0 / 2.0;
+                cell.width * (middle * (1.0 - middle)).max(0.0)
+            })
+            .sum();
+        (2.0 * (1.0 / n + 1.0 / m) * spread).sqrt()
+    }
+
     /// The Cramér–von Mises test, the values inside a cell taken to come in a random order, and how far the
     /// statistic of the raw values can be from that.
     pub(super) fn cramer_von_mises(&self) -> Option<(CramerVonMises, f64)> {
@@ -266,6 +280,51 @@ impl<'a> CellPair<'a> {
     pub(super) fn anderson_darling(&self) -> Option<AndersonDarling> {
         let groups = self.reference.iter().zip(self.current);
         anderson_darling::of_tie_groups(groups.map(|(p, q)| (*p, *q)))
+    }
+
+    /// The variance that the change gives the Cramér–von Mises statistic.
+    pub(super) fn cramer_von_mises_variance(&self) -> f64 {
+        self.rank_variance(|_| (1.0, 0.0))
+    }
+
+    /// The variance that the change gives the Anderson–Darling statistic before it is standardised.
+    pub(super) fn anderson_darling_variance(&self) -> f64 {
+        self.rank_variance(|share| {
+            let spread = share * (1.0 - share);
+            (1.0 / spread, (2.0 * share - 1.0) / (spread * spread))
+        })
+    }
+
+    /// The sampling variance of `nm/(n+m) ∫ w(H) (F − G)² dH`, where H is the distribution of both sides' rows, by the influence of
+    /// single rows: one at `x` moves its function up at and beyond `x`, H with it, and counts once more at `x`. It vanishes where
+    /// nothing has changed. `weight` is w and its slope at a share of H.
+    fn rank_variance(&self, weight: impl Fn(f64) -> (f64, f64)) -> f64 {
+        let (n, m) = self.sides.rows;
+        let parts = [n / (n + m), m / (n + m)];
+        let cells: Vec<Cell> = self.cells().collect();
+        let mut beyond = [0.0; 2];
+        let mut sums = [(0.0, 0.0); 2];
+        for cell in cells.iter().rev() {
+            let inside = [cell.inside.0, cell.inside.1];
+            let both = parts[0] * inside[0] + parts[1] * inside[1];
+            if both == 0.0 {
+                continue;
+            }
+            let share = parts[0] * cell.before.0 + parts[1] * cell.before.1 + both / 2.0;
+            let gap = f64::midpoint(cell.gap_before(), cell.gap_after());
+            let (weight, slope) = weight(share);
+            for (side, sign) in [1.0, -1.0].into_iter().enumerate() {
+                let moved = both * (sign * 2.0 * weight * gap + parts[side] * slope * gap * gap);
+                // Rows are in the middle of their cell on average.
+                let influence = beyond[side] + moved / 2.0 + parts[side] * weight * gap * gap;
+                beyond[side] += moved;
+                sums[side].0 += inside[side] * influence;
+                sums[side].1 += inside[side] * influence * influence;
+            }
+        }
+        let variance = |(mean, square): (f64, f64)| (square - mean * mean).max(0.0);
+        let scale = n * m / (n + m);
+        scale * scale * (variance(sums[0]) / n + variance(sums[1]) / m)
     }
 
     /// The sampling variance of `∫ f(F − G)` with `f′ = slope`, by the influence of single rows: one at `x`

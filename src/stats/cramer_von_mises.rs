@@ -27,6 +27,18 @@ pub struct CramerVonMises {
     pub exact: bool,
 }
 
+/// The mean of the statistic of so many values where nothing has changed (Anderson 1962).
+pub(super) fn null_mean(total: f64) -> f64 {
+    (1.0 + 1.0 / total) / 6.0
+}
+
+/// The variance of the statistic where nothing has changed (Anderson 1962).
+pub(super) fn null_variance(n: f64, m: f64) -> f64 {
+    let (product, total) = (n * m, n + m);
+    (total + 1.0) * (4.0 * product * total - 3.0 * (n * n + m * m) - 2.0 * product)
+        / (45.0 * total * total * 4.0 * product)
+}
+
 /// The test from the sum of `(F − G)²` over all values of both samples; `None` with an empty sample.
 #[must_use]
 pub fn of_squares(squares: f64, reference: u64, current: u64) -> Option<CramerVonMises> {
@@ -40,11 +52,8 @@ pub fn of_squares(squares: f64, reference: u64, current: u64) -> Option<CramerVo
     let p_value = if exact {
         PValue::from_probability(exact_tail(squares, reference as usize, current as usize))?
     } else {
-        let mean = (1.0 + 1.0 / total) / 6.0;
-        let variance = (total + 1.0)
-            * (4.0 * product * total - 3.0 * (n * n + m * m) - 2.0 * product)
-            / (45.0 * total * total * 4.0 * product);
-        let standard = 1.0 / 6.0 + (statistic - mean) / (45.0 * variance).sqrt();
+        let mean = null_mean(total);
+        let standard = 1.0 / 6.0 + (statistic - mean) / (45.0 * null_variance(n, m)).sqrt();
         limit_tail(standard)?
     };
     Some(CramerVonMises {

@@ -171,7 +171,7 @@ pub fn total_variation_noise_floor(shares: &[f64], reference: u64, current: u64)
 }
 
 /// The mean of the chi distribution, the root of chi-square, with so many degrees of freedom.
-pub(super) fn mean_chi(freedom: f64) -> f64 {
+fn mean_chi(freedom: f64) -> f64 {
     (2.0_f64.ln() / 2.0 + ln_gamma(freedom.midpoint(1.0)) - ln_gamma(freedom / 2.0)).exp()
 }
 

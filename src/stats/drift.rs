@@ -6,16 +6,18 @@
 //! union of the categories of both sides. Absent values, nulls, NaN, infinities and values of a wrong type
 //! take no part: they are findings of the schema, counted in [`super::profile::Counts`].
 
-use super::anderson_darling::AndersonDarling;
+use std::sync::Arc;
+
+use super::anderson_darling::{self, AndersonDarling};
 use super::cells::CellPair;
 use super::contingency::{self, Chi2};
-use super::cramer_von_mises::CramerVonMises;
+use super::cramer_von_mises::{self, CramerVonMises};
 use super::distance;
 use super::grid::Grid;
 use super::kolmogorov::{self, Method};
 use super::profile::{FeatureProfile, ProfileKind};
 use super::tails::PValue;
-use super::uncertainty;
+use super::uncertainty::{self, ByChance};
 
 /// Why two profiles have no distance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -95,14 +97,16 @@ pub struct Area {
     pub error_bound: f64,
     /// The sampling variance of the value.
     pub variance: f64,
-    /// The value expected when nothing has changed; NaN where it is not known.
+    /// The value expected when nothing has changed.
     pub noise_floor: f64,
 }
 
 /// Two profiles of one feature, laid out bin by bin.
 #[derive(Debug, Clone)]
 pub struct Comparison<'a> {
-    bins: Vec<Bin>,
+    bins: Arc<[Bin]>,
+    /// Of the bins' edges, those that are not the grid's.
+    outer_edges: Vec<f64>,
     reference_shares: Vec<f64>,
     current_shares: Vec<f64>,
     reference_values: u64,
@@ -135,12 +139,16 @@ impl<'a> Comparison<'a> {
         if current.valid() == 0 {
             return Err(NotDefined::NoCurrentValues);
         }
-        let (bins, cells) = match reference.kind() {
+        let (bins, outer_edges, cells) = match reference.kind() {
             ProfileKind::Numeric => {
                 let cells = CellPair::of(reference, current, grid).ok_or(NotDefined::OtherGrid)?;
-                (decile_bins(&cells), Some(cells))
+                (
+                    decile_bins(&cells),
+                    cells.outer_edges().collect(),
+                    Some(cells),
+                )
             }
-            ProfileKind::Categorical => (category_bins(reference, current), None),
+            ProfileKind::Categorical => (category_bins(reference, current), Vec::new(), None),
         };
         let (reference_values, current_values) = (reference.valid(), current.valid());
         let share = |count: u64, of: u64| count as f64 / of as f64;
@@ -153,7 +161,8 @@ impl<'a> Comparison<'a> {
                 .iter()
                 .map(|bin| share(bin.current, current_values))
                 .collect(),
-            bins,
+            bins: bins.into(),
+            outer_edges,
             reference_values,
             current_values,
             cells,
@@ -162,8 +171,15 @@ impl<'a> Comparison<'a> {
 
     /// The bins compared: deciles in increasing order, or categories in alphabetical order.
     #[must_use]
-    pub fn bins(&self) -> &[Bin] {
+    pub fn bins(&self) -> &Arc<[Bin]> {
         &self.bins
+    }
+
+    /// The edges of bins that the baseline's deciles do not have: of what lies beyond a baseline that has a large part of its values at
+    /// an end.
+    #[must_use]
+    pub fn outer_edges(&self) -> &[f64] {
+        &self.outer_edges
     }
 
     /// The number of values of the baseline.
@@ -300,12 +316,13 @@ impl<'a> Comparison<'a> {
     ///
     /// For categories, and when the values are too far apart for a number.
     pub fn energy_distance(&self) -> Result<Area, NotDefined> {
-        let energy = self.ordered()?.energy().ok_or(NotDefined::BeyondRange)?;
+        let cells = self.ordered()?;
+        let energy = cells.energy().ok_or(NotDefined::BeyondRange)?;
         Ok(Area {
             value: energy.value,
             error_bound: energy.error_bound,
             variance: energy.variance,
-            noise_floor: f64::NAN,
+            noise_floor: cells.energy_noise_floor(),
         })
     }
 
@@ -326,6 +343,48 @@ impl<'a> Comparison<'a> {
     /// For categories, which have no order; when all values are in one cell.
     pub fn anderson_darling(&self) -> Result<AndersonDarling, NotDefined> {
         self.ordered()?.anderson_darling().ok_or(NotDefined::OneBin)
+    }
+
+    /// The 95 % interval of the Cramér–von Mises statistic that samples of these sizes have on average.
+    ///
+    /// # Errors
+    ///
+    /// As for the statistic.
+    pub fn cramer_von_mises_interval(&self) -> Result<(f64, f64), NotDefined> {
+        let (test, error_bound) = self.cramer_von_mises()?;
+        let of_change = self.ordered()?.cramer_von_mises_variance();
+        let (n, m) = (self.reference_values as f64, self.current_values as f64);
+        let by_chance = ByChance {
+            mean: cramer_von_mises::null_mean(n + m),
+            variance: cramer_von_mises::null_variance(n, m),
+        };
+        let (low, high) = by_chance.of_statistic(test.statistic, of_change);
+        Ok(((low - error_bound).max(0.0), high + error_bound))
+    }
+
+    /// The 95 % interval of the standardised Anderson–Darling statistic that samples of these sizes have on average.
+    ///
+    /// # Errors
+    ///
+    /// As for the statistic.
+    pub fn anderson_darling_interval(&self) -> Result<(f64, f64), NotDefined> {
+        let test = self.anderson_darling()?;
+        let (n, m) = (self.reference_values as f64, self.current_values as f64);
+        let variance = anderson_darling::variance(n, m);
+        // Before it is standardised, its mean is 1 where nothing has changed.
+        let by_chance = ByChance {
+            mean: 1.0,
+            variance,
+        };
+        let standard = |raw: f64| (raw - 1.0) / variance.sqrt();
+        let raw = 1.0 + test.statistic * variance.sqrt();
+        let of_change = self.ordered()?.anderson_darling_variance();
+        let (low, high) = by_chance.of_statistic(raw, of_change);
+        // Rounding must not leave the value outside of its interval.
+        Ok((
+            standard(low).min(test.statistic),
+            standard(high).max(test.statistic),
+        ))
     }
 
     /// Whether these are numbers.
@@ -632,6 +691,51 @@ mod tests {
                 ks.error_bound <= 1.5 / target as f64 + 0.02,
                 "{target} {shift}: {ks:?}"
             );
+        }
+    }
+
+    #[test]
+    fn intervals_of_rank_tests_hold_the_statistic_such_samples_have_on_average() {
+        let mut random = crate::stats::random::uniform(5);
+        let mut normal =
+            move || super::super::tails::normal_quantile(random().clamp(1e-12, 1.0 - 1e-12));
+        let base: Vec<f64> = (0..4_000).map(|_| normal()).collect();
+        let grid = Grid::fit(&base, 256);
+        let (n, m, runs) = (500, 300, 250);
+        for (name, shift, scale) in [
+            ("unchanged", 0.0, 1.0),
+            ("moved", 0.25, 1.0),
+            ("wider", 0.1, 1.5),
+        ] {
+            let mut found: [Vec<(f64, (f64, f64))>; 2] = [Vec::new(), Vec::new()];
+            for _ in 0..runs {
+                let mut sample = |count: usize, shift: f64, scale: f64| {
+                    let values: Vec<f64> = (0..count).map(|_| shift + scale * normal()).collect();
+                    numbers(&values, &grid)
+                };
+                let (reference, current) = (sample(n, 0.0, 1.0), sample(m, shift, scale));
+                let comparison =
+                    Comparison::of(&reference, &current, Some(&grid)).expect("comparable");
+                let (test, _) = comparison.cramer_von_mises().expect("numbers");
+                let interval = comparison.cramer_von_mises_interval().expect("numbers");
+                found[0].push((test.statistic, interval));
+                let test = comparison.anderson_darling().expect("numbers");
+                let interval = comparison.anderson_darling_interval().expect("numbers");
+                found[1].push((test.statistic, interval));
+            }
+            for (test, found) in ["cramer_von_mises", "anderson_darling"].iter().zip(found) {
+                let mean = found.iter().map(|(value, _)| value).sum::<f64>() / f64::from(runs);
+                let held = found
+                    .iter()
+                    .filter(|(_, (low, high))| (*low..=*high).contains(&mean));
+                let share = held.count() as f64 / f64::from(runs);
+                // The bound of what lies inside of cells makes them wider where little has changed.
+                let most = if shift == 0.0 { 1.0 } else { 0.99 };
+                assert!(
+                    (0.91..=most).contains(&share),
+                    "{test}, {name}: holds in {share}"
+                );
+            }
         }
     }
 

@@ -10,7 +10,8 @@ pub mod days;
 pub mod random_features;
 
 use super::samples::Sample;
-use super::tails::{PValue, normal_two_sided, normal_upper};
+use super::tails::{PValue, normal_quantile, normal_two_sided, normal_upper};
+use super::uncertainty::{self, ByChance};
 
 /// Rows of equal length, without those that hold a value that is not finite.
 #[derive(Debug, Clone, PartialEq)]
@@ -151,6 +152,8 @@ pub struct MeanShift {
     pub distance: f64,
     /// The distance expected when nothing has changed: the root of the columns' variances times `1/n + 1/m`.
     pub noise_floor: f64,
+    /// 95 % interval of the distance of the populations' means.
+    pub interval: (f64, f64),
 }
 
 /// Compares the means of embeddings, or of any rows of like columns.
@@ -173,10 +176,69 @@ pub fn mean_shift(reference: &Rows, current: &Rows) -> Result<MeanShift, NotComp
     if !distance.is_finite() || !noise_floor.is_finite() {
         return Err(NotComparable::BeyondRange);
     }
+    let shift: Vec<f64> = current
+        .means()
+        .iter()
+        .zip(&scale.means)
+        .map(|(q, p)| q - p)
+        .collect();
+    // The square of the distance varies with the rows along the shift and, where nothing has changed, with their scatter.
+    let (p, q) = (Scatter::of(reference, &shift), Scatter::of(current, &shift));
+    let along = 4.0 * (p.along + q.along);
+    let by_chance = 2.0 * (p.squares + q.squares + 2.0 * (p.squares * q.squares).sqrt());
+    let by_chance = ByChance {
+        mean: p.total + q.total,
+        variance: by_chance,
+    };
+    let squares = by_chance.of_distance(distance * distance, along);
     Ok(MeanShift {
         distance,
         noise_floor,
+        interval: (squares.0.sqrt(), squares.1.sqrt()),
     })
+}
+
+/// How the mean of some rows scatters: with the covariance `S` of the rows over their number.
+struct Scatter {
+    /// The trace of `S`.
+    total: f64,
+    /// The trace of `S²`.
+    squares: f64,
+    /// `vᵀ S v` for a direction `v`.
+    along: f64,
+}
+
+impl Scatter {
+    /// The square's trace is that of the products of rows that follow each other, which needs no matrix.
+    fn of(rows: &Rows, direction: &[f64]) -> Self {
+        let means = rows.means();
+        let n = rows.len() as f64;
+        let centred = |row: &[f64]| -> Vec<f64> {
+            row.iter()
+                .zip(&means)
+                .map(|(value, mean)| value - mean)
+                .collect()
+        };
+        let (mut total, mut along, mut squares) = (0.0, 0.0, 0.0);
+        let mut before: Option<Vec<f64>> = None;
+        let mut pairs = 0.0;
+        for row in rows.iter() {
+            let row = centred(row);
+            total += dot(&row, &row);
+            along += dot(&row, direction).powi(2);
+            if let Some(before) = &before {
+                squares += dot(before, &row).powi(2);
+                pairs += 1.0;
+            }
+            before = Some(row);
+        }
+        let freedom = (n - 1.0).max(1.0);
+        Self {
+            total: total / freedom / n,
+            squares: squares / f64::max(pairs, 1.0) / (n * n),
+            along: along / freedom / n,
+        }
+    }
 }
 
 /// The outcome of [`maximum_mean_discrepancy`].
@@ -188,6 +250,8 @@ pub struct Discrepancy {
     /// The width of the Gaussian kernel, the median distance of the reference's rows.
     pub bandwidth: f64,
     pub p_value: PValue,
+    /// 95 % interval of the populations' squared discrepancy.
+    pub interval: (f64, f64),
 }
 
 /// The linear-time maximum mean discrepancy of Gretton and others (2012, section 6) with a Gaussian kernel.
@@ -228,6 +292,7 @@ pub fn maximum_mean_discrepancy(
         squared,
         bandwidth,
         p_value: normal_upper(z).ok_or(NotComparable::BeyondRange)?,
+        interval: uncertainty::around(squared, variance / n),
     })
 }
 
@@ -265,6 +330,8 @@ pub struct CorrelationChange {
     pub current: f64,
     /// That of Fisher's transformation for this pair, times the number of pairs (Bonferroni).
     pub p_value: PValue,
+    /// Interval of the populations' change, wide enough to hold those of all pairs at once with 95 %: the pair was chosen.
+    pub interval: (f64, f64),
 }
 
 /// Looks for the pair of columns whose correlation has changed most, by Fisher's transformation (1921).
@@ -298,6 +365,7 @@ pub fn correlation_change(
                     reference: r,
                     current: s,
                     p_value: PValue::ONE,
+                    interval: (0.0, 0.0),
                 };
                 most = Some((z, change));
             }
@@ -305,7 +373,19 @@ pub fn correlation_change(
     }
     let (z, change) = most.ok_or(NotComparable::NothingVaries)?;
     let single = normal_two_sided(z).ok_or(NotComparable::BeyondRange)?;
+    let quantile = normal_quantile(1.0 - 0.025 / pairs as f64);
+    let ends = |r: f64, rows: usize| {
+        let half = quantile / (rows as f64 - 3.0).sqrt();
+        ((fisher(r) - half).tanh(), (fisher(r) + half).tanh())
+    };
+    let (r, s) = (change.reference, change.current);
+    let ((r_low, r_high), (s_low, s_high)) = (ends(r, reference.len()), ends(s, current.len()));
     Ok(CorrelationChange {
+        // Zou (2007): the difference of two intervals.
+        interval: (
+            s - r - ((s - s_low).powi(2) + (r_high - r).powi(2)).sqrt(),
+            s - r + ((s_high - s).powi(2) + (r - r_low).powi(2)).sqrt(),
+        ),
         p_value: PValue::from_ln(single.ln() + (pairs as f64).ln())
             .ok_or(NotComparable::BeyondRange)?,
         ..change
@@ -359,6 +439,8 @@ pub struct Reconstruction {
     /// How much larger the mean squared residual of each column is in the window than in the reference, the largest
     /// change first: where the rows no longer fit.
     pub residuals: Vec<(usize, f64)>,
+    /// The sampling variance of the two errors' ratio.
+    variance: f64,
 }
 
 impl Reconstruction {
@@ -368,6 +450,13 @@ impl Reconstruction {
     pub fn change(&self) -> Option<f64> {
         let change = self.current / self.reference - 1.0;
         (self.reference > 1e-9 && change.is_finite()).then_some(change)
+    }
+
+    /// 95 % interval of the change, where there is one, for the directions that were found.
+    #[must_use]
+    pub fn interval(&self) -> Option<(f64, f64)> {
+        let (low, high) = uncertainty::around(self.change()?, self.variance);
+        Some((low.max(-1.0), high))
     }
 }
 
@@ -407,7 +496,11 @@ pub fn reconstruction(
     let changes = q.squares.iter().zip(&p.squares).map(|(q, p)| q - p);
     let mut residuals: Vec<(usize, f64)> = changes.enumerate().collect();
     residuals.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
+    let ratio = q_mean / p_mean;
     Ok(Reconstruction {
+        variance: (q_variance / q.lengths.len() as f64
+            + ratio * ratio * p_variance / p.lengths.len() as f64)
+            / (p_mean * p_mean),
         components: directions.len(),
         reference: p_mean,
         current: q_mean,

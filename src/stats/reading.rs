@@ -4,15 +4,17 @@
 //! asked. The answer is a [`Reading`] with all that is needed to judge and to repeat it, or a [`NotDefined`] with
 //! the reason: no measure answers degenerate input with a zero.
 
+use std::sync::Arc;
+
 use super::contingency::{self, Chi2, ShareTest, Shares};
 use super::cramer_von_mises;
-use super::drift::{Comparison, NotDefined};
+use super::drift::{Bin, Comparison, NotDefined};
 use super::grid::Grid;
 use super::kolmogorov;
 use super::profile::{FeatureProfile, ProfileKind};
 use super::samples::DEVIATION_FLOOR;
 use super::tails::PValue;
-use super::uncertainty::within;
+use super::uncertainty::{ByChance, within};
 
 /// The measures that compare a window with a reference, feature by feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +54,12 @@ impl DriftMeasure {
         Self::MissingShareChange,
     ];
 
+    /// Whether the measure compares the shares of bins: of deciles, or of categories.
+    #[must_use]
+    pub fn is_over_bins(self) -> bool {
+        !self.needs_order() && self != Self::MissingShareChange
+    }
+
     /// Whether the measure asks for an order, and so is not defined for categories.
     #[must_use]
     pub fn needs_order(self) -> bool {
@@ -73,7 +81,8 @@ pub struct Reading {
     pub value: f64,
     /// The probability of such a value without drift, for the measures that are tests.
     pub p_value: Option<PValue>,
-    /// 95 % interval of the value of the populations, for the measures that are distances.
+    /// 95 % interval: of the value of the populations, for the measures that are distances; for statistics of tests, which grow with the
+    /// number of rows, of the value that samples of these sizes have on average.
     pub interval: Option<(f64, f64)>,
     /// The value expected when nothing has changed, where one is known.
     pub noise_floor: Option<f64>,
@@ -84,6 +93,10 @@ pub struct Reading {
     pub method: String,
     /// The number of bins or cells compared.
     pub bins: Option<usize>,
+    /// The bins themselves; none of measures over cells, or over other things than values.
+    pub compared: Option<Arc<[Bin]>>,
+    /// The edges of the bins that the baseline's deciles do not have.
+    pub outer_edges: Vec<f64>,
     pub reference_values: u64,
     pub current_values: u64,
 }
@@ -145,8 +158,14 @@ impl<'a> Readings<'a> {
             DriftMeasure::CramerVonMises => reading.cramer_von_mises(),
             DriftMeasure::AndersonDarling => reading.anderson_darling(),
             DriftMeasure::EnergyDistance => reading.energy_distance(),
-            DriftMeasure::Chi2 => reading.counts("Pearson's chi-square test", contingency::chi2),
-            DriftMeasure::GTest => reading.counts("G-test (likelihood ratio)", contingency::g_test),
+            DriftMeasure::Chi2 => {
+                let interval = |value: f64| comparison.shares().chi2(value);
+                reading.counts("Pearson's chi-square test", contingency::chi2, interval)
+            }
+            DriftMeasure::GTest => {
+                let interval = |value: f64| comparison.shares().g_test(value);
+                reading.counts("G-test (likelihood ratio)", contingency::g_test, interval)
+            }
             DriftMeasure::MissingShareChange => unreachable!("answered above, without values"),
         }
     }
@@ -177,8 +196,19 @@ impl Draft<'_, '_> {
             error_bound: None,
             method,
             bins: Some(self.comparison.bins().len()),
+            compared: Some(Arc::clone(self.comparison.bins())),
+            outer_edges: self.comparison.outer_edges().to_vec(),
             reference_values: self.comparison.reference_values(),
             current_values: self.comparison.current_values(),
+        }
+    }
+
+    fn over_cells(&self, value: f64, method: String) -> Reading {
+        Reading {
+            bins: self.comparison.cells(),
+            compared: None,
+            outer_edges: Vec::new(),
+            ..self.of(value, method)
         }
     }
 
@@ -253,8 +283,7 @@ impl Draft<'_, '_> {
             interval: Some(ks.interval),
             noise_floor: Some(ks.noise_floor),
             error_bound: Some(ks.error_bound),
-            bins: self.comparison.cells(),
-            ..self.of(
+            ..self.over_cells(
                 ks.statistic,
                 format!("cells of the baseline's grid; {method} p-value"),
             )
@@ -266,8 +295,9 @@ impl Draft<'_, '_> {
         let scale = deviation.unwrap_or(1.0);
         let value = finite(area.value / scale).ok_or(NotDefined::BeyondRange)?;
         let (low, high) = within(area.value, area.variance, f64::INFINITY);
+        // Chance alone gives the noise level, which is no part of how far the populations are apart.
         let interval = (
-            ((low - area.error_bound) / scale).max(0.0),
+            ((low - area.error_bound - area.noise_floor) / scale).max(0.0),
             (high + area.error_bound) / scale,
         );
         let method = match deviation {
@@ -281,23 +311,28 @@ impl Draft<'_, '_> {
             interval: finite_pair(interval),
             noise_floor: finite(area.noise_floor / scale),
             error_bound: finite(area.error_bound / scale),
-            bins: self.comparison.cells(),
-            ..self.of(value, method)
+            ..self.over_cells(value, method)
         })
     }
 
     fn energy_distance(&self) -> Result<Reading, NotDefined> {
         let energy = self.comparison.energy_distance()?;
-        let (low, high) = within(energy.value, energy.variance, f64::INFINITY);
+        // The square has the variance of the change and, where there is none, at most twice its own square.
+        let (squared, by_chance) = (energy.value.powi(2), energy.noise_floor.powi(2));
+        let chance = ByChance {
+            mean: by_chance,
+            variance: 2.0 * by_chance * by_chance,
+        };
+        let (low, high) = chance.of_distance(squared, 4.0 * squared * energy.variance);
         let interval = (
-            (low - energy.error_bound).max(0.0),
-            high + energy.error_bound,
+            (low.sqrt() - energy.error_bound).max(0.0),
+            high.sqrt() + energy.error_bound,
         );
         Ok(Reading {
             interval: finite_pair(interval),
+            noise_floor: finite(energy.noise_floor),
             error_bound: Some(energy.error_bound),
-            bins: self.comparison.cells(),
-            ..self.of(
+            ..self.over_cells(
                 energy.value,
                 "cells of the baseline's grid; root of twice the integral".to_owned(),
             )
@@ -316,10 +351,10 @@ impl Draft<'_, '_> {
         };
         Ok(Reading {
             p_value: Some(test.p_value),
+            interval: Some(self.comparison.cramer_von_mises_interval()?),
             noise_floor: Some(1.0 / 6.0),
             error_bound: Some(error_bound),
-            bins: self.comparison.cells(),
-            ..self.of(
+            ..self.over_cells(
                 test.statistic,
                 format!("cells of the baseline's grid, random order inside; {method}"),
             )
@@ -330,9 +365,9 @@ impl Draft<'_, '_> {
         let test = self.comparison.anderson_darling()?;
         Ok(Reading {
             p_value: Some(test.p_value),
+            interval: Some(self.comparison.anderson_darling_interval()?),
             noise_floor: Some(0.0),
-            bins: self.comparison.cells(),
-            ..self.of(
+            ..self.over_cells(
                 test.statistic,
                 "cells of the baseline's grid as ties, standardised; p-value from Scholz and Stephens' table, \
                  from 0.001 to 0.25"
@@ -345,6 +380,7 @@ impl Draft<'_, '_> {
         &self,
         name: &str,
         test: fn(&[u64], &[u64]) -> Option<Chi2>,
+        interval: impl Fn(f64) -> (f64, f64),
     ) -> Result<Reading, NotDefined> {
         let test = self.comparison.counts(test).ok_or(NotDefined::OneBin)?;
         let caution = if test.smallest_expected < 5.0 {
@@ -355,6 +391,7 @@ impl Draft<'_, '_> {
         let (bins, freedom) = (self.bins(), test.degrees_of_freedom);
         Ok(Reading {
             p_value: Some(test.p_value),
+            interval: Some(interval(test.statistic)),
             noise_floor: Some(freedom as f64),
             ..self.of(
                 test.statistic,
@@ -402,6 +439,8 @@ fn missing(reference: &FeatureProfile, current: &FeatureProfile) -> Result<Readi
         error_bound: None,
         method: format!("share of absent, null and NaN rows, window minus baseline; {method}"),
         bins: None,
+        compared: None,
+        outer_edges: Vec::new(),
         reference_values: reference_rows,
         current_values: current_rows,
     })

@@ -1,4 +1,4 @@
-//! How many rows repeat another one, from a summary of bounded size that merges.
+//! How many rows repeat another one, or how many values of a feature do, from a summary of bounded size that merges.
 //!
 //! Rows are known by a hash of what they hold. Up to [`MOST_HASHES`] different hashes all are kept, each with how often
 //! it came, and the count is exact. Beyond, only hashes with a zero in each of their last bits are kept, one bit more
@@ -40,6 +40,13 @@ impl Repeats {
         self.thin();
     }
 
+    /// Adds a row as [`Self::observe`] does; whether it is the first that is kept track of with this hash.
+    pub fn observe_new(&mut self, hash: u64) -> bool {
+        let known = is_kept(hash, self.level) && self.counts.contains_key(&hash);
+        self.observe(hash);
+        !known
+    }
+
     /// Adds the rows of another summary.
     pub fn merge(&mut self, other: &Self) {
         self.level = self.level.max(other.level);
@@ -77,6 +84,13 @@ impl Repeats {
     #[must_use]
     pub fn is_exact(&self) -> bool {
         self.level == 0
+    }
+
+    /// The number of different rows: exact where every row is accounted for, else estimated by those kept, with a standard error
+    /// of 3 % about.
+    #[must_use]
+    pub fn distinct(&self) -> f64 {
+        self.counts.len() as f64 * 2.0_f64.powi(i32::try_from(self.level).unwrap_or(i32::MAX))
     }
 
     /// Of the rows that are kept track of, those that repeat an earlier one, and all of them.

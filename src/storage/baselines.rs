@@ -37,7 +37,7 @@ pub async fn schema(conn: &mut PgConnection, model_id: ModelId) -> sqlx::Result<
         FeatureExpectation,
         r#"
         SELECT feature, feature_type AS "feature_type: FeatureType", required, minimum, maximum, categories,
-               max_null_share, environments
+               max_null_share, max_duplicate_share, min_distinct, max_distinct, max_outside_share, environments
         FROM schema_features
         WHERE schema_id = $1
         ORDER BY feature
@@ -103,8 +103,9 @@ pub async fn add_schema(
         sqlx::query!(
             r#"
             INSERT INTO schema_features (schema_id, feature, feature_type, required, minimum, maximum,
-                                         categories, max_null_share, environments)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                                         categories, max_null_share, max_duplicate_share, min_distinct,
+                                         max_distinct, max_outside_share, environments)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
             "#,
             schema_id.0,
             f.feature,
@@ -114,6 +115,10 @@ pub async fn add_schema(
             f.maximum,
             f.categories.as_deref(),
             f.max_null_share,
+            f.max_duplicate_share,
+            f.min_distinct,
+            f.max_distinct,
+            f.max_outside_share,
             f.environments.as_deref()
         )
         .execute(&mut *conn)
@@ -362,6 +367,37 @@ pub async fn grid(conn: &mut PgConnection, model_id: ModelId) -> sqlx::Result<Op
     }))
 }
 
+/// The edges that a numeric feature was counted by, and from when to when.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PastGrid {
+    pub created_at: DateTime<Utc>,
+    pub retired_at: Option<DateTime<Utc>>,
+    pub feature: String,
+    pub edges: Vec<f64>,
+    pub decile_edges: Vec<f64>,
+}
+
+/// The grids that a model's numeric features are and were counted by.
+pub async fn grids_of(
+    conn: &mut PgConnection,
+    model_id: ModelId,
+    features: &[String],
+) -> sqlx::Result<Vec<PastGrid>> {
+    sqlx::query_as!(
+        PastGrid,
+        r#"
+        SELECT g.created_at, g.retired_at, f.feature, f.edges, f.decile_edges
+        FROM grids g
+        JOIN grid_features f ON f.grid_id = g.grid_id
+        WHERE g.model_id = $1 AND f.feature = ANY($2) AND f.kind = 'numeric'
+        "#,
+        model_id.0,
+        features
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// Puts a grid into force and retires the one before it.
 pub async fn put_grid(
     conn: &mut PgConnection,
@@ -455,6 +491,36 @@ pub async fn profiles(
         WHERE baseline_id = $1
         "#,
         baseline_id.0
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| BaselineProfile {
+            segment: Segment {
+                name: r.segment_name,
+                value: r.segment_value,
+            },
+            feature: r.feature,
+            profile: r.profile,
+        })
+        .collect())
+}
+
+/// The profiles of some features of a baseline.
+pub async fn profiles_of(
+    conn: &mut PgConnection,
+    baseline_id: BaselineId,
+    features: &[String],
+) -> sqlx::Result<Vec<BaselineProfile>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT segment_name, segment_value, feature, profile
+        FROM baseline_profiles
+        WHERE baseline_id = $1 AND feature = ANY($2)
+        "#,
+        baseline_id.0,
+        features
     )
     .fetch_all(conn)
     .await?;

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::copy::CopyRows;
-use crate::domain::ids::{MeasurementId, ModelId, ProjectId, VersionId};
+use crate::domain::ids::{BaselineId, MeasurementId, ModelId, ProjectId, VersionId};
 use crate::domain::measurement::{Measurement, Segment, Status};
 use crate::domain::window::{Grain, Window};
 
@@ -94,6 +94,7 @@ pub struct StoredMeasurement {
     pub status: Status,
     pub current_rows: u64,
     pub reference_rows: u64,
+    pub baseline_id: Option<BaselineId>,
     pub recipe: serde_json::Value,
     pub measured_at: DateTime<Utc>,
 }
@@ -122,6 +123,7 @@ macro_rules! stored {
             status: $row.status,
             current_rows: u64::try_from($row.current_rows).unwrap_or(0),
             reference_rows: u64::try_from($row.reference_rows).unwrap_or(0),
+            baseline_id: $row.baseline_id,
             recipe: $row.recipe,
             measured_at: $row.measured_at,
         }
@@ -170,7 +172,8 @@ pub async fn superseded(
         r#"
         SELECT model_version_id AS "version_id: VersionId", monitor, grain AS "grain: Grain", window_start,
                window_end, segment_name, segment_value, feature, measure, value, low, high, p_value, reference,
-               status AS "status: Status", current_rows, reference_rows, recipe, measured_at,
+               status AS "status: Status", current_rows, reference_rows,
+               baseline_id AS "baseline_id: BaselineId", recipe, measured_at,
                superseded_at AS "superseded_at!"
         FROM (
             SELECT *
@@ -225,7 +228,8 @@ pub async fn in_force(
         r#"
         SELECT model_version_id AS "version_id: VersionId", monitor, grain AS "grain: Grain", window_start,
                window_end, segment_name, segment_value, feature, measure, value, low, high, p_value, reference,
-               status AS "status: Status", current_rows, reference_rows, recipe, measured_at
+               status AS "status: Status", current_rows, reference_rows,
+               baseline_id AS "baseline_id: BaselineId", recipe, measured_at
         FROM measurements
         WHERE model_id = $1 AND superseded_at IS NULL
           AND ($2::uuid IS NULL OR model_version_id = $2)
@@ -265,7 +269,8 @@ pub async fn of_newest_windows(
         r#"
         SELECT model_version_id AS "version_id: VersionId", monitor, grain AS "grain: Grain", window_start,
                window_end, segment_name, segment_value, feature, measure, value, low, high, p_value, reference,
-               status AS "status: Status", current_rows, reference_rows, recipe, measured_at
+               status AS "status: Status", current_rows, reference_rows,
+               baseline_id AS "baseline_id: BaselineId", recipe, measured_at
         FROM (
             SELECT *
             FROM measurements
@@ -312,7 +317,8 @@ pub async fn newest(
         SELECT DISTINCT ON (measure, segment_name, segment_value, feature)
                model_version_id AS "version_id: VersionId", monitor, grain AS "grain: Grain", window_start,
                window_end, segment_name, segment_value, feature, measure, value, low, high, p_value, reference,
-               status AS "status: Status", current_rows, reference_rows, recipe, measured_at
+               status AS "status: Status", current_rows, reference_rows,
+               baseline_id AS "baseline_id: BaselineId", recipe, measured_at
         FROM measurements
         WHERE model_version_id = $1 AND monitor = $2 AND measure = ANY($3) AND window_start >= $4
           AND superseded_at IS NULL AND value IS NOT NULL AND status IN ('ok', 'drift')

@@ -177,6 +177,7 @@ pub fn scale(measure: &str) -> Scale {
             | Measure::Frozen
             | Measure::OutOfOrder
             | Measure::DuplicateRows
+            | Measure::DuplicateValues
             | Measure::Accuracy
             | Measure::Precision
             | Measure::Recall
@@ -269,6 +270,8 @@ pub fn measure_title(measure: &str) -> &str {
         "granularity" => "coarser steps",
         "out_of_order" => "out of order",
         "duplicate_rows" => "repeated rows",
+        "duplicate_values" => "repeated values",
+        "distinct_values" => "number of values",
         "psi" => "PSI",
         "jensen_shannon" => "Jensen–Shannon distance",
         "kolmogorov_smirnov" => "Kolmogorov–Smirnov",

@@ -2,6 +2,7 @@
 
 use bellwether::domain::clock::Clock;
 use bellwether::domain::measurement::Status;
+use bellwether::services::recipes;
 use bellwether::storage::measurements::StoredMeasurement;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -196,4 +197,41 @@ async fn quality_is_compared_with_that_of_the_days_before(pool: PgPool) {
     );
     assert_eq!(third.recipe["reference"]["kind"], "rolling");
     assert_eq!(app.open_rules().await, ["worse"]);
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn recipes_are_read_with_the_bins_that_were_compared(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    app.with_fares("").await;
+    app.predict("fares", &fares::day(at("2026-03-02"), 40))
+        .await;
+    app.tick("2026-03-03").await;
+    let stored = app.measured("fares").await;
+    let model = app.model("fares").await;
+    for cells in [false, true] {
+        let mut read = stored.clone();
+        let mut conn = app.conn().await;
+        let completed = recipes::complete(&mut conn, model.model_id, &mut read, cells);
+        completed.await.expect("the database answers");
+        let recipe = |values: &[StoredMeasurement], feature: &str, measure: &str| {
+            let is_it = |m: &&StoredMeasurement| {
+                m.feature == feature && m.measure == measure && m.segment.is_overall()
+            };
+            values.iter().find(is_it).expect("measured").recipe.clone()
+        };
+        let psi = recipe(&read, "distance", "psi");
+        let edges: Vec<f64> = serde_json::from_value(psi["edges"].clone()).expect("edges");
+        assert_eq!(psi["bins"], json!(edges.len() + 1));
+        assert!(
+            edges.is_sorted() && edges[4] > 400.0 && edges[4] < 600.0,
+            "{edges:?}"
+        );
+        let of_carrier = recipe(&read, "carrier", "psi");
+        assert_eq!(of_carrier["categories"], json!(["AA", "DL", "UA"]));
+        // They are the baseline's, and not stored with each value.
+        assert!(recipe(&stored, "distance", "psi").get("edges").is_none());
+        let ks = recipe(&read, "distance", "kolmogorov_smirnov");
+        let of_cells = ks["edges"].as_array().map(|edges| json!(edges.len() + 1));
+        assert_eq!(of_cells, cells.then(|| ks["bins"].clone()));
+    }
 }

@@ -446,3 +446,80 @@ async fn the_order_of_rows_is_that_of_their_requests_however_these_are_packed(po
     let found = app.value("fares", "out_of_order", "", "2026-03-04").await;
     assert_eq!(found, None);
 }
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn values_that_should_not_repeat_are_found_over_the_whole_window(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    let key = fares::configuration("fares").replace(
+        "distance: {min: 0, max: 1000}",
+        "distance: {min: 0, max: 1000}\n        ticket: {type: integer, required: false, max_duplicate_share: 0}\n        \
+         carrier: {min_distinct: 1, max_distinct: 2}",
+    );
+    app.apply(&(key + &RULE.replace("MEASURES", "duplicate_values")))
+        .await;
+    app.version("fares", "v1").await;
+    app.fit("fares", "training", &fares::training()).await;
+    // Beyond 2^53, where doubles cannot tell one from the next.
+    let ticket = |i: usize| (1_i64 << 53) + i64::try_from(i).expect("small");
+    let mut rows = fares::day(at("2026-03-02"), ROWS);
+    for (i, row) in rows.iter_mut().enumerate() {
+        row["ticket"] = json!(ticket(i));
+    }
+    app.predict("fares", &rows).await;
+    app.settle().await;
+    // A delivery of its own brings two tickets again, in another row.
+    let mut again = fares::day(at("2026-03-02"), ROWS).split_off(36);
+    for (i, row) in again.iter_mut().enumerate() {
+        row["prediction_id"] = json!(format!("again-{i}"));
+        row["ticket"] = json!(ticket(if i < 2 { i } else { 100 + i }));
+    }
+    app.predict("fares", &again).await;
+    app.tick("2026-03-03").await;
+    let found = app.value("fares", "duplicate_values", "ticket", "2026-03-02");
+    assert_eq!(found.await, Some((Some(2.0 / 44.0), Status::Drift, 44)));
+    let found = app.value("fares", "distinct_values", "carrier", "2026-03-02");
+    assert_eq!(found.await, Some((Some(1.0), Status::Drift, 44)));
+    assert_eq!(app.open_rules().await, ["skew"]);
+    assert_profiles_equal_a_recount(&app, "fares").await;
+    // A day without repeats resolves it.
+    let mut rows = fares::day(at("2026-03-03"), ROWS);
+    for (i, row) in rows.iter_mut().enumerate() {
+        row["ticket"] = json!(ticket(i));
+        row["carrier"] = json!("AA");
+    }
+    app.predict("fares", &rows).await;
+    app.tick("2026-03-04").await;
+    for measure in ["duplicate_values", "distinct_values"] {
+        let found = app.value("fares", measure, "", "2026-03-03").await;
+        assert_eq!(found, Some((Some(0.0), Status::Ok, 40)), "{measure}");
+    }
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_feature_may_have_a_tolerance_of_its_own(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    let lenient = fares::configuration("fares").replace(
+        "distance: {min: 0, max: 1000}",
+        "distance: {min: 0, max: 1000, max_outside_share: 0.2}",
+    );
+    app.apply(&lenient).await;
+    app.version("fares", "v1").await;
+    app.fit("fares", "training", &fares::training()).await;
+    for (day, next, every, found) in [
+        ("2026-03-02", "2026-03-03", 8, BTreeMap::new()),
+        (
+            "2026-03-03",
+            "2026-03-04",
+            4,
+            one("out_of_range of distance", 0.25),
+        ),
+    ] {
+        let mut rows = fares::day(at(day), ROWS);
+        for row in rows.iter_mut().step_by(every) {
+            row["distance"] = json!(1_234.5);
+        }
+        app.predict("fares", &rows).await;
+        app.tick(next).await;
+        assert_eq!(findings(&app).await, found, "{day}");
+    }
+}

@@ -1,5 +1,6 @@
 //! A comparison as JSON, for programs. The names of measures, statuses and recipes are those of the API.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
@@ -8,6 +9,7 @@ use serde::Serialize;
 use crate::domain::measurement::{Recipe, Segment, Status};
 use crate::domain::window::{Grain, Window};
 use crate::services::comparison::{Comparison, Measurement, QualityMeasurement, SchemaFinding};
+use crate::stats::drift::{Bin, BinName};
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -15,6 +17,9 @@ struct Document<'a> {
     current: Side,
     measurements: Vec<MeasurementView<'a>>,
     schema: Vec<FindingView<'a>>,
+    /// Where the cells meet that numbers are counted in, by feature: what measures of distribution functions are computed over, and the
+    /// bins of the others are made of.
+    cells: BTreeMap<&'a str, &'a [f64]>,
     /// Columns that are no features, and why; absent where all are.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     left_out: &'a [String],
@@ -75,7 +80,40 @@ struct MeasurementView<'a> {
     status: Status,
     reference_rows: u64,
     current_rows: u64,
+    recipe: RecipeView<'a>,
+}
+
+/// How a value was computed, with the bins that were compared.
+#[derive(Serialize)]
+struct RecipeView<'a> {
+    #[serde(flatten)]
     recipe: &'a Recipe,
+    /// Where the bins of numbers meet, in increasing order: a bin holds what is above the edge before and at most its own, the last
+    /// all that is above.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    edges: Vec<f64>,
+    /// The categories, in the order of the alphabet; where there are too many to be counted one by one the others are one more bin.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    categories: Vec<&'a str>,
+}
+
+impl<'a> RecipeView<'a> {
+    fn of(recipe: &'a Recipe) -> Self {
+        let bins = recipe.compared.as_deref().unwrap_or_default();
+        let edge = |bin: &Bin| match bin.name {
+            BinName::Between(_, upper) => Some(upper).filter(|upper| upper.is_finite()),
+            BinName::Category(_) | BinName::Rest => None,
+        };
+        let category = |bin: &'a Bin| match &bin.name {
+            BinName::Category(name) => Some(name.as_str()),
+            BinName::Between(..) | BinName::Rest => None,
+        };
+        Self {
+            recipe,
+            edges: bins.iter().filter_map(edge).collect(),
+            categories: bins.iter().filter_map(category).collect(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -99,6 +137,10 @@ pub(super) fn text(comparison: &Comparison) -> anyhow::Result<String> {
             .chain(comparison.quality.iter().map(of_quality))
             .collect(),
         schema: comparison.schema.iter().map(finding).collect(),
+        cells: (comparison.features.iter())
+            .filter(|feature| !feature.cell_edges.is_empty())
+            .map(|feature| (feature.feature.as_str(), feature.cell_edges.as_slice()))
+            .collect(),
         left_out: &comparison.left_out,
         over_days: comparison.over_days.as_ref().map(|of| OverDaysView {
             reference_days: of.reference_days,
@@ -132,7 +174,7 @@ fn measurement(of: &Measurement) -> MeasurementView<'_> {
         status: of.status,
         reference_rows: of.reference_rows,
         current_rows: of.current_rows,
-        recipe: &of.recipe,
+        recipe: RecipeView::of(&of.recipe),
     }
 }
 
@@ -150,7 +192,7 @@ fn of_quality(of: &QualityMeasurement) -> MeasurementView<'_> {
         status: of.status,
         reference_rows: of.reference_labels,
         current_rows: of.current_labels,
-        recipe: &of.recipe,
+        recipe: RecipeView::of(&of.recipe),
     }
 }
 

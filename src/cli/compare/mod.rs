@@ -221,9 +221,11 @@ fn compare(options: &CompareOptions) -> anyhow::Result<bool> {
 /// The same by the rules of another tool.
 fn compare_as(mode: Mode, options: &CompareOptions) -> anyhow::Result<bool> {
     for (what, word) in [(FailOn::Quality, "quality"), (FailOn::Schema, "schema")] {
-        if options.fail_on.contains(&what) {
+        let is_checked = what == FailOn::Schema && mode.checks_schema();
+        if options.fail_on.contains(&what) && !is_checked {
             bail!(
-                "fail on {word}: with --mode it is not checked; compare once more without, or fail on drift"
+                "fail on {word}: with --mode {} it is not checked; compare once more without, or fail on drift",
+                mode.as_str()
             );
         }
     }
@@ -238,7 +240,8 @@ fn compare_as(mode: Mode, options: &CompareOptions) -> anyhow::Result<bool> {
         OutputFormat::Junit => tool::junit(&comparison),
     };
     write(options, &text)?;
-    Ok(found(options, comparison.has_drift(), false, false))
+    let skew = comparison.has_skew();
+    Ok(found(options, comparison.has_drift(), skew, false))
 }
 
 fn found(options: &CompareOptions, drift: bool, skew: bool, quality: bool) -> bool {

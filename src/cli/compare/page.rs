@@ -4,8 +4,8 @@
 use askama::Template;
 
 use super::ranking::{
-    Ranked, explanation, named, of_quality, of_rows, place, rank, stretches, stretches_heading,
-    together, young,
+    Ranked, explanation, found_over_days, named, of_quality, of_rows, place, rank, stretches,
+    stretches_heading, together, young,
 };
 use super::table::{
     PROJECTED, days_heading, figure, probability, projected, said_over_days, short, summary,
@@ -281,7 +281,7 @@ impl Page {
             verdict,
             summary: summary(comparison, &ranked),
             span: span(comparison),
-            counts: counts(&ranked, certain, over_days_findings(comparison)),
+            counts: counts(&ranked, certain, found_over_days(comparison)),
             findings: findings(&comparison.schema),
             more_findings: comparison.schema.len().saturating_sub(MOST_FINDINGS),
             left_out: comparison.left_out.clone(),
@@ -356,22 +356,16 @@ fn span(comparison: &Comparison) -> Option<String> {
     })
 }
 
-/// Features and measures of columns together that are not on some days what they were.
-fn over_days_findings(comparison: &Comparison) -> usize {
-    let features = comparison.over_days.iter().flat_map(|of| &of.verdicts);
-    let features = features.filter(|m| m.status == Status::Drift);
-    let stretches = stretches(comparison).into_iter();
-    features.count()
-        + stretches
-            .filter(|of| of.first.status == Status::Drift)
-            .count()
-}
-
-fn counts(ranked: &[Ranked<'_>], findings: usize, over_days: usize) -> Vec<CountView> {
+fn counts(
+    ranked: &[Ranked<'_>],
+    findings: usize,
+    (over_days, together): (usize, usize),
+) -> Vec<CountView> {
     let with = |status| ranked.iter().filter(|r| r.status == status).count();
     let all = [
         (with(Status::Drift), "drifted", "critical"),
         (over_days, "over days", "critical"),
+        (together, "together over days", "critical"),
         (findings, "schema", "warning"),
         (with(Status::Error), "not comparable", "warning"),
         (with(Status::Insufficient), "too little to say", "quiet"),

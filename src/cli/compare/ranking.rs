@@ -215,6 +215,15 @@ fn stretch<'a>(days: &[&'a Measurement]) -> Option<Stretch<'a>> {
     ))
 }
 
+/// How many features, and how many findings of columns together, there are that are not on some days what they were.
+pub(super) fn found_over_days(comparison: &Comparison) -> (usize, usize) {
+    let features = comparison.over_days.iter().flat_map(|of| &of.verdicts);
+    let features = features.filter(|m| m.status == Status::Drift);
+    let stretches = stretches(comparison).into_iter();
+    let together = stretches.filter(|of| of.first.status == Status::Drift);
+    (features.count(), together.count())
+}
+
 /// What columns together over days were judged by, in words; nothing where no day was.
 pub(super) fn stretches_heading(comparison: &Comparison) -> Option<String> {
     let measure = Measure::CopulaCorrelationChange;

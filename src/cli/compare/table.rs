@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::ranking::{
-    Ranked, TOGETHER, explanation, named, of_quality, of_rows, place, rank, stretches,
-    stretches_heading, together, young,
+    Ranked, TOGETHER, explanation, found_over_days, named, of_quality, of_rows, place, rank,
+    stretches, stretches_heading, together, young,
 };
 use super::window_name;
 use crate::domain::measurement::{Measure, Projected, Status};
@@ -304,11 +304,14 @@ pub(super) fn summary(comparison: &Comparison, ranked: &[Ranked<'_>]) -> String 
             parts.push(format!("{}: {word}", with(status)));
         }
     }
-    if let Some(of) = &comparison.over_days
-        && of.has_drift()
-    {
-        let drifting = of.verdicts.iter().filter(|m| m.status == Status::Drift);
-        parts.push(format!("{} over days", drifting.count()));
+    let (over_days, together_over_days) = found_over_days(comparison);
+    for (found, words) in [
+        (over_days, "over days"),
+        (together_over_days, "together over days"),
+    ] {
+        if found > 0 {
+            parts.push(format!("{found} {words}"));
+        }
     }
     match together(comparison) {
         Some(Status::Drift) => parts.push(format!("{TOGETHER} drift")),

@@ -52,6 +52,7 @@ fn comparison(measurements: Vec<Measurement>, schema: Vec<SchemaFinding>) -> Com
                 dimensions: None,
                 window: None,
                 shape: None,
+                cell_edges: Vec::new(),
                 reference: SideSummary::default(),
                 current: SideSummary::default(),
             })

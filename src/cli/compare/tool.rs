@@ -11,11 +11,13 @@ use super::ranking::{place, severity};
 use super::{json, junit, table};
 use crate::domain::measurement::{Segment, Status};
 use crate::domain::window::Window;
-use crate::services::comparison::{ToolComparison, ToolMeasurement};
+use crate::services::comparison::{ToolCheck, ToolComparison, ToolMeasurement};
 use crate::stats::parity::{Threshold, Verdict};
 
 /// Windows and segments that the page lists.
 const MOST_GROUPS: usize = 2_000;
+/// Checks that table and page list.
+const MOST_CHECKS: usize = 100;
 
 /// A feature's standing by the measure the tool takes by itself.
 struct Standing<'a> {
@@ -101,8 +103,61 @@ fn summary(comparison: &ToolComparison, standings: &[Standing<'_>]) -> String {
     if unjudged.count() > 0 {
         parts.push("without a threshold, as it has none by itself".to_owned());
     }
-    parts.push(schema(comparison));
+    parts.extend(checked(comparison));
+    if !comparison.mode.checks_schema() {
+        parts.push(schema(comparison));
+    }
     parts.join("; ")
+}
+
+/// The tool's verdicts on all features, and how many of its checks of single ones have failed.
+fn checked(comparison: &ToolComparison) -> Vec<String> {
+    let of_all: Vec<&ToolCheck> = comparison
+        .checks
+        .iter()
+        .filter(|of| of.feature.is_empty())
+        .collect();
+    let failed = of_all.iter().filter(|of| of.check.has_failed()).count();
+    let mut parts = Vec::new();
+    match of_all.as_slice() {
+        [] => {}
+        [only] => parts.push(format!(
+            "{}: {} ({})",
+            only.check.name,
+            said_of(only),
+            only.check.detail
+        )),
+        more => parts.push(format!(
+            "{}: {failed} of {}",
+            more[0].check.name,
+            more.len()
+        )),
+    }
+    if comparison.mode.checks_schema() {
+        let single = comparison.checks.iter().filter(|of| !of.feature.is_empty());
+        let failed = single.filter(|of| of.check.has_failed()).count();
+        parts.push(match failed {
+            0 => "all checks passed".to_owned(),
+            1 => "1 check failed".to_owned(),
+            more => format!("{more} checks failed"),
+        });
+    }
+    parts
+}
+
+/// What came of a check, in words.
+fn said_of(of: &ToolCheck) -> &'static str {
+    match of.check.verdict {
+        Verdict::Drift => "yes",
+        Verdict::NoDrift | Verdict::NoThreshold => "no",
+        Verdict::NotDefined(cause) => cause,
+    }
+}
+
+/// The checks that are shown to people: those that have failed, and the verdicts on all features.
+fn shown_checks(comparison: &ToolComparison) -> impl Iterator<Item = &ToolCheck> {
+    let checks = comparison.checks.iter();
+    checks.filter(|of| of.feature.is_empty() || of.check.has_failed())
 }
 
 /// That the schema is not checked: what is listed of it is what could not be compared.
@@ -210,10 +265,43 @@ pub(super) fn table(comparison: &ToolComparison) -> String {
         }
     }
     text += &table::aligned(&rows);
+    text += &check_table(comparison);
     text += &table::schema(&comparison.schema);
     text += &table::left_out(&comparison.left_out);
     text += &format!("\n{}\n", summary(comparison, &standings));
     text
+}
+
+/// The checks under their heading; nothing where the tool has none to show.
+fn check_table(comparison: &ToolComparison) -> String {
+    let header = [
+        "check", "feature", "where", "value", "fails if", "failed", "detail",
+    ];
+    let mut rows = vec![header.map(str::to_owned).to_vec()];
+    for of in shown_checks(comparison).take(MOST_CHECKS) {
+        let (_, sign) = side(of.check.threshold);
+        rows.push(vec![
+            of.check.name.to_owned(),
+            table::shown(&of.feature),
+            table::shown(&place(of.window, &of.segment)),
+            table::short(of.check.value),
+            format!("{sign} {}", table::short(of.check.threshold.limit())),
+            said_of(of).to_owned(),
+            table::shown(&of.check.detail),
+        ]);
+    }
+    if rows.len() == 1 {
+        return String::new();
+    }
+    let more = shown_checks(comparison).count().saturating_sub(MOST_CHECKS);
+    if more > 0 {
+        rows.push(vec![format!("and {more} more; --format json lists all")]);
+    }
+    format!(
+        "\nChecks of {}\n{}",
+        comparison.mode.as_str(),
+        table::aligned(&rows)
+    )
 }
 
 // ── JSON ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -224,7 +312,9 @@ struct Document<'a> {
     reference: json::Side,
     current: json::Side,
     measurements: Vec<MeasurementView<'a>>,
-    /// Never: what is listed of it is what could not be compared.
+    /// What the tool checks beside its measures, by its names: all of it, passed or not.
+    checks: Vec<CheckView<'a>>,
+    /// Whether the tool checks the schema, which is in `checks` then: what is listed under `schema` is what could not be compared.
     schema_checked: bool,
     schema: Vec<json::FindingView<'a>>,
     /// Columns that are no features, and why; absent where all are.
@@ -256,6 +346,23 @@ struct MeasurementView<'a> {
     cause: Option<&'static str>,
 }
 
+#[derive(Serialize)]
+struct CheckView<'a> {
+    /// As the tool names it.
+    check: &'static str,
+    window: Option<json::WindowView>,
+    segment: Option<String>,
+    /// Empty for the verdict on all features.
+    feature: &'a str,
+    value: f64,
+    threshold: f64,
+    /// Where it fails, seen from the threshold: `at_least`, `above`, `at_most` or `below`.
+    fails_when: &'static str,
+    failed: bool,
+    status: Status,
+    detail: &'a str,
+}
+
 /// A document for programs, with a line break at its end.
 pub(super) fn json(comparison: &ToolComparison) -> anyhow::Result<String> {
     let measurement = |m| measurement(m);
@@ -264,11 +371,27 @@ pub(super) fn json(comparison: &ToolComparison) -> anyhow::Result<String> {
         reference: json::Side::of(&comparison.reference, comparison.reference_rows),
         current: json::Side::of(&comparison.current, comparison.current_rows),
         measurements: comparison.measurements.iter().map(measurement).collect(),
-        schema_checked: false,
+        checks: comparison.checks.iter().map(check).collect(),
+        schema_checked: comparison.mode.checks_schema(),
         schema: comparison.schema.iter().map(json::finding).collect(),
         left_out: &comparison.left_out,
     };
     Ok(serde_json::to_string_pretty(&document)? + "\n")
+}
+
+fn check(of: &ToolCheck) -> CheckView<'_> {
+    CheckView {
+        check: of.check.name,
+        window: of.window.map(json::window),
+        segment: json::segment(&of.segment),
+        feature: &of.feature,
+        value: of.check.value,
+        threshold: of.check.threshold.limit(),
+        fails_when: side(of.check.threshold).0,
+        failed: of.check.has_failed(),
+        status: of.status(),
+        detail: &of.check.detail,
+    }
 }
 
 fn measurement(m: &ToolMeasurement) -> MeasurementView<'_> {
@@ -315,16 +438,41 @@ pub(super) fn junit(comparison: &ToolComparison) -> String {
             },
         }
     });
-    let mut schema = vec![junit::Case {
-        class: "schema".to_owned(),
-        name: "the schema".to_owned(),
-        status: Status::Insufficient,
-        message: "with --mode it is not checked".to_owned(),
-    }];
+    let mut schema = Vec::new();
+    if !comparison.mode.checks_schema() {
+        schema.push(junit::Case {
+            class: "schema".to_owned(),
+            name: "the schema".to_owned(),
+            status: Status::Insufficient,
+            message: format!("with --mode {} it is not checked", comparison.mode.as_str()),
+        });
+    }
     if !comparison.schema.is_empty() {
         schema.extend(junit::schema(&comparison.schema));
     }
-    junit::document(&[("drift", cases.collect()), ("schema", schema)])
+    let checks = comparison.checks.iter().map(|of| {
+        let place = place(of.window, &of.segment);
+        let named = if of.feature.is_empty() {
+            "all features"
+        } else {
+            &of.feature
+        };
+        junit::Case {
+            class: if place.is_empty() {
+                of.check.name.to_owned()
+            } else {
+                format!("{}.{place}", of.check.name)
+            },
+            name: named.to_owned(),
+            status: of.status(),
+            message: format!("{}: {}", table::short(of.check.value), of.check.detail),
+        }
+    });
+    junit::document(&[
+        ("drift", cases.collect()),
+        ("checks", checks.collect()),
+        ("schema", schema),
+    ])
 }
 
 // ── page ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -342,9 +490,38 @@ struct Page {
     findings: Vec<FindingView>,
     more_findings: usize,
     left_out: Vec<String>,
+    checks: Vec<CheckRow>,
+    more_checks: usize,
     features: Vec<RowView>,
     groups: Vec<RowView>,
     more_groups: usize,
+}
+
+struct CheckRow {
+    name: &'static str,
+    feature: String,
+    place: String,
+    value: String,
+    threshold: String,
+    tone: &'static str,
+    said: &'static str,
+    detail: String,
+}
+
+impl CheckRow {
+    fn of(of: &ToolCheck) -> Self {
+        let (_, sign) = side(of.check.threshold);
+        Self {
+            name: of.check.name,
+            feature: of.feature.clone(),
+            place: place(of.window, &of.segment),
+            value: table::short(of.check.value),
+            threshold: format!("{sign} {}", table::short(of.check.threshold.limit())),
+            tone: page::tone(of.status()).0,
+            said: said_of(of),
+            detail: of.check.detail.clone(),
+        }
+    }
 }
 
 struct RowView {
@@ -432,6 +609,11 @@ pub(super) fn page(comparison: &ToolComparison) -> anyhow::Result<String> {
         findings: page::findings(&comparison.schema),
         more_findings: comparison.schema.len().saturating_sub(MOST_FINDINGS),
         left_out: comparison.left_out.clone(),
+        checks: shown_checks(comparison)
+            .take(MOST_CHECKS)
+            .map(CheckRow::of)
+            .collect(),
+        more_checks: shown_checks(comparison).count().saturating_sub(MOST_CHECKS),
         features: features.collect(),
         more_groups: groups.clone().count().saturating_sub(MOST_GROUPS),
         groups: groups

@@ -151,6 +151,10 @@ pub(super) const FEATURE_KEYS: &[&str] = &[
     "max",
     "categories",
     "max_null_share",
+    "max_duplicate_share",
+    "min_distinct",
+    "max_distinct",
+    "max_outside_share",
     "environments",
 ];
 /// Reads one item of `models`. The name is handed out even when the rest is wrong, so that what refers to it is
@@ -485,6 +489,20 @@ fn feature(name: String, node: &Node, typed: bool, sink: &mut Sink) -> Option<Fe
         fields::items(n, s, fields::class)
     });
     let max_null_share = f.optional("max_null_share", sink, fields::share);
+    let max_duplicate_share = limit(&f, "max_duplicate_share", sink, fields::share);
+    let min_distinct = f.optional("min_distinct", sink, fields::whole(0, u32::MAX));
+    let max_distinct = f.optional("max_distinct", sink, fields::whole(0, u32::MAX));
+    let max_outside_share = f.optional("max_outside_share", sink, fields::share);
+    if let (Some(min), Some(max)) = (min_distinct, max_distinct)
+        && min > max
+    {
+        sink.note(
+            f.place,
+            format!(
+                "no number of values is allowed: `min_distinct` {min} is above `max_distinct` {max}"
+            ),
+        );
+    }
     let environments = f.optional("environments", sink, |n, s| {
         fields::items(n, s, fields::text)
     });
@@ -509,6 +527,14 @@ fn feature(name: String, node: &Node, typed: bool, sink: &mut Sink) -> Option<Fe
         if !matches!(kind, FeatureType::Category | FeatureType::Boolean) {
             f.refuse(&["categories"], "only categories have a list", sink);
         }
+        if kind == FeatureType::Vector {
+            let keys = ["max_duplicate_share", "min_distinct", "max_distinct"];
+            f.refuse(
+                &keys,
+                "of vectors it is not counted how often they repeat",
+                sink,
+            );
+        }
     }
     Some(FeatureOverride {
         feature: names::canonical(&name).into_owned(),
@@ -518,6 +544,10 @@ fn feature(name: String, node: &Node, typed: bool, sink: &mut Sink) -> Option<Fe
         maximum,
         categories,
         max_null_share,
+        max_duplicate_share,
+        min_distinct: min_distinct.map(i64::from),
+        max_distinct: max_distinct.map(i64::from),
+        max_outside_share,
         environments,
     })
 }

@@ -659,6 +659,8 @@ pub fn bounds(measure: Measure) -> (f64, f64) {
         | Measure::Granularity
         | Measure::OutOfOrder
         | Measure::DuplicateRows
+        | Measure::DuplicateValues
+        | Measure::DistinctValues
         | Measure::JensenShannon
         | Measure::KolmogorovSmirnov
         | Measure::Hellinger

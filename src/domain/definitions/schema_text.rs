@@ -37,6 +37,16 @@ fn lines(feature: &FeatureOverride) -> Vec<(&'static str, String)> {
         ("max", limit(&feature.maximum, number)),
         ("categories", limit(&feature.categories, list)),
         ("max_null_share", feature.max_null_share.map(number_text)),
+        (
+            "max_duplicate_share",
+            limit(&feature.max_duplicate_share, number),
+        ),
+        ("min_distinct", feature.min_distinct.map(|n| n.to_string())),
+        ("max_distinct", feature.max_distinct.map(|n| n.to_string())),
+        (
+            "max_outside_share",
+            feature.max_outside_share.map(number_text),
+        ),
         ("environments", feature.environments.as_ref().map(list)),
     ]
     .into_iter()
@@ -104,6 +114,7 @@ mod tests {
                 minimum: Limit::Given(-1e300),
                 maximum: Limit::Given(0.1 + 0.2),
                 max_null_share: Some(0.05),
+                max_duplicate_share: Limit::Given(0.0),
                 ..FeatureOverride::default()
             },
             FeatureOverride {
@@ -123,6 +134,10 @@ mod tests {
                 feature_type: Some(FeatureType::Integer),
                 minimum: Limit::Any,
                 maximum: Limit::Given(9.0),
+                max_duplicate_share: Limit::Any,
+                min_distinct: Some(2),
+                max_distinct: Some(4_000_000_000),
+                max_outside_share: Some(0.125),
                 environments: Some(vec!["SERVING".to_owned(), "on".to_owned()]),
                 ..FeatureOverride::default()
             },

@@ -38,6 +38,7 @@ pub(super) fn read(sides: &Sides<'_>, measure: Measure) -> Result<Read, NotRead>
             );
             let reading = Reading {
                 p_value: Some(found.p_value),
+                interval: found.interval(),
                 ..reading(change, method, sizes)
             };
             (reading, explained(&found.residuals, name))
@@ -56,6 +57,7 @@ pub(super) fn read(sides: &Sides<'_>, measure: Measure) -> Result<Read, NotRead>
             );
             let reading = Reading {
                 p_value: Some(found.p_value),
+                interval: Some(found.interval),
                 ..reading(found.current - found.reference, method, sizes)
             };
             let both = [one, other].map(|at| ExplainedBy {

@@ -363,16 +363,7 @@ fn repeated_rows_are_a_finding_beyond_those_of_the_reference() {
 }
 
 fn number(feature: &str) -> FeatureExpectation {
-    FeatureExpectation {
-        feature: feature.to_owned(),
-        feature_type: FeatureType::Number,
-        required: true,
-        minimum: None,
-        maximum: None,
-        categories: None,
-        max_null_share: 0.0,
-        environments: None,
-    }
+    FeatureExpectation::of_type(feature, FeatureType::Number)
 }
 
 fn counted(values: impl IntoIterator<Item = f64>) -> FeatureProfile {
@@ -561,4 +552,115 @@ fn only_the_name_or_a_clearly_nearest_distribution_makes_a_pair() {
         chosen(vec![pair(0, 0, false, 0.02), pair(0, 1, true, 0.3)]),
         [(0, 1)]
     );
+}
+
+fn texts(names: impl IntoIterator<Item = String>) -> FeatureProfile {
+    let mut profile = FeatureProfile::categorical();
+    for name in names {
+        profile.observe_category(&name, 1).expect("categorical");
+    }
+    profile
+}
+
+fn of_uniqueness(expected: &FeatureExpectation, current: &FeatureProfile) -> Vec<Judgement> {
+    let judged = judge_window(expected, None, current, None, TOLERANCE);
+    let kinds = [FindingKind::DuplicateValues, FindingKind::DistinctValues];
+    let of_kinds = judged.into_iter().filter(|j| kinds.contains(&j.kind));
+    of_kinds.collect()
+}
+
+#[test]
+fn values_that_repeat_are_a_finding_only_beyond_what_the_schema_lets_repeat() {
+    let key = FeatureExpectation {
+        max_duplicate_share: Some(0.0),
+        ..FeatureExpectation::of_type("ticket", FeatureType::Text)
+    };
+    let ids =
+        |rows: usize, different: usize| texts((0..rows).map(|n| format!("id {}", n % different)));
+    let judged = of_uniqueness(&key, &ids(500, 500));
+    assert_eq!(
+        (judged.len(), judged[0].value(), judged[0].status()),
+        (1, Some(0.0), Status::Ok)
+    );
+    let judged = of_uniqueness(&key, &ids(500, 400));
+    assert_eq!(
+        (judged[0].value(), judged[0].status()),
+        (Some(0.2), Status::Drift)
+    );
+    assert!(
+        judged[0].detail.contains("100 of 500"),
+        "{}",
+        judged[0].detail
+    );
+    let lenient = FeatureExpectation {
+        max_duplicate_share: Some(0.25),
+        ..key.clone()
+    };
+    assert_eq!(
+        of_uniqueness(&lenient, &ids(500, 400))[0].status(),
+        Status::Ok
+    );
+    // More rows than the reference has repeat each other more often, where any may.
+    let reference = ids(250, 250);
+    let status = |expected: &FeatureExpectation| {
+        let judged = judge_window(expected, Some(&reference), &ids(500, 300), None, TOLERANCE);
+        let found = judged
+            .iter()
+            .find(|j| j.kind == FindingKind::DuplicateValues);
+        found.expect("it is limited").status()
+    };
+    assert_eq!(status(&lenient), Status::Ok, "0.4 of twice as many rows");
+    assert_eq!(status(&key), Status::Drift);
+    // Nothing is said of features that nobody limits.
+    let free = FeatureExpectation::of_type("ticket", FeatureType::Text);
+    assert_eq!(of_uniqueness(&free, &ids(500, 1)), []);
+}
+
+#[test]
+fn the_number_of_different_values_is_held_against_its_limits() {
+    let of = |least, most, rows: usize, different: usize| {
+        let expected = FeatureExpectation {
+            min_distinct: least,
+            max_distinct: most,
+            ..FeatureExpectation::of_type("terminal", FeatureType::Text)
+        };
+        let judged = of_uniqueness(
+            &expected,
+            &texts((0..rows).map(|n| format!("{}", n % different))),
+        );
+        (judged[0].status(), judged[0].detail.clone())
+    };
+    assert_eq!(of(Some(2), Some(5), 300, 5).0, Status::Ok);
+    assert_eq!(
+        of(Some(2), Some(5), 300, 6),
+        (
+            Status::Drift,
+            "6 different values; the schema allows 2 to 5".to_owned()
+        )
+    );
+    assert_eq!(of(Some(2), None, 300, 1).0, Status::Drift);
+    // Beyond what is counted one by one the number is an estimate, which is not leant on to the last digit.
+    assert_eq!(of(None, Some(5_000), 5_100, 5_100).0, Status::Ok);
+    assert_eq!(of(None, Some(5_000), 10_000, 10_000).0, Status::Drift);
+    assert_eq!(of(None, Some(1), 3, 2).0, Status::Insufficient);
+}
+
+#[test]
+fn a_feature_may_have_a_tolerance_of_its_own_outside_its_limits() {
+    let status = |share: Option<f64>, outside: u64| {
+        let expected = FeatureExpectation {
+            minimum: Some(0.0),
+            max_outside_share: share,
+            ..number("speed")
+        };
+        let mut current = counted((0..1_000).map(f64::from));
+        current.note_out_of_range(outside);
+        let judged = judge_window(&expected, None, &current, None, TOLERANCE);
+        let found = judged.iter().find(|j| j.kind == FindingKind::OutOfRange);
+        found.expect("it has a range").status()
+    };
+    assert_eq!(status(None, 50), Status::Drift);
+    assert_eq!(status(Some(0.05), 50), Status::Ok);
+    assert_eq!(status(Some(0.05), 51), Status::Drift);
+    assert_eq!(status(Some(0.0), 1), Status::Drift);
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
 use super::document::{Document, Item};
-use super::{Draft, SchemaFileError, complement, named, shown, words};
+use super::{Draft, SchemaFileError, complement, count, named, shown, words};
 use crate::domain::schema::{FeatureOverride, FeatureType, Limit};
 
 pub(super) fn is_one(document: &Document) -> bool {
@@ -84,6 +84,22 @@ fn read_expectation(kind: &str, expectation: &Item<'_>, draft: &mut Draft) {
                 &mut said.feature_type,
             )
         }
+        "expect_column_values_to_be_unique" => {
+            let mostly = kwargs.number("mostly").unwrap_or(1.0);
+            said.max_duplicate_share = Limit::Given(complement(mostly));
+            true
+        }
+        "expect_column_proportion_of_unique_values_to_be_between" => {
+            proportion_of_unique(&kwargs, &mut said, draft)
+        }
+        "expect_column_unique_value_count_to_be_between" => {
+            let end = |key: &str| kwargs.number(key).and_then(count);
+            (said.min_distinct, said.max_distinct) = (end("min_value"), end("max_value"));
+            strict_ends(&kwargs, draft);
+            let is_empty = said.min_distinct.zip(said.max_distinct);
+            let is_empty = is_empty.is_some_and(|(least, most)| least > most);
+            !is_empty && (said.min_distinct.is_some() || said.max_distinct.is_some())
+        }
         "expect_column_values_to_be_in_set" => set(&kwargs, &mut said, draft),
         "expect_column_values_to_be_of_type" => one_type(&kwargs, &mut said),
         "expect_column_values_to_be_in_type_list" => type_list(&kwargs, &mut said),
@@ -96,8 +112,16 @@ fn read_expectation(kind: &str, expectation: &Item<'_>, draft: &mut Draft) {
         let cause = format!("{}: its values cannot be carried over", shown(kind));
         return draft.note(place, cause);
     }
-    if kind != "expect_column_values_to_not_be_null"
-        && let Some(mostly) = kwargs.number("mostly").filter(|mostly| *mostly < 1.0)
+    let mostly = kwargs.number("mostly").filter(|mostly| *mostly < 1.0);
+    if matches!(
+        kind,
+        "expect_column_values_to_be_between" | "expect_column_values_to_be_in_set"
+    ) {
+        said.max_outside_share = mostly.map(complement);
+    } else if !matches!(
+        kind,
+        "expect_column_values_to_not_be_null" | "expect_column_values_to_be_unique"
+    ) && let Some(mostly) = mostly
     {
         draft.note(
             place.clone(),
@@ -120,6 +144,13 @@ fn read_expectation(kind: &str, expectation: &Item<'_>, draft: &mut Draft) {
 fn add(feature: &mut FeatureOverride, said: FeatureOverride) -> Option<&'static str> {
     feature.required = said.required.or(feature.required);
     feature.max_null_share = said.max_null_share.or(feature.max_null_share);
+    feature.min_distinct = said.min_distinct.max(feature.min_distinct);
+    feature.max_distinct = least(said.max_distinct, feature.max_distinct, i64::min);
+    feature.max_outside_share = least(said.max_outside_share, feature.max_outside_share, f64::min);
+    if let Limit::Given(share) = said.max_duplicate_share {
+        let known = given(&feature.max_duplicate_share).unwrap_or(share);
+        feature.max_duplicate_share = Limit::Given(share.min(known));
+    }
     if let Limit::Given(low) = said.minimum {
         let known = given(&feature.minimum).unwrap_or(low);
         feature.minimum = Limit::Given(low.max(known));
@@ -150,6 +181,14 @@ fn add(feature: &mut FeatureOverride, said: FeatureOverride) -> Option<&'static 
     None
 }
 
+/// The stricter of two limits, either of which may not have been said.
+fn least<T: Copy>(one: Option<T>, other: Option<T>, lesser: fn(T, T) -> T) -> Option<T> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(lesser(one, other)),
+        (one, other) => one.or(other),
+    }
+}
+
 fn given(limit: &Limit<f64>) -> Option<f64> {
     match limit {
         Limit::Given(limit) => Some(*limit),
@@ -171,13 +210,31 @@ fn columns(kwargs: &Item<'_>, draft: &mut Draft) {
     }
 }
 
-fn between(kwargs: &Item<'_>, said: &mut FeatureOverride, draft: &mut Draft) -> bool {
+fn strict_ends(kwargs: &Item<'_>, draft: &mut Draft) {
     for key in ["strict_min", "strict_max"] {
         if kwargs.flag(key) == Some(true) {
             let cause = "the end of a range belongs to it; that it should not is not carried over";
             draft.note(format!("{}.{key}", kwargs.place), cause);
         }
     }
+}
+
+/// The share of different values among all: at least so many is at most so many that repeat an earlier one.
+fn proportion_of_unique(kwargs: &Item<'_>, said: &mut FeatureOverride, draft: &mut Draft) -> bool {
+    strict_ends(kwargs, draft);
+    if kwargs.number("max_value").is_some_and(|most| most < 1.0) {
+        let cause = "that values have to repeat is not part of a schema";
+        draft.note(format!("{}.max_value", kwargs.place), cause);
+    }
+    let Some(least) = kwargs.number("min_value") else {
+        return false;
+    };
+    said.max_duplicate_share = Limit::Given(complement(least));
+    true
+}
+
+fn between(kwargs: &Item<'_>, said: &mut FeatureOverride, draft: &mut Draft) -> bool {
+    strict_ends(kwargs, draft);
     let low = end(
         kwargs,
         "min_value",

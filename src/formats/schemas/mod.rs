@@ -341,6 +341,12 @@ fn complement(share: f64) -> f64 {
     ((1.0 - share).clamp(0.0, 1.0) * 1e12).round() / 1e12
 }
 
+/// A number of values; none that is no whole number, or more than any window has.
+fn count(number: f64) -> Option<i64> {
+    let is_count = number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number);
+    is_count.then_some(number as i64)
+}
+
 /// A text of the file as it may be shown: short, and without what would deceive a reader.
 fn shown(text: &str) -> String {
     const SHOWN: usize = 60;

@@ -74,14 +74,21 @@ pub(super) fn read(document: &Document) -> Result<Draft, SchemaFileError> {
                 "a rule about the whole table is not part of a schema",
             );
         }
-        for property in table.get("properties").iter().flat_map(Item::items) {
-            read_property(&property, &mut draft);
+        let properties: Vec<Item<'_>> =
+            (table.get("properties").iter().flat_map(Item::items)).collect();
+        let keys = properties
+            .iter()
+            .filter(|property| property.flag("primaryKey") == Some(true));
+        let whole_key = keys.count() == 1;
+        for property in &properties {
+            read_property(property, whole_key, &mut draft);
         }
     }
     Ok(draft)
 }
 
-fn read_property(property: &Item<'_>, draft: &mut Draft) {
+/// Reads a property; `whole_key` is whether a primary key is one property, and not several together.
+fn read_property(property: &Item<'_>, whole_key: bool, draft: &mut Draft) {
     let logical = property.text("name");
     // What the table calls it, where that is not its logical name.
     let physical = property.text("physicalName");
@@ -131,12 +138,11 @@ fn read_property(property: &Item<'_>, draft: &mut Draft) {
             "name" | "physicalName" | "logicalType" | "required" | "enum"
             | "logicalTypeOptions" | "quality" => {}
             "unique" | "primaryKey" if item.value.as_bool() == Some(false) => {}
-            "unique" | "primaryKey" => {
-                draft.note(
-                    item.place,
-                    "that values do not repeat is not part of a schema",
-                );
-            }
+            "primaryKey" if !whole_key => draft.note(
+                item.place,
+                "a key of several properties: that none repeats by itself does not follow",
+            ),
+            "unique" | "primaryKey" => said.max_duplicate_share = Limit::Given(0.0),
             key if DESCRIPTIONS.contains(&key) => described.push(key),
             _ => draft.note(item.place, "a schema has no word for it"),
         }
@@ -217,15 +223,18 @@ fn read_options(options: &Item<'_>, said: &mut FeatureOverride, draft: &mut Draf
     }
 }
 
-/// Rules of the library that are about nulls or listed values; whatever else they say is the monitors' to judge.
+/// Rules of the library that are about nulls, repeated values or listed values; whatever else they say is the monitors' to judge.
 fn read_quality(rule: &Item<'_>, said: &mut FeatureOverride, draft: &mut Draft) {
     let metric = rule
         .text("metric")
         .or(rule.text("rule"))
         .unwrap_or_default();
     let carried = match metric {
-        "nullValues" | "missingValues" | "nullCheck" => null_share(rule).map(|share| {
+        "nullValues" | "missingValues" | "nullCheck" => most_of_all(rule).map(|share| {
             said.max_null_share = Some(share);
+        }),
+        "duplicateValues" | "duplicateCount" => most_of_all(rule).map(|share| {
+            said.max_duplicate_share = Limit::Given(share);
         }),
         "invalidValues" | "validValues" => valid_values(rule).map(|values| {
             categories(&values, said, draft);
@@ -248,8 +257,8 @@ fn valid_values<'a>(rule: &Item<'a>) -> Option<Item<'a>> {
         .or(rule.get("validValues"))
 }
 
-/// The share of nulls a rule lets pass: none, or so many percent.
-fn null_share(rule: &Item<'_>) -> Option<f64> {
+/// The share of rows a rule lets pass: none, or so many percent.
+fn most_of_all(rule: &Item<'_>) -> Option<f64> {
     let most = [
         "mustBe",
         "mustBeLessThan",

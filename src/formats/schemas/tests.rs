@@ -210,3 +210,94 @@ fn notes_of_one_cause_are_told_once_with_their_number() {
         ["features[0], features[1], features[2] and 4 more: no word for it (7 times)"]
     );
 }
+
+#[test]
+fn uniqueness_and_tolerated_masses_carry_over() {
+    let said = |text: &str| {
+        let imported = decode(text.as_bytes(), None).expect("is read");
+        (schema_yaml(&imported.features), imported.told())
+    };
+    let (tfdv, told) = said(
+        "feature { name: \"id\" type: BYTES unique_constraints { min: 2 max: 40 } distribution_constraints { min_domain_mass: 0.95 } }\n",
+    );
+    assert!(told.is_empty(), "{told:?}");
+    for line in [
+        "min_distinct: 2",
+        "max_distinct: 40",
+        "max_outside_share: 0.05",
+    ] {
+        assert!(tfdv.contains(line), "{line} in {tfdv}");
+    }
+    let expectation = |kind: &str, kwargs: &str| {
+        format!(r#"{{"type": "expect_column_{kind}", "kwargs": {{"column": "id", {kwargs}}}}}"#)
+    };
+    let suite = |expectations: &[String]| {
+        said(&format!(
+            r#"{{"meta": {{}}, "expectations": [{}]}}"#,
+            expectations.join(", ")
+        ))
+    };
+    let (yaml, told) = suite(&[
+        expectation("values_to_be_unique", r#""mostly": 0.9"#),
+        expectation(
+            "proportion_of_unique_values_to_be_between",
+            r#""min_value": 0.98"#,
+        ),
+        expectation(
+            "unique_value_count_to_be_between",
+            r#""min_value": 3, "max_value": 9"#,
+        ),
+        expectation(
+            "values_to_be_between",
+            r#""min_value": 0, "max_value": 5, "mostly": 0.75"#,
+        ),
+    ]);
+    assert!(told.is_empty(), "{told:?}");
+    let lines = [
+        "max_duplicate_share: 0.02",
+        "min_distinct: 3",
+        "max_distinct: 9",
+        "max_outside_share: 0.25",
+    ];
+    for line in lines {
+        assert!(yaml.contains(line), "{line} in {yaml}");
+    }
+    let (_, told) = suite(&[
+        expectation(
+            "proportion_of_unique_values_to_be_between",
+            r#""min_value": 0.1, "max_value": 0.5"#,
+        ),
+        expectation(
+            "unique_value_count_to_be_between",
+            r#""min_value": 9, "max_value": 3"#,
+        ),
+    ]);
+    assert_eq!(told.len(), 2, "{told:?}");
+    let contract = |properties: &str| {
+        said(&format!(
+            "apiVersion: v3.1.0\nkind: DataContract\nschema:\n  - name: t\n    properties:\n{properties}"
+        ))
+    };
+    let (yaml, told) = contract(
+        "      - {name: id, logicalType: integer, primaryKey: true}\n      - {name: code, logicalType: string, unique: true}\n",
+    );
+    assert_eq!(
+        yaml.matches("max_duplicate_share: 0\n").count(),
+        2,
+        "{yaml}"
+    );
+    assert!(told.is_empty(), "{told:?}");
+    let (yaml, told) = contract(
+        "      - {name: id, logicalType: integer, primaryKey: true}\n      - {name: at, logicalType: timestamp, primaryKey: true}\n",
+    );
+    assert!(!yaml.contains("max_duplicate_share"), "{yaml}");
+    assert!(
+        told.iter()
+            .any(|note| note.contains("a key of several properties")),
+        "{told:?}"
+    );
+    let (yaml, _) = contract(
+        "      - name: id\n        logicalType: integer\n        quality: [{type: library, metric: duplicateValues, mustBeLessThan: 5, unit: percent}]\n",
+    );
+    assert!(yaml.contains("max_duplicate_share: 0.05"), "{yaml}");
+}

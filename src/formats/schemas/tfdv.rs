@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use super::proto::{self, Field, Kind, Shape, find};
-use super::{Draft, SchemaFileError, complement, named, shown};
+use super::{Draft, SchemaFileError, complement, count, named, shown};
 use crate::domain::schema::{FeatureOverride, FeatureType, Limit};
 
 const TYPES: &[&str] = &["TYPE_UNKNOWN", "BYTES", "INT", "FLOAT", "STRUCT"];
@@ -29,6 +29,7 @@ static PRESENCE: Shape = Shape(&[
     (2, "min_count", Kind::Integer),
 ]);
 static COUNT: Shape = Shape(&[(1, "min", Kind::Integer), (2, "max", Kind::Integer)]);
+static UNIQUE: Shape = Shape(&[(1, "min", Kind::Integer), (2, "max", Kind::Integer)]);
 static DIMENSION: Shape = Shape(&[(1, "size", Kind::Integer), (2, "name", Kind::Text)]);
 static FIXED: Shape = Shape(&[(2, "dim", Kind::Message(&DIMENSION))]);
 static INTEGERS: Shape = Shape(&[
@@ -80,7 +81,7 @@ static FEATURE: Shape = Shape(&[
     (28, "time_domain", Kind::Opaque),
     (29, "struct_domain", Kind::Opaque),
     (30, "time_of_day_domain", Kind::Opaque),
-    (31, "unique_constraints", Kind::Opaque),
+    (31, "unique_constraints", Kind::Message(&UNIQUE)),
     (32, "value_counts", Kind::Opaque),
     (34, "validation_derived_source", Kind::Opaque),
     (35, "sequence_metadata", Kind::Opaque),
@@ -274,11 +275,19 @@ fn read_part(
         "natural_language_domain" | "url_domain" => said.feature_type = Some(FeatureType::Text),
         "distribution_constraints" => {
             let mass = find(part.fields(), "min_domain_mass").and_then(Field::number);
-            let tolerance = complement(mass.unwrap_or(1.0));
-            draft.note(
-                place,
-                format!("how many values may lie outside is the monitor's to say: `tolerance: {tolerance}`"),
-            );
+            said.max_outside_share = Some(complement(mass.unwrap_or(1.0)));
+        }
+        "unique_constraints" => {
+            let end = |name: &str| find(part.fields(), name)?.number().and_then(count);
+            let (least, most) = (end("min"), end("max"));
+            if least.zip(most).is_some_and(|(least, most)| least > most) {
+                draft.note(
+                    place,
+                    "no number of values is allowed; it is not carried over",
+                );
+            } else {
+                (said.min_distinct, said.max_distinct) = (least, most);
+            }
         }
         "skew_comparator" | "drift_comparator" => draft.note(
             place,

@@ -13,7 +13,7 @@ use arrow_array::{Array, ArrayRef, StringArray};
 
 use super::grouping::Grouping;
 use crate::domain::columns::{Column, Kind, Value};
-use crate::domain::row_hashes::hash_text;
+use crate::domain::row_hashes::{hash_bits, hash_text};
 use crate::domain::schema::{Evidence, FeatureType};
 use crate::domain::skew::Habits;
 use crate::domain::times;
@@ -203,6 +203,9 @@ impl Watch {
         match ArrayKind::of(array) {
             ArrayKind::Integer => {
                 evidence.integers += valid.len() as u64;
+                if evidence.may_be_unique() {
+                    evidence.observe_hashes(hashes(values, array, None));
+                }
                 habits.whole_numbers += valid.len() as u64;
             }
             ArrayKind::Timestamp => evidence.timestamps += valid.len() as u64,
@@ -244,6 +247,12 @@ impl Watch {
                     None => NULL_KEY,
                 }
             }));
+        if tallies.iter().any(|rows| *rows > 1) {
+            habits.evidence.observe_repeats();
+        } else {
+            let present = keys.iter().zip(&tallies).filter(|(_, rows)| **rows > 0);
+            habits.evidence.observe_hashes(present.map(|(key, _)| *key));
+        }
         let counted = tallies
             .into_iter()
             .enumerate()
@@ -287,6 +296,15 @@ impl Watch {
             self.keys.push(key);
         }
         habits.observe_numbers(&self.numbers);
+        if tallies.iter().any(|rows| *rows > 1) {
+            habits.evidence.observe_repeats();
+        } else {
+            let present = text_keys
+                .iter()
+                .zip(&tallies)
+                .filter(|(_, rows)| **rows > 0);
+            habits.evidence.observe_hashes(present.map(|(key, _)| *key));
+        }
         let counted = column
             .texts()
             .iter()
@@ -447,6 +465,9 @@ impl Tally {
                 };
                 let all = some.map_or(rows, <[usize]>::len);
                 profile.observe_null((all - numbers.len()) as u64);
+                if yardstick.watches_repeats() {
+                    profile.note_values(hashes(values, array, some));
+                }
                 yardstick.count_numbers(profile, numbers)
             }
             Lane::Codes {
@@ -490,11 +511,29 @@ impl Tally {
 
 /// A profile without values, of the kind the yardstick expects.
 pub(super) fn empty_profile(numeric: bool, yardstick: &FeatureYardstick) -> FeatureProfile {
-    match &yardstick.grid {
+    let profile = match &yardstick.grid {
         Some(grid) if numeric => FeatureProfile::numeric_without_quantiles(grid),
         None if numeric => FeatureProfile::numeric(None),
         _ => FeatureProfile::categorical(),
-    }
+    };
+    yardstick.watched(profile)
+}
+
+/// Hashes of the finite numbers of some rows, or of all of them, by the array's own bits.
+fn hashes<'v>(
+    values: &'v [f64],
+    array: &'v ArrayRef,
+    some: Option<&'v [usize]>,
+) -> impl Iterator<Item = u64> + 'v {
+    let own = arrays::own_bits(array);
+    let rows = some.map_or(values.len(), <[usize]>::len);
+    (0..rows)
+        .map(move |at| some.map_or(at, |some| some[at]))
+        .filter(|row| array.is_valid(*row) && values[*row].is_finite())
+        .map(move |row| match &own {
+            Some(own) => hash_bits(Kind::Integer, own[row].cast_unsigned()),
+            None => hash_bits(Kind::Number, values[row].to_bits()),
+        })
 }
 
 #[cfg(test)]

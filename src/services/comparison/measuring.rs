@@ -235,6 +235,10 @@ impl<'a> Sides<'a> {
             feature_type: self.feature_type(),
             dimensions: None,
             window: drawn.map(|at| self.job.in_current.windows[at]),
+            cell_edges: yardstick
+                .grid
+                .as_ref()
+                .map_or_else(Vec::new, |grid| grid.edges().to_vec()),
             shape: shape::of(&self.whole_reference, shown, yardstick.grid.as_ref()),
             reference: side(&self.whole_reference),
             current: side(&self.whole_current),

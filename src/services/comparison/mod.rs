@@ -36,7 +36,7 @@ pub use progress::Progress;
 pub use quality::QualityMeasurement;
 pub use shape::{CategoryShare, Shape};
 pub use thresholds::needs_task;
-pub use tool::{ToolComparison, ToolMeasurement, compare_as};
+pub use tool::{ToolCheck, ToolComparison, ToolMeasurement, compare_as};
 
 use crate::domain::attributions::Attributions;
 use crate::domain::definitions::{
@@ -135,6 +135,8 @@ pub struct FeatureSummary {
     /// The window the shape is of: the one with the largest stability index.
     pub window: Option<Window>,
     pub shape: Option<Shape>,
+    /// Where the cells meet that its numbers are counted in; none of categories.
+    pub cell_edges: Vec<f64>,
     pub reference: SideSummary,
     pub current: SideSummary,
 }

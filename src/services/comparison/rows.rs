@@ -211,14 +211,10 @@ fn expected_lengths(
 ) -> Option<(FeatureExpectation, f64)> {
     let lengths = lengths(before, name);
     let inferred = FeatureExpectation {
-        feature: name.to_owned(),
-        feature_type: FeatureType::Vector,
-        required: true,
         minimum: Some(lengths.iter().copied().reduce(f64::min)?),
         maximum: Some(lengths.iter().copied().reduce(f64::max)?),
-        categories: None,
         max_null_share: 1.0,
-        environments: None,
+        ..FeatureExpectation::of_type(name, FeatureType::Vector)
     };
     let is_whole = before.seen <= lengths.len() as u64;
     let unseen = if is_whole {
@@ -361,6 +357,7 @@ fn summary_of_vectors(name: &str, before: &RowSample, now: &[RowSample]) -> Feat
         }),
         window: None,
         shape: None,
+        cell_edges: Vec::new(),
         reference: side(before.seen),
         current: side(now.iter().map(|sample| sample.seen).sum()),
     }

@@ -21,7 +21,10 @@ use crate::domain::skew::{self, Finding};
 use crate::domain::window::Window;
 use crate::domain::yardstick::{self, Reading};
 use crate::formats::table::{ColumnData, Table};
-use crate::stats::parity::{Mode, NumberKind, ParityResult, Threshold, Verdict};
+use crate::stats::parity::checks::{self, Check};
+use crate::stats::parity::{
+    CategoryCounts, Mode, NumberKind, ParityResult, Threshold, Verdict, counted,
+};
 
 /// How many bytes the values of columns that are read together may take.
 const AT_ONCE: u64 = 512 << 20;
@@ -68,6 +71,29 @@ impl ToolMeasurement {
     }
 }
 
+/// A check of a tool, of one feature or of all in one group of rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolCheck {
+    /// Nothing when rows are not split by time, and for columns that only one file has.
+    pub window: Option<Window>,
+    pub segment: Segment,
+    /// Empty for all features.
+    pub feature: String,
+    pub check: Check,
+}
+
+impl ToolCheck {
+    /// How it stands by the tool's verdict.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self.check.verdict {
+            Verdict::Drift => Status::Drift,
+            Verdict::NoDrift | Verdict::NoThreshold => Status::Ok,
+            Verdict::NotDefined(_) => Status::Insufficient,
+        }
+    }
+}
+
 /// What a tool would say of two files.
 #[derive(Debug, Clone)]
 pub struct ToolComparison {
@@ -79,6 +105,9 @@ pub struct ToolComparison {
     pub windows: Vec<Window>,
     /// In the order of features, windows and segments; of each group the tool's own choice first.
     pub measurements: Vec<ToolMeasurement>,
+    /// What the tool checks beside the measures, by its own names: columns that only one file has, then features, windows and segments,
+    /// then its verdicts on all features.
+    pub checks: Vec<ToolCheck>,
     /// What could not be compared, or not all of it.
     pub schema: Vec<SchemaFinding>,
     /// The columns that are no features and were not asked to be, with the reason, as sentences without their ends.
@@ -91,6 +120,15 @@ impl ToolComparison {
     pub fn has_drift(&self) -> bool {
         let mut chosen = self.measurements.iter().filter(|m| m.result.chosen);
         chosen.any(|m| m.status() == Status::Drift)
+    }
+
+    /// Whether any of the tool's checks of the schema has failed.
+    #[must_use]
+    pub fn has_skew(&self) -> bool {
+        let checks = self.checks.iter().map(|of| &of.check);
+        checks
+            .filter(|check| check.is_of_schema())
+            .any(Check::has_failed)
     }
 }
 
@@ -137,6 +175,7 @@ pub fn compare_as(
         current_rows: 0,
         windows: in_current.windows.clone(),
         measurements: Vec::new(),
+        checks: one_sided(mode, &files.one_sided),
         schema: Vec::new(),
         left_out: std::mem::take(&mut files.left_out),
     };
@@ -146,14 +185,54 @@ pub fn compare_as(
         comparison.reference_rows = comparison.reference_rows.max(column.rows.0);
         comparison.current_rows = comparison.current_rows.max(column.rows.1);
         comparison.measurements.append(&mut column.measurements);
+        comparison.checks.append(&mut column.checks);
         schema.append(&mut column.findings);
     }
+    let of_all = of_data_sets(mode, &comparison.measurements);
+    comparison.checks.extend(of_all);
     let whole = |finding| SchemaFinding {
         window: None,
         finding,
     };
     comparison.schema = schema.into_iter().map(whole).collect();
     Ok(comparison)
+}
+
+/// What the tool says of columns that only one of the files has.
+fn one_sided(mode: Mode, plans: &[Plan]) -> Vec<ToolCheck> {
+    let sides = plans.iter().map(|plan| (plan, plan.reference.is_some()));
+    sides
+        .filter(|(plan, _)| plan.reference.is_some() || plan.current.is_some())
+        .filter_map(|(plan, in_reference)| {
+            Some(ToolCheck {
+                window: None,
+                segment: Segment::overall(),
+                feature: plan.name.clone(),
+                check: mode.check_presence(in_reference)?,
+            })
+        })
+        .collect()
+}
+
+/// The tool's verdicts on all features of a window and segment.
+fn of_data_sets(mode: Mode, measurements: &[ToolMeasurement]) -> Vec<ToolCheck> {
+    type Verdicts<'a> = Vec<(&'a str, Verdict)>;
+    let mut groups: BTreeMap<(&Segment, Option<Window>), Verdicts<'_>> = BTreeMap::new();
+    for m in measurements.iter().filter(|m| m.result.chosen) {
+        let verdicts = groups.entry((&m.segment, m.window)).or_default();
+        verdicts.push((&m.feature, m.result.verdict));
+    }
+    let groups = groups.into_iter();
+    groups
+        .filter_map(|((segment, window), verdicts)| {
+            Some(ToolCheck {
+                window,
+                segment: segment.clone(),
+                feature: String::new(),
+                check: mode.check_data_set(&verdicts)?,
+            })
+        })
+        .collect()
 }
 
 /// How many columns may be held at the same time. A value takes two bytes of a file of text at the least, and
@@ -173,6 +252,7 @@ fn at_once(job: &Job<'_>, columns: usize) -> usize {
 /// What a tool says of one column.
 struct Column {
     measurements: Vec<ToolMeasurement>,
+    checks: Vec<ToolCheck>,
     findings: Vec<Finding>,
     rows: (u64, u64),
 }
@@ -237,20 +317,21 @@ fn column(mode: Mode, job: &Job<'_>, plan: &Plan, before: &Raw, now: &Raw) -> Co
             None => findings.extend(skew::wrong_type(
                 &plan.name,
                 raw.kind.expected.unwrap_or(FeatureType::Number),
-                (raw.mismatched, raw.telling()),
+                (raw.mismatched.len() as u64, raw.telling()),
             )),
         }
     }
     let readable = refused(job.reference, plan.reference)
         .or_else(|| refused(job.current, plan.current))
         .is_none();
-    let measurements = if readable {
+    let (measurements, checks) = if readable {
         measured(mode, job, plan, before, now)
     } else {
-        Vec::new()
+        (Vec::new(), Vec::new())
     };
     Column {
         measurements,
+        checks,
         findings,
         rows: (before.rows() as u64, now.rows() as u64),
     }
@@ -266,8 +347,8 @@ fn measured(
     plan: &Plan,
     before: &Raw,
     now: &Raw,
-) -> Vec<ToolMeasurement> {
-    let mut measurements = Vec::new();
+) -> (Vec<ToolMeasurement>, Vec<ToolCheck>) {
+    let (mut measurements, mut checks) = (Vec::new(), Vec::new());
     for dimension in 0..job.in_current.dimensions() {
         let reference = before.by_group(job.in_reference, dimension);
         let current = now.by_group(job.in_current, dimension);
@@ -279,17 +360,35 @@ fn measured(
             };
             let reference = reference.get(&of_segment).unwrap_or(&nothing);
             let current = current.get(&group).unwrap_or(&nothing);
-            let results = match (reference, current) {
-                (Part::Numbers(reference), Part::Numbers(current)) => {
+            let results = match (&reference.values, &current.values) {
+                (PartValues::Numbers(reference), PartValues::Numbers(current)) => {
                     mode.compare_numeric(reference, current, before.kind.stored)
                 }
-                (Part::Categories(reference), Part::Categories(current)) => {
+                (PartValues::Categories(reference), PartValues::Categories(current)) => {
                     mode.compare_categories(reference, current)
                 }
                 _ => unreachable!("both sides are read as one kind"),
             };
+            let window = group.window.map(|at| job.in_current.windows[at]);
+            let of_schema = mode.checks_schema().then(|| {
+                let (reference, current) = (reference.held(), current.held());
+                mode.check_column(&reference.column(), &current.column())
+            });
+            let of_drift = results.iter().filter_map(|result| mode.check_drift(result));
+            checks.extend(
+                of_schema
+                    .into_iter()
+                    .flatten()
+                    .chain(of_drift)
+                    .map(|check| ToolCheck {
+                        window,
+                        segment: group.segment.clone(),
+                        feature: plan.name.clone(),
+                        check,
+                    }),
+            );
             measurements.extend(results.into_iter().map(|result| ToolMeasurement {
-                window: group.window.map(|at| job.in_current.windows[at]),
+                window,
                 segment: group.segment.clone(),
                 feature: plan.name.clone(),
                 result,
@@ -298,7 +397,7 @@ fn measured(
             }));
         }
     }
-    measurements
+    (measurements, checks)
 }
 
 /// What the values of a column are read as, by what the reference says.
@@ -306,6 +405,8 @@ fn measured(
 struct ColumnKind {
     expected: Option<FeatureType>,
     numeric: bool,
+    /// Whether the reference has whole numbers only.
+    whole: bool,
     stored: NumberKind,
 }
 
@@ -321,6 +422,7 @@ impl ColumnKind {
                 expected
             },
             numeric: expected.is_none_or(FeatureType::is_numeric),
+            whole,
             stored: if whole && !has_nulls {
                 NumberKind::Integer
             } else {
@@ -340,8 +442,8 @@ struct Raw {
     codes: Vec<u32>,
     names: Vec<String>,
     known: HashMap<String, u32>,
-    /// Values of another type, which are left out.
-    mismatched: u64,
+    /// The rows with a value of another type, which are left out.
+    mismatched: Vec<usize>,
     nulls: u64,
 }
 
@@ -353,7 +455,7 @@ impl Raw {
             codes: Vec::new(),
             names: Vec::new(),
             known: HashMap::new(),
-            mismatched: 0,
+            mismatched: Vec::new(),
             nulls: 0,
         }
     }
@@ -379,8 +481,11 @@ impl Raw {
 
     /// Takes a row that has no value to be compared.
     fn skip(&mut self, mismatched: bool) {
-        self.mismatched += u64::from(mismatched);
-        self.nulls += u64::from(!mismatched);
+        if mismatched {
+            self.mismatched.push(self.rows());
+        } else {
+            self.nulls += 1;
+        }
         if self.kind.numeric {
             self.numbers.push(f64::NAN);
         } else {
@@ -448,12 +553,18 @@ impl Raw {
                 continue;
             }
             let part = parts.entry(group).or_insert_with(|| Part::empty(self.kind));
-            match part {
-                Part::Numbers(numbers) => numbers.push(self.numbers[row]),
-                Part::Categories(names) => {
+            match &mut part.values {
+                PartValues::Numbers(numbers) => numbers.push(self.numbers[row]),
+                PartValues::Categories(names) => {
                     let name = self.names.get(self.codes[row] as usize);
                     names.push(name.map(String::as_str));
                 }
+            }
+        }
+        for row in &self.mismatched {
+            let group = codes.map_or(0, |codes| codes[*row]);
+            if let Some(part) = parts.get_mut(&group) {
+                part.mismatched += 1;
             }
         }
         let groups = parts.into_iter();
@@ -463,28 +574,102 @@ impl Raw {
     }
 }
 
-/// The values of a group by row; NaN or nothing where one has none.
+/// The values of a group.
 #[derive(Debug)]
-enum Part<'a> {
+struct Part<'a> {
+    values: PartValues<'a>,
+    /// Rows with a value of another type.
+    mismatched: u64,
+    /// Whether whole numbers are expected.
+    whole: bool,
+}
+
+/// By row; NaN or nothing where one has none.
+#[derive(Debug)]
+enum PartValues<'a> {
     Numbers(Vec<f64>),
     Categories(Vec<Option<&'a str>>),
 }
 
 impl Part<'_> {
     fn empty(kind: ColumnKind) -> Self {
-        if kind.numeric {
-            Self::Numbers(Vec::new())
-        } else {
-            Self::Categories(Vec::new())
+        Self {
+            values: if kind.numeric {
+                PartValues::Numbers(Vec::new())
+            } else {
+                PartValues::Categories(Vec::new())
+            },
+            mismatched: 0,
+            whole: kind.whole,
         }
+    }
+
+    fn rows(&self) -> u64 {
+        let rows = match &self.values {
+            PartValues::Numbers(numbers) => numbers.len(),
+            PartValues::Categories(names) => names.len(),
+        };
+        rows as u64
     }
 
     /// How many values there are, of numbers the finite ones.
     fn len(&self) -> u64 {
-        let values = match self {
-            Self::Numbers(numbers) => numbers.iter().filter(|n| n.is_finite()).count(),
-            Self::Categories(names) => names.iter().flatten().count(),
+        let values = match &self.values {
+            PartValues::Numbers(numbers) => numbers.iter().filter(|n| n.is_finite()).count(),
+            PartValues::Categories(names) => names.iter().flatten().count(),
         };
         values as u64
+    }
+
+    /// What a tool checks beside the distribution. An infinity is a value like any other, and outside of every range.
+    fn held(&self) -> Held {
+        let values = match &self.values {
+            PartValues::Numbers(numbers) => {
+                HeldValues::Numbers(numbers.iter().copied().filter(|n| !n.is_nan()).collect())
+            }
+            PartValues::Categories(names) => HeldValues::Categories(counted(names)),
+        };
+        let present = match &values {
+            HeldValues::Numbers(numbers) => numbers.len() as u64,
+            HeldValues::Categories(_) => self.len(),
+        };
+        Held {
+            rows: self.rows(),
+            missing: self.rows() - present - self.mismatched,
+            mismatched: self.mismatched,
+            values,
+            whole: self.whole,
+        }
+    }
+}
+
+/// A column as a tool's checks see it.
+struct Held {
+    rows: u64,
+    missing: u64,
+    mismatched: u64,
+    values: HeldValues,
+    whole: bool,
+}
+
+enum HeldValues {
+    Numbers(Vec<f64>),
+    Categories(CategoryCounts),
+}
+
+impl Held {
+    fn column(&self) -> checks::Column<'_> {
+        checks::Column {
+            rows: self.rows,
+            missing: self.missing,
+            mismatched: self.mismatched,
+            values: match &self.values {
+                HeldValues::Numbers(numbers) => checks::Values::Numbers {
+                    numbers,
+                    whole: self.whole,
+                },
+                HeldValues::Categories(counts) => checks::Values::Categories(counts),
+            },
+        }
     }
 }

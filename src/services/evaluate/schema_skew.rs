@@ -12,7 +12,9 @@ use super::share;
 use super::subject::Subject;
 use crate::domain::measurement::{Measure, Measurement, Recipe, Segment, Status};
 use crate::domain::schema::FeatureExpectation;
-use crate::domain::skew::{self, Judgement, Past, STEP_RANKS, Sight, judge_profiles, judge_window};
+use crate::domain::skew::{
+    self, FindingKind, Judgement, Past, STEP_RANKS, Sight, judge_profiles, judge_window,
+};
 use crate::services::profiling::{LATENCY, PREDICTION};
 use crate::stats::profile::FeatureProfile;
 use crate::stats::quality::wilson_interval;
@@ -104,6 +106,8 @@ fn judge(
     let empty = now.category("");
     let empty = empty.map(|now| (before.and_then(|b| b.category("")).unwrap_or(0), now));
     let mut judged = judge_window(expected, before, now, empty, tolerance);
+    // A segment has fewer different values than all rows have, for which the limits are.
+    judged.retain(|j| segment.is_overall() || j.kind != FindingKind::DistinctValues);
     let trace = current
         .traces
         .get(&expected.feature)

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{NotComparable, Rows, median_distance};
 use crate::stats::beta::student_upper;
 use crate::stats::tails::{PValue, ln_upper_gamma, normal_quantile};
+use crate::stats::uncertainty::ByChance;
 
 /// Features, fixed: the error of the kernel is about one over their root.
 pub const FEATURES: usize = 256;
@@ -37,6 +38,9 @@ pub struct Distance {
     pub squared: f64,
     /// What it is on average for a day of the reference with as many rows, held against the others.
     pub usual: f64,
+    /// Interval of the squared distance of what the window's rows and the baseline's come from, with at least 95 %, where days scatter
+    /// as those of the baseline do.
+    pub interval: (f64, f64),
     pub p_value: PValue,
     /// Whether it is also further than every day of the reference was from the others. Without it the tails of fitted
     /// distributions should not be leant on.
@@ -248,13 +252,22 @@ impl FeatureBaseline {
             Some(estimated) => PValue::from_ln(known.max(estimated.ln())),
             None => None,
         };
+        let usual = if scaled > 0.0 {
+            squared / scaled * self.shape * self.scale
+        } else {
+            0.0
+        };
+        // Of the scatter S of the means, the trace is the usual distance, and that of S² half of its variance; no direction scatters by
+        // more than the root of the latter.
+        let by_chance = ByChance {
+            mean: usual,
+            variance: usual * usual / self.shape,
+        };
+        let along = 4.0 * squared * (by_chance.variance / 2.0).sqrt();
         Ok(Distance {
             squared,
-            usual: if scaled > 0.0 {
-                squared / scaled * self.shape * self.scale
-            } else {
-                0.0
-            },
+            usual,
+            interval: by_chance.of_distance(squared, along),
             p_value: p.ok_or(NotComparable::BeyondRange)?,
             is_beyond_all_days: scaled > self.largest,
         })

@@ -292,3 +292,75 @@ fn rankings_gain_what_they_gain_in_scikit_learn() {
         same("gain", gain.expect("ranked"), &case["ndcg"]);
     }
 }
+
+/// Rows of two correlated normal columns around a centre.
+fn normal_rows(
+    count: usize,
+    centre: (f64, f64),
+    correlation: f64,
+    random: &mut impl FnMut() -> f64,
+) -> Rows {
+    let values: Vec<f64> = (0..count)
+        .flat_map(|_| {
+            let mut normal =
+                || crate::stats::tails::normal_quantile(random().clamp(1e-12, 1.0 - 1e-12));
+            let (x, y) = (normal(), normal());
+            [
+                centre.0 + x,
+                centre.1 + correlation * x + (1.0 - correlation * correlation).sqrt() * y,
+            ]
+        })
+        .collect();
+    Rows::of(&values, 2)
+}
+
+#[test]
+fn intervals_hold_what_is_true_of_the_populations() {
+    const RUNS: usize = 300;
+    let mut random = crate::stats::random::uniform(17);
+    for (shift, correlation) in [(0.0, 0.3), (0.1, 0.3), (0.6, 0.7)] {
+        let mut held = [0_usize; 3];
+        for _ in 0..RUNS {
+            let before = normal_rows(300, (0.0, 0.0), 0.3, &mut random);
+            let now = normal_rows(200, (shift, 0.0), correlation, &mut random);
+            let mean = mean_shift(&before, &now).expect("rows");
+            assert!(mean.interval.0 <= mean.distance && mean.distance <= mean.interval.1);
+            let change = correlation_change(&before, &now).expect("rows");
+            let found = maximum_mean_discrepancy(&before, &now).expect("rows");
+            // What many rows give stands for what is true.
+            let truths = [
+                (mean.interval, shift),
+                (change.interval, correlation - 0.3),
+                (
+                    found.interval,
+                    discrepancy_of(shift, correlation, found.bandwidth),
+                ),
+            ];
+            for (held, ((low, high), truth)) in held.iter_mut().zip(truths) {
+                *held += usize::from(low <= truth && truth <= high);
+            }
+        }
+        let shares = held.map(|held| held as f64 / RUNS as f64);
+        assert!(
+            shares.iter().all(|share| (0.915..=1.0).contains(share)),
+            "{shift}: {shares:?}"
+        );
+        // Far from no change they are no wider than they need be.
+        assert!(shift < 0.5 || shares[0] < 0.99, "{shift}: {shares:?}");
+    }
+}
+
+/// The squared discrepancy of the two normal distributions of [`normal_rows`] under a Gaussian kernel: of two rows whose difference is
+/// normal the mean kernel is known.
+fn discrepancy_of(shift: f64, correlation: f64, width: f64) -> f64 {
+    let kernel = |mean: (f64, f64), cross: f64| {
+        // The difference has variances 2 and the covariance `cross`.
+        let (a, b) = (width * width + 2.0, cross);
+        let determinant = a * a - b * b;
+        let exponent =
+            (a * mean.0 * mean.0 - 2.0 * b * mean.0 * mean.1 + a * mean.1 * mean.1) / determinant;
+        width * width / determinant.sqrt() * (-exponent / 2.0).exp()
+    };
+    kernel((0.0, 0.0), 0.6) + kernel((0.0, 0.0), 2.0 * correlation)
+        - 2.0 * kernel((shift, 0.0), 0.3 + correlation)
+}

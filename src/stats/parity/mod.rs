@@ -11,6 +11,7 @@
 
 pub mod azure;
 mod binning;
+pub mod checks;
 pub mod evidently;
 pub mod nannyml;
 pub mod sagemaker;
@@ -118,7 +119,9 @@ impl Mode {
     }
 }
 
-fn counted(categories: &[Option<&str>]) -> CategoryCounts {
+/// How many rows have each category.
+#[must_use]
+pub fn counted(categories: &[Option<&str>]) -> CategoryCounts {
     // Names are made once for each category, not for each row.
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     for category in categories.iter().flatten() {

@@ -154,6 +154,13 @@ impl Categories {
         self.counts.values().sum::<u64>() + self.rest()
     }
 
+    /// Of the rows whose category is kept by name, those that repeat the category of an earlier one, and all of them. The kept ones
+    /// are a sample by content, so the share is that among all rows but for chance.
+    pub(super) fn repeated(&self) -> (u64, u64) {
+        let rows: u64 = self.counts.values().sum();
+        (rows - self.counts.len() as u64, rows)
+    }
+
     /// Exact without an overflow. With one, `k − 1` over the share of the hash's range that the `k` kept
     /// categories take (Bar-Yossef and others 2002).
     pub(super) fn distinct(&self) -> f64 {

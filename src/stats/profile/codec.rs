@@ -5,6 +5,9 @@
 //! a count, so that a window of a few hundred rows takes a few hundred bytes however many cells there are.
 //! Reading trusts nothing: every count is checked against the others, and nothing is allocated that is not
 //! bounded by the length of the input or by the largest grid allowed.
+//!
+//! A profile that keeps track of how often numbers repeat has that behind all else, and a version of its own: others are the bytes
+//! they always were.
 
 mod earlier;
 
@@ -18,10 +21,13 @@ use super::quantiles::{Buckets, Quantiles};
 use super::{Counts, FeatureProfile, MAX_CATEGORIES, Mismatches, ProfileError, Values};
 use crate::stats::exact::{ExactSums, Fixed};
 use crate::stats::grid::MAX_EDGES;
+use crate::stats::repeats::Repeats;
 
 const HEADER: [u8; 3] = [b'B', b'W', FAMILY];
 const FAMILY: u8 = 1;
 const VERSION: u8 = 2;
+/// The same, followed by how often numbers repeat each other.
+const VERSION_WITH_REPEATS: u8 = 3;
 const CHECKSUM_BYTES: usize = 4;
 
 /// Counts beyond this are refused, so that merging a thousand profiles cannot overflow.
@@ -117,10 +123,21 @@ impl FeatureProfile {
         };
         let mut bytes = Vec::with_capacity(512);
         bytes.extend(HEADER);
-        bytes.push(VERSION);
+        let repeats = self
+            .numbers()
+            .and_then(|numbers| numbers.repeats.as_ref())
+            .map(Repeats::encode);
+        bytes.push(match repeats {
+            None => VERSION,
+            Some(_) => VERSION_WITH_REPEATS,
+        });
         // What the values of a wrong type were follows the body.
         let bytes = postcard::to_extend(&body, bytes)
-            .and_then(|bytes| postcard::to_extend(&self.mismatches, bytes));
+            .and_then(|bytes| postcard::to_extend(&self.mismatches, bytes))
+            .and_then(|bytes| match &repeats {
+                None => Ok(bytes),
+                Some(repeats) => postcard::to_extend(repeats.as_slice(), bytes),
+            });
         let mut bytes =
             bytes.expect("every sequence knows its length and a vector takes all that is written");
         let checksum = crc32c::crc32c(&bytes);
@@ -140,7 +157,7 @@ impl FeatureProfile {
         let (&version, rest) = rest.split_first().ok_or(ProfileError::NotAProfile)?;
         let read = match version {
             earlier::VERSION => read_body::<earlier::NumbersBody>,
-            VERSION => read_body::<NumbersBody>,
+            VERSION | VERSION_WITH_REPEATS => read_body::<NumbersBody>,
             _ => return Err(ProfileError::UnknownVersion(version)),
         };
         let (body, checksum) = rest
@@ -151,15 +168,33 @@ impl FeatureProfile {
             return Err(ProfileError::Checksum);
         }
         let (mut profile, mut rest) = read(body)?;
-        if version == VERSION {
+        if version != earlier::VERSION {
             (profile.mismatches, rest) = postcard::take_from_bytes(rest)
                 .map_err(|_| ProfileError::Malformed("its mismatches cannot be parsed"))?;
+        }
+        if version == VERSION_WITH_REPEATS {
+            rest = profile.read_repeats(rest)?;
         }
         if !rest.is_empty() {
             return Err(ProfileError::Malformed("something follows its body"));
         }
         profile.check_counts()?;
         Ok(profile)
+    }
+
+    /// Takes over how often numbers repeat each other; returns what follows.
+    fn read_repeats<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], ProfileError> {
+        const MALFORMED: ProfileError =
+            ProfileError::Malformed("its repeats are not those of its numbers");
+        let (encoded, rest) = postcard::take_from_bytes::<&[u8]>(bytes).map_err(|_| MALFORMED)?;
+        let repeats = Repeats::decode(encoded).map_err(|_| MALFORMED)?;
+        match &mut self.values {
+            Values::Numeric(numbers) if repeats.rows() == numbers.count() => {
+                numbers.repeats = Some(repeats);
+            }
+            _ => return Err(MALFORMED),
+        }
+        Ok(rest)
     }
 
     fn check_counts(&self) -> Result<(), ProfileError> {
@@ -238,6 +273,7 @@ impl StoredNumbers for NumbersBody {
                 .transpose()?,
             quantiles: self.quantiles.restore(&moments)?,
             moments,
+            repeats: None,
         })
     }
 }

@@ -17,6 +17,7 @@ mod quantiles;
 use serde::{Deserialize, Serialize};
 
 use super::grid::Grid;
+use super::repeats::Repeats;
 use categories::Categories;
 use numbers::Numbers;
 pub(crate) use numbers::extremes;
@@ -157,6 +158,16 @@ impl FeatureProfile {
         }
     }
 
+    /// The same empty profile, in which [`FeatureProfile::note_values`] keeps track of how often numbers repeat each other. It takes
+    /// 24 KiB more at most. Categories are kept track of in every profile.
+    #[must_use]
+    pub fn with_repeats(mut self) -> Self {
+        if let Values::Numeric(numbers) = &mut self.values {
+            numbers.repeats = Some(Repeats::default());
+        }
+        self
+    }
+
     /// Whether this profile counts numbers or categories.
     #[must_use]
     pub fn kind(&self) -> ProfileKind {
@@ -226,6 +237,16 @@ impl FeatureProfile {
         }
         self.counts.rows += numbers.len() as u64;
         Ok(())
+    }
+
+    /// Notes the finite numbers observed by hashes that equal ones share, where the profile keeps track of how often they repeat
+    /// each other. A hash says more than the number: integers that are one as doubles have different ones.
+    pub fn note_values(&mut self, hashes: impl IntoIterator<Item = u64>) {
+        if let Values::Numeric(numbers) = &mut self.values
+            && let Some(repeats) = &mut numbers.repeats
+        {
+            hashes.into_iter().for_each(|hash| repeats.observe(hash));
+        }
     }
 
     /// Counts rows with a category. The empty text is a category like any other.
@@ -365,10 +386,26 @@ impl FeatureProfile {
     }
 
     /// The number of distinct categories: exact up to [`MAX_CATEGORIES`], estimated beyond from the hashes
-    /// of those kept, with a standard error of 3.2 %. `None` for numbers.
+    /// of those kept, with a standard error of 3.2 %. Of numbers, the number of distinct ones where the profile keeps track of how
+    /// often they repeat: exact up to [`MOST_HASHES`](super::repeats::MOST_HASHES). `None` of numbers elsewhere.
     #[must_use]
     pub fn distinct(&self) -> Option<f64> {
-        self.category_counts().map(Categories::distinct)
+        match &self.values {
+            Values::Numeric(numbers) => numbers.repeats.as_ref().map(Repeats::distinct),
+            Values::Categorical(categories) => Some(categories.distinct()),
+        }
+    }
+
+    /// Of the values that are kept track of, those that repeat an earlier one, and all of them: every value while there are no more
+    /// different ones than [`FeatureProfile::distinct`] counts exactly, beyond that those of a sample by content, in which the share
+    /// is the same but for chance. Where one value in a hundred repeats another, its standard error is about 0.3 percentage points.
+    /// `None` of numbers that are not kept track of.
+    #[must_use]
+    pub fn repeated(&self) -> Option<(u64, u64)> {
+        match &self.values {
+            Values::Numeric(numbers) => numbers.repeats.as_ref().map(Repeats::repeated),
+            Values::Categorical(categories) => Some(categories.repeated()),
+        }
     }
 
     /// The [`Grid::fingerprint`] of the grid that the cells were counted on; `None` where there are no cells.

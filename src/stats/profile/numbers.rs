@@ -4,12 +4,15 @@ use super::ProfileError;
 use super::quantiles::Quantiles;
 use crate::stats::exact::ExactSums;
 use crate::stats::grid::Grid;
+use crate::stats::repeats::Repeats;
 
 #[derive(Debug, Clone)]
 pub(super) struct Numbers {
     pub(super) cells: Option<Cells>,
     pub(super) moments: Moments,
     pub(super) quantiles: Quantiles,
+    /// How often numbers repeat each other, where that is kept track of.
+    pub(super) repeats: Option<Repeats>,
 }
 
 /// Counts per cell of the grid with this fingerprint.
@@ -96,6 +99,7 @@ impl Numbers {
             }),
             moments: Moments::default(),
             quantiles: Quantiles::default(),
+            repeats: None,
         }
     }
 
@@ -129,6 +133,7 @@ impl Numbers {
 
     pub(super) fn merge(&mut self, other: &Self) -> Result<(), ProfileError> {
         self.check_grid(other)?;
+        self.merge_repeats(other);
         if let (Some(mine), Some(theirs)) = (&mut self.cells, &other.cells) {
             for (mine, theirs) in mine.counts.iter_mut().zip(&theirs.counts) {
                 *mine += theirs;
@@ -137,6 +142,20 @@ impl Numbers {
         self.moments.merge(&other.moments);
         self.quantiles.merge(&other.quantiles);
         Ok(())
+    }
+
+    /// Of numbers some of which were not kept track of, nothing is known.
+    fn merge_repeats(&mut self, other: &Self) {
+        let (before, added) = (self.count(), other.count());
+        self.repeats = match (self.repeats.take(), &other.repeats) {
+            (Some(mut mine), Some(theirs)) => {
+                mine.merge(theirs);
+                Some(mine)
+            }
+            (mine @ Some(_), None) if added == 0 => mine,
+            (None, theirs) if before == 0 => theirs.clone(),
+            _ => None,
+        };
     }
 
     pub(super) fn leave_quantiles(&mut self) {

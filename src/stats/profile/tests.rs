@@ -608,3 +608,80 @@ fn some_of_the_numbers_and_single_categories_can_be_asked_for() {
     assert_eq!(rows, named.rest());
     assert_eq!(numeric(&[1.0], None).category(""), None);
 }
+
+fn watched(keys: impl IntoIterator<Item = u64>) -> FeatureProfile {
+    let mut profile = FeatureProfile::numeric(None).with_repeats();
+    for key in keys {
+        profile
+            .observe_numbers(&[key as f64], None)
+            .expect("numbers");
+        profile.note_values([crate::stats::thinning::mixed(key)]);
+    }
+    profile
+}
+
+#[test]
+fn repeats_of_numbers_merge_and_are_kept_as_bytes() {
+    let (mut one, two) = (watched(0..900), watched((600..1_500).chain(0..300)));
+    assert_eq!(
+        (one.repeated(), one.distinct()),
+        (Some((0, 900)), Some(900.0))
+    );
+    one.merge(&two).expect("numbers");
+    assert_eq!(
+        (one.repeated(), one.distinct()),
+        (Some((600, 2_100)), Some(1_500.0))
+    );
+    let bytes = one.encode();
+    let read = FeatureProfile::decode(&bytes).expect("a profile");
+    assert_eq!(read.repeated(), one.repeated());
+    assert_eq!(read.encode(), bytes);
+    // A byte that is another one is noticed.
+    for at in [4, bytes.len() / 2, bytes.len() - 1] {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1;
+        assert!(FeatureProfile::decode(&damaged).is_err(), "byte {at}");
+    }
+    // In whatever order and parts.
+    let mut parts = watched(300..1_500);
+    parts.merge(&watched(0..900)).expect("numbers");
+    assert_eq!(parts.repeated(), Some((600, 2_100)));
+}
+
+#[test]
+fn repeats_of_many_values_are_those_of_a_sample() {
+    // One value in fifty repeats another.
+    let rows = 100_000_u64;
+    let numbers = watched((0..rows).map(|n| if n % 50 == 0 && n > 0 { n - 1 } else { n }));
+    let mut texts = FeatureProfile::categorical();
+    for n in 0..rows {
+        let name = format!("id {}", if n % 50 == 0 && n > 0 { n - 1 } else { n });
+        texts.observe_category(&name, 1).expect("categories");
+    }
+    for profile in [numbers, texts] {
+        let (repeated, kept) = profile.repeated().expect("kept track of");
+        assert!(kept < rows / 10, "{kept}");
+        let share = repeated as f64 / kept as f64;
+        assert!((share - 0.02).abs() < 0.012, "{share}");
+        let distinct = profile.distinct().expect("kept track of");
+        assert!((distinct / 98_000.0 - 1.0).abs() < 0.1, "{distinct}");
+    }
+}
+
+#[test]
+fn numbers_that_were_not_kept_track_of_make_repeats_unknown() {
+    let plain = numeric(&[1.0, 2.0], None);
+    assert_eq!((plain.repeated(), plain.distinct()), (None, None));
+    let mut merged = watched(0..3);
+    merged.merge(&plain).expect("numbers");
+    assert_eq!(merged.repeated(), None);
+    // One without numbers takes nothing away.
+    let mut merged = watched(0..3);
+    merged.merge(&numeric(&[], None)).expect("numbers");
+    assert_eq!(merged.repeated(), Some((0, 3)));
+    let mut merged = numeric(&[], None);
+    merged.merge(&watched(0..3)).expect("numbers");
+    assert_eq!(merged.repeated(), Some((0, 3)));
+    // And its bytes are what they always were.
+    assert_eq!(plain.encode()[3], 2);
+}

@@ -55,6 +55,7 @@ pub struct FeatureLine {
     pub range: String,
     pub categories: String,
     pub nulls: String,
+    pub values: String,
 }
 
 /// A proposal that waits for a decision.
@@ -205,7 +206,46 @@ fn feature_line(expected: &FeatureExpectation) -> FeatureLine {
             None => String::new(),
         },
         nulls: format!("up to {}", wording::percent(expected.max_null_share)),
+        values: values(expected),
     }
+}
+
+/// What is said of how often values repeat and how many may be outside.
+fn values(expected: &FeatureExpectation) -> String {
+    let parts = [
+        (expected.max_duplicate_share).map(|_| format!("{} repeat", repeats(expected))),
+        Some(format!("{} different", distinct(expected)))
+            .filter(|_| !distinct(expected).is_empty()),
+        (expected.max_outside_share).map(|_| format!("{} outside", outside(expected))),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    parts.join(", ")
+}
+
+fn repeats(expected: &FeatureExpectation) -> String {
+    let share = expected.max_duplicate_share.map(|share| match share {
+        0.0 => "none".to_owned(),
+        share if share < 0.001 => "less than 0.1 %".to_owned(),
+        share => format!("up to {}", wording::percent(share)),
+    });
+    share.unwrap_or_default()
+}
+
+fn distinct(expected: &FeatureExpectation) -> String {
+    match (expected.min_distinct, expected.max_distinct) {
+        (Some(least), Some(most)) => format!("{least} to {most}"),
+        (Some(least), None) => format!("at least {least}"),
+        (None, Some(most)) => format!("at most {most}"),
+        (None, None) => String::new(),
+    }
+}
+
+fn outside(expected: &FeatureExpectation) -> String {
+    let share = expected.max_outside_share;
+    share.map_or_else(
+        || "what the monitor tolerates".to_owned(),
+        |share| format!("up to {}", wording::percent(share)),
+    )
 }
 
 fn required(expected: &FeatureExpectation) -> String {
@@ -346,6 +386,9 @@ fn what(part: Part) -> &'static str {
         Part::Range => "range",
         Part::Categories => "categories",
         Part::MaxNullShare => "nulls",
+        Part::MaxDuplicateShare => "repeated values",
+        Part::Distinct => "different values",
+        Part::MaxOutsideShare => "values outside",
         Part::Environments => "where it is required",
     }
 }
@@ -367,6 +410,9 @@ fn sides(part: Part, from: &FeatureExpectation, to: &FeatureExpectation) -> (Str
             None => "any".to_owned(),
         },
         Part::MaxNullShare => format!("up to {}", wording::percent(expected.max_null_share)),
+        Part::MaxDuplicateShare => any(repeats(expected)),
+        Part::Distinct => any(distinct(expected)),
+        Part::MaxOutsideShare => outside(expected),
     };
     match (part, &from.categories, &to.categories) {
         (Part::Categories, Some(before), Some(after)) => (of(from), moved(before, after)),

@@ -161,3 +161,80 @@ fn a_reference_without_rows_is_told_as_one() {
     let cause = "the reference has no rows of this segment";
     assert!(of_two.all(|m| m["recipe"]["cause"] == cause));
 }
+
+#[test]
+fn recipes_have_the_bins_that_were_compared() {
+    let folder = Folder::new("edges");
+    let files = ["reference", "current"].map(|name| {
+        let shift = if name == "current" { 50 } else { 0 };
+        let rows: Vec<String> = (0..1_000)
+            .map(|row| format!("{},{}", row + shift, ["red", "blue", "green"][row % 3]))
+            .collect();
+        folder.write(
+            &format!("{name}.csv"),
+            format!("amount,colour\n{}\n", rows.join("\n")),
+        )
+    });
+    let document = document(&files[0], &files[1], &[]);
+    let measured = document["measurements"].as_array().expect("a list");
+    let recipe = |feature: &str, measure: &str| {
+        let found = measured
+            .iter()
+            .find(|m| m["feature"] == feature && m["measure"] == measure);
+        &found.expect("measured")["recipe"]
+    };
+    let edges: Vec<f64> =
+        serde_json::from_value(recipe("amount", "psi")["edges"].clone()).expect("edges");
+    let deciles: Vec<f64> = (1..10).map(|tenth| f64::from(tenth) * 99.9).collect();
+    assert_eq!(edges.len(), 9);
+    for (edge, decile) in edges.iter().zip(deciles) {
+        assert!((edge - decile).abs() < 1.0, "{edges:?}");
+    }
+    // With them the value can be computed again.
+    let share = |side: f64, below: f64, above: f64| {
+        let inside = (0..1_000)
+            .map(|row| f64::from(row) + side)
+            .filter(|n| *n > below && *n <= above);
+        (inside.count() as f64 / 1_000.0).max(1e-4)
+    };
+    let lower = std::iter::once(f64::NEG_INFINITY).chain(edges.iter().copied());
+    let upper = edges.iter().copied().chain([f64::INFINITY]);
+    let psi: f64 = lower
+        .zip(upper)
+        .map(|(low, high)| {
+            let (p, q) = (share(0.0, low, high), share(50.0, low, high));
+            (q - p) * (q / p).ln()
+        })
+        .sum();
+    let value = measured
+        .iter()
+        .find(|m| m["feature"] == "amount" && m["measure"] == "psi");
+    let value = value.expect("measured")["value"]
+        .as_f64()
+        .expect("a number");
+    assert!((psi / value - 1.0).abs() < 1e-9, "{psi} {value}");
+    assert_eq!(
+        recipe("colour", "chi2")["categories"],
+        serde_json::json!(["blue", "green", "red"])
+    );
+    assert!(recipe("colour", "chi2").get("edges").is_none());
+    // Over cells, whose edges are there once.
+    assert!(
+        recipe("amount", "kolmogorov_smirnov")
+            .get("edges")
+            .is_none()
+    );
+    let cells = document["cells"]["amount"].as_array().expect("edges");
+    let bins = recipe("amount", "kolmogorov_smirnov")["bins"].as_u64();
+    assert_eq!(bins, Some(cells.len() as u64 + 1));
+    assert!(document["cells"].get("colour").is_none());
+    // Every value that is there has an interval.
+    for m in measured.iter().filter(|m| !m["value"].is_null()) {
+        assert!(
+            m["interval"].is_array(),
+            "{} of {}",
+            m["measure"],
+            m["feature"]
+        );
+    }
+}

@@ -98,3 +98,49 @@ fn vectors_of_another_length_are_a_finding() {
     }
     text(&compare(&eights, &half, &["--fail-on", "schema"]), 1);
 }
+
+#[test]
+fn a_column_that_never_repeats_is_to_stay_so() {
+    let folder = Folder::new("unique");
+    let file = |name: &str, key: &dyn Fn(usize) -> usize| {
+        let rows: Vec<String> = (0..3_000)
+            .map(|row| format!("{},c{},{}", 7_000 + 3 * key(row), key(row), row % 90))
+            .collect();
+        folder.write(name, format!("id,code,amount\n{}\n", rows.join("\n")))
+    };
+    let reference = file("reference.csv", &|row| row);
+    let other = file("other.csv", &|row| row + 5_000);
+    let repeated = file("repeated.csv", &|row| {
+        if row % 20 == 0 { row + 1 } else { row }
+    });
+    let of = |current, feature| {
+        let document = document(&reference, current, &[]);
+        let found = document["schema"].as_array().expect("a list").iter();
+        let of_kind =
+            found.filter(|f| f["finding"] == "duplicate_values" && f["feature"] == feature);
+        of_kind
+            .map(|f| f["value"].as_f64().expect("a share"))
+            .collect::<Vec<f64>>()
+    };
+    for feature in ["id", "code", "amount"] {
+        assert_eq!(of(&reference, feature), [0.0; 0], "{feature}");
+        assert_eq!(of(&other, feature), [0.0; 0], "{feature}");
+    }
+    for feature in ["id", "code"] {
+        let found = of(&repeated, feature);
+        assert_eq!(found.len(), 1, "{feature}");
+        // Of a sample by content.
+        assert!((found[0] - 0.05).abs() < 0.02, "{feature}: {found:?}");
+    }
+    assert_eq!(of(&repeated, "amount"), [0.0; 0]);
+    // What somebody says stands over what the reference shows.
+    let model = folder.write(
+        "model.yaml",
+        "models:\n  - name: m\n    task: regression\n    baselines: {training: {file: r.csv}}\n    schema: {from: training, features: {id: \
+         {max_duplicate_share: any}, amount: {max_distinct: 80}}}\n",
+    );
+    let options = ["--model", model.to_str().expect("a path")];
+    let document = document(&reference, &repeated, &options);
+    assert!(!findings(&document, "id").contains(&"duplicate_values"));
+    assert_eq!(findings(&document, "amount"), ["distinct_values"]);
+}

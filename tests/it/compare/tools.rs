@@ -201,3 +201,96 @@ fn modes_are_written_in_every_format_and_judge_by_the_tool() {
     );
     assert_eq!(mixed.status.code(), Some(2));
 }
+
+#[test]
+fn checks_have_the_tools_names_and_verdicts() {
+    let folder = Folder::new("checks");
+    let reference: Vec<String> = (0..400)
+        .map(|row| format!("{},{},{}", row % 50, ["a", "b"][row % 2], row))
+        .collect();
+    let reference = folder.write(
+        "reference.csv",
+        format!("n,c,gone\n{}\n", reference.join("\n")),
+    );
+    let current: Vec<String> = (0..400)
+        .map(|row| match row {
+            0..100 => format!(",z,{row}"),
+            _ => format!("{}.5,{},{row}", row % 50 + 70, ["a", "b"][row % 2]),
+        })
+        .collect();
+    let current = folder.write("current.csv", format!("n,c,new\n{}\n", current.join("\n")));
+    let failed = |mode: &str| {
+        let document = document(&reference, &current, &["--mode", mode]);
+        let checks = document["checks"].as_array().expect("a list").iter();
+        let failed = checks.filter(|check| check["failed"] == true);
+        let mut told: Vec<String> = failed
+            .map(|check| {
+                format!(
+                    "{} {}",
+                    check["check"].as_str().expect("a name"),
+                    check["feature"].as_str().expect("a name")
+                )
+            })
+            .collect();
+        told.sort();
+        told
+    };
+    assert_eq!(failed("evidently"), ["DriftedColumnsCount "]);
+    assert_eq!(failed("nannyml"), ["alert "]);
+    assert_eq!(
+        failed("azure"),
+        ["NullValueRate n", "OutOfBoundsRate c", "OutOfBoundsRate n"]
+    );
+    assert_eq!(
+        failed("tfdv"),
+        [
+            "ENUM_TYPE_UNEXPECTED_STRING_VALUES c",
+            "FEATURE_TYPE_LOW_FRACTION_PRESENT n",
+            "SCHEMA_MISSING_COLUMN gone",
+            "SCHEMA_NEW_COLUMN new",
+            "UNEXPECTED_DATA_TYPE n",
+        ]
+    );
+    assert_eq!(
+        failed("sagemaker"),
+        [
+            "baseline_drift_check c",
+            "baseline_drift_check n",
+            "categorical_values_check c",
+            "completeness_check n",
+            "data_type_check n",
+            "extra_column_check new",
+            "missing_column_check gone",
+        ]
+    );
+    // A pipeline can stop at them, where the tool checks the schema at all.
+    for (mode, code) in [
+        ("tfdv", 1),
+        ("sagemaker", 1),
+        ("azure", 1),
+        ("evidently", 2),
+        ("nannyml", 2),
+    ] {
+        let output = compare(
+            &reference,
+            &current,
+            &["--mode", mode, "--fail-on", "schema"],
+        );
+        assert_eq!(output.status.code(), Some(code), "{mode}");
+    }
+    let output = compare(
+        &reference,
+        &reference,
+        &["--mode", "tfdv", "--fail-on", "schema"],
+    );
+    let table = text(&output, 0);
+    assert!(table.contains("all checks passed"), "{table}");
+    for format in ["table", "html", "junit"] {
+        let output = compare(
+            &reference,
+            &current,
+            &["--mode", "sagemaker", "--format", format],
+        );
+        assert!(text(&output, 0).contains("completeness_check"), "{format}");
+    }
+}

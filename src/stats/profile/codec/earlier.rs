@@ -58,6 +58,7 @@ impl StoredNumbers for NumbersBody<'_> {
             cells: cells.transpose()?,
             quantiles: self.quantiles.restore(moments.count)?,
             moments,
+            repeats: None,
         })
     }
 }

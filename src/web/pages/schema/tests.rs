@@ -13,14 +13,10 @@ use crate::web::pages::tests::{Browser, HOSTILE, at, rendered, shell};
 
 fn expected(feature: &str, maximum: f64) -> FeatureExpectation {
     FeatureExpectation {
-        feature: feature.to_owned(),
-        feature_type: FeatureType::Number,
-        required: true,
         minimum: Some(-40.0),
         maximum: Some(maximum),
-        categories: None,
         max_null_share: 0.05,
-        environments: None,
+        ..FeatureExpectation::of_type(feature, FeatureType::Number)
     }
 }
 
