@@ -8,6 +8,7 @@ mod archive;
 mod areas;
 mod backpressure;
 mod baselines;
+mod blobs;
 mod browser;
 mod caps;
 mod causes;
