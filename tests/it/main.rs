@@ -30,6 +30,7 @@ mod keys;
 mod labelled;
 mod late_data;
 mod late_labels;
+mod limits;
 mod messages;
 mod migrations;
 mod otlp;
