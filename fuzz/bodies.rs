@@ -20,19 +20,21 @@ use bellwether::formats::cloudevents::{self, EventKind, Mode};
 use bellwether::formats::inference::{Served, decode_inferences};
 use bellwether::formats::otlp::{self, Batch, Encoding, Signal};
 use bellwether::formats::{
-    Expectations, Format, Limits, archived, decode_labels, decode_predictions, decode_reference,
-    schemas,
+    Expectations, Format, Limits, decode_labels, decode_predictions, decode_reference, schemas,
 };
-use bellwether::services::ingest::decode_body;
-use bellwether::stats::profile::FeatureProfile;
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
+
+mod arriving;
+mod stored;
+
+pub use arriving::{inflated, tables};
+pub use stored::{archived, keys, landed, profile, states};
 
 /// A target by its name, which is also that of its folder in the corpus.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 20] = [
     ("json", json),
     ("ndjson", ndjson),
     ("csv", csv),
@@ -43,6 +45,10 @@ pub const TARGETS: [Target; 16] = [
     ("landed", landed),
     ("archived", archived),
     ("profile", profile),
+    ("keys", keys),
+    ("states", states),
+    ("inflated", inflated),
+    ("tables", tables),
     ("definitions", definitions),
     ("schemas", schemas),
     ("logs", logs),
@@ -326,6 +332,7 @@ pub fn events(data: &[u8]) {
                 match event.kind {
                     EventKind::Inference(event) => assert!(!event.pair.contains('\0')),
                     EventKind::Other(name) => assert!(!name.contains(is_deceptive)),
+                    EventKind::Damaged => assert_eq!(mode, Mode::Batch),
                 }
             }
         }
@@ -366,91 +373,6 @@ pub fn events(data: &[u8]) {
                 check_predictions(&decoded, &expect);
             }
         }
-    }
-}
-
-/// A landed body, and behind a checksum that fits, the rows in it.
-pub fn landed(data: &[u8]) {
-    read_landed(data);
-    for version in 1..=3 {
-        let checksum = match version {
-            1 => crc32c::crc32c(data),
-            _ => crc32c::crc32c_append(version.into(), data),
-        };
-        let mut body = b"BWB".to_vec();
-        body.push(version);
-        body.extend(checksum.to_le_bytes());
-        body.extend(data);
-        read_landed(&body);
-    }
-}
-
-/// Files of the archive, which anybody may have written over.
-pub fn archived(data: &[u8]) {
-    let bytes = || Bytes::copy_from_slice(data);
-    for task in Task::ALL {
-        if let Ok(batch) = archived::decode(bytes(), task) {
-            assert_eq!(
-                batch.prediction_ids.iter().count(),
-                batch.predicted_at.len()
-            );
-            assert_eq!(batch.outputs.len(), batch.len());
-            assert!(
-                batch
-                    .features
-                    .iter()
-                    .all(|column| column.len() == batch.len())
-            );
-        }
-    }
-    if let Ok(batch) = archived::decode_labels(bytes()) {
-        assert_eq!(batch.labels.len(), batch.observed_at.len());
-    }
-    if let Ok(rows) = archived::decode_samples(bytes()) {
-        let known = ["level", "delta", "cumulative"];
-        assert!(
-            rows.iter()
-                .all(|row| known.contains(&row.counting.as_str()))
-        );
-    }
-}
-
-fn read_landed(body: &[u8]) {
-    if let Ok(batch) = decode_body::<PredictionBatch>(body) {
-        assert_eq!(batch.prediction_ids.iter().count(), batch.len());
-        for column in &batch.features {
-            assert_eq!(column.iter().count(), column.len());
-            let rows: Vec<usize> = (0..column.len()).rev().collect();
-            assert_eq!(column.select(&rows).len(), column.len());
-        }
-        let _ = batch.versions.iter().flatten().count();
-    }
-    if let Ok(batch) = decode_body::<LabelBatch>(body) {
-        assert_eq!(batch.is_empty(), batch.prediction_ids.is_empty());
-    }
-}
-
-/// A stored profile, and behind a checksum that fits, what is in it.
-pub fn profile(data: &[u8]) {
-    read_profile(data);
-    let mut signed = b"BW\x01\x01".to_vec();
-    signed.extend(data);
-    signed.extend(crc32c::crc32c(&signed).to_le_bytes());
-    read_profile(&signed);
-}
-
-fn read_profile(data: &[u8]) {
-    if let Ok(profile) = FeatureProfile::decode(data) {
-        let mut twice = profile.clone();
-        twice.merge(&profile).expect("a profile fits itself");
-        assert_eq!(twice.counts().rows, 2 * profile.counts().rows);
-        let _ = (
-            twice.quantile(0.5),
-            twice.standard_deviation(),
-            twice.distinct(),
-            twice.categories().count(),
-        );
-        FeatureProfile::decode(&profile.encode()).expect("what was read can be written");
     }
 }
 

@@ -113,6 +113,7 @@ pub struct Link {
 pub struct Message {
     pub reason: NotifyReason,
     pub project: String,
+    /// Empty when it is about the project itself.
     pub model: String,
     /// The version it is about; empty when it is about the model as a whole.
     pub version: String,

@@ -56,12 +56,15 @@ pub enum EventKind {
     Inference(InferenceEvent),
     /// Of another type; it is counted under its name.
     Other(String),
+    /// One of a batch whose envelope cannot be read; the others are sound.
+    Damaged,
 }
 
 /// Reads events. `header` gives the header of that name as text.
 ///
 /// # Errors
-/// When an envelope cannot be read: it names what is missing.
+/// When an envelope cannot be read: it names what is missing. Of a batch when that is so of all of them; otherwise such an
+/// event costs itself alone.
 pub fn read<'h>(
     mode: Mode,
     header: impl Fn(&str) -> Option<&'h str>,
@@ -78,20 +81,38 @@ pub fn read<'h>(
             structured(text.trim(), received_at).map(|event| vec![event])
         }
         Mode::Batch => {
-            let text = utf8(body)?.trim();
+            let list = body.trim_ascii();
             // Whatever is wrong inside an event is noticed when it is read.
-            if !text.starts_with('[') {
+            if !list.starts_with(b"[") {
                 return Err(damaged("a batch is a JSON list of events"));
             }
             let mut events = Vec::new();
-            let mut elements = Elements::of(text.as_bytes(), 0);
+            let mut first_fault = None;
+            let mut are_sound = 0;
+            let mut elements = Elements::of(list, 0);
             while let Some(event) = elements.next()? {
                 if events.len() == MOST_EVENTS {
                     return Err(damaged("a batch may have 10000 events"));
                 }
-                events.push(structured(&text[event], received_at)?);
+                let read = utf8(&list[event]).and_then(|text| structured(text, received_at));
+                events.push(match read {
+                    Ok(event) => {
+                        are_sound += 1;
+                        event
+                    }
+                    Err(fault) => {
+                        first_fault.get_or_insert(fault);
+                        Envelope {
+                            model: None,
+                            kind: EventKind::Damaged,
+                        }
+                    }
+                });
             }
-            Ok(events)
+            match first_fault {
+                Some(fault) if are_sound == 0 => Err(fault),
+                _ => Ok(events),
+            }
         }
     }
 }

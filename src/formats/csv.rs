@@ -11,6 +11,10 @@ use super::{FormatError, Rows};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
+/// More cells than a row has a reason to have. The parser keeps some fifty bytes for each cell of a record, be it empty,
+/// and would take many times the memory of a body that is nothing but commas.
+const MOST_CELLS_OF_A_ROW: usize = 100_000;
+
 /// A wanted column: its index in the record, its name for messages, and the field it fills.
 struct Column {
     index: usize,
@@ -21,6 +25,7 @@ struct Column {
 /// Reads a header and the rows below it. Lines count from 1, the header's.
 pub(super) fn read(body: &[u8], rows: &mut impl Rows) -> Result<(), FormatError> {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+    check_width(body)?;
     let mut reader = ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
@@ -47,6 +52,32 @@ pub(super) fn read(body: &[u8], rows: &mut impl Rows) -> Result<(), FormatError>
             }
             Err(fault) => rows.refuse(line, fault)?,
             Ok(()) => rows.append(line, cells(&record, &columns))?,
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a body with a row of too many cells before the parser sees it.
+fn check_width(body: &[u8]) -> Result<(), FormatError> {
+    if body.iter().filter(|byte| **byte == b',').count() < MOST_CELLS_OF_A_ROW {
+        return Ok(());
+    }
+    let (mut cells, mut line) = (1, 1);
+    // As the parser has it: a quotation mark opens only where a cell begins, and two of them inside are one.
+    let (mut begins, mut quoted) = (true, false);
+    for byte in body {
+        line += u64::from(*byte == b'\n');
+        match byte {
+            b'"' if quoted || begins => quoted = !quoted,
+            b',' if !quoted => cells += 1,
+            b'\n' | b'\r' if !quoted => cells = 1,
+            _ => {}
+        }
+        // Behind a closing mark another one opens again: it was the first of two.
+        begins = matches!(byte, b',' | b'\n' | b'\r' | b'"') && !quoted;
+        if cells > MOST_CELLS_OF_A_ROW {
+            let cause = format!("the row has more than {MOST_CELLS_OF_A_ROW} cells");
+            return Err(FormatError::Csv { line, cause });
         }
     }
     Ok(())

@@ -5,6 +5,7 @@
 //! A row's id is that of the inference; of several rows, each has its number (from 0) behind a `#`.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 
@@ -243,11 +244,24 @@ fn members(body: &[u8]) -> Result<Members<'_>, Fault> {
     object(text)
 }
 
+/// The members of an object. A name that comes twice is refused: which of the two counts, two readers would not agree on.
 fn object(text: &str) -> Result<Members<'_>, Fault> {
-    let object: Object = serde_json::from_str(text.trim())
-        .map_err(|error| malformed(format!("is not a JSON object: {error}")))?;
-    let entries = object.into_entries()?.into_iter();
-    Ok(entries.map(|(name, value)| (name, value.get())).collect())
+    let object: Object = serde_json::from_str(text.trim()).map_err(|error| {
+        // Otherwise it is no JSON at all, such as a binary tensor.
+        if text.trim_start().starts_with('{') && text.contains('\0') {
+            return Fault::new(RejectReason::NulByte, "holds a NUL byte");
+        }
+        malformed(format!("is not a JSON object: {error}"))
+    })?;
+    let mut members = Members::new();
+    let mut names = HashSet::new();
+    for (name, value) in object.into_entries()? {
+        if !names.insert(name.clone()) {
+            return Err(Fault::duplicate(&name));
+        }
+        members.push((name, value.get()));
+    }
+    Ok(members)
 }
 
 fn malformed(cause: impl Into<String>) -> Fault {

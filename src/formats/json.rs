@@ -353,7 +353,7 @@ fn read_list(text: &str) -> Result<Vec<Raw<'_>>, Fault> {
 }
 
 /// A value that cannot be opened further. The text is a JSON value: the parser has been over it.
-fn read_single(text: &str) -> Result<Raw<'_>, Fault> {
+pub(super) fn read_single(text: &str) -> Result<Raw<'_>, Fault> {
     match text.as_bytes().first() {
         Some(b'"') => read_text(text).map(Raw::Text),
         Some(b'{') => Ok(Raw::Nested("an object", text)),

@@ -33,7 +33,8 @@ pub struct AlertsQuery {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct AlertView {
     pub alert_id: AlertId,
-    pub model: String,
+    /// Nothing of an alert about the project itself.
+    pub model: Option<String>,
     pub version: Option<String>,
     pub rule: String,
     pub severity: Severity,
@@ -59,7 +60,7 @@ impl AlertView {
     fn new(alert: Alert, names: &Names) -> Self {
         Self {
             alert_id: alert.alert_id,
-            model: names.model(alert.model_id),
+            model: alert.model_id.map(|id| names.model(id)),
             version: alert.version_id.and_then(|id| names.version(id)),
             rule: alert.rule,
             severity: alert.severity,

@@ -17,6 +17,7 @@ pub(super) struct Mail {
 
 /// What the templates show. Every text has been tidied and is ready to print.
 struct View<'a> {
+    /// The project where it is about no model.
     model: &'a str,
     /// Model and version, as people say it.
     subject: String,
@@ -57,11 +58,13 @@ impl<'a> View<'a> {
         let shown = message.links.len().min(SHOWN_LINKS);
         let (links, more_links) = message.links.split_at(shown);
         let causes = message.causes.iter().take(SHOWN_CAUSES).enumerate();
+        let model = match message.model.as_str() {
+            "" => &message.project,
+            model => model,
+        };
         Self {
-            model: &message.model,
-            subject: format!("{} {}", message.model, message.version)
-                .trim_end()
-                .to_owned(),
+            model,
+            subject: format!("{model} {}", message.version).trim_end().to_owned(),
             severity: message.severity.as_str(),
             title: &message.title,
             what: &message.what,

@@ -4,6 +4,7 @@
 //! stores the result, and writes down everything that follows from it.
 
 pub(in crate::services) mod late;
+mod limits;
 
 use std::collections::HashMap;
 
@@ -30,7 +31,7 @@ const SPARE_WINDOWS: usize = 3;
 /// How many stored values a rule reads at a time, whose windows it judges before it reads older ones.
 const VALUES: i64 = 50_000;
 
-/// Steps every rule of every model. Returns whether anything changed.
+/// Steps every rule of every model, and what is watched of the projects themselves. Returns whether anything changed.
 ///
 /// # Errors
 /// When the database fails.
@@ -38,7 +39,7 @@ pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, E
     let mut conn = services.pool.acquire().await?;
     let all = models::list(&mut conn, None).await?;
     drop(conn);
-    let mut changed = false;
+    let mut changed = limits::activate(services, now).await?;
     for model in &all {
         let mut conn = services.pool.acquire().await?;
         let rules = configuration::rules(&mut conn, model).await?;
@@ -169,7 +170,7 @@ async fn follow(
                 delivery::announce(
                     services,
                     conn,
-                    model,
+                    model.into(),
                     &rule.receivers,
                     &alert,
                     NotifyReason::AlertResolved,
@@ -227,7 +228,7 @@ async fn open(
     let alert = Alert {
         alert_id: AlertId::new(now),
         project_id: model.project_id,
-        model_id: model.model_id,
+        model_id: Some(model.model_id),
         version_id: reading.version_id,
         rule: rule.name.clone(),
         severity: rule.severity,
@@ -277,7 +278,7 @@ async fn tell(
     delivery::announce(
         services,
         conn,
-        model,
+        model.into(),
         &rule.receivers,
         alert,
         NotifyReason::AlertOpened,

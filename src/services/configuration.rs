@@ -121,6 +121,7 @@ pub async fn apply(
             project_id,
             &project.value.name,
             project.value.auto_register,
+            &project.value.receivers,
         )
         .await?;
         retention::wish(&mut tx, project_id, project.value.retention).await?;

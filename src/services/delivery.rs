@@ -53,12 +53,28 @@ impl std::fmt::Debug for Outward {
     }
 }
 
+/// What a message is about: a model, or the project itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct About<'a> {
+    pub project_id: ProjectId,
+    pub model: Option<&'a Model>,
+}
+
+impl<'a> From<&'a Model> for About<'a> {
+    fn from(model: &'a Model) -> Self {
+        Self {
+            project_id: model.project_id,
+            model: Some(model),
+        }
+    }
+}
+
 /// Writes the news of an alert to the outbox, one delivery per receiver.
 #[expect(clippy::too_many_arguments, reason = "what a message is made of")]
 pub(super) async fn announce(
     services: &Services,
     conn: &mut PgConnection,
-    model: &Model,
+    about: About<'_>,
     receivers: &[String],
     alert: &Alert,
     reason: NotifyReason,
@@ -78,13 +94,16 @@ pub(super) async fn announce(
         causes: explanation.causes,
         next_step: explanation.next_step,
         runbook: alert.runbook.clone(),
-        links: links(services, model, Some(&format!("alerts/{}", alert.alert_id))),
+        links: links(services, about, Some(&format!("alerts/{}", alert.alert_id))),
         alert_id: Some(alert.alert_id),
         thread: alert.alert_id.to_string(),
-        version: version_name(conn, model, alert).await?,
-        ..blank(conn, model, now).await?
+        version: match about.model {
+            Some(model) => version_name(conn, model, alert).await?,
+            None => String::new(),
+        },
+        ..blank(conn, about, now).await?
     };
-    enqueue(services, conn, model, receivers, &message, now).await
+    enqueue(services, conn, about, receivers, &message, now).await
 }
 
 /// Writes the news of a run to the outbox.
@@ -128,26 +147,26 @@ pub(super) async fn announce_run(
         causes: news.causes,
         next_step: news.next_step,
         runbook: Some(news.run.runbook.clone()),
-        links: links(services, model, Some(&page)),
+        links: links(services, model.into(), Some(&page)),
         alert_id: news.run.alert_id,
         thread: news
             .run
             .alert_id
             .map_or_else(|| news.run.run_id.to_string(), |id| id.to_string()),
-        ..blank(conn, model, now).await?
+        ..blank(conn, model.into(), now).await?
     };
-    enqueue(services, conn, model, &receivers, &message, now).await
+    enqueue(services, conn, model.into(), &receivers, &message, now).await
 }
 
 async fn blank(
     conn: &mut PgConnection,
-    model: &Model,
+    about: About<'_>,
     now: DateTime<Utc>,
 ) -> Result<Message, Error> {
     Ok(Message {
         reason: NotifyReason::AlertOpened,
-        project: crate::storage::models::project_name(conn, model.project_id).await?,
-        model: model.name.clone(),
+        project: crate::storage::models::project_name(conn, about.project_id).await?,
+        model: (about.model).map_or_else(String::new, |model| model.name.clone()),
         version: String::new(),
         severity: Severity::Info,
         rule: None,
@@ -187,7 +206,7 @@ fn how_bad(alert: &Alert) -> String {
     }
 }
 
-fn links(services: &Services, model: &Model, page: Option<&str>) -> Vec<Link> {
+fn links(services: &Services, about: About<'_>, page: Option<&str>) -> Vec<Link> {
     let base = services.public_url.trim_end_matches('/');
     let mut links = Vec::with_capacity(2);
     if let Some(page) = page {
@@ -201,27 +220,27 @@ fn links(services: &Services, model: &Model, page: Option<&str>) -> Vec<Link> {
             url: format!("{base}/{page}"),
         });
     }
-    links.push(Link {
+    links.extend(about.model.map(|model| Link {
         text: "The model".to_owned(),
         url: format!("{base}/models/{}", model.name),
-    });
+    }));
     links
 }
 
 async fn enqueue(
     services: &Services,
     conn: &mut PgConnection,
-    model: &Model,
+    about: About<'_>,
     receivers: &[String],
     message: &Message,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     let body = serde_json::to_value(message).map_err(Error::internal)?;
     for name in receivers {
-        let Some(receiver) = configuration::receiver(conn, model.project_id, name).await? else {
+        let Some(receiver) = configuration::receiver(conn, about.project_id, name).await? else {
             tracing::error!(
                 receiver = name,
-                "a rule names a receiver that is not defined"
+                "a receiver that is to be told is not defined"
             );
             continue;
         };
@@ -231,8 +250,8 @@ async fn enqueue(
         };
         let delivery = NewDelivery {
             delivery_id: DeliveryId::new(now),
-            project_id: model.project_id,
-            model_id: Some(model.model_id),
+            project_id: about.project_id,
+            model_id: about.model.map(|model| model.model_id),
             alert_id: message.alert_id,
             receiver: name,
             channel,

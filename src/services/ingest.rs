@@ -570,6 +570,11 @@ async fn land<B: Send + 'static>(
             .map_err(Error::internal)??
     };
     let told = Told::of(&rejects);
+    let too_large = (told.by_reason.get(RejectReason::TooLarge.as_str())).copied();
+    if let Some(rows) = too_large {
+        let mut conn = services.intake.pool.acquire().await?;
+        overflow::note(&mut conn, model, OverflowKind::Texts, rows, now).await?;
+    }
     let arrival = Arrival {
         project_id: model.project_id,
         model_id: model.model_id,

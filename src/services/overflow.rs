@@ -1,8 +1,8 @@
 //! What goes over a cap is counted, told once, and hurts nobody else.
 //!
-//! Telling is an audit event, written with the first overflow of a model, kind and day, beside the counts on the
-//! model's page and a metric. It is no alert: alerts are about what models do, have rules in files and receivers
-//! of their own, and a sender that invents names must not be able to page anybody.
+//! What is counted here, by model and day, is on the model's page and in a metric, and the first of a model, kind and
+//! day is an audit event with the name that was sent. From the counts [`super::alerting`] makes one alert for each cap
+//! of a project, for the receivers that the project names: a sender that invents names cannot send more than that.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -315,9 +315,17 @@ pub fn gather(
     Ok(())
 }
 
-/// Merges profiles into those stored. The caller holds the model's lock. Returns the windows of which a stored
-/// profile is damaged: it stays as it is, so that nobody takes the new rows for all rows, until the caller has the
-/// window counted again (`recount::rebuild`).
+/// What merging profiles into those stored has shown.
+#[derive(Debug, Default)]
+pub struct Merged {
+    /// The windows of which a stored profile is damaged: it stays as it is, so that nobody takes the new rows for all
+    /// rows, until the caller has the window counted again (`recount::rebuild`).
+    pub damaged: BTreeSet<(VersionId, DateTime<Utc>)>,
+    /// How many more rows than before have a category that is counted together with others, over all features.
+    pub beyond: u64,
+}
+
+/// Merges profiles into those stored. The caller holds the model's lock.
 ///
 /// # Errors
 /// When the database fails.
@@ -326,7 +334,7 @@ pub async fn merge(
     model: &Model,
     grid_id: Option<GridId>,
     counted: impl IntoIterator<Item = (ProfileKey, FeatureProfile)>,
-) -> Result<BTreeSet<(VersionId, DateTime<Utc>)>, Error> {
+) -> Result<Merged, Error> {
     let mut merged: BTreeMap<ProfileKey, FeatureProfile> = counted.into_iter().collect();
     let mut windows: Vec<(VersionId, DateTime<Utc>)> = merged
         .keys()
@@ -334,6 +342,7 @@ pub async fn merge(
         .collect();
     windows.dedup();
     let mut damaged = BTreeSet::new();
+    let mut known = 0;
     for (version_id, start) in windows {
         let end = start + chrono::TimeDelta::microseconds(1);
         for stored in profiles::between(conn, version_id, start, end, grid_id).await? {
@@ -342,7 +351,10 @@ pub async fn merge(
             };
             let sum = FeatureProfile::decode(&stored.profile)
                 .map_err(Error::internal)
-                .and_then(|sum| merged_profile(sum, profile));
+                .and_then(|sum| {
+                    known += rest_of_feature(&stored.key, &sum);
+                    merged_profile(sum, profile)
+                });
             match sum {
                 Ok(sum) => *profile = sum,
                 Err(error) => {
@@ -353,8 +365,23 @@ pub async fn merge(
             }
         }
     }
+    let rest: u64 = (merged.iter())
+        .map(|(key, profile)| rest_of_feature(key, profile))
+        .sum();
     store(conn, model, grid_id, merged).await?;
-    Ok(damaged)
+    Ok(Merged {
+        damaged,
+        beyond: rest.saturating_sub(known),
+    })
+}
+
+/// The rows of a feature whose category has no count of its own; each row once, so not those of segments.
+fn rest_of_feature(key: &ProfileKey, profile: &FeatureProfile) -> u64 {
+    if key.segment.is_overall() && key.feature != PREDICTION {
+        profile.rest()
+    } else {
+        0
+    }
 }
 
 /// Stores profiles in the place of those of the same key. The caller holds the model's lock.

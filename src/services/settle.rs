@@ -560,11 +560,13 @@ async fn settle_predictions(
     let (profiles, beyond) = counting.await.map_err(Error::internal)??;
     let mut additions = window_additions(model, &sorted, &counted);
     let mut repeats = window_repeats(model, &sorted, &counted);
-    for window in profiling::merge(conn, model, grid_id, profiles).await? {
+    let merged = profiling::merge(conn, model, grid_id, profiles).await?;
+    for window in merged.damaged {
         let added = additions.get(&window).map_or(0, |of| of.predictions);
         recount::rebuild(conn, model, window, added, bounds, ("settle", now)).await?;
     }
     overflow::note(conn, model, OverflowKind::SegmentValues, beyond, now).await?;
+    overflow::note(conn, model, OverflowKind::Categories, merged.beyond, now).await?;
     crate::faults::crash_point("settle.profiles_merged");
 
     if counted.len() < rows.len() {

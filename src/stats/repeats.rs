@@ -50,7 +50,7 @@ impl Repeats {
     /// Adds the rows of another summary.
     pub fn merge(&mut self, other: &Self) {
         self.level = self.level.max(other.level);
-        self.rows += other.rows;
+        self.rows = self.rows.saturating_add(other.rows);
         let level = self.level;
         self.counts.retain(|hash, _| is_kept(*hash, level));
         for (hash, count) in &other.counts {

@@ -78,7 +78,8 @@ pub async fn put_state(
 pub struct Alert {
     pub alert_id: AlertId,
     pub project_id: ProjectId,
-    pub model_id: ModelId,
+    /// Nothing of an alert of the project itself.
+    pub model_id: Option<ModelId>,
     pub version_id: Option<VersionId>,
     pub rule: String,
     pub severity: Severity,
@@ -108,7 +109,7 @@ pub async fn insert(conn: &mut PgConnection, alert: &Alert) -> sqlx::Result<()> 
         "#,
         alert.alert_id.0,
         alert.project_id.0,
-        alert.model_id.0,
+        alert.model_id.map(|id| id.0),
         alert.version_id.map(|id| id.0),
         alert.rule,
         alert.severity as Severity,
@@ -265,6 +266,44 @@ pub async fn find(
         "#,
         project_id.0,
         alert_id.0
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// The rules that have an open alert about a project itself, of all projects.
+pub async fn open_of_projects(conn: &mut PgConnection) -> sqlx::Result<Vec<(ProjectId, String)>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT project_id AS "project_id: ProjectId", rule
+        FROM alerts
+        WHERE model_id IS NULL AND resolved_at IS NULL
+        "#
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|r| (r.project_id, r.rule)).collect())
+}
+
+/// The open alert about a project itself by that rule. Whoever opens or ends one holds the
+/// project's lock ([`super::models::lock_project`]): there is one such alert at most.
+pub async fn open_of_project(
+    conn: &mut PgConnection,
+    project_id: ProjectId,
+    rule: &str,
+) -> sqlx::Result<Option<Alert>> {
+    sqlx::query_as!(
+        Alert,
+        r#"
+        SELECT alert_id AS "alert_id: AlertId", project_id AS "project_id: ProjectId",
+               model_id AS "model_id: ModelId", model_version_id AS "version_id: VersionId", rule,
+               severity AS "severity: Severity", summary, condition, since, fired_at, last_seen_at, resolved_at,
+               value, threshold, evidence, explanation, runbook, late
+        FROM alerts
+        WHERE project_id = $1 AND rule = $2 AND model_id IS NULL AND resolved_at IS NULL
+        "#,
+        project_id.0,
+        rule
     )
     .fetch_optional(conn)
     .await

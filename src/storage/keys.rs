@@ -8,7 +8,7 @@
 mod filter;
 mod mending;
 mod merge;
-mod page;
+pub mod page;
 mod removal;
 
 use std::collections::HashMap;

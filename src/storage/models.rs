@@ -89,6 +89,17 @@ pub async fn any_project(conn: &mut PgConnection) -> sqlx::Result<ProjectId> {
     .await
 }
 
+/// Keeps others from changing the project's own settings and alerts until the transaction ends.
+pub async fn lock_project(conn: &mut PgConnection, project_id: ProjectId) -> sqlx::Result<()> {
+    sqlx::query!(
+        "SELECT project_id FROM projects WHERE project_id = $1 FOR NO KEY UPDATE",
+        project_id.0
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(())
+}
+
 /// The name of a project.
 pub async fn project_name(conn: &mut PgConnection, project_id: ProjectId) -> sqlx::Result<String> {
     sqlx::query_scalar!(
@@ -99,18 +110,33 @@ pub async fn project_name(conn: &mut PgConnection, project_id: ProjectId) -> sql
     .await
 }
 
-/// Sets the project's name and whether it registers on sight.
+/// Who is told of alerts that are about the project itself.
+pub async fn project_receivers(
+    conn: &mut PgConnection,
+    project_id: ProjectId,
+) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        "SELECT receivers FROM projects WHERE project_id = $1",
+        project_id.0
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Sets the project's name, whether it registers on sight, and who is told of alerts about itself.
 pub async fn configure_project(
     conn: &mut PgConnection,
     project_id: ProjectId,
     name: &str,
     auto_register: bool,
+    receivers: &[String],
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE projects SET name = $2, auto_register = $3 WHERE project_id = $1",
+        "UPDATE projects SET name = $2, auto_register = $3, receivers = $4 WHERE project_id = $1",
         project_id.0,
         name,
-        auto_register
+        auto_register,
+        receivers
     )
     .execute(conn)
     .await?;

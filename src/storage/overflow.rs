@@ -19,15 +19,21 @@ pub enum OverflowKind {
     Features,
     /// Rows counted under no value of a segment.
     SegmentValues,
+    /// Rows whose category of a feature is counted together with others.
+    Categories,
+    /// Rows refused because a text, an id or a name in them is too long.
+    Texts,
 }
 
 impl OverflowKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self::Models,
         Self::Versions,
         Self::Features,
         Self::SegmentValues,
+        Self::Categories,
+        Self::Texts,
     ];
 
     /// The word used in SQL, JSON and metrics.
@@ -38,6 +44,8 @@ impl OverflowKind {
             Self::Versions => "versions",
             Self::Features => "features",
             Self::SegmentValues => "segment_values",
+            Self::Categories => "categories",
+            Self::Texts => "texts",
         }
     }
 }
@@ -99,6 +107,59 @@ pub async fn of_model(
     )
     .fetch_all(conn)
     .await
+}
+
+/// What went over one cap of a project on one day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OverflowDay {
+    pub project_id: ProjectId,
+    pub kind: OverflowKind,
+    pub day: DateTime<Utc>,
+    pub rows: i64,
+}
+
+/// What went over the caps of all projects, from a day on.
+pub async fn days(conn: &mut PgConnection, from: DateTime<Utc>) -> sqlx::Result<Vec<OverflowDay>> {
+    sqlx::query_as!(
+        OverflowDay,
+        r#"
+        SELECT project_id AS "project_id: ProjectId", kind AS "kind: OverflowKind", day,
+               SUM(rows)::bigint AS "rows!"
+        FROM overflow_counts
+        WHERE day >= $1
+        GROUP BY project_id, kind, day
+        "#,
+        from
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// The models of which most went over a cap on a day, those with the most first, each with how much it was.
+pub async fn worst_models(
+    conn: &mut PgConnection,
+    project_id: ProjectId,
+    kind: OverflowKind,
+    day: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<Vec<(String, i64)>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT m.name, o.rows
+        FROM overflow_counts o
+        JOIN models m ON m.model_id = o.subject_id
+        WHERE o.project_id = $1 AND o.kind = $2 AND o.day = $3
+        ORDER BY o.rows DESC, m.name
+        LIMIT $4
+        "#,
+        project_id.0,
+        kind.as_str(),
+        day,
+        limit
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|r| (r.name, r.rows)).collect())
 }
 
 /// The features a model has been sent, as far as its cap allowed.

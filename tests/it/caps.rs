@@ -18,7 +18,7 @@ use crate::snapshot::{assert_profiles_equal_a_recount, profiles};
 
 const DAY: &str = "2026-03-02";
 
-async fn over(app: &TestApp, model: &str) -> Vec<(OverflowKind, i64)> {
+pub async fn over(app: &TestApp, model: &str) -> Vec<(OverflowKind, i64)> {
     let model = app.model(model).await;
     let counts = overflow::of_model(&mut *app.conn().await, model.project_id, model.model_id).await;
     let counts = counts.expect("counts").into_iter();
@@ -31,7 +31,7 @@ async fn told(app: &TestApp) -> i64 {
 }
 
 /// A day's predictions, in which each row brings a feature that no other has.
-fn inventive(day: &str, rows: std::ops::Range<i32>) -> Vec<Value> {
+pub fn inventive(day: &str, rows: std::ops::Range<i32>) -> Vec<Value> {
     rows.map(|i| {
         let mut row = fares::prediction(at(day), i);
         row[format!("invented_{i:03}")] = json!(i);
@@ -308,7 +308,7 @@ async fn versions_of_rows_that_are_refused_are_not_registered(pool: PgPool) {
     assert_eq!(app.number("SELECT COUNT(*) FROM model_versions").await, 1);
 }
 
-async fn registering(app: &TestApp, name: &str) -> ProjectId {
+pub async fn registering(app: &TestApp, name: &str) -> ProjectId {
     let (now, mut conn) = (at(DAY), app.conn().await);
     access::project_named(&mut conn, ProjectId::new(now), name, true, now)
         .await
@@ -316,7 +316,7 @@ async fn registering(app: &TestApp, name: &str) -> ProjectId {
 }
 
 /// A row of version v1 and one of `version`.
-async fn send(
+pub async fn send(
     app: &TestApp,
     project_id: ProjectId,
     model: &str,

@@ -227,6 +227,46 @@ async fn events_of_other_types_and_models_are_counted_by_name(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn an_event_of_a_batch_that_is_wrong_costs_itself_alone(pool: PgPool) {
+    let app = app(pool).await;
+    let of = |model: Option<&str>| Envelope {
+        model: model.map(str::to_owned),
+        ..event("b", Half::Request, "2026-03-01T10:00:00Z", REQUEST)
+    };
+    let damaged = Envelope {
+        model: None,
+        kind: EventKind::Damaged,
+    };
+    let landed = send(
+        &app,
+        vec![
+            event("a", Half::Request, "2026-03-01T10:00:00Z", REQUEST),
+            of(Some("unheard-of")),
+            damaged,
+            of(None),
+            event("a", Half::Response, "2026-03-01T10:00:01Z", RESPONSE),
+        ],
+    )
+    .await;
+    app.settle().await;
+    assert_eq!((landed, counts(&app).await), (2, [2, 0, 0, 1]));
+    let unused = telemetry::unused(&mut *app.conn().await, app.project).await;
+    let mut unused: Vec<_> = (unused.expect("reads").into_iter())
+        .map(|of| (of.reason, of.name, of.count))
+        .collect();
+    unused.sort();
+    let told = [
+        ("malformed", ""),
+        ("unknown_model", ""),
+        ("unknown_model", "unheard-of"),
+    ];
+    assert_eq!(
+        unused,
+        told.map(|(reason, name)| (reason.to_owned(), name.to_owned(), 1))
+    );
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
 async fn what_is_presumed_of_senders_and_models_counts_no_longer_than_it_holds(pool: PgPool) {
     let proxy = Proxy::start(&pool.connect_options()).await;
     let served = Served::start(pool, &proxy.url(), &[]).await;

@@ -33,6 +33,7 @@ pub use schema_text::schema_yaml;
 
 use self::fields::{Fields, Located};
 use self::problem::{Place, Sink};
+use self::receiver::ProjectDraft;
 use self::rule::RuleDraft;
 use self::runbook::RunbookDraft;
 use self::yaml::{Content, Node};
@@ -163,7 +164,7 @@ impl<T> Entry<T> {
 /// Everything that is written in the files, in their order.
 #[derive(Debug, Default)]
 struct Contents {
-    projects: Vec<Entry<ProjectDef>>,
+    projects: Vec<Entry<ProjectDraft>>,
     models: Vec<Entry<ModelDef>>,
     rules: Vec<Entry<RuleDraft>>,
     receivers: Vec<Entry<ReceiverDef>>,
@@ -234,7 +235,11 @@ impl Contents {
             defined.collect()
         }
         Definitions {
-            project: unchanged(self.projects).pop(),
+            project: self
+                .projects
+                .into_iter()
+                .filter_map(|entry| entry.into_defined(|draft| draft.project))
+                .next_back(),
             models: unchanged(self.models),
             rules,
             receivers: unchanged(self.receivers),

@@ -14,6 +14,9 @@ pub struct ProjectDef {
     pub name: String,
     /// Whether data of an unknown model or version registers it, rather than being refused.
     pub auto_register: bool,
+    /// Who is told of alerts that are about the project itself: of what went over its caps.
+    #[serde(default)]
+    pub receivers: Vec<String>,
     /// How long what is kept, where that is not up to the service.
     #[serde(default)]
     pub retention: Wishes,
@@ -41,7 +44,14 @@ pub enum Channel {
     },
 }
 
-pub(super) const PROJECT_KEYS: &[&str] = &["name", "auto_register", "retention"];
+/// A project whose receivers have still to be looked up.
+#[derive(Debug)]
+pub(super) struct ProjectDraft {
+    pub project: ProjectDef,
+    pub receivers: Vec<Located<String>>,
+}
+
+pub(super) const PROJECT_KEYS: &[&str] = &["name", "auto_register", "receivers", "retention"];
 pub(super) const RETENTION_KEYS: &[&str] =
     &["raw_days", "profile_days", "measurement_days", "archive"];
 pub(super) const RECEIVER_KEYS: &[&str] = &["name", "email", "webhook"];
@@ -66,17 +76,22 @@ const DEFAULT_POLL_SECONDS: u64 = 30;
 pub(super) fn read_project(
     node: &Node,
     sink: &mut Sink,
-) -> (Option<Located<String>>, Option<ProjectDef>) {
+) -> (Option<Located<String>>, Option<ProjectDraft>) {
     let Some(f) = Fields::read(node, "the project", PROJECT_KEYS, sink) else {
         return (None, None);
     };
     let name = f.required("name", sink, fields::name);
     let auto_register = f.optional("auto_register", sink, fields::flag);
+    let receivers = f.items("receivers", sink, fields::located_text);
     let retention = f.optional("retention", sink, read_retention);
-    let project = name.as_ref().map(|name| ProjectDef {
-        name: name.value.clone(),
-        auto_register: auto_register.unwrap_or(false),
-        retention: retention.unwrap_or_default(),
+    let project = name.as_ref().zip(receivers).map(|(name, receivers)| {
+        let project = ProjectDef {
+            name: name.value.clone(),
+            auto_register: auto_register.unwrap_or(false),
+            receivers: receivers.iter().map(|r| r.value.clone()).collect(),
+            retention: retention.unwrap_or_default(),
+        };
+        ProjectDraft { project, receivers }
     });
     (name, project)
 }

@@ -21,6 +21,11 @@ pub(super) fn resolve(contents: &Contents, problems: &mut Vec<Problem>) -> Vec<D
     note_twice(&contents.pipelines, "pipeline", problems);
     note_twice(&contents.runbooks, "runbook", problems);
     note_second_project(contents, problems);
+    for entry in &contents.projects {
+        if let Some(draft) = &entry.value {
+            check_receivers(&draft.receivers, &entry.file, contents, problems);
+        }
+    }
     for entry in &contents.runbooks {
         check_runbook(entry, contents, problems);
     }
@@ -176,19 +181,28 @@ fn runbook_names(contents: &Contents) -> Vec<&str> {
     known
 }
 
-fn resolve_rule(
-    draft: &RuleDraft,
+fn check_receivers(
+    named: &[Located<String>],
     file: &str,
     contents: &Contents,
     problems: &mut Vec<Problem>,
-) -> Option<Rule> {
-    for receiver in &draft.receivers {
+) {
+    for receiver in named {
         if let Found::Missing = find(&contents.receivers, &receiver.value) {
             let known = names(&contents.receivers);
             let cause = missing("receiver", &receiver.value, &known);
             note(problems, file, receiver.place, cause);
         }
     }
+}
+
+fn resolve_rule(
+    draft: &RuleDraft,
+    file: &str,
+    contents: &Contents,
+    problems: &mut Vec<Problem>,
+) -> Option<Rule> {
+    check_receivers(&draft.receivers, file, contents, problems);
     let model = match find(&contents.models, &draft.model.value) {
         Found::Sound(model) => Some(model),
         Found::Broken => None,

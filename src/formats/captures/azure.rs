@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::payload::Payload;
 use super::{Prediction, ids, lines, malformed, parse};
@@ -16,7 +17,7 @@ struct Event {
     #[serde(rename = "type")]
     kind: String,
     time: Option<String>,
-    data: Option<Value>,
+    data: Option<Box<RawValue>>,
     datainblob: Option<Value>,
     correlationid: Option<String>,
     modelversion: Option<String>,
@@ -53,9 +54,9 @@ impl Event {
             )
             .in_field("data"));
         }
-        let data = self.data.clone().filter(|data| !data.is_null());
-        data.map(Payload::Json)
-            .ok_or_else(|| Fault::missing("is missing").in_field("data"))
+        let data = self.data.as_ref().filter(|data| data.get() != "null");
+        let data = data.ok_or_else(|| Fault::missing("is missing").in_field("data"))?;
+        Payload::json(data.get()).map_err(|fault| fault.in_field("data"))
     }
 
     /// A version, if it is one: the collector writes `default` where nobody has said.

@@ -8,10 +8,9 @@
 pub(super) mod azure;
 mod payload;
 pub(super) mod sagemaker;
+mod tree;
 
 use std::borrow::Cow;
-
-use serde_json::Value;
 
 use super::raw::{Entries, Fault, Raw};
 use super::{Expectations, FormatError, Rows};
@@ -93,20 +92,4 @@ fn ids(id: &str, rows: usize) -> Vec<String> {
         return own.into_iter().map(str::to_owned).collect();
     }
     (0..rows).map(|row| format!("{id}#{row}")).collect()
-}
-
-/// A JSON value as a field may take it.
-fn raw(value: Value) -> Raw<'static> {
-    match value {
-        Value::Null => Raw::Null,
-        Value::Bool(flag) => Raw::Boolean(flag),
-        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(integer), _) => Raw::Integer(integer),
-            (None, Some(double)) if number.is_f64() => Raw::Number(double),
-            _ => Raw::BigNumber(number.to_string().into()),
-        },
-        Value::String(text) => Raw::Text(text.into()),
-        Value::Array(_) => Raw::Nested("a list", ""),
-        Value::Object(_) => Raw::Nested("an object", ""),
-    }
 }

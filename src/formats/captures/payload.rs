@@ -5,11 +5,12 @@ use std::borrow::Cow;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Value};
 
-use super::{MOST_ROWS_OF_A_LINE, malformed, raw};
+use super::tree::{Json, Members, fields, owned, take};
+use super::{MOST_ROWS_OF_A_LINE, malformed};
+use crate::domain::batch::RejectReason;
 use crate::domain::model::Task;
-use crate::formats::raw::{Entries, Fault, Raw};
+use crate::formats::raw::{Entries, Fault, Raw, is_number, number};
 
 /// Under these names, requests hold their rows.
 const ROWS: [&str; 5] = ["instances", "inputs", "data", "dataframe_records", "rows"];
@@ -21,7 +22,7 @@ const RESULTS: [&str; 4] = ["predictions", "outputs", "results", "data"];
 pub(super) enum Payload {
     /// Cells by record.
     Csv(Vec<Vec<String>>),
-    Json(Value),
+    Json(Json),
 }
 
 impl Payload {
@@ -65,17 +66,17 @@ impl Payload {
     }
 
     /// A document, or one a line.
-    fn json(text: &str) -> Result<Self, Fault> {
-        match serde_json::from_str(text) {
-            Ok(value) => Ok(Self::Json(value)),
-            Err(error) => {
-                let lines = text.lines().filter(|line| !line.trim().is_empty());
-                let documents: Result<Vec<Value>, _> = lines.map(serde_json::from_str).collect();
-                match documents {
-                    Ok(rows) if rows.len() > 1 => Ok(Self::Json(Value::Array(rows))),
-                    _ => Err(malformed(format!("is no JSON: {error}"))),
-                }
-            }
+    pub fn json(text: &str) -> Result<Self, Fault> {
+        let whole = Json::read(text);
+        let is_malformed = |fault: &Fault| fault.reason == RejectReason::Malformed;
+        if !whole.as_ref().is_err_and(is_malformed) {
+            return whole.map(Self::Json);
+        }
+        let lines = text.lines().filter(|line| !line.trim().is_empty());
+        match lines.map(Json::read).collect::<Result<Vec<_>, _>>() {
+            Ok(rows) if rows.len() > 1 => Ok(Self::Json(Json::List(rows))),
+            Err(fault) if !is_malformed(&fault) => Err(fault),
+            _ => whole.map(Self::Json),
         }
     }
 
@@ -89,16 +90,16 @@ impl Payload {
             Self::Json(value) => rows_of(value)?
                 .into_iter()
                 .map(|row| match row {
-                    Value::Object(mut members) => match members.remove("features") {
-                        Some(Value::Array(values)) => of_values(values, names),
-                        Some(Value::Object(features)) => Ok(of_members(features)),
-                        Some(other) => {
-                            members.insert("features".to_owned(), other);
-                            Ok(of_members(members))
+                    Json::Object(mut members) => match take(&mut members, "features") {
+                        Some(Json::List(values)) => of_values(values, names),
+                        Some(Json::Object(features)) => Ok(fields(features)),
+                        Some(single) => {
+                            members.push(("features".to_owned(), single));
+                            Ok(fields(members))
                         }
-                        None => Ok(of_members(members)),
+                        None => Ok(fields(members)),
                     },
-                    Value::Array(values) => of_values(values, names),
+                    Json::List(values) => of_values(values, names),
                     single => of_values(vec![single], names),
                 })
                 .collect(),
@@ -134,8 +135,8 @@ impl Payload {
                 let read: Result<_, Fault> = results_of(value, rows)
                     .into_iter()
                     .map(|result| match result {
-                        Value::Object(members) => Ok(of_result(members, task)),
-                        Value::Array(values) => of_values(values, names),
+                        Json::Object(members) => Ok(of_result(members, task)),
+                        Json::List(values) => of_values(values, names),
                         single => of_values(vec![single], names),
                     })
                     .collect();
@@ -203,46 +204,41 @@ fn of_cell(cell: String) -> Raw<'static> {
         "-inf" | "-Infinity" => return Raw::Number(f64::NEG_INFINITY),
         _ => {}
     }
-    match serde_json::from_str::<Value>(trimmed) {
-        Ok(value @ Value::Number(_)) => raw(value),
-        _ => Raw::Text(cell.into()),
+    if is_number(trimmed) {
+        owned(number(trimmed))
+    } else {
+        Raw::Text(cell.into())
     }
 }
 
-fn of_values(values: Vec<Value>, names: &[String]) -> Result<Entries<'static>, Fault> {
+fn of_values(values: Vec<Json>, names: &[String]) -> Result<Entries<'static>, Fault> {
     check_names(values.len(), names)?;
     Ok((names.iter().zip(values))
-        .map(|(name, value)| (Cow::Owned(name.clone()), raw(value)))
+        .map(|(name, value)| (Cow::Owned(name.clone()), value.into_raw()))
         .collect())
-}
-
-fn of_members(members: Map<String, Value>) -> Entries<'static> {
-    members
-        .into_iter()
-        .map(|(name, value)| (Cow::Owned(name), raw(value)))
-        .collect()
 }
 
 /// A result with names. What platforms call the class they chose is our `prediction`; a regression's `score` is its
 /// answer.
-fn of_result(members: Map<String, Value>, task: Task) -> Entries<'static> {
+fn of_result(members: Members, task: Task) -> Entries<'static> {
     let mut result = Entries::new();
     for (name, value) in members {
         let name = match name.as_str() {
             "predicted_label" | "predicted_value" => "prediction".to_owned(),
-            "score" if task != Task::Binary && !value.is_array() => "prediction".to_owned(),
+            "score" if task != Task::Binary && !value.is_list() => "prediction".to_owned(),
             _ => name,
         };
         match value {
-            Value::Object(probabilities) if name == "probabilities" => {
-                let probabilities = probabilities
-                    .into_iter()
-                    .map(|(class, value)| (Cow::Owned(format!("probability.{class}")), raw(value)));
+            Json::Object(probabilities) if name == "probabilities" => {
+                let probabilities = (probabilities.into_iter()).map(|(class, value)| {
+                    let name = Cow::Owned(format!("probability.{class}"));
+                    (name, value.into_raw())
+                });
                 result.extend(probabilities);
             }
             // Of a classifier: its scores beside the class it chose.
-            Value::Array(_) => {}
-            value => result.push((Cow::Owned(name), raw(value))),
+            Json::List(_) => {}
+            value => result.push((Cow::Owned(name), value.into_raw())),
         }
     }
     let mut seen = std::collections::BTreeSet::new();
@@ -250,22 +246,22 @@ fn of_result(members: Map<String, Value>, task: Task) -> Entries<'static> {
     result
 }
 
-fn rows_of(value: Value) -> Result<Vec<Value>, Fault> {
+fn rows_of(value: Json) -> Result<Vec<Json>, Fault> {
     let rows = match value {
-        Value::Array(rows) => rows,
-        Value::Object(mut members) => {
-            if let Some(split) = members.remove("dataframe_split") {
+        Json::List(rows) => rows,
+        Json::Object(mut members) => {
+            if let Some(split) = take(&mut members, "dataframe_split") {
                 of_split(split)?
             } else {
-                let found = ROWS.into_iter().find(|name| {
-                    members
-                        .get(*name)
-                        .is_some_and(|rows| rows.is_array() || rows.is_object())
-                });
-                match found.and_then(|name| members.remove(name)) {
-                    Some(Value::Array(rows)) => rows,
-                    Some(Value::Object(columns)) => of_columns(columns)?,
-                    _ => vec![Value::Object(members)],
+                let holds_rows = |name: &str| {
+                    let found = members.iter().find(|(known, _)| known == name);
+                    found.is_some_and(|(_, rows)| rows.is_list() || rows.is_object())
+                };
+                let found = ROWS.into_iter().find(|name| holds_rows(name));
+                match found.and_then(|name| take(&mut members, name)) {
+                    Some(Json::List(rows)) => rows,
+                    Some(Json::Object(columns)) => of_columns(columns)?,
+                    _ => vec![Json::Object(members)],
                 }
             }
         }
@@ -275,25 +271,27 @@ fn rows_of(value: Value) -> Result<Vec<Value>, Fault> {
     Ok(rows)
 }
 
-fn of_split(split: Value) -> Result<Vec<Value>, Fault> {
+fn of_split(split: Json) -> Result<Vec<Json>, Fault> {
     let wrong = || malformed("has a dataframe_split without columns and data");
-    let Value::Object(mut split) = split else {
+    let Json::Object(mut split) = split else {
         return Err(wrong());
     };
-    let (Some(Value::Array(columns)), Some(Value::Array(data))) =
-        (split.remove("columns"), split.remove("data"))
+    let (Some(Json::List(columns)), Some(Json::List(data))) =
+        (take(&mut split, "columns"), take(&mut split, "data"))
     else {
         return Err(wrong());
     };
-    let names: Option<Vec<String>> = columns
-        .iter()
-        .map(|name| name.as_str().map(str::to_owned))
+    let names: Option<Vec<String>> = (columns.into_iter())
+        .map(|name| match name {
+            Json::Single(Raw::Text(name)) => Some(name.into_owned()),
+            _ => None,
+        })
         .collect();
     let names = names.ok_or_else(wrong)?;
     data.into_iter()
         .map(|row| match row {
-            Value::Array(values) if values.len() == names.len() => {
-                Ok(Value::Object(names.iter().cloned().zip(values).collect()))
+            Json::List(values) if values.len() == names.len() => {
+                Ok(Json::Object(names.iter().cloned().zip(values).collect()))
             }
             _ => Err(wrong()),
         })
@@ -301,44 +299,47 @@ fn of_split(split: Value) -> Result<Vec<Value>, Fault> {
 }
 
 /// Rows of `{"a": [1, 2], "b": [3, 4]}`; of single values, one.
-fn of_columns(columns: Map<String, Value>) -> Result<Vec<Value>, Fault> {
-    let lengths: Option<Vec<usize>> = columns
-        .values()
-        .map(|column| column.as_array().map(Vec::len))
-        .collect();
+fn of_columns(columns: Members) -> Result<Vec<Json>, Fault> {
+    let length = |column: &Json| match column {
+        Json::List(values) => Some(values.len()),
+        _ => None,
+    };
+    let lengths: Option<Vec<usize>> = columns.iter().map(|(_, column)| length(column)).collect();
     let Some(lengths) = lengths else {
-        return Ok(vec![Value::Object(columns)]);
+        return Ok(vec![Json::Object(columns)]);
     };
     let rows = lengths.first().copied().unwrap_or(0);
     if lengths.iter().any(|length| *length != rows) {
         return Err(malformed("has columns of different lengths"));
     }
     bounded(rows)?;
-    let mut all: Vec<Map<String, Value>> = vec![Map::new(); rows];
+    let mut all: Vec<Members> = vec![Members::new(); rows];
     for (name, column) in columns {
-        if let Value::Array(values) = column {
+        if let Json::List(values) = column {
             for (row, value) in all.iter_mut().zip(values) {
-                row.insert(name.clone(), value);
+                row.push((name.clone(), value));
             }
         }
     }
-    Ok(all.into_iter().map(Value::Object).collect())
+    Ok(all.into_iter().map(Json::Object).collect())
 }
 
-fn results_of(value: Value, rows: usize) -> Vec<Value> {
+fn results_of(value: Json, rows: usize) -> Vec<Json> {
     match value {
-        Value::Object(mut members) => {
-            let found = RESULTS
-                .into_iter()
-                .find(|name| members.get(*name).is_some_and(Value::is_array));
-            match found.and_then(|name| members.remove(name)) {
-                Some(Value::Array(results)) => results_of(Value::Array(results), rows),
-                _ => vec![Value::Object(members)],
+        Json::Object(mut members) => {
+            let holds_results = |name: &str| {
+                let found = members.iter().find(|(known, _)| known == name);
+                found.is_some_and(|(_, results)| results.is_list())
+            };
+            let found = RESULTS.into_iter().find(|name| holds_results(name));
+            match found.and_then(|name| take(&mut members, name)) {
+                Some(results) => results_of(results, rows),
+                None => vec![Json::Object(members)],
             }
         }
         // One row's values, or a value for each row.
-        Value::Array(results) if rows == 1 && results.len() > 1 => vec![Value::Array(results)],
-        Value::Array(results) => results,
+        Json::List(results) if rows == 1 && results.len() > 1 => vec![Json::List(results)],
+        Json::List(results) => results,
         single => vec![single],
     }
 }

@@ -3,8 +3,9 @@
 use serde::Deserialize;
 
 use super::payload::Payload;
-use super::{Prediction, ids, lines, malformed, parse, raw};
-use crate::formats::raw::{Fault, Raw};
+use super::tree::owned;
+use super::{Prediction, ids, lines, malformed, parse};
+use crate::formats::raw::{Fault, Raw, is_number, number};
 use crate::formats::{Expectations, FormatError, Rows};
 
 #[derive(Debug, Deserialize)]
@@ -135,14 +136,15 @@ fn label(line: &Line) -> Result<(String, Raw<'static>), Fault> {
         Payload::Csv(records) => match records.as_slice() {
             [cells] if cells.len() == 1 => {
                 let cell = cells[0].trim();
-                match serde_json::from_str(cell) {
-                    Ok(number @ serde_json::Value::Number(_)) => raw(number),
-                    _ => Raw::Text(cell.to_owned().into()),
+                if is_number(cell) {
+                    owned(number(cell))
+                } else {
+                    Raw::Text(cell.to_owned().into())
                 }
             }
             _ => return Err(malformed("holds more than one value").in_field("groundTruthData")),
         },
-        Payload::Json(value) => raw(value),
+        Payload::Json(value) => value.into_raw(),
     };
     Ok((line.event_metadata.id().to_owned(), value))
 }

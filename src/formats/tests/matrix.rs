@@ -3,13 +3,13 @@
 //!
 //! `poison` beside this has the values that depend on one format's syntax, and the causes in words.
 
-use std::sync::Arc;
-
-use arrow_array::*;
-
 use super::RejectReason::*;
-use super::files::{arrow_stream, parquet_file};
 use super::*;
+
+mod bodies;
+mod carriers;
+
+use bodies::{body, csv_cell, json_value};
 
 const FORMATS: [Format; 5] = [
     Format::Json,
@@ -32,12 +32,21 @@ enum Place {
     Segment,
     Error,
     Deployment,
+    Score,
+    Latency,
+    ObservedAt,
 }
-use Place::{Class, Deployment, Error, Feature, Id, Label, Prediction, Segment, Time, Version};
+use Place::{
+    Class, Deployment, Error, Feature, Id, Label, Latency, ObservedAt, Prediction, Score, Segment,
+    Time, Version,
+};
 
 const PLACES: [Place; 10] = [
     Feature, Label, Prediction, Class, Id, Time, Version, Segment, Error, Deployment,
 ];
+
+/// Places whose fates follow from those of others.
+const FOLLOWING: [Place; 3] = [Score, Latency, ObservedAt];
 
 impl Place {
     fn field(self) -> &'static str {
@@ -51,6 +60,9 @@ impl Place {
             Segment => "segments",
             Error => "error",
             Deployment => "deployment",
+            Score => "score",
+            Latency => "latency_ms",
+            ObservedAt => "observed_at",
         }
     }
 }
@@ -526,23 +538,51 @@ fn cases() -> Vec<Case> {
     ]
 }
 
+/// What becomes of a value in any place.
+fn fate_of(place: Place, fates: &Fates) -> Fate {
+    let of = |place: Place| {
+        let index = PLACES.iter().position(|known| *known == place);
+        fates[index.expect("a place with fates of its own")].clone()
+    };
+    let within = |fate: Fate, is_good: fn(f64) -> bool| match fate {
+        Fate::Kept(number) if !is_good(number.parse().expect("a number")) => r(WrongType),
+        fate => fate,
+    };
+    match place {
+        Score => within(of(Label), |number| (0.0..=1.0).contains(&number)),
+        // Neither needs to be said.
+        Latency => match within(of(Label), |number| number >= 0.0) {
+            Fate::Refused(MissingField) => k("-"),
+            fate => fate,
+        },
+        ObservedAt => match of(Time) {
+            Fate::Refused(MissingField) => k("2013-06-01T00:00:00Z"),
+            fate => fate,
+        },
+        place => of(place),
+    }
+}
+
 /// A good value of the type that the poison makes a column have, if there is any.
 fn good(place: Place, poison: &Sent, row: usize) -> Option<Sent> {
     Some(match (place, poison) {
-        (Time, Sent::Seconds(_)) => Sent::Seconds(1_362_132_000),
-        (Time, Sent::Text(_)) => text("2013-03-01T10:00:00Z"),
-        (Time, Sent::Number(_) | Sent::Boolean(_) | Sent::Unsigned(_)) => return None,
-        (Time, _) => Sent::Integer(1_362_132_000_000),
+        (Time | ObservedAt, Sent::Seconds(_)) => Sent::Seconds(1_362_132_000),
+        (Time | ObservedAt, Sent::Text(_)) => text("2013-03-01T10:00:00Z"),
+        (Time | ObservedAt, Sent::Number(_) | Sent::Boolean(_) | Sent::Unsigned(_)) => return None,
+        (Time | ObservedAt, _) => Sent::Integer(1_362_132_000_000),
         (Feature, Sent::Seconds(_)) => Sent::Seconds(0),
         (Feature, Sent::Text(_)) => text("good"),
         (Feature, Sent::Integer(_)) => Sent::Integer(1),
         (Feature, Sent::Unsigned(_)) => Sent::Unsigned(1),
         (Feature, Sent::Boolean(_)) => Sent::Boolean(false),
         (Feature, _) => Sent::Number(1.0),
-        (Label | Prediction, Sent::Text(_) | Sent::Boolean(_) | Sent::Seconds(_)) => return None,
-        (Label | Prediction, Sent::Integer(_)) => Sent::Integer(1),
-        (Label | Prediction, Sent::Unsigned(_)) => Sent::Unsigned(1),
-        (Label | Prediction, _) => Sent::Number(1.0),
+        (
+            Label | Prediction | Score | Latency,
+            Sent::Text(_) | Sent::Boolean(_) | Sent::Seconds(_),
+        ) => return None,
+        (Label | Prediction | Score | Latency, Sent::Integer(_)) => Sent::Integer(1),
+        (Label | Prediction | Score | Latency, Sent::Unsigned(_)) => Sent::Unsigned(1),
+        (Label | Prediction | Score | Latency, _) => Sent::Number(1.0),
         (_, Sent::Number(_) | Sent::Seconds(_)) => return None,
         (Class, Sent::Boolean(_)) => Sent::Boolean(false),
         (Class | Id | Version | Deployment, Sent::Integer(_)) => Sent::Integer(10 + row as i64),
@@ -556,8 +596,10 @@ fn good(place: Place, poison: &Sent, row: usize) -> Option<Sent> {
 /// What a row has in the other places, with its own field left out.
 fn others(place: Place, row: usize) -> Vec<(&'static str, Sent)> {
     let id = ("prediction_id", Sent::Text(format!("id {row}")));
-    let all = if place == Label {
+    let all = if matches!(place, Label | ObservedAt) {
         vec![id, ("label", Sent::Number(1.0))]
+    } else if place == Score {
+        vec![id, ("timestamp", Sent::Integer(1_362_132_000_000))]
     } else {
         vec![
             id,
@@ -572,166 +614,6 @@ fn others(place: Place, row: usize) -> Vec<(&'static str, Sent)> {
     all.into_iter().filter(other).collect()
 }
 
-fn json_value(sent: &Sent) -> Option<Vec<u8>> {
-    Some(match sent {
-        Sent::Null => b"null".to_vec(),
-        Sent::Boolean(boolean) => boolean.to_string().into_bytes(),
-        Sent::Integer(integer) => integer.to_string().into_bytes(),
-        Sent::Unsigned(integer) => integer.to_string().into_bytes(),
-        Sent::Number(number) if number.is_finite() => format!("{number:?}").into_bytes(),
-        Sent::Text(text) => serde_json::to_vec(text).expect("text is JSON"),
-        Sent::Json(raw) => raw.clone(),
-        Sent::Number(_) | Sent::Missing | Sent::Seconds(_) | Sent::Csv(_) | Sent::Twice => {
-            return None;
-        }
-    })
-}
-
-fn json_row(place: Place, row: usize, sent: &Sent) -> Option<Vec<u8>> {
-    let mut members: Vec<Vec<u8>> = Vec::new();
-    let member =
-        |field: &str, value: Vec<u8>| [format!("\"{field}\":").into_bytes(), value].concat();
-    for (field, value) in others(place, row) {
-        members.push(member(field, json_value(&value)?));
-    }
-    let values = match sent {
-        Sent::Missing => vec![],
-        Sent::Twice => {
-            let good = json_value(&good(place, &Sent::Json(Vec::new()), row)?)?;
-            vec![good.clone(), good]
-        }
-        sent => vec![json_value(sent)?],
-    };
-    match place {
-        Segment => {
-            let inside: Vec<Vec<u8>> = (values.into_iter()).map(|v| member("channel", v)).collect();
-            let object = [b"{".as_slice(), &inside.join(&b','), b"}"].concat();
-            members.push(member("segments", object));
-        }
-        _ => members.extend(values.into_iter().map(|value| member(place.field(), value))),
-    }
-    Some([b"{".as_slice(), &members.join(&b','), b"}"].concat())
-}
-
-fn csv_cell(sent: &Sent) -> Option<Vec<u8>> {
-    Some(match sent {
-        Sent::Null => Vec::new(),
-        Sent::Boolean(boolean) => boolean.to_string().into_bytes(),
-        Sent::Integer(integer) => integer.to_string().into_bytes(),
-        Sent::Unsigned(integer) => integer.to_string().into_bytes(),
-        Sent::Number(number) => format!("{number:?}").into_bytes(),
-        Sent::Text(text) => text.clone().into_bytes(),
-        Sent::Csv(raw) => raw.clone(),
-        Sent::Missing | Sent::Seconds(_) | Sent::Json(_) | Sent::Twice => return None,
-    })
-}
-
-/// Flat rows name their segment in the value.
-fn flat(place: Place, sent: &Sent) -> Option<Sent> {
-    if place != Segment || *sent == Sent::Null {
-        return Some(sent.clone());
-    }
-    Some(match sent {
-        Sent::Text(text) => Sent::Text(format!("channel={text}")),
-        Sent::Csv(raw) => Sent::Csv([b"channel=", raw.as_slice()].concat()),
-        Sent::Json(_) | Sent::Seconds(_) | Sent::Missing | Sent::Twice => return None,
-        other => Sent::Csv([b"channel=".to_vec(), csv_cell(other)?].concat()),
-    })
-}
-
-fn csv_body(place: Place, column: &[Sent]) -> Option<Vec<u8>> {
-    let mut writer = ::csv::Writer::from_writer(Vec::new());
-    let mut header: Vec<&str> = others(place, 0)
-        .into_iter()
-        .map(|(field, _)| field)
-        .collect();
-    header.push(place.field());
-    writer.write_record(header).expect("written");
-    for (row, sent) in column.iter().enumerate() {
-        let mut cells: Vec<Vec<u8>> = Vec::new();
-        for (_, value) in others(place, row) {
-            cells.push(csv_cell(&value)?);
-        }
-        cells.push(csv_cell(&flat(place, sent)?)?);
-        writer.write_record(cells).expect("written");
-    }
-    Some(writer.into_inner().expect("flushed"))
-}
-
-fn array(column: &[Sent]) -> Option<ArrayRef> {
-    macro_rules! of {
-        ($array:ty, $variant:path) => {
-            Arc::new(
-                (column.iter())
-                    .map(|sent| match sent {
-                        $variant(value) => Some(value.clone()),
-                        _ => None,
-                    })
-                    .collect::<$array>(),
-            )
-        };
-    }
-    let known = |sent: &&Sent| **sent != Sent::Null;
-    let array: ArrayRef = match column.iter().find(known)? {
-        Sent::Boolean(_) => of!(BooleanArray, Sent::Boolean),
-        Sent::Integer(_) => of!(Int64Array, Sent::Integer),
-        Sent::Unsigned(_) => of!(UInt64Array, Sent::Unsigned),
-        Sent::Number(_) => of!(Float64Array, Sent::Number),
-        Sent::Text(_) => of!(StringArray, Sent::Text),
-        Sent::Seconds(_) => of!(TimestampSecondArray, Sent::Seconds),
-        _ => return None,
-    };
-    Some(array)
-}
-
-fn columns(place: Place, column: &[Sent]) -> Option<Vec<(&'static str, ArrayRef)>> {
-    let rows: Vec<Vec<(&str, Sent)>> = (0..column.len()).map(|row| others(place, row)).collect();
-    let mut columns = Vec::new();
-    for (index, (field, _)) in others(place, 0).into_iter().enumerate() {
-        let values: Vec<Sent> = rows.iter().map(|row| row[index].1.clone()).collect();
-        columns.push((field, array(&values)?));
-    }
-    let flat: Option<Vec<Sent>> = column.iter().map(|sent| flat(place, sent)).collect();
-    columns.push((place.field(), array(&flat?)?));
-    Some(columns)
-}
-
-/// Three rows with the poison in one of them; none where the format cannot say it.
-fn body(format: Format, place: Place, poison: &Sent, position: usize) -> Option<Vec<u8>> {
-    let typed = matches!(format, Format::Parquet | Format::Arrow);
-    if typed
-        && matches!(
-            poison,
-            Sent::Missing | Sent::Json(_) | Sent::Csv(_) | Sent::Twice
-        )
-    {
-        return None;
-    }
-    let column: Option<Vec<Sent>> = (0..3)
-        .map(|row| match row {
-            _ if row == position => Some(poison.clone()),
-            _ if typed => good(place, poison, row),
-            _ => good(place, &Sent::Json(Vec::new()), row),
-        })
-        .collect();
-    let column = column?;
-    Some(match format {
-        Format::Csv => csv_body(place, &column)?,
-        Format::Parquet => parquet_file(columns(place, &column)?),
-        Format::Arrow => arrow_stream(columns(place, &column)?, Default::default()),
-        Format::SageMaker | Format::AzureMl => unreachable!("not among the formats tried"),
-        Format::Json | Format::Ndjson => {
-            let rows: Option<Vec<Vec<u8>>> = (column.iter().enumerate())
-                .map(|(row, sent)| json_row(place, row, sent))
-                .collect();
-            match format {
-                Format::Json => [b"[".as_slice(), &rows?.join(&b','), b"]"].concat(),
-                _ => rows?.join(&b'\n'),
-            }
-        }
-    })
-}
-
 /// How many rows were kept, the value of the field in the row at `position`, and the refused rows.
 fn decoded(
     format: Format,
@@ -739,21 +621,41 @@ fn decoded(
     body: &[u8],
     position: usize,
 ) -> (usize, String, Vec<Reject>) {
-    let or_none = |text: Option<&str>| text.unwrap_or("-").to_owned();
-    if place == Label {
-        let decoded = labels(format, body, Task::Regression);
-        let kept = match decoded.batch.labels.get(position) {
-            Some(LabelValue::Number(number)) => format!("{number:?}"),
-            other => format!("{other:?}"),
-        };
-        return (decoded.batch.len(), kept, decoded.rejects);
+    if matches!(place, Label | ObservedAt) {
+        return of_labels(labels(format, body, Task::Regression), place, position);
     }
-    let task = match place {
+    of_predictions(predictions(format, body, task_of(place)), place, position)
+}
+
+fn task_of(place: Place) -> Task {
+    match place {
         Class => Task::Multiclass,
+        Score => Task::Binary,
         _ => Task::Regression,
+    }
+}
+
+fn of_labels(
+    decoded: Decoded<LabelBatch>,
+    place: Place,
+    at: usize,
+) -> (usize, String, Vec<Reject>) {
+    let batch = &decoded.batch;
+    let kept = match (batch.labels.get(at), batch.observed_at.get(at)) {
+        (Some(_), Some(observed_at)) if place == ObservedAt => format!("{observed_at:?}"),
+        (Some(LabelValue::Number(number)), _) => format!("{number:?}"),
+        (other, _) => format!("{other:?}"),
     };
-    let decoded = predictions(format, body, task);
-    let (batch, at) = (&decoded.batch, position);
+    (decoded.batch.len(), kept, decoded.rejects)
+}
+
+fn of_predictions(
+    decoded: Decoded<PredictionBatch>,
+    place: Place,
+    at: usize,
+) -> (usize, String, Vec<Reject>) {
+    let or_none = |text: Option<&str>| text.unwrap_or("-").to_owned();
+    let batch = &decoded.batch;
     let kept = if at < batch.len() {
         match place {
             Feature => match batch.feature("x").map_or(Value::Absent, |x| x.get(at)) {
@@ -768,7 +670,9 @@ fn decoded(
             Segment => or_none((batch.segments[at].first()).map(|(_, value)| value.as_str())),
             Error => or_none(batch.errors.get(at)),
             Deployment => or_none(batch.deployments.get(at)),
-            Label => String::new(),
+            Score => format!("{:?}", batch.outputs[at].score.unwrap_or_default()),
+            Latency => batch.latency_ms[at].map_or_else(|| "-".to_owned(), |ms| format!("{ms:?}")),
+            Label | ObservedAt => String::new(),
         }
     } else {
         String::new()
@@ -781,7 +685,7 @@ fn every_poison_in_every_place_over_every_format_costs_one_row_at_most() {
     let mut said = 0;
     for case in cases() {
         let large = matches!(&case.sent, Sent::Json(raw) if raw.len() > 50_000);
-        for (index, place) in PLACES.into_iter().enumerate() {
+        for place in PLACES.into_iter().chain(FOLLOWING) {
             for format in FORMATS {
                 let fates = match (&case.in_csv, format) {
                     (Some(fates), Format::Csv) => fates,
@@ -792,12 +696,13 @@ fn every_poison_in_every_place_over_every_format_costs_one_row_at_most() {
                         continue;
                     };
                     said += 1;
-                    check(&case, &fates[index], (format, place, position), &body);
+                    let fate = fate_of(place, fates);
+                    check(&case, &fate, (format, place, position), &body);
                 }
             }
         }
     }
-    assert!(said > 3_000, "only {said} bodies");
+    assert!(said > 4_000, "only {said} bodies");
 }
 
 fn check(case: &Case, fate: &Fate, (format, place, position): (Format, Place, usize), body: &[u8]) {
@@ -819,7 +724,10 @@ fn check(case: &Case, fate: &Fate, (format, place, position): (Format, Place, us
             let header = u64::from(format == Format::Csv);
             assert_eq!(refused.line, position as u64 + 1 + header, "{what}");
             // A row that cannot be read has no fields yet.
+            // A row without its score lacks an answer.
+            let of_answer = place == Score && refused.field == "prediction";
             let named = refused.field.is_empty() || refused.field.starts_with(place.field());
+            let named = named || of_answer;
             assert!(named, "{what}: {refused:?}");
             assert!(
                 !refused.field.is_empty() || matches!(reason, Malformed | NulByte),

@@ -307,3 +307,24 @@ fn what_each_row_keeps_counts_with_the_room_it_takes() {
         }
     }
 }
+
+#[test]
+fn a_row_of_csv_that_is_nothing_but_commas_is_refused_before_it_is_parsed() {
+    let head = "prediction_id,timestamp,prediction\n";
+    let commas = ",".repeat(100_000);
+    let hidden = format!("a\"{}", "b,\"\n\"".repeat(100_000));
+    for row in [commas.clone(), format!("\"x\ny\"{commas}"), hidden] {
+        let error = body_error(Format::Csv, format!("{head}{row}\n").as_bytes());
+        assert!(error.contains("more than 100000 cells"), "{error}");
+    }
+    // Inside of a text they are text, and several rows may have many together.
+    let text = ",".repeat(9_000);
+    let row = format!("a,2013-03-01T10:00:00Z,1,\"{text}\"\n").repeat(20);
+    let body = format!("prediction_id,timestamp,prediction,t\n{row}");
+    assert_eq!(
+        predictions(Format::Csv, body.as_bytes(), Task::Regression)
+            .batch
+            .len(),
+        20
+    );
+}

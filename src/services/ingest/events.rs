@@ -44,8 +44,8 @@ pub enum Taken {
 /// Takes in events.
 ///
 /// # Errors
-/// Not found when an event's model is unknown, invalid when it names none: then nothing of the request was kept.
-/// Unavailable when it is not durable.
+/// Not found when the models of all events are unknown, invalid when none is named: then nothing of the request was kept.
+/// An event among others that is wrong costs itself alone, and is counted. Unavailable when it is not durable.
 pub async fn events(services: &Services, upload: EventUpload) -> Result<Taken, Error> {
     let _under_way = services.intake.enter()?;
     let now = services.clock.now();
@@ -53,15 +53,19 @@ pub async fn events(services: &Services, upload: EventUpload) -> Result<Taken, E
     check_addressed("version", upload.version.as_deref())?;
     let mut by_model: BTreeMap<String, Vec<InferenceEvent>> = BTreeMap::new();
     let mut unused: BTreeMap<(&'static str, String), u64> = BTreeMap::new();
+    let mut refusal = None;
     for Envelope { model, kind } in upload.events {
         match kind {
             EventKind::Other(name) => *unused.entry(("no_prediction", name)).or_default() += 1,
+            EventKind::Damaged => *unused.entry(("malformed", String::new())).or_default() += 1,
             EventKind::Inference(mut event) => {
-                let model = upload.model.clone().or(model).ok_or_else(|| {
-                    Error::invalid(
+                let Some(model) = upload.model.clone().or(model) else {
+                    *unused.entry(("unknown_model", String::new())).or_default() += 1;
+                    refusal = Some(Error::invalid(
                         "the event names no model: send the extension inferenceservicename, or name it in the address with ?model=",
-                    )
-                })?;
+                    ));
+                    continue;
+                };
                 event.content.version.clone_from(&upload.version);
                 by_model.entry(model).or_default().push(event);
             }
@@ -83,8 +87,8 @@ pub async fn events(services: &Services, upload: EventUpload) -> Result<Taken, E
             Ok(target) => target,
             Err(error @ Error::NotFound { .. }) => {
                 unused.insert(("unknown_model", name.clone()), events.len() as u64);
-                note(services, upload.project_id, unused, now).await?;
-                return Err(error);
+                refusal = Some(error);
+                continue;
             }
             Err(error) => return Err(error),
         };
@@ -92,6 +96,10 @@ pub async fn events(services: &Services, upload: EventUpload) -> Result<Taken, E
     }
     if upload.presumed && arrivals.is_empty() {
         return Ok(Taken::Unsure);
+    }
+    if let Some(refusal) = refusal.filter(|_| arrivals.is_empty()) {
+        note(services, upload.project_id, unused, now).await?;
+        return Err(refusal);
     }
     let mut landed = 0;
     for arrival in arrivals {

@@ -406,7 +406,7 @@ mod tests {
             .target((project_id, "fares"), Some(generation), at(8))
             .await;
         assert!(Arc::ptr_eq(&changed, &known.expect("found")));
-        models::configure_project(&mut conn, project_id, "default", true)
+        models::configure_project(&mut conn, project_id, "default", true, &[])
             .await
             .expect("configured");
         let open = standing
@@ -432,7 +432,7 @@ mod tests {
         let during = models::generation(&mut conn, project_id)
             .await
             .expect("reads");
-        models::configure_project(&mut conn, project_id, "default", true)
+        models::configure_project(&mut conn, project_id, "default", true, &[])
             .await
             .expect("configured meanwhile");
         tx.rollback().await.expect("rolls back");

@@ -29,7 +29,9 @@ pub(super) fn split(mut keys: &[PredictionKey]) -> impl Iterator<Item = &[Predic
     })
 }
 
-pub(super) fn encode(keys: &[PredictionKey]) -> Vec<u8> {
+/// Keys in the order of their hashes as bytes.
+#[must_use]
+pub fn encode(keys: &[PredictionKey]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(keys.len() * KEY_BYTES + 5);
     bytes.push(FORMAT);
     for key in keys {
@@ -51,7 +53,8 @@ pub(super) fn encode(keys: &[PredictionKey]) -> Vec<u8> {
 }
 
 /// The keys of a page; `None` where its bytes are damaged.
-pub(super) fn decode(bytes: &[u8]) -> Option<Vec<PredictionKey>> {
+#[must_use]
+pub fn decode(bytes: &[u8]) -> Option<Vec<PredictionKey>> {
     let keys = match bytes.split_first()? {
         (&WITHOUT_CHECKSUM, keys) => keys,
         (&FORMAT, _) => {

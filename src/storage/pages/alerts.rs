@@ -10,7 +10,8 @@ use crate::domain::ids::{AlertId, ModelId, ProjectId};
 #[derive(Debug, Clone)]
 pub struct AlertRow {
     pub alert_id: AlertId,
-    pub model_id: ModelId,
+    /// Nothing, and no name, of an alert of the project itself.
+    pub model_id: Option<ModelId>,
     pub model: String,
     pub version: Option<String>,
     pub unit: String,
@@ -39,14 +40,14 @@ pub async fn alerts(
     sqlx::query_as!(
         AlertRow,
         r#"
-        SELECT a.alert_id AS "alert_id!: AlertId", a.model_id AS "model_id!: ModelId", m.name AS "model!",
-               v.name AS "version?", m.unit AS "unit!", a.rule AS "rule!", a.severity AS "severity!",
+        SELECT a.alert_id AS "alert_id!: AlertId", a.model_id AS "model_id: ModelId", COALESCE(m.name, '') AS "model!",
+               v.name AS "version?", COALESCE(m.unit, '') AS "unit!", a.rule AS "rule!", a.severity AS "severity!",
                a.summary AS "summary!", a.condition AS "condition!", a.since AS "since!",
                a.fired_at AS "fired_at!", a.last_seen_at AS "last_seen_at!", a.resolved_at,
                a.value, a.threshold, a.evidence AS "evidence!", a.explanation AS "explanation!",
                a.runbook, NULL::text AS runbook_text
           FROM alerts a
-          JOIN models m USING (model_id)
+          LEFT JOIN models m USING (model_id)
           LEFT JOIN model_versions v ON v.model_version_id = a.model_version_id
          WHERE a.project_id = $1 AND (a.resolved_at IS NULL OR NOT $2)
          ORDER BY a.resolved_at IS NULL DESC, a.fired_at DESC
@@ -68,14 +69,14 @@ pub async fn alerts_of_model(
     sqlx::query_as!(
         AlertRow,
         r#"
-        SELECT a.alert_id AS "alert_id!: AlertId", a.model_id AS "model_id!: ModelId", m.name AS "model!",
-               v.name AS "version?", m.unit AS "unit!", a.rule AS "rule!", a.severity AS "severity!",
+        SELECT a.alert_id AS "alert_id!: AlertId", a.model_id AS "model_id: ModelId", COALESCE(m.name, '') AS "model!",
+               v.name AS "version?", COALESCE(m.unit, '') AS "unit!", a.rule AS "rule!", a.severity AS "severity!",
                a.summary AS "summary!", a.condition AS "condition!", a.since AS "since!",
                a.fired_at AS "fired_at!", a.last_seen_at AS "last_seen_at!", a.resolved_at,
                a.value, a.threshold, a.evidence AS "evidence!", a.explanation AS "explanation!",
                a.runbook, NULL::text AS runbook_text
           FROM alerts a
-          JOIN models m USING (model_id)
+          LEFT JOIN models m USING (model_id)
           LEFT JOIN model_versions v ON v.model_version_id = a.model_version_id
          WHERE a.project_id = $1 AND a.model_id = $2
          ORDER BY a.resolved_at IS NULL DESC, a.fired_at DESC
@@ -97,14 +98,14 @@ pub async fn alert(
     sqlx::query_as!(
         AlertRow,
         r#"
-        SELECT a.alert_id AS "alert_id!: AlertId", a.model_id AS "model_id!: ModelId", m.name AS "model!",
-               v.name AS "version?", m.unit AS "unit!", a.rule AS "rule!", a.severity AS "severity!",
+        SELECT a.alert_id AS "alert_id!: AlertId", a.model_id AS "model_id: ModelId", COALESCE(m.name, '') AS "model!",
+               v.name AS "version?", COALESCE(m.unit, '') AS "unit!", a.rule AS "rule!", a.severity AS "severity!",
                a.summary AS "summary!", a.condition AS "condition!", a.since AS "since!",
                a.fired_at AS "fired_at!", a.last_seen_at AS "last_seen_at!", a.resolved_at,
                a.value, a.threshold, a.evidence AS "evidence!", a.explanation AS "explanation!",
                a.runbook, d.body->>'text' AS "runbook_text?"
           FROM alerts a
-          JOIN models m USING (model_id)
+          LEFT JOIN models m USING (model_id)
           LEFT JOIN model_versions v ON v.model_version_id = a.model_version_id
           LEFT JOIN definitions d
                  ON d.project_id = a.project_id AND d.kind = 'runbook' AND d.name = a.runbook

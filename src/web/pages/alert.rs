@@ -160,6 +160,9 @@ async fn promised(
     alert: &AlertRow,
     now: DateTime<Utc>,
 ) -> Result<Vec<PromiseOf>, Failure> {
+    if alert.model_id.is_none() {
+        return Ok(Vec::new());
+    }
     let mut conn = services.pool.acquire().await?;
     let model = registry::model(&mut conn, session.project_id, &alert.model).await?;
     let rules = configuration::rules(&mut conn, &model).await?;
@@ -210,10 +213,13 @@ async fn chart(
     session: &Session,
     alert: &AlertRow,
 ) -> Result<(Option<Choice>, Option<ChartView>), Failure> {
+    let Some(model_id) = alert.model_id else {
+        return Ok((None, None));
+    };
     let history = super::model::history(
         conn,
         session.project_id,
-        (alert.model_id, &alert.model, &alert.unit),
+        (model_id, &alert.model, &alert.unit),
         alert.since - LEAD,
     )
     .await?;
@@ -222,7 +228,7 @@ async fn chart(
     };
     let mut values = pages::series(
         conn,
-        alert.model_id,
+        model_id,
         &choice.monitor,
         &choice.measure,
         &choice.grain,

@@ -27,6 +27,7 @@ pub struct AlertsPage {
 #[derive(Debug, Clone)]
 pub struct AlertLine {
     pub href: String,
+    /// Empty of an alert of the project itself.
     pub model: String,
     pub summary: String,
     pub severity: Badge,

@@ -95,6 +95,10 @@ fn sentence(over: &OverflowCount) -> String {
         OverflowKind::SegmentValues => {
             "rows were counted under no value of a segment, because it has too many in their window"
         }
+        OverflowKind::Categories => {
+            "rows have a category that is counted together with others, because a feature has too many in their window"
+        }
+        OverflowKind::Texts => "rows were refused, because a text in them is too long",
     };
     format!(
         "{} {what}; last on {}.",

@@ -183,7 +183,7 @@ fn open_alert() -> AlertRecords {
         }],
         alert: AlertRow {
             alert_id: AlertId(uuid::Uuid::from_u128(1)),
-            model_id: ModelId(uuid::Uuid::from_u128(2)),
+            model_id: Some(ModelId(uuid::Uuid::from_u128(2))),
             model: "flight-time".to_owned(),
             version: Some("v1".to_owned()),
             unit: "min".to_owned(),
