@@ -129,8 +129,12 @@ fn utf8(body: &[u8]) -> Result<&str, FormatError> {
 }
 
 fn structured(text: &str, received_at: i64) -> Result<Envelope, FormatError> {
-    let object: Object = serde_json::from_str(text)
-        .map_err(|error| damaged(format!("an event is JSON: {error}")))?;
+    let object: Object = serde_json::from_str(text).map_err(|error| {
+        damaged(format!(
+            "an event is JSON: {}",
+            shown(&error.to_string(), 200)
+        ))
+    })?;
     let members = object
         .into_entries()
         .map_err(|_| damaged("an event has more than 10000 names"))?;

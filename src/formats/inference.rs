@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 
 use super::json::{Elements, Object};
 use super::predictions::PredictionRows;
-use super::raw::{Entries, Fault, Raw, number};
+use super::raw::{Entries, Fault, Raw, number, shown};
 use super::{Expectations, FormatError, Rows};
 use crate::domain::batch::{Decoded, PredictionBatch, RejectReason};
 use crate::domain::inference::{Answer, Inference, Serving};
@@ -251,6 +251,8 @@ fn object(text: &str) -> Result<Members<'_>, Fault> {
         if text.trim_start().starts_with('{') && text.contains('\0') {
             return Fault::new(RejectReason::NulByte, "holds a NUL byte");
         }
+        // The parser repeats the text that it finds instead, however long it is.
+        let error = shown(&error.to_string(), 200);
         malformed(format!("is not a JSON object: {error}"))
     })?;
     let mut members = Members::new();

@@ -12,7 +12,7 @@ mod tree;
 
 use std::borrow::Cow;
 
-use super::raw::{Entries, Fault, Raw};
+use super::raw::{Entries, Fault, Raw, shown};
 use super::{Expectations, FormatError, Rows};
 use crate::domain::batch::RejectReason;
 
@@ -39,7 +39,8 @@ fn parse<'l, T: serde::Deserialize<'l>>(line: &'l [u8]) -> Result<T, Fault> {
             "the line holds a NUL byte",
         ));
     }
-    serde_json::from_slice(line).map_err(|error| malformed(error.to_string()))
+    // The parser repeats the text that it finds in the place of something else, however long it is.
+    serde_json::from_slice(line).map_err(|error| malformed(shown(&error.to_string(), 200)))
 }
 
 /// One prediction: what it was made of and what came out.

@@ -10,7 +10,7 @@ use super::tree::{Json, Members, fields, owned, take};
 use super::{MOST_ROWS_OF_A_LINE, malformed};
 use crate::domain::batch::RejectReason;
 use crate::domain::model::Task;
-use crate::formats::raw::{Entries, Fault, Raw, is_number, number};
+use crate::formats::raw::{Entries, Fault, Raw, is_number, number, shown};
 
 /// Under these names, requests hold their rows.
 const ROWS: [&str; 5] = ["instances", "inputs", "data", "dataframe_records", "rows"];
@@ -37,6 +37,7 @@ impl Payload {
                     .decode(data.trim())
                     .map_err(|error| malformed(format!("is not BASE64: {error}")))?;
                 let text = String::from_utf8(bytes).map_err(|_| {
+                    let content_type = shown(content_type, 60);
                     malformed(format!("is {content_type} in BASE64, and no text inside"))
                 })?;
                 if content_type.contains("csv") {
@@ -46,7 +47,8 @@ impl Payload {
                 }
             }
             other => Err(malformed(format!(
-                "is encoded as \"{other}\", which is not known"
+                "is encoded as \"{}\", which is not known",
+                shown(other, 60)
             ))),
         }
     }

@@ -169,7 +169,10 @@ fn json_record(place: Place, row: usize, sent: &Sent) -> Option<Vec<u8>> {
                 }
                 Sent::Number(number) => typed("doubleValue", format!("{number:?}").as_bytes()),
                 Sent::Text(_) => typed("stringValue", &json_value(&value)?),
-                Sent::Json(raw) if raw.first() == Some(&b'"') && raw.is_ascii() => {
+                // A byte that JSON does not have makes the whole request none.
+                Sent::Json(raw)
+                    if raw.starts_with(b"\"") && raw.is_ascii() && !raw.contains(&0) =>
+                {
                     typed("stringValue", raw)
                 }
                 _ => return None,
