@@ -15,16 +15,18 @@ use arrow_array::types::{
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::{DataType, TimeUnit};
 use bellwether::domain::columns::Column;
-use bellwether::stats::detector::{Bins, FeatureDays, Grain, Reference, Role, Settings, Tally};
+use bellwether::stats::detector::{
+    Bins, FeatureDays, Grain, Reference, Role, Settings, Tally, Verdict,
+};
 use bellwether::stats::grid::TARGET_CELLS;
 use bellwether::stats::{FeatureProfile, Grid};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::Run;
+use crate::counting::observation;
 use crate::figures::{Goal, Report};
 use crate::quiet::{Alarms, BLOCK, Count, judge};
 use crate::random::Random;
-use crate::streams::observation;
 use crate::together;
 
 const DAY_MILLISECONDS: i64 = 86_400_000;
@@ -63,11 +65,19 @@ pub fn own_files() -> Vec<PathBuf> {
 impl Stream {
     /// Reads a Parquet file with a column `timestamp`; every other column of numbers or text is a feature.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let file = File::open(path).with_context(|| format!("open {}", path.display()))?;
-        let reader = ParquetRecordBatchReaderBuilder::try_new(file)?.build()?;
+        Self::read_all(&[path])
+    }
+
+    /// Reads several that are one stream, which is named after the first.
+    pub fn read_all(paths: &[&Path]) -> anyhow::Result<Self> {
+        let mut batches = Vec::new();
+        for path in paths {
+            let file = File::open(path).with_context(|| format!("open {}", path.display()))?;
+            batches.extend(ParquetRecordBatchReaderBuilder::try_new(file)?.build()?);
+        }
         let mut columns: Vec<(String, Values)> = Vec::new();
         let mut times = Vec::new();
-        for batch in reader {
+        for batch in batches {
             let batch = batch?;
             for (field, array) in batch.schema().fields().iter().zip(batch.columns()) {
                 let name = field.name();
@@ -97,7 +107,7 @@ impl Stream {
             .into_values()
             .filter(|rows| rows.len() >= LEAST_ROWS)
             .collect();
-        let name = path
+        let name = paths[0]
             .file_stem()
             .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         Ok(Self {
@@ -162,10 +172,28 @@ impl Stream {
         let mut order: Vec<usize> = (0..self.days.len()).collect();
         Random::of(seed, number).shuffle(&mut order);
         order.truncate(REFERENCE_DAYS + BLOCK);
-        let names: Vec<&String> = self.feature_columns().map(|(name, _)| name).collect();
+        let judged = self.judged(&order, settings);
+        let mut alarms = Alarms::default();
+        for day in 0..order.len() - REFERENCE_DAYS {
+            for (name, verdicts) in &judged {
+                alarms.see_named(&verdicts[day], name);
+            }
+            alarms.end_day(REFERENCE_DAYS + day);
+        }
+        alarms.tally
+    }
+
+    /// The verdicts on each feature's days in the order they have, after those of the reference.
+    pub fn in_order(&self, settings: &Settings) -> Vec<(String, Vec<Verdict>)> {
+        let order: Vec<usize> = (0..self.days.len()).collect();
+        self.judged(&order, settings)
+    }
+
+    /// The verdicts on each feature's days in this order, the first of which are the reference.
+    fn judged(&self, order: &[usize], settings: &Settings) -> Vec<(String, Vec<Verdict>)> {
         let counted: Vec<(Bins, Vec<Tally>)> = self
             .feature_columns()
-            .map(|(_, values)| self.counted(values, &order))
+            .map(|(_, values)| self.counted(values, order))
             .collect();
         let features: Vec<FeatureDays<'_>> = counted
             .iter()
@@ -187,18 +215,13 @@ impl Stream {
             .collect();
         let reference =
             Reference::fit(Grain::Day, &features, &[], settings.clone()).expect("a reference");
-        let mut alarms = Alarms::default();
-        for day in REFERENCE_DAYS..order.len() {
-            for (place, (_, tallies)) in counted.iter().enumerate() {
-                let past = &tallies[REFERENCE_DAYS..=day];
-                alarms.see_named(
-                    &judge(&reference, place, past, REFERENCE_DAYS),
-                    names[place],
-                );
-            }
-            alarms.end_day(day);
-        }
-        alarms.tally
+        let of_feature = |(place, (name, _)): (usize, &(String, Values))| {
+            let tallies = &counted[place].1[REFERENCE_DAYS..];
+            let verdicts = (1..=tallies.len())
+                .map(|days| judge(&reference, place, &tallies[..days], REFERENCE_DAYS));
+            (name.clone(), verdicts.collect())
+        };
+        self.feature_columns().enumerate().map(of_feature).collect()
     }
 
     /// A feature's days in this order, in bins of the first of them.
