@@ -3,8 +3,9 @@
 use bellwether::stats::detector::Settings;
 
 use crate::Run;
-use crate::early::{Course, delays, kinds};
+use crate::course::{Course, Runs};
 use crate::figures::Report;
+use crate::kinds::kinds;
 use crate::quiet::{Case, measure};
 use crate::streams::{Calm, thirty_features};
 
@@ -56,24 +57,22 @@ pub fn report(run: &Run, report: &mut Report) -> anyhow::Result<()> {
             },
         ),
     ];
-    let differing = Calm {
-        name: "days differ by 0.05 σ",
-        day: 0.05,
-        ..Calm::IID
-    };
     for (name, settings) in choices {
         let quiet = |calm: Calm| {
-            let case = Case {
-                calm,
-                rows: 1_000,
-                features: thirty_features(),
-                reference_days: 28,
-            };
+            let case = Case::of(calm, 1_000, thirty_features());
             measure(&case, &settings, days, run.seed).per_thousand()
         };
-        let seen = delays(Calm::IID, 1_000, Course::Sudden, runs, &settings, run.seed);
+        let kinds = kinds();
+        let at = Runs {
+            calm: Calm::IID,
+            rows: 1_000,
+            runs,
+            settings: &settings,
+            seed: run.seed,
+        };
+        let seen = at.delays(&kinds, Course::Sudden);
         let of = |kind: &str| {
-            let place = kinds()
+            let place = kinds
                 .iter()
                 .position(|own| own.name == kind)
                 .expect("a kind that is measured");
@@ -84,7 +83,7 @@ pub fn report(run: &Run, report: &mut Report) -> anyhow::Result<()> {
             format!(
                 "{:.2} / {:.2}; {:.2}; {}, {}, {}",
                 quiet(Calm::IID),
-                quiet(differing),
+                quiet(Calm::DIFFERING),
                 of("normal +0.2 σ").within(1),
                 of("normal +0.1 σ").median(),
                 of("a rare one of two, 2 % to 3 %").median(),

@@ -5,7 +5,7 @@ use std::time::Instant;
 use bellwether::stats::detector::{Observation, Settings, WINDOWS};
 
 use crate::Run;
-use crate::early::Model;
+use crate::course::Model;
 use crate::figures::{Goal, Report, Spread, per_second};
 use crate::streams::{Calm, FIRST_DAY};
 

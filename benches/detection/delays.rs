@@ -12,20 +12,20 @@ use rand::{RngExt, SeedableRng};
 
 use crate::figures::{Goal, Report, rounded, thousands};
 
-const RUN_LENGTH: f64 = 1e5;
-const RATE: f64 = 0.1;
+pub const RUN_LENGTH: f64 = 1e5;
+pub const RATE: f64 = 0.1;
 /// Labels before the change.
-const BEFORE: u64 = 5_000;
+pub const BEFORE: u64 = 5_000;
 /// Labels of the reference where its rate is not taken as known.
 const REFERENCE: u64 = 28_000;
 
 /// The seed of a run of one kind, from that of the whole bench, which may be any.
-fn seed_of(seed: u64, kind: u64, run: u64) -> u64 {
+pub fn seed_of(seed: u64, kind: u64, run: u64) -> u64 {
     seed.wrapping_mul(kind).wrapping_add(run)
 }
 
 /// What the service watches by: a reference of labels whose rate is not known, but bounded from above.
-fn learnt(random: &mut StdRng) -> anyhow::Result<RateDetector> {
+pub fn learnt(random: &mut StdRng) -> anyhow::Result<RateDetector> {
     let events = (0..REFERENCE).filter(|_| random.random_bool(RATE)).count() as u64;
     let reference = RateReference {
         events,
@@ -272,9 +272,9 @@ fn day_rows(random: &mut StdRng, correlation: f64) -> Vec<[f64; 10]> {
         .collect()
 }
 
-struct Delays {
-    median: f64,
-    found: f64,
+pub struct Delays {
+    pub median: f64,
+    pub found: f64,
 }
 
 impl std::fmt::Display for Delays {
@@ -288,32 +288,42 @@ impl std::fmt::Display for Delays {
     }
 }
 
-/// A run without an alarm counts as infinitely late, one with an alarm before the change is left out.
-fn delays(runs: u64, of: impl Fn(u64) -> Option<u64>) -> Delays {
-    let mut late: Vec<f64> = (0..runs)
-        .filter_map(of)
-        .map(|at| {
-            if at == u64::MAX {
-                f64::INFINITY
-            } else {
-                (at - BEFORE) as f64
-            }
-        })
-        .collect();
-    late.sort_by(f64::total_cmp);
-    let found = late.iter().filter(|delay| delay.is_finite()).count();
-    Delays {
-        median: late.get(late.len() / 2).copied().unwrap_or(f64::INFINITY),
-        found: found as f64 / late.len().max(1) as f64,
+impl Delays {
+    /// Of labels until an alarm, infinite where there is none.
+    pub fn of(mut late: Vec<f64>) -> Self {
+        late.sort_by(f64::total_cmp);
+        let found = late.iter().filter(|delay| delay.is_finite()).count();
+        Self {
+            median: late.get(late.len() / 2).copied().unwrap_or(f64::INFINITY),
+            found: found as f64 / late.len().max(1) as f64,
+        }
     }
 }
 
-fn first_alarm(detector: &RateDetector, seed: u64, after: f64, limit: u64) -> Option<u64> {
+/// A run without an alarm counts as infinitely late, one with an alarm before the change is left out.
+pub fn delays(runs: u64, of: impl Fn(u64) -> Option<u64>) -> Delays {
+    let late = (0..runs).filter_map(of).map(|at| {
+        if at == u64::MAX {
+            f64::INFINITY
+        } else {
+            (at - BEFORE) as f64
+        }
+    });
+    Delays::of(late.collect())
+}
+
+/// Whether each prediction of a stream is wrong: at [`RATE`] before the change, and then as often as said.
+pub fn errors(seed: u64, after: f64, limit: u64) -> impl Iterator<Item = bool> {
     let mut random = StdRng::seed_from_u64(seed);
+    (0..BEFORE + limit)
+        .map(move |label| random.random_bool(if label < BEFORE { RATE } else { after }))
+}
+
+/// The label at which a detector first raises an alarm; `u64::MAX` if it raises none.
+pub fn first_alarm(detector: &RateDetector, seed: u64, after: f64, limit: u64) -> Option<u64> {
     let mut state = RateState::default();
-    while state.labels < BEFORE + limit {
-        let rate = if state.labels < BEFORE { RATE } else { after };
-        let events = u64::from(random.random_bool(rate));
+    for error in errors(seed, after, limit) {
+        let events = u64::from(error);
         let (next, verdict) = detector.step(state, RateBatch { events, labels: 1 }).ok()?;
         state = next;
         if verdict.is_alarm() {
@@ -323,13 +333,11 @@ fn first_alarm(detector: &RateDetector, seed: u64, after: f64, limit: u64) -> Op
     Some(u64::MAX)
 }
 
-fn first_loss_alarm(detector: &LossDetector, seed: u64, after: f64, limit: u64) -> Option<u64> {
-    let mut random = StdRng::seed_from_u64(seed);
+/// The same of one that bets on losses.
+pub fn first_loss_alarm(detector: &LossDetector, seed: u64, after: f64, limit: u64) -> Option<u64> {
     let mut state = detector.start();
-    while state.labels < BEFORE + limit {
-        let rate = if state.labels < BEFORE { RATE } else { after };
-        let loss = if random.random_bool(rate) { 1.0 } else { 0.0 };
-        let (next, verdict) = detector.step(state, &[loss]).ok()?;
+    for error in errors(seed, after, limit) {
+        let (next, verdict) = detector.step(state, &[f64::from(u8::from(error))]).ok()?;
         state = next;
         if verdict.is_alarm() {
             return Some(state.labels);

@@ -8,11 +8,13 @@ use bellwether::stats::detector::{
 };
 
 use crate::Run;
+use crate::changes::{Drift, Numbers};
+use crate::counting::Counting;
 use crate::figures::{Goal, Report, thousands};
 use crate::random::Random;
+use crate::shapes::Moved;
 use crate::streams::{
-    Calm, Counting, Day, DayOfFeature, Drift, FIRST_DAY, Moved, World, normalised, thirty_features,
-    zipf,
+    Calm, Day, DayOfFeature, FIRST_DAY, World, normalised, thirty_features, zipf,
 };
 
 const HOURS: usize = 24;
@@ -41,6 +43,7 @@ impl Hourly {
                 let wave = (TAU * hour as f64 / HOURS as f64).sin();
                 let features = day.features.iter().enumerate();
                 Day {
+                    repeated: day.repeated,
                     rows: (self.rows as f64 * (1.0 + 0.6 * wave)) as u64,
                     features: features
                         .map(|(place, feature)| self.moved(place, feature, wave, random))
@@ -58,10 +61,14 @@ impl Hourly {
         random: &mut Random,
     ) -> DayOfFeature {
         match feature {
-            DayOfFeature::Number(shape, moved) => {
+            DayOfFeature::Number(numbers) => {
                 let pattern = if place < 10 { self.pattern * wave } else { 0.0 };
-                let shift = moved.shift + pattern + self.hour * random.normal();
-                DayOfFeature::Number(*shape, Moved { shift, ..*moved })
+                let shift = numbers.moved.shift + pattern + self.hour * random.normal();
+                let moved = Moved {
+                    shift,
+                    ..numbers.moved
+                };
+                DayOfFeature::Number(Numbers { moved, ..*numbers })
             }
             DayOfFeature::Category(shares) => {
                 let wobble = |share: &f64| share * (2.0 * self.hour * random.normal()).exp();
@@ -219,10 +226,7 @@ pub fn report(run: &Run, report: &mut Report) -> anyhow::Result<()> {
         rows: 400,
     };
     let differing = Hourly {
-        calm: Calm {
-            day: 0.05,
-            ..Calm::IID
-        },
+        calm: Calm::DIFFERING,
         hour: 0.05,
         ..alike
     };

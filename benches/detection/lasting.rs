@@ -4,17 +4,13 @@
 use bellwether::stats::detector::{Settings, Verdict};
 
 use crate::Run;
-use crate::early::{HORIZON, Kind, Model, kinds};
+use crate::changes::Drift;
+use crate::course::{HORIZON, Model};
 use crate::figures::{Goal, Report};
+use crate::kinds::Kind;
 use crate::matched::{EXCEEDING, Matched, ROWS};
 use crate::quiet::BLOCK;
-use crate::streams::{Calm, Drift};
-
-/// The median days until a change is seen: ours, Evidently's statistic, NannyML's; infinite if it is not in a year.
-struct Lasting {
-    kind: String,
-    days: [f64; 3],
-}
+use crate::streams::Calm;
 
 /// A delay beyond this is none that anybody waits for.
 const A_YEAR: f64 = 365.0;
@@ -26,12 +22,13 @@ fn surprise(verdict: &Verdict) -> f64 {
 
 /// For each kind of change, what so many of its feature's calm days exceed.
 fn cuts(kinds: &[Kind], calm_days: usize, settings: &Settings, seed: u64) -> Vec<f64> {
+    let places: Vec<usize> = kinds.iter().map(|kind| kind.place).collect();
     let blocks = crate::parallel(calm_days.div_ceil(BLOCK), |block| {
         let mut model = Model::new(Calm::IID, ROWS, settings, seed, block as u64);
         let days: Vec<Vec<f64>> = (0..BLOCK)
             .map(|_| {
-                let verdicts = model.next(&[], 0.0);
-                kinds.iter().map(|k| surprise(&verdicts[k.place])).collect()
+                let verdicts = model.next_of(&places, &[], 0.0);
+                verdicts.iter().map(surprise).collect()
             })
             .collect();
         days
@@ -48,13 +45,14 @@ fn cuts(kinds: &[Kind], calm_days: usize, settings: &Settings, seed: u64) -> Vec
 /// The median day on which the detector first exceeds its cut-off after a sudden change.
 fn ours(kinds: &[Kind], cuts: &[f64], runs: usize, settings: &Settings, seed: u64) -> Vec<f64> {
     let drifts: Vec<(usize, Drift)> = kinds.iter().map(|k| (k.place, k.drift.clone())).collect();
+    let places: Vec<usize> = kinds.iter().map(|kind| kind.place).collect();
     let first_days = crate::parallel(runs, |run| {
         let mut model = Model::new(Calm::IID, ROWS, settings, seed, run as u64);
         let mut first = vec![f64::INFINITY; kinds.len()];
         for day in 1..=HORIZON {
-            let verdicts = model.next(&drifts, 1.0);
-            for ((first, kind), cut) in first.iter_mut().zip(kinds).zip(cuts) {
-                if first.is_infinite() && surprise(&verdicts[kind.place]) > *cut {
+            let verdicts = model.next_of(&places, &drifts, 1.0);
+            for ((first, verdict), cut) in first.iter_mut().zip(&verdicts).zip(cuts) {
+                if first.is_infinite() && surprise(verdict) > *cut {
                     *first = day as f64;
                 }
             }
@@ -80,7 +78,8 @@ fn median_of_chance(seen: f64) -> f64 {
     if days <= A_YEAR { days } else { f64::INFINITY }
 }
 
-fn told(days: f64) -> String {
+/// A delay in words.
+pub fn told(days: f64) -> String {
     if days.is_infinite() {
         "never".to_owned()
     } else {
@@ -90,10 +89,10 @@ fn told(days: f64) -> String {
 
 /// The share of kinds seen sooner than by a peer, draws counting half; `open` leaves out those that both see on the
 /// first day.
-fn wins(lasting: &[Lasting], peer: usize, open: bool) -> f64 {
+fn wins(lasting: &[[f64; 3]], peer: usize, open: bool) -> f64 {
     let points: Vec<f64> = lasting
         .iter()
-        .map(|row| (row.days[0], row.days[peer]))
+        .map(|days| (days[0], days[peer]))
         .filter(|(ours, theirs)| !open || ours.max(*theirs) > 1.0)
         .map(|(ours, theirs)| match ours.total_cmp(&theirs) {
             std::cmp::Ordering::Less => 1.0,
@@ -104,32 +103,29 @@ fn wins(lasting: &[Lasting], peer: usize, open: bool) -> f64 {
     points.iter().sum::<f64>() / points.len().max(1) as f64
 }
 
-/// The tables and figures, beside the shares of single days that the peers' statistics were found to see.
-pub fn report(run: &Run, report: &mut Report, matched: &[Matched]) {
+/// The figures, beside the shares of single days that the peers' statistics were found to see; the median days of every kind.
+pub fn report(
+    run: &Run,
+    report: &mut Report,
+    lists: &[Vec<Kind>],
+    matched: &[Matched],
+) -> Vec<[f64; 3]> {
     let (calm_days, runs) = if run.long {
         (200_000, 1_000)
     } else {
         (20_000, 200)
     };
-    let kinds = kinds();
-    let cuts = cuts(&kinds, calm_days, &run.settings, run.seed ^ 0xca1);
-    let ours = ours(&kinds, &cuts, runs, &run.settings, run.seed);
-    let lasting: Vec<Lasting> = (matched.iter().zip(ours))
-        .map(|(row, ours)| Lasting {
-            kind: row.kind.clone(),
-            days: [
-                ours,
-                median_of_chance(row.seen[1]),
-                median_of_chance(row.seen[2]),
-            ],
+    let of_list = |kinds: &Vec<Kind>| {
+        let cuts = cuts(kinds, calm_days, &run.settings, run.seed ^ 0xca1);
+        ours(kinds, &cuts, runs, &run.settings, run.seed)
+    };
+    let ours: Vec<f64> = lists.iter().flat_map(of_list).collect();
+    let lasting: Vec<[f64; 3]> = (matched.iter().zip(ours))
+        .map(|(row, ours)| {
+            let [_, evidently, nannyml] = row.seen.map(median_of_chance);
+            [ours, evidently, nannyml]
         })
         .collect();
-    for row in &lasting {
-        report.tell(
-            format!("{}, to stay: median days until seen at the same false alarms: ours / Evidently's statistic / NannyML's", row.kind),
-            row.days.map(told).join(" / "),
-        );
-    }
     for (peer, name) in [(1, "evidently"), (2, "nannyml")] {
         for (which, open) in [("", true), ("all_", false)] {
             run.figures(
@@ -142,8 +138,8 @@ pub fn report(run: &Run, report: &mut Report, matched: &[Matched]) {
         }
         let loss = lasting
             .iter()
-            .filter(|row| row.days[0] > row.days[peer])
-            .map(|row| row.days[0] - row.days[peer])
+            .filter(|days| days[0] > days[peer])
+            .map(|days| days[0] - days[peer])
             .fold(0.0, f64::max);
         run.figures(
             report,
@@ -153,4 +149,5 @@ pub fn report(run: &Run, report: &mut Report, matched: &[Matched]) {
             None,
         );
     }
+    lasting
 }

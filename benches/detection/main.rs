@@ -6,21 +6,33 @@
 #[path = "../shared/figures.rs"]
 mod figures;
 
+mod beside;
+mod changes;
 mod choices;
 mod cost;
+mod counting;
+mod course;
 mod delays;
 mod early;
 mod estimation;
 mod hours;
+mod kinds;
 mod lasting;
 mod matched;
+#[path = "../shared/peers.rs"]
+mod peers;
 mod pictures;
+mod promised;
 mod quiet;
 mod random;
 mod real;
+mod river;
+mod shapes;
+mod statistics;
 mod streams;
 mod table;
 mod together;
+mod volume;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -34,15 +46,19 @@ use pictures::Picture;
 /// A part of the benchmark: its name, and what it adds to the report.
 type Part = (&'static str, fn(&Run, &mut Report) -> anyhow::Result<()>);
 
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 12] = [
     ("quiet", quiet::report),
     ("early", early::report),
+    ("promised", promised::report),
     ("hours", hours::report),
+    ("volume", volume::report),
     ("matched", matched::report),
+    ("beside", beside::report),
     ("real", real::report),
     ("choices", choices::report),
     ("delays", |run, report| {
-        delays::run(report, run.seed, run.long)
+        delays::run(report, run.seed, run.long)?;
+        river::report(report, run.seed)
     }),
     ("estimation", |run, report| {
         estimation::run(report, run.seed)
@@ -54,7 +70,7 @@ const PARTS: [Part; 9] = [
 #[derive(Debug, Parser)]
 #[command(name = "bench-detection")]
 struct Arguments {
-    /// Parts to run, all if none is named: quiet, early, hours, matched, real, choices, delays, estimation, cost
+    /// Parts to run, all if none is named: quiet, early, promised, hours, volume, matched, beside, real, choices, delays, estimation, cost
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Enough runs for narrow intervals: an hour or two

@@ -7,10 +7,11 @@ use bellwether::stats::detector::{
 };
 
 use crate::Run;
+use crate::counting::{Counting, observation};
 use crate::figures::{Goal, Report, thousands};
 use crate::pictures::{self, Bars};
 use crate::random::Random;
-use crate::streams::{Calm, Counting, Day, Feature, World, observation, thirty_features};
+use crate::streams::{Calm, Day, Feature, World, thirty_features, zipf};
 
 /// What is asked about: how nothing happens, with how many rows, features and days of reference.
 #[derive(Debug, Clone)]
@@ -19,6 +20,20 @@ pub struct Case {
     pub rows: u64,
     pub features: Vec<Feature>,
     pub reference_days: usize,
+    /// The share of a day's rows that come after it was judged once; then it is judged again.
+    pub late: f64,
+}
+
+impl Case {
+    pub fn of(calm: Calm, rows: u64, features: Vec<Feature>) -> Self {
+        Self {
+            calm,
+            rows,
+            features,
+            reference_days: 28,
+            late: 0.0,
+        }
+    }
 }
 
 /// Days judged before the reference is fitted anew.
@@ -93,9 +108,14 @@ pub fn block(case: &Case, settings: &Settings, seed: u64, number: u64) -> Count 
     let mut alarms = Alarms::default();
     for (number, day) in after.iter().enumerate() {
         for (place, past) in history.iter_mut().enumerate() {
-            past.push(counting.count(day, place));
-            let verdict = judge(&reference, place, past, case.reference_days);
-            alarms.see(&verdict);
+            let whole = counting.count(day, place);
+            if case.late > 0.0 {
+                past.push(counting.before(case.late, &whole));
+                alarms.see(&judge(&reference, place, past, case.reference_days));
+                past.pop();
+            }
+            past.push(whole);
+            alarms.see(&judge(&reference, place, past, case.reference_days));
         }
         alarms.end_day(case.reference_days + number);
     }
@@ -146,7 +166,7 @@ impl Alarms {
                 *self
                     .tally
                     .causes
-                    .entry(format!("{feature} {score}"))
+                    .entry(format!("{feature} {score}").trim().to_owned())
                     .or_default() += 1;
             }
         }
@@ -184,152 +204,132 @@ struct Promise {
 }
 
 fn promises() -> Vec<Promise> {
-    let differing = Calm {
-        name: "days differ by 0.05 σ",
-        day: 0.05,
-        ..Calm::IID
-    };
-    let case = |calm: Calm, rows: u64, features: Vec<Feature>, reference_days: usize| Case {
-        calm,
-        rows,
-        features,
-        reference_days,
-    };
-    let thirty = thirty_features;
-    let three_hundred = || (0..10).flat_map(|_| thirty_features()).collect::<Vec<_>>();
     let of = |name, case, goals, times| Promise {
         name,
         case,
         goals,
         times,
     };
+    let promised = |name, calm, rows, goals, times| {
+        of(
+            name,
+            Case::of(calm, rows, thirty_features()),
+            Some(goals),
+            times,
+        )
+    };
+    let told = |name, calm, rows| of(name, Case::of(calm, rows, thirty_features()), None, 1);
+    let differing = Calm::DIFFERING;
     let wandering = |part: f64| Calm {
         name: "days wander",
         wandering: part,
         ..differing
     };
+    let three_hundred = || (0..10).flat_map(|_| thirty_features()).collect();
+    let weekends = Case {
+        reference_days: 56,
+        ..Case::of(
+            Calm {
+                name: "weekends",
+                weekend: 0.3,
+                ..differing
+            },
+            1_000,
+            thirty_features(),
+        )
+    };
+    let late = Case {
+        late: 0.1,
+        ..Case::of(differing, 1_000, thirty_features())
+    };
+    let by = |day: f64| Calm { day, ..differing };
+    let five = thirty_features().into_iter().step_by(6).collect();
+    // A model whose every other category is an identifier of some kind.
+    let identifiers = |levels: &[usize]| -> Vec<Feature> {
+        let all = levels.iter().flat_map(|levels| {
+            [1.0, 0.5, 0.0].map(|exponent| Feature::Category(zipf(*levels, exponent)))
+        });
+        all.collect()
+    };
     vec![
-        of(
-            "alike_1000_rows",
-            case(Calm::IID, 1_000, thirty(), 28),
-            Some((0.5, 0.2)),
-            4,
-        ),
-        of(
-            "alike_100_rows",
-            case(Calm::IID, 100, thirty(), 28),
-            Some((1.0, 0.5)),
-            2,
-        ),
+        promised("alike_1000_rows", Calm::IID, 1_000, (0.5, 0.2), 4),
+        promised("alike_100_rows", Calm::IID, 100, (1.0, 0.5), 2),
         of(
             "alike_300_features",
-            case(Calm::IID, 1_000, three_hundred(), 28),
+            Case::of(Calm::IID, 1_000, three_hundred()),
             Some((1.0, 0.5)),
             1,
         ),
-        of(
-            "days_differ",
-            case(differing, 1_000, thirty(), 28),
-            Some((2.7, 1.0)),
-            4,
-        ),
-        of(
-            "weekday_pattern",
-            case(
-                Calm {
-                    name: "weekends",
-                    weekend: 0.3,
-                    ..differing
-                },
-                1_000,
-                thirty(),
-                56,
-            ),
-            Some((1.5, 0.7)),
-            4,
-        ),
-        of(
-            "wandering_0.6",
-            case(wandering(0.6), 1_000, thirty(), 28),
-            Some((5.0, 2.7)),
-            4,
-        ),
+        promised("days_differ", differing, 1_000, (2.7, 1.0), 4),
+        of("weekday_pattern", weekends, Some((1.5, 0.7)), 4),
+        promised("wandering_0.6", wandering(0.6), 1_000, (5.0, 2.7), 4),
+        told("days_differ_50_rows", differing, 50),
+        told("days_differ_100_rows", differing, 100),
         of(
             "days_differ_300_rows",
-            case(differing, 300, thirty(), 28),
+            Case::of(differing, 300, thirty_features()),
             None,
             2,
         ),
-        of(
-            "days_differ_10000_rows",
-            case(differing, 10_000, thirty(), 28),
-            None,
-            1,
-        ),
-        of(
-            "days_differ_0.1",
-            case(
-                Calm {
-                    day: 0.1,
-                    ..differing
-                },
-                1_000,
-                thirty(),
-                28,
-            ),
-            None,
-            1,
-        ),
-        of(
-            "wandering_0.3",
-            case(wandering(0.3), 1_000, thirty(), 28),
-            None,
-            1,
-        ),
-        of(
-            "wandering_0.8",
-            case(wandering(0.8), 1_000, thirty(), 28),
-            None,
-            1,
-        ),
-        of(
+        told("days_differ_10000_rows", differing, 10_000),
+        told("days_differ_100000_rows", differing, 100_000),
+        told("days_differ_0.02", by(0.02), 1_000),
+        told("days_differ_0.1", by(0.1), 1_000),
+        told("wandering_0.3", wandering(0.3), 1_000),
+        told("wandering_0.8", wandering(0.8), 1_000),
+        told(
             "heavy_tails",
-            case(
-                Calm {
-                    name: "heavy tails",
-                    heavy: true,
-                    ..differing
-                },
-                1_000,
-                thirty(),
-                28,
-            ),
-            None,
-            1,
+            Calm {
+                name: "heavy tails",
+                heavy: true,
+                ..differing
+            },
+            1_000,
         ),
-        of(
+        told(
             "volume_swings",
-            case(
-                Calm {
-                    name: "volume swings",
-                    swings: true,
-                    ..differing
-                },
-                1_000,
-                thirty(),
-                28,
-            ),
+            Calm {
+                name: "volume swings",
+                swings: true,
+                ..differing
+            },
+            1_000,
+        ),
+        told(
+            "rows_twice_1_percent",
+            Calm {
+                name: "1 % of rows come twice",
+                repeated: 0.01,
+                ..differing
+            },
+            1_000,
+        ),
+        told(
+            "days_sent_twice",
+            Calm {
+                name: "every tenth day is sent twice",
+                twice_every: Some(10),
+                ..differing
+            },
+            1_000,
+        ),
+        of("late_rows_10_percent", late, None, 1),
+        of("five_features", Case::of(differing, 1_000, five), None, 1),
+        of(
+            "days_differ_300_features",
+            Case::of(differing, 1_000, three_hundred()),
             None,
             1,
         ),
         of(
-            "five_features",
-            case(
-                differing,
-                1_000,
-                thirty().into_iter().step_by(6).collect(),
-                28,
-            ),
+            "a_thousand_to_ten_thousand_categories",
+            Case::of(differing, 1_000, identifiers(&[1_000, 10_000])),
+            None,
+            1,
+        ),
+        of(
+            "a_hundred_thousand_categories",
+            Case::of(differing, 10_000, identifiers(&[100_000])),
             None,
             1,
         ),
@@ -339,39 +339,30 @@ fn promises() -> Vec<Promise> {
 /// The table and figures of false alarms.
 pub fn report(run: &Run, report: &mut Report) -> anyhow::Result<()> {
     let days = if run.long { 20_000 } else { 1_000 };
-    let mut rows = Vec::new();
+    let (mut lines, mut bars) = (Vec::new(), Vec::new());
     for promise in promises() {
         let days = if run.long { days } else { days * promise.times };
         let count = measure(&promise.case, &run.settings, days, run.seed);
+        eprintln!("  {}: {:.2}", promise.name, count.per_thousand());
         let (low, high) = count.interval();
         let told = format!(
             "{:.2} ({low:.2} to {high:.2}) of {} days",
             count.per_thousand(),
             thousands(count.days as f64)
         );
-        report.tell(
-            format!("false episodes in 1,000 days of a model, {}", promise.name),
+        let at = count
+            .at_times_alpha
+            .map(|days| format!("{:.2}", 1_000.0 * days as f64 / count.days as f64));
+        let causes = count.causes.iter();
+        let causes: Vec<String> = causes
+            .map(|(score, days)| format!("{score} {days}"))
+            .collect();
+        lines.push(vec![
+            promise.name.replace('_', " "),
             told.clone(),
-        );
-        let at = TIMES_ALPHA
-            .iter()
-            .zip(count.at_times_alpha)
-            .map(|(times, days)| {
-                format!(
-                    "{:.2} at {times} α",
-                    1_000.0 * days as f64 / count.days as f64
-                )
-            });
-        report.tell(
-            format!("the same as days called drift, {}", promise.name),
-            at.collect::<Vec<_>>().join(", "),
-        );
-        if !count.causes.is_empty() {
-            report.tell(
-                format!("feature-days called drift by score, {}", promise.name),
-                format!("{:?}", count.causes),
-            );
-        }
+            at.join(" / "),
+            causes.join(", "),
+        ]);
         if let Some((gate, stretch)) = promise.goals {
             run.figures(
                 report,
@@ -381,18 +372,31 @@ pub fn report(run: &Run, report: &mut Report) -> anyhow::Result<()> {
                 Some(Goal::AtMost(stretch)),
             );
         }
-        rows.push(Bars {
+        bars.push(Bars {
             label: promise.name.replace('_', " "),
             values: vec![count.per_thousand()],
             told,
         });
     }
-    let most = rows.iter().map(|row| row.values[0]).fold(5.0, f64::max);
+    let [more, own, less] = TIMES_ALPHA;
+    let at = format!("days called drift at {more} / {own} / {less} α");
+    let columns = [
+        "stream",
+        "false episodes in 1,000 days",
+        &at,
+        "feature-days called drift, by score",
+    ];
+    report.table(
+        "Days of a model on which nothing happens, in 1,000 of them:",
+        &columns,
+        lines,
+    );
+    let most = bars.iter().map(|row| row.values[0]).fold(5.0, f64::max);
     run.show(&pictures::bars(
         "detection-false-alarms.svg",
         "False episodes in 1,000 days of a model",
         &["Bellwether"],
-        &rows,
+        &bars,
         most,
     )?)
 }

@@ -9,6 +9,7 @@ mod answering;
 mod bodies;
 mod by_hand;
 mod events;
+#[expect(dead_code, reason = "the bench of the detector has tables of its own")]
 #[path = "../shared/figures.rs"]
 mod figures;
 mod generator;

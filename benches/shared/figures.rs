@@ -38,10 +38,32 @@ impl Figure {
     }
 }
 
+/// A table of its own.
+struct Table {
+    caption: String,
+    columns: Vec<String>,
+    lines: Vec<Vec<String>>,
+}
+
+impl Table {
+    fn told(&self) -> String {
+        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+        let rule = vec!["---".to_owned(); self.columns.len()];
+        let lines: String = self.lines.iter().map(|cells| line(cells)).collect();
+        format!(
+            "{}\n\n{}{}{lines}",
+            self.caption,
+            line(&self.columns),
+            line(&rule)
+        )
+    }
+}
+
 /// Everything that was measured, in the order it was.
 #[derive(Default)]
 pub struct Report {
     rows: Vec<(String, String)>,
+    tables: Vec<Table>,
     figures: Vec<Figure>,
 }
 
@@ -53,17 +75,42 @@ impl Report {
         self.rows.push((what, value));
     }
 
+    /// A table of its own, below the lines.
+    pub fn table(&mut self, caption: impl Into<String>, columns: &[&str], lines: Vec<Vec<String>>) {
+        let table = Table {
+            caption: caption.into(),
+            columns: columns.iter().map(|&column| column.to_owned()).collect(),
+            lines,
+        };
+        eprintln!("{}", table.told());
+        self.tables.push(table);
+    }
+
     pub fn figure(&mut self, name: impl Into<String>, value: f64, goal: Goal) {
         let name = name.into();
         self.figures.push(Figure { name, value, goal });
     }
 
-    fn table(&self) -> String {
-        let mut table = "| measured | result |\n| --- | --- |\n".to_owned();
-        for (what, value) in &self.rows {
-            writeln!(table, "| {what} | {value} |").expect("writing to a String cannot fail");
+    /// All that is for people: a table of the lines, and the others.
+    fn told(&self) -> String {
+        let mut told = String::new();
+        if !self.rows.is_empty() {
+            told.push_str("| measured | result |\n| --- | --- |\n");
         }
-        table
+        for (what, value) in &self.rows {
+            writeln!(told, "| {what} | {value} |").expect("writing to a String cannot fail");
+        }
+        for table in &self.tables {
+            if !told.is_empty() {
+                told.push('\n');
+            }
+            told.push_str(&table.told());
+        }
+        told
+    }
+
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.tables.is_empty()
     }
 
     fn figure_lines(&self) -> String {
@@ -75,16 +122,16 @@ impl Report {
 
     /// Prints the report; one in which nothing was measured is left out.
     pub fn print(&self) {
-        if self.rows.is_empty() {
+        if self.is_empty() {
             return;
         }
-        println!("{}\n{}", self.table(), self.figure_lines());
+        println!("{}\n{}", self.told(), self.figure_lines());
     }
 
     /// Puts the report into the document, in place of what an earlier run of the same kind left there; one in which
     /// nothing was measured leaves it there.
     pub fn write(&self, section: &str, command: &str, facts: &str) -> anyhow::Result<()> {
-        if self.rows.is_empty() {
+        if self.is_empty() {
             return Ok(());
         }
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(DOCUMENT);
@@ -101,7 +148,7 @@ impl Report {
             .with_context(|| format!("find {end:?} in {DOCUMENT}"))?;
         let block = format!(
             "`{command}`\n\n{facts}\n\n{}\n```text\n{}```\n",
-            self.table(),
+            self.told(),
             self.figure_lines()
         );
         std::fs::write(&path, format!("{before}{begin}\n{block}\n{end}{after}"))

@@ -6,10 +6,13 @@
 //! programs in `peers/`, run by the environments that `scripts/peers` makes; one that is not installed is left out.
 
 mod evaluation;
+#[expect(dead_code, reason = "the bench of the detector has tables of its own")]
 #[path = "../shared/figures.rs"]
 mod figures;
 mod generator;
 mod merging;
+#[path = "../shared/peers.rs"]
+mod peers;
 #[expect(dead_code, reason = "the bench of the intake needs more of it")]
 #[path = "../shared/postgres.rs"]
 mod postgres;
@@ -159,7 +162,7 @@ fn compare(arguments: &Arguments, folder: &Path, report: &mut Report) -> anyhow:
         return Ok(());
     }
     for (peer, cpu_share, memory_share) in PEERS {
-        let Some(python) = process::python_of(peer) else {
+        let Some(python) = peers::python_of(peer) else {
             eprintln!("{peer} is not installed; `scripts/peers {peer}` installs it");
             continue;
         };

@@ -60,13 +60,6 @@ pub fn run(program: Command) -> anyhow::Result<Usage> {
     })
 }
 
-/// The Python of a peer's environment, where `scripts/peers` has made it.
-pub fn python_of(peer: &str) -> Option<PathBuf> {
-    let python =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("target/peers/{peer}/bin/python"));
-    python.is_file().then_some(python)
-}
-
 /// A peer's comparison of two files. The program is not called as the peer is: Python would import it in its place.
 pub fn peer(python: &Path, peer: &str, files: &[PathBuf; 2]) -> Command {
     let program =

@@ -127,7 +127,7 @@ pub struct AreaRecipe {
     pub since: Option<DateTime<Utc>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<u64>,
-    /// The smallest falls that would be seen in half of the cases.
+    /// The smallest falls that would be seen with a chance of 90 %.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub smallest: Vec<SmallestFall>,
 }
@@ -412,7 +412,7 @@ fn sees(smallest: &[SmallestFall]) -> String {
         smallest.iter().map(of).collect::<Vec<_>>().join("/")
     };
     format!(
-        "smallest fall seen in {} days in half of the cases: by {}",
+        "smallest fall seen in {} days with a chance of 90 %: by {}",
         list(&|s| format!("{:.0}", s.days)),
         list(&|s| format!("{:.3}", s.fall)),
     )

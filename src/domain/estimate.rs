@@ -514,7 +514,7 @@ pub struct EstimateRecipe {
     pub mean_absolute_error: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub coverage: Option<f64>,
-    /// The smallest drops that would be seen in 1, 7 and 28 days.
+    /// The smallest drops that would be seen in 1, 7 and 28 days, with a chance of 90 %.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub smallest: Vec<(f64, f64)>,
 }
@@ -750,12 +750,15 @@ fn drop_of(measure: Measure, estimated: Estimated, reference: f64, tolerance: f6
     (by > 0.0).then_some(by)
 }
 
-/// With half of the interval `half` of a window of so many days: the true drop that is seen in half of the cases within as
+/// The chance with which the smallest drop is to be seen.
+const POWER: f64 = 0.9;
+
+/// With half of the interval `half` of a window of so many days: the true drop that is seen with a chance of 90 % within as
 /// many windows as a day, a week and four weeks have, each looked at alone.
 fn smallest(half: f64, tolerance: f64, window_days: f64) -> Vec<(f64, f64)> {
     let error = half / normal_quantile(0.975);
     let of = |days: f64| {
-        let chance = chance_needed(0.5, 1, (days / window_days) as usize)?;
+        let chance = chance_needed(POWER, 1, (days / window_days) as usize)?;
         Some((days, tolerance + half + normal_quantile(chance) * error))
     };
     [1.0, 7.0, 28.0].into_iter().filter_map(of).collect()
@@ -868,7 +871,7 @@ fn promise(measure: Measure, recipe: &EstimateRecipe, unit: &str) -> Promise {
     Promise {
         errs: "by chance a drop is called in at most one window of 40".to_owned(),
         sees: format!(
-            "smallest change for the worse seen in {} days in half of the cases: {}",
+            "smallest change for the worse seen in {} days with a chance of 90 %: {}",
             list(&|(days, _)| format!("{days:.0}")),
             list(&|(_, by)| in_words(measure, *by, unit))
         ),

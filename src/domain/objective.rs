@@ -425,7 +425,7 @@ impl Scene<'_> {
         parts.join("; ")
     }
 
-    /// The smallest share of wrong labels that would be told within 1, 7 and 28 days if it lasted.
+    /// The smallest share of wrong labels that would be told within 1, 7 and 28 days if it lasted, with a chance of 90 %.
     fn smallest_words(&self, severity: BurnSeverity) -> String {
         let rules = || {
             self.policy
@@ -453,7 +453,7 @@ impl Scene<'_> {
             );
         }
         format!(
-            "smallest share of wrong labels told in {} days at this traffic ({:.0} labels a day): {}",
+            "smallest share of wrong labels told in {} days with a chance of 90 % at this traffic ({:.0} labels a day): {}",
             days.join("/"),
             self.rate * DAY,
             shares.join("/")
@@ -477,7 +477,8 @@ impl Scene<'_> {
                 below = middle;
             }
         }
-        Some((above as f64 / labels as f64).max(rule.burn * allowed)).filter(|share| *share <= 1.0)
+        let burning = (rule.burn * allowed * labels as f64).ceil() as u64;
+        share_reaching(above.max(burning), labels)
     }
 
     fn budget(&self) -> Told {
@@ -537,6 +538,27 @@ impl Scene<'_> {
             },
         }
     }
+}
+
+/// The chance with which the smallest share that is told of is to be seen.
+const POWER: f64 = 0.9;
+
+/// The share of wrong labels with which so many of them are wrong, or more, with a chance of [`POWER`]; `None` where there are not
+/// so many.
+fn share_reaching(wrong: u64, labels: u64) -> Option<f64> {
+    if wrong > labels {
+        return None;
+    }
+    let (mut below, mut above) = (wrong as f64 / labels as f64, 1.0);
+    for _ in 0..50 {
+        let middle = f64::midpoint(below, above);
+        if binomial_upper(wrong, labels, middle)?.value() < POWER {
+            below = middle;
+        } else {
+            above = middle;
+        }
+    }
+    Some(above)
 }
 
 fn percent(share: f64) -> String {

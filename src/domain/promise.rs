@@ -331,7 +331,8 @@ fn of_distance(
     };
     Some(Promise {
         errs,
-        sees: format!("{change}, {alone}"),
+        // At the limit itself chance decides.
+        sees: format!("{change}, in about half of the cases, {alone}"),
     })
 }
 

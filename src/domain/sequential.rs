@@ -539,7 +539,7 @@ impl Watch {
             smallest.iter().map(of).collect::<Vec<_>>().join("/")
         };
         format!(
-            "smallest rise seen in {} days ({} labels) in half of the cases: to {}",
+            "smallest rise seen in {} days ({} labels) with a chance of 90 %: to {}",
             list(&|s| format!("{:.0}", s.days)),
             list(&|s| s.labels.to_string()),
             list(&|s| self.in_words(s.value, unit)),
@@ -677,7 +677,7 @@ pub struct SequentialRecipe {
     pub alarm_since: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels_a_day: Option<f64>,
-    /// The smallest values for the worse that would be seen in half of the cases.
+    /// The smallest values for the worse that would be seen with a chance of 90 %.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub smallest: Vec<SmallestNoticed>,
 }

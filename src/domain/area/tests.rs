@@ -88,7 +88,7 @@ fn quiet_days_are_quiet_and_say_how_often_that_errs_and_what_would_be_seen() {
         "{detail}"
     );
     assert!(
-        detail.contains("smallest fall seen in 1/7/28 days in half of the cases: by 0."),
+        detail.contains("smallest fall seen in 1/7/28 days with a chance of 90 %: by 0."),
         "{detail}"
     );
     let (low, high) = last.interval.expect("an interval");

@@ -84,7 +84,7 @@ fn a_limit_on_a_distance_says_what_chance_gives_and_which_shift_it_sees() {
     );
     assert_eq!(
         many.sees,
-        "a change like that of a normal feature by 0.45 standard deviations, in 1, 7 and 28 days alike, as it looks at \
+        "a change like that of a normal feature by 0.45 standard deviations, in about half of the cases, in 1, 7 and 28 days alike, as it looks at \
          each day alone"
     );
     // χ² with nine degrees of freedom is beyond 0.2 / (1/60 + 1/28,000) = 11.97 in 21.5 of 100 cases.

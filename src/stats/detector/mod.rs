@@ -28,6 +28,8 @@ mod golden;
 #[cfg(test)]
 mod hours_tests;
 mod power;
+#[cfg(test)]
+mod power_tests;
 mod reference;
 mod scores;
 mod season;

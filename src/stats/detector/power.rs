@@ -5,6 +5,7 @@
 
 use super::fitting::CLUMPED;
 use super::reference::{FeatureReference, Reference};
+use super::scores::corrected;
 use super::season::{Grain, Phases};
 use super::test::{
     ExcessTest, Frame, MeanTest, OfDay, Score, ScoreKind, Sums, Test, Variance, ln_share,
@@ -89,10 +90,10 @@ impl Reference {
                 } else {
                     test.variance_of_alike(rows, length, inflations[length])
                 };
-                test.smallest(of_day, &variance, ln_p)
+                let (found, error) = test.found_from(of_day, &variance, ln_p, f64::INFINITY)?;
+                Some(found.max(volume.score.least_effect) + POWER_QUANTILE * error)
             });
-            let least =
-                least.try_fold(volume.score.least_effect, |most, way| Some(way?.max(most)))?;
+            let least = least.try_fold(0.0, |most: f64, way| Some(way?.max(most)))?;
             Some(SmallestVolume {
                 days,
                 logarithm: least,
@@ -131,35 +132,51 @@ impl Score {
                 } else {
                     test.variance_of_alike(rows, length, inflation)
                 };
-                let effect = test.smallest(of_day, &variance, ln_p)?;
-                match self.share {
+                let needed = match self.share {
                     Some(share) if test.together > CLUMPED => {
                         let worth = test.factor / test.together / variance.own;
-                        effect.max(smallest_of_share(share, worth, ln_p)?)
+                        smallest_of_share(share, worth, ln_p)?.max(self.least_effect)
                     }
-                    _ => effect,
-                }
+                    _ => self.least_effect,
+                };
+                let of_window = rows * length as f64;
+                let (found, error) = test.found_from(of_day, &variance, ln_p, of_window)?;
+                let found = found.max(needed);
+                // Where a share has risen, rows differ more than they did.
+                let wider = self.widening(found + POWER_QUANTILE * error);
+                found + POWER_QUANTILE * error * wider
             }
             Test::Excess(test) => {
                 let share = self.share.unwrap_or(0.0);
                 let rows = rows * length as f64;
                 let together = length.min(slots) as f64;
                 let dispersion = test.dispersion_of(of_day, rows, together, inflation);
-                let now = test.smallest_share(ln_p, rows, dispersion);
+                let gate = share_of_effect(share, self.least_effect);
+                let now = test.smallest_share(ln_p, rows, dispersion, gate);
                 let reference = if share > 0.0 { share } else { now };
                 (now - share) / (reference * (1.0 - reference)).sqrt()
             }
         };
-        Some(effect.max(self.least_effect))
+        Some(effect)
+    }
+
+    /// By how much rows deviate more than in the reference where a share has risen by so much.
+    fn widening(&self, effect: f64) -> f64 {
+        let Some(share) = self.share.filter(|share| *share > 0.0) else {
+            return 1.0;
+        };
+        let now = share_of_effect(share, effect).min(1.0);
+        (now * (1.0 - now) / (share * (1.0 - share)))
+            .sqrt()
+            .max(1.0)
     }
 
     fn smallest_change(&self, days: f64, effect: f64) -> SmallestChange {
         let shares = match (self.share, &self.test) {
-            (Some(share), _) if share > 0.0 => Some((
-                share,
-                (share + effect * (share * (1.0 - share)).sqrt()).min(1.0),
-            )),
-            (_, Test::Excess(_)) => Some((0.0, effect * effect / (1.0 + effect * effect))),
+            (Some(share), _) if share > 0.0 => {
+                Some((share, share_of_effect(share, effect).min(1.0)))
+            }
+            (_, Test::Excess(_)) => Some((0.0, share_of_effect(0.0, effect))),
             _ => None,
         };
         SmallestChange {
@@ -168,6 +185,15 @@ impl Score {
             effect,
             shares,
         }
+    }
+}
+
+/// The share that is so far from another; of one that was never there, whose odds are the square of that.
+fn share_of_effect(share: f64, effect: f64) -> f64 {
+    if share > 0.0 {
+        share + effect * (share * (1.0 - share)).sqrt()
+    } else {
+        effect * effect / (1.0 + effect * effect)
     }
 }
 
@@ -191,11 +217,33 @@ fn smallest_of_share(share: f64, rows: f64, ln_p: f64) -> Option<f64> {
 }
 
 impl MeanTest {
-    /// The smallest change that is seen with a chance of 90 % in a window whose mean has this variance.
-    fn smallest(&self, of_day: Option<&OfDay>, variance: &Variance, ln_p: f64) -> Option<f64> {
-        let freedom = self.freedom_of(of_day, variance);
-        let quantile = student_critical(ln_p, freedom)? + POWER_QUANTILE;
-        Some(quantile * variance.total().sqrt())
+    /// How far a window's mean with this variance, of so many rows, has to be off to be surprising enough, and its standard error.
+    fn found_from(
+        &self,
+        of_day: Option<&OfDay>,
+        variance: &Variance,
+        ln_p: f64,
+        rows: f64,
+    ) -> Option<(f64, f64)> {
+        let critical = student_critical(ln_p, self.freedom_of(of_day, variance))?;
+        let error = variance.total().sqrt();
+        Some((self.before_correction(critical, rows) * error, error))
+    }
+
+    /// The statistic that is so large after it was corrected for the skewness and kurtosis of so many rows, to the side on which
+    /// that takes more.
+    fn before_correction(&self, critical: f64, rows: f64) -> f64 {
+        let (mut low, mut high) = (0.0, 4.0 * critical + 4.0);
+        for _ in 0..40 {
+            let middle = f64::midpoint(low, high);
+            let left = [middle, -middle].map(|t| corrected(t, self.skewness, self.kurtosis, rows));
+            if left[0].min(-left[1]) < critical {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        high
     }
 
     /// The variance of a window of so many buckets that have the usual rows each and nothing else in common.
@@ -229,8 +277,9 @@ impl MeanTest {
 }
 
 impl ExcessTest {
-    /// The least count that is surprising enough, and the share whose count is above it with a chance of 90 %.
-    fn smallest_share(&self, ln_p: f64, rows: f64, dispersion: f64) -> f64 {
+    /// The least count that is surprising enough and not below a share, and the share whose count reaches it with a chance of
+    /// 90 %: that whose mean is so many of its own standard deviations above the count.
+    fn smallest_share(&self, ln_p: f64, rows: f64, dispersion: f64, gate: f64) -> f64 {
         let mean = rows * self.rate;
         let surprising = |count: u64| self.ln_p(count, rows, dispersion) < ln_p;
         let (mut low, mut high) = (mean as u64, (mean as u64).max(1) * 2 + 8);
@@ -245,8 +294,10 @@ impl ExcessTest {
                 low = middle;
             }
         }
-        let count = high as f64;
-        ((count + POWER_QUANTILE * (count * dispersion).sqrt()) / rows).min(0.999)
+        let count = (high as f64).max(rows * gate);
+        let half = POWER_QUANTILE * dispersion.sqrt() / 2.0;
+        let root = half + (half * half + count).sqrt();
+        (root * root / rows).min(0.999)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Their day-to-day variation is estimated from the reference's days, because the labels of one day share causes, and
 //! the sampling variance of each day (DeLong's for areas) is its floor: days cannot be more alike than chance lets them.
 
+use super::POWER_QUANTILE;
 use crate::stats::beta::{student_critical, student_two_sided};
 use crate::stats::tails::PValue;
 
@@ -161,12 +162,13 @@ impl DayReference {
         }
     }
 
-    /// The smallest difference that is significant in half of the cases in a window of so many days that have `variance` each,
+    /// The smallest difference that is significant with a chance of 90 % in a window of so many days that have `variance` each,
     /// when the p-value has to be `p_value` or less.
     #[must_use]
     pub fn smallest_noticed(&self, days: f64, variance: f64, p_value: f64) -> Option<f64> {
         let error = ((self.between + variance) / days + 1.0 / self.weight).sqrt();
-        self.critical(error, DAY_WINDOWS.len(), p_value)
+        let critical = self.critical(error, DAY_WINDOWS.len(), p_value)?;
+        Some(critical + POWER_QUANTILE * error)
     }
 
     /// How far the window of a change has to differ for that p-value.

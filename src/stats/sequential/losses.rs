@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CAP, MULTIPLES, NotMonitorable, Verdict, WEIGHTS, advance, evidence, labels_needed, least,
+    CAP, Gain, MULTIPLES, NotMonitorable, POWER_QUANTILE, Verdict, WEIGHTS, advance, evidence,
+    labels_needed, least,
 };
 
 const VERSION: u32 = 1;
@@ -120,19 +121,30 @@ impl LossDetector {
     /// that never is.
     #[must_use]
     pub fn labels_to_notice(&self, mean: f64) -> Option<f64> {
-        let change = mean - self.tolerated;
-        // The mean of ln(1 + λx), to second order.
-        let gain = |bet: &f64| bet * change - 0.5 * bet * bet * (self.start.1 + change * change);
-        let gains = (self.bets.iter()).map(|bet| gain(bet) / self.overdispersion);
-        let weights = WEIGHTS.map(|weight| (1.0 - ADAPTIVE) * weight);
-        labels_needed(gains.zip(weights), self.run_length)
+        self.labels_needed(mean, 0.0)
     }
 
-    /// The smallest mean loss that is noticed within so many labels in half of the cases; `None` if not even 0.95 is.
+    fn labels_needed(&self, mean: f64, quantile: f64) -> Option<f64> {
+        let change = mean - self.tolerated;
+        // The mean and variance of ln(1 + λx), to second order.
+        let gain = |bet: &f64| Gain {
+            mean: (bet * change - 0.5 * bet * bet * (self.start.1 + change * change))
+                / self.overdispersion,
+            variance: bet * bet * self.start.1 / self.overdispersion,
+        };
+        let weights = WEIGHTS.map(|weight| (1.0 - ADAPTIVE) * weight);
+        labels_needed(
+            self.bets.iter().map(gain).zip(weights),
+            self.run_length,
+            quantile,
+        )
+    }
+
+    /// The smallest mean loss that is noticed within so many labels with a chance of 90 %; `None` if not even 0.95 is.
     #[must_use]
     pub fn smallest_noticed(&self, labels: f64) -> Option<f64> {
         least(self.tolerated, 0.95, |mean| {
-            self.labels_to_notice(mean)
+            self.labels_needed(mean, POWER_QUANTILE)
                 .is_some_and(|needed| needed <= labels)
         })
     }

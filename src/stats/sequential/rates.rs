@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CAP, MULTIPLES, NotMonitorable, Verdict, WEIGHTS, advance, evidence, labels_needed, least,
+    CAP, Gain, MULTIPLES, NotMonitorable, POWER_QUANTILE, Verdict, WEIGHTS, advance, evidence,
+    labels_needed, least,
 };
 use crate::stats::beta::binomial_upper;
 use crate::stats::tails::PValue;
@@ -183,19 +184,27 @@ impl RateDetector {
     /// Labels until half of the changes to that rate are noticed, about; `None` for a rate that never is.
     #[must_use]
     pub fn labels_to_notice(&self, rate: f64) -> Option<f64> {
-        let gain = |alternative: f64| {
-            rate * (alternative / self.worse.null).ln()
-                + (1.0 - rate) * ((1.0 - alternative) / (1.0 - self.worse.null)).ln()
-        };
-        let gains = (self.worse.rates.iter()).map(|rate| gain(*rate) / self.overdispersion);
-        labels_needed(gains.zip(WEIGHTS), self.run_length)
+        self.labels_needed(rate, 0.0)
     }
 
-    /// The smallest rate that is noticed within so many labels in half of the cases; `None` if not even the highest is.
+    fn labels_needed(&self, rate: f64, quantile: f64) -> Option<f64> {
+        let gain = |alternative: f64| {
+            let of_event = (alternative / self.worse.null).ln();
+            let of_none = ((1.0 - alternative) / (1.0 - self.worse.null)).ln();
+            Gain {
+                mean: (rate * of_event + (1.0 - rate) * of_none) / self.overdispersion,
+                variance: rate * (1.0 - rate) * (of_event - of_none).powi(2) / self.overdispersion,
+            }
+        };
+        let gains = self.worse.rates.iter().map(|rate| gain(*rate));
+        labels_needed(gains.zip(WEIGHTS), self.run_length, quantile)
+    }
+
+    /// The smallest rate that is noticed within so many labels with a chance of 90 %; `None` if not even the highest is.
     #[must_use]
     pub fn smallest_noticed(&self, labels: f64) -> Option<f64> {
         least(self.worse.null, HIGHEST, |rate| {
-            self.labels_to_notice(rate)
+            self.labels_needed(rate, POWER_QUANTILE)
                 .is_some_and(|needed| needed <= labels)
         })
     }
