@@ -724,7 +724,13 @@ mod tests {
                 found[1].push((test.statistic, interval));
             }
             for (test, found) in ["cramer_von_mises", "anderson_darling"].iter().zip(found) {
-                let mean = found.iter().map(|(value, _)| value).sum::<f64>() / f64::from(runs);
+                // That of Anderson and Darling is 0 where nothing has changed, by the way it is standardised; the mean of some
+                // runs is above or below it by chance, and so is the end of every second interval.
+                let mean = if *test == "anderson_darling" && shift == 0.0 {
+                    0.0
+                } else {
+                    found.iter().map(|(value, _)| value).sum::<f64>() / f64::from(runs)
+                };
                 let held = found
                     .iter()
                     .filter(|(_, (low, high))| (*low..=*high).contains(&mean));

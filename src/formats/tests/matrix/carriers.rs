@@ -396,8 +396,11 @@ fn pairs(body: &[u8]) -> (Vec<Inference>, usize) {
                 });
             }
             EventKind::Inference(event) => {
+                // The request may be what could not be read; then its response stands alone.
                 let asked = inferences.iter_mut().find(|asked| asked.pair == event.pair);
-                asked.expect("it was asked for").response = event.content;
+                if let Some(asked) = asked {
+                    asked.response = event.content;
+                }
             }
             EventKind::Damaged => damaged += 1,
             EventKind::Other(name) => panic!("{name}"),
