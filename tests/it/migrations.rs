@@ -27,6 +27,7 @@ const SAMPLES: &[(i64, &str)] = &[
     (17, include_str!("../data/after_0017.sql")),
     (18, include_str!("../data/after_0018.sql")),
     (19, include_str!("../data/after_0019.sql")),
+    (20, include_str!("../data/after_0020.sql")),
 ];
 
 /// Tables that hold no rows of ours.
