@@ -381,32 +381,31 @@ fn unreadable() -> Reject {
     reject(0, "", Malformed, "")
 }
 
-/// What the events of a batch are about, and how many cannot be read.
+/// What the events of a batch are about, where both halves can be read, and how many events cannot.
 fn pairs(body: &[u8]) -> (Vec<Inference>, usize) {
     let received_at = super::super::at("2013-06-01T00:00:00Z").timestamp_micros();
     let found = cloudevents::read(Mode::Batch, |_| None, body, received_at);
-    let (mut inferences, mut damaged): (Vec<Inference>, usize) = (Vec::new(), 0);
+    let (mut requests, mut responses) = (Vec::new(), Vec::new());
+    let mut damaged = 0;
     for envelope in found.expect("a batch that can be read") {
         match envelope.kind {
-            EventKind::Inference(event) if event.half == Half::Request => {
-                inferences.push(Inference {
-                    pair: event.pair,
-                    response: event.content.clone(),
-                    request: event.content,
-                });
-            }
-            EventKind::Inference(event) => {
-                // The request may be what could not be read; then its response stands alone.
-                let asked = inferences.iter_mut().find(|asked| asked.pair == event.pair);
-                if let Some(asked) = asked {
-                    asked.response = event.content;
-                }
-            }
+            EventKind::Inference(event) => match event.half {
+                Half::Request => requests.push(event),
+                Half::Response => responses.push(event),
+            },
             EventKind::Damaged => damaged += 1,
             EventKind::Other(name) => panic!("{name}"),
         }
     }
-    (inferences, damaged)
+    let answered = requests.into_iter().filter_map(|request| {
+        let response = responses.iter().find(|event| event.pair == request.pair)?;
+        Some(Inference {
+            pair: request.pair,
+            request: request.content,
+            response: response.content.clone(),
+        })
+    });
+    (answered.collect(), damaged)
 }
 
 /// The places in which a carrier has values of senders.
