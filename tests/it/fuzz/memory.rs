@@ -79,7 +79,7 @@ fn measured_in_a_process_of_its_own() {
     }
     assert!(beyond.is_empty(), "{}", beyond.join("\n"));
     // That it can be seen: something is taken and let go.
-    let taken = taken_by(|| drop(std::hint::black_box(vec![1_u8; (MOST as usize + 1) << 10])));
+    let taken = taken_by(|| drop(std::hint::black_box(vec![1_u8; (2 * MOST as usize) << 10])));
     assert!(taken > MOST, "{taken} KiB");
 }
 
