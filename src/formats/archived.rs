@@ -7,7 +7,6 @@
 mod samples;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow_array::builder::{Float32Builder, Float64Builder, ListBuilder, StringBuilder};
@@ -28,6 +27,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 
+use super::guard;
 use crate::domain::batch::{LabelBatch, LabelValue, Output, PredictionBatch};
 use crate::domain::columns::{Column, Kind, Value};
 use crate::domain::model::Task;
@@ -353,11 +353,10 @@ pub fn decode(bytes: Bytes, task: Task) -> Result<PredictionBatch, ArchivedError
     guarded(|| decode_predictions(bytes, task))
 }
 
-/// The library asserts what a damaged file breaks: a panic in it is an answer about the file.
 fn guarded<T>(read: impl FnOnce() -> Result<T, ArchivedError>) -> Result<T, ArchivedError> {
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
-        let cause = "it is damaged: its parts contradict each other";
-        Err(ArchivedError::Malformed(cause.to_owned()))
+    guard::guarded(read).unwrap_or_else(|| {
+        let cause = guard::CONTRADICTORY.to_owned();
+        Err(ArchivedError::Malformed(cause))
     })
 }
 

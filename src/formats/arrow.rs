@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
@@ -20,6 +19,7 @@ use arrow_ipc::{MessageHeader, RecordBatch as IpcBatch, root_as_message};
 use arrow_schema::{DataType, Schema, TimeUnit};
 use chrono::{DateTime, Utc};
 
+use super::guard;
 use super::names::Field;
 use super::raw::Raw;
 use super::table::arrays::{are_vectors, vector_with_gaps};
@@ -152,16 +152,16 @@ fn places(array: &dyn Array) -> Option<Vec<usize>> {
 /// Reads the stream format, or the file format, which is a stream with a frame around it.
 pub(super) fn read(body: &[u8], limits: &Limits, rows: &mut impl Rows) -> Result<(), FormatError> {
     let stream = body.strip_prefix(FILE_MAGIC).map_or(body, unpadded);
-    let stated = guarded(|| stated(stream), unreadable)?;
+    let stated = guarded(|| stated(stream))?;
     (limits.check_unpacked(body.len(), stated.unpacked)).map_err(|cause| unreadable(&cause))?;
     limits.check_rows(stated.rows, 0)?;
     let failed = |error: arrow_schema::ArrowError| unreadable(&error.to_string());
     let open = || StreamReader::try_new(Cursor::new(stream), None).map_err(failed);
-    let mut reader = guarded(open, unreadable)?;
+    let mut reader = guarded(open)?;
     let columns = locate_columns(&reader.schema(), rows)?;
     limits.check_rows(stated.rows, open_ended(&columns))?;
     let mut line = 1;
-    while let Some(batch) = guarded(|| reader.next().transpose().map_err(failed), unreadable)? {
+    while let Some(batch) = guarded(|| reader.next().transpose().map_err(failed))? {
         let wanted = columns
             .iter()
             .map(|column| (column, batch.column(column.index)));
@@ -183,17 +183,8 @@ fn unreadable(cause: &str) -> FormatError {
     FormatError::Arrow { cause }
 }
 
-/// The library asserts what a damaged file breaks: a panic in it is an answer about the file. Whatever it
-/// was working on is dropped with the error, so nothing half-done is seen.
-pub(super) fn guarded<T>(
-    work: impl FnOnce() -> Result<T, FormatError>,
-    unreadable: fn(&str) -> FormatError,
-) -> Result<T, FormatError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        Err(unreadable(
-            "the file is damaged: its parts contradict each other",
-        ))
-    })
+fn guarded<T>(work: impl FnOnce() -> Result<T, FormatError>) -> Result<T, FormatError> {
+    guard::guarded(work).unwrap_or_else(|| Err(unreadable(guard::CONTRADICTORY)))
 }
 
 /// What a stream says of its size.

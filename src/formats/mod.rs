@@ -16,6 +16,7 @@ mod arrow;
 mod captures;
 pub mod cloudevents;
 mod csv;
+mod guard;
 pub mod inference;
 mod json;
 mod labels;

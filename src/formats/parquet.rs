@@ -15,7 +15,7 @@ use parquet::arrow::arrow_reader::{
 };
 
 use super::arrow::{self, Cells, Column};
-use super::{FormatError, Limits, Rows};
+use super::{FormatError, Limits, Rows, guard};
 
 const ROWS_AT_ONCE: usize = 4_096;
 
@@ -55,7 +55,7 @@ pub(super) fn read(body: &[u8], limits: &Limits, rows: &mut impl Rows) -> Result
 }
 
 fn guarded<T>(work: impl FnOnce() -> Result<T, FormatError>) -> Result<T, FormatError> {
-    arrow::guarded(work, |cause| unreadable(cause))
+    guard::guarded(work).unwrap_or_else(|| Err(unreadable(guard::CONTRADICTORY)))
 }
 
 fn unreadable(error: impl std::fmt::Display) -> FormatError {

@@ -23,7 +23,7 @@ use ::arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Schema};
 
 use super::raw::{self, Raw};
-use super::{Format, FormatError};
+use super::{Format, guard};
 use crate::domain::columns::{Column, Value};
 use crate::domain::times::TimeFormat;
 
@@ -451,21 +451,14 @@ fn value_of(cell: Raw<'_>) -> Value<'_> {
     }
 }
 
-/// The library asserts what a damaged file breaks: a panic in it is an answer about the file.
 fn guarded<T>(
     file: &Path,
     place: &str,
     work: impl FnOnce() -> Result<T, String>,
 ) -> Result<T, TableError> {
-    let answer = |cause: &str| FormatError::Arrow {
-        cause: cause.to_owned(),
-    };
-    match super::arrow::guarded(|| Ok(work()), answer) {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(cause)) => Err(unreadable(file, place, cause)),
-        Err(FormatError::Arrow { cause }) => Err(unreadable(file, place, cause)),
-        Err(error) => Err(unreadable(file, place, error)),
-    }
+    guard::guarded(work)
+        .unwrap_or_else(|| Err(guard::CONTRADICTORY.to_owned()))
+        .map_err(|cause| unreadable(file, place, cause))
 }
 
 #[cfg(test)]
