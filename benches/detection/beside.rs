@@ -27,7 +27,6 @@ use crate::matched::ROWS;
 use crate::peers::python_of;
 use crate::random::Random;
 use crate::real::{REFERENCE_DAYS, Stream};
-use crate::shapes::Shape;
 use crate::statistics::{EVIDENTLY_CUT, Peers, Rows};
 use crate::streams::{Calm, Day, DayOfFeature, World, thirty_features};
 
@@ -54,14 +53,10 @@ enum Cells {
 impl Cells {
     fn of(day: &DayOfFeature, random: &mut Random) -> Self {
         match day {
-            DayOfFeature::Number(numbers) => {
-                let kind = if numbers.shape == Shape::Poisson {
-                    NumberKind::Integer
-                } else {
-                    NumberKind::Float
-                };
-                Self::Numbers((0..ROWS).map(|_| numbers.draw(random)).collect(), kind)
-            }
+            DayOfFeature::Number(numbers) => Self::Numbers(
+                (0..ROWS).map(|_| numbers.draw(random)).collect(),
+                numbers.kind(),
+            ),
             DayOfFeature::Category(shares) => {
                 let counts = random.multinomial(ROWS, shares);
                 let rows = counts.iter().enumerate();

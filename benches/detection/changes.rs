@@ -1,6 +1,8 @@
 //! Changes of a feature: of where and how far its numbers lie, of its categories' shares, and of single rows, as broken
 //! pipelines and new segments make them.
 
+use bellwether::stats::parity::NumberKind;
+
 use crate::random::Random;
 use crate::shapes::{Moved, Shape};
 
@@ -87,6 +89,13 @@ pub struct Numbers {
 }
 
 impl Numbers {
+    pub fn kind(&self) -> NumberKind {
+        match self.shape {
+            Shape::Poisson => NumberKind::Integer,
+            _ => NumberKind::Float,
+        }
+    }
+
     /// The share of rows that are there and at most `x`; at infinity, of those that are there.
     pub fn share_up_to(&self, x: f64) -> f64 {
         let as_before = self.shape.share_up_to(x, self.moved);

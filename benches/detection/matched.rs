@@ -4,7 +4,6 @@
 //! Their default cut-offs give other rates by orders of magnitude, so that delays at defaults say little about who sees better.
 
 use bellwether::stats::detector::{Settings, Status};
-use bellwether::stats::parity::NumberKind;
 
 use crate::Run;
 use crate::changes::Drift;
@@ -14,7 +13,6 @@ use crate::kinds::{Kind, kinds, more_kinds};
 use crate::lasting;
 use crate::pictures::{self, Bars};
 use crate::random::Random;
-use crate::shapes::Shape;
 use crate::statistics::{EVIDENTLY_CUT, Peers, Rows};
 use crate::streams::{Calm, DayOfFeature, World, thirty_features};
 
@@ -137,13 +135,8 @@ fn said(
 pub fn rows(day: &DayOfFeature, random: &mut Random) -> Rows {
     match day {
         DayOfFeature::Number(numbers) => {
-            let kind = if numbers.shape == Shape::Poisson {
-                NumberKind::Integer
-            } else {
-                NumberKind::Float
-            };
             let rows = (0..ROWS).filter_map(|_| numbers.draw(random));
-            Rows::Numbers(rows.collect(), kind)
+            Rows::Numbers(rows.collect(), numbers.kind())
         }
         DayOfFeature::Category(shares) => Rows::Levels(random.multinomial(ROWS, shares)),
     }

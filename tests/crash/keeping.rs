@@ -11,6 +11,7 @@ use crate::archived::{self, Day};
 use crate::checker::Violations;
 use crate::client::{Client, JSON, NDJSON};
 use crate::cluster::Cluster;
+use crate::damage::{DAMAGES_OF_KEPT, Damage};
 use crate::patience::wait_for;
 use crate::recount::window_of;
 use crate::service::{Service, Settings};
@@ -475,9 +476,9 @@ impl Keeping {
     pub async fn check_damaged(&self) -> Vec<(&'static str, Violations)> {
         let mut found = Vec::new();
         let archive = archived::read(&self.folder.0.join("archive"), RIDES);
-        for (sql, rule) in crate::stored::DAMAGES_OF_KEPT {
+        for Damage { sql, rule } in DAMAGES_OF_KEPT {
             let mut stored = self.stored().await;
-            stored.damage_by(sql).await;
+            stored.damage(sql).await;
             let mut violations = Violations::default();
             self.compare(&stored.kept().await, &archive, &mut violations);
             found.push((*rule, violations));

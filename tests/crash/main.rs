@@ -12,6 +12,7 @@ mod archived;
 mod checker;
 mod client;
 mod cluster;
+mod damage;
 mod keeping;
 mod ledger;
 mod outside;

@@ -17,12 +17,13 @@ use uuid::Uuid;
 use crate::checker::{self, Violations};
 use crate::client::{Client, JSON, NDJSON};
 use crate::cluster::Cluster;
+use crate::damage::{DAMAGES, Damage};
 use crate::ledger::{Batch, Ledger};
 use crate::outside::Outside;
 use crate::patience::wait_for;
 use crate::recount::window_of;
 use crate::service::{Service, Settings};
-use crate::stored::{DAMAGES, Damage, Stored};
+use crate::stored::Stored;
 use crate::traffic::{CLICKS, FARES, Traffic};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -417,7 +418,7 @@ pipelines:
         let mut found = Vec::new();
         for damage in DAMAGES {
             let mut stored = self.stored().await;
-            stored.damage(damage).await;
+            stored.damage(damage.sql).await;
             found.push((*damage, self.look(&mut stored).await));
         }
         found
