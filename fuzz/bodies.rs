@@ -57,17 +57,6 @@ pub const TARGETS: [Target; 20] = [
     ("events", events),
 ];
 
-/// Every format of rows.
-pub const FORMATS: [Format; 7] = [
-    Format::Json,
-    Format::Ndjson,
-    Format::Csv,
-    Format::Parquet,
-    Format::Arrow,
-    Format::SageMaker,
-    Format::AzureMl,
-];
-
 /// The target of a format. A new format does not compile before it has one.
 pub fn target_of(format: Format) -> &'static str {
     match format {

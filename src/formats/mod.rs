@@ -72,6 +72,17 @@ pub enum Format {
 }
 
 impl Format {
+    /// Every format of rows.
+    pub const ALL: [Self; 7] = [
+        Self::Json,
+        Self::Ndjson,
+        Self::Csv,
+        Self::Parquet,
+        Self::Arrow,
+        Self::SageMaker,
+        Self::AzureMl,
+    ];
+
     /// The format of a `Content-Type`; parameters such as `charset` are ignored.
     #[must_use]
     pub fn from_content_type(content_type: &str) -> Option<Self> {

@@ -48,7 +48,7 @@ pub async fn complete(
         .collect();
     let mut categories = Categories::new();
     for baseline_id in named {
-        for stored in baselines::profiles_of(conn, baseline_id, &features).await? {
+        for stored in baselines::profiles(conn, baseline_id, Some(&features)).await? {
             // What is damaged is told where it is measured.
             let Ok(profile) = FeatureProfile::decode(&stored.profile) else {
                 continue;

@@ -479,45 +479,17 @@ pub async fn put_profiles(
     Ok(())
 }
 
-/// The profiles of a baseline.
+/// The profiles of a baseline: all of them, or those of some features.
 pub async fn profiles(
     conn: &mut PgConnection,
     baseline_id: BaselineId,
+    features: Option<&[String]>,
 ) -> sqlx::Result<Vec<BaselineProfile>> {
     let rows = sqlx::query!(
         r#"
         SELECT segment_name, segment_value, feature, profile
         FROM baseline_profiles
-        WHERE baseline_id = $1
-        "#,
-        baseline_id.0
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|r| BaselineProfile {
-            segment: Segment {
-                name: r.segment_name,
-                value: r.segment_value,
-            },
-            feature: r.feature,
-            profile: r.profile,
-        })
-        .collect())
-}
-
-/// The profiles of some features of a baseline.
-pub async fn profiles_of(
-    conn: &mut PgConnection,
-    baseline_id: BaselineId,
-    features: &[String],
-) -> sqlx::Result<Vec<BaselineProfile>> {
-    let rows = sqlx::query!(
-        r#"
-        SELECT segment_name, segment_value, feature, profile
-        FROM baseline_profiles
-        WHERE baseline_id = $1 AND feature = ANY($2)
+        WHERE baseline_id = $1 AND ($2::text[] IS NULL OR feature = ANY($2))
         "#,
         baseline_id.0,
         features

@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use bodies::{FORMATS, TARGETS, target_of};
+use bellwether::formats::Format;
+use bodies::{TARGETS, target_of};
 
 /// Mutations of each target's corpus.
 const MUTATIONS: usize = 1_000;
@@ -151,7 +152,7 @@ targets! { json ndjson csv parquet arrow sagemaker azureml landed archived profi
 #[test]
 fn every_format_and_every_target_has_a_corpus_and_is_run() {
     let targets: BTreeSet<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
-    for format in FORMATS {
+    for format in Format::ALL {
         assert!(targets.contains(target_of(format)), "{format:?}");
     }
     assert_eq!(

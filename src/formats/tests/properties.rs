@@ -10,15 +10,6 @@ use proptest::prelude::*;
 use super::files::{arrow_stream, parquet_file};
 use super::*;
 
-const FORMATS: [Format; 7] = [
-    Format::Json,
-    Format::Ndjson,
-    Format::Csv,
-    Format::Parquet,
-    Format::Arrow,
-    Format::SageMaker,
-    Format::AzureMl,
-];
 const TASKS: [Task; 5] = Task::ALL;
 
 /// A row that every format can express: a cell that is empty cannot be told from null in CSV, and one that
@@ -307,7 +298,7 @@ proptest! {
 
 /// Decodes as everything; what is received is kept or refused.
 fn answer_everywhere(body: &[u8]) {
-    for format in FORMATS {
+    for format in Format::ALL {
         for task in TASKS {
             together::check(format, body, task);
             if let Ok(decoded) = decode_predictions(format, body, &expect(task)) {

@@ -204,7 +204,7 @@ impl<'a> Scene<'a> {
         if let Some(read) = self.read.get(&baseline_id) {
             return Ok(read.clone());
         }
-        let mut fitted = decode(baselines::profiles(conn, baseline_id).await?);
+        let mut fitted = decode(baselines::profiles(conn, baseline_id, None).await?);
         let stillness = samples::stillness(conn, baseline_id).await?;
         fitted.stillnesses = stillness.map(|Json(found)| found).unwrap_or_default();
         let fitted = Arc::new(fitted);
