@@ -75,6 +75,15 @@ pub struct Manifest {
     pub erased_at: Option<DateTime<Utc>>,
 }
 
+/// A manifest as it is stored: with a CRC-32C of its other fields, as compact JSON in their order.
+#[derive(Serialize, Deserialize)]
+struct Checked {
+    #[serde(flatten)]
+    manifest: Manifest,
+    /// In hexadecimal digits.
+    crc32c: String,
+}
+
 /// A day of a model in the archive.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -92,6 +101,41 @@ impl Manifest {
     pub fn rows_of(files: &[ArchivedFile], kind: FileKind) -> u64 {
         let of_kind = files.iter().filter(|file| file.kind == kind);
         of_kind.map(|file| file.rows).sum()
+    }
+
+    /// The text of its file.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn to_json(&self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec_pretty(&Checked {
+            crc32c: self.checksum()?,
+            manifest: self.clone(),
+        })
+    }
+
+    /// Reads its file.
+    ///
+    /// # Errors
+    /// When the text is no manifest, or another one than was written.
+    pub fn from_json(text: &[u8]) -> Result<Self, String> {
+        let read: Checked = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        let checksum = read.manifest.checksum();
+        let checksum = checksum.map_err(|error| error.to_string())?;
+        if checksum != read.crc32c {
+            let stated = read.crc32c;
+            return Err(format!(
+                "it is damaged: its CRC-32C is {checksum}, not {stated}"
+            ));
+        }
+        Ok(read.manifest)
+    }
+
+    fn checksum(&self) -> serde_json::Result<String> {
+        Ok(format!(
+            "{:08x}",
+            crc32c::crc32c(&serde_json::to_vec(self)?)
+        ))
     }
 
     /// Whether it names a file.
@@ -139,6 +183,44 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_flipped_bit_of_a_manifest_is_found() {
+        let at = "2026-03-09T04:05:06.789Z".parse().expect("a time");
+        let manifest = Manifest {
+            manifest_version: MANIFEST_VERSION,
+            schema_version: 1,
+            project_id: ProjectId(uuid::Uuid::from_u128(7)),
+            project: "default".to_owned(),
+            model: "air-time".to_owned(),
+            task: Task::Regression,
+            day: NaiveDate::from_ymd_opt(2026, 3, 9).expect("a day"),
+            predictions: 120,
+            labels: 0,
+            telemetry: 3,
+            files: vec![ArchivedFile {
+                name: "predictions-1f-0001.parquet".to_owned(),
+                kind: FileKind::Predictions,
+                rows: 120,
+                bytes: 4_711,
+                sha256: "ab".repeat(32),
+                first_at: Some(at),
+                last_at: None,
+            }],
+            archived_at: at,
+            written_by: "0.1.0".to_owned(),
+            erased_at: Some(at),
+        };
+        let text = manifest.to_json().expect("written");
+        assert_eq!(Manifest::from_json(&text).as_ref(), Ok(&manifest));
+        for bit in 0..text.len() * 8 {
+            let mut damaged = text.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let read = Manifest::from_json(&damaged);
+            // A digit of the checksum in capitals, or another way to write an instant, says the same.
+            assert!(read.is_err() || read.as_ref() == Ok(&manifest), "bit {bit}");
+        }
+    }
 
     #[test]
     fn a_place_is_known_by_its_folders() {

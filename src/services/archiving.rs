@@ -292,7 +292,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 /// Puts a manifest into force.
 async fn put_manifest(archive: &Archive, place: &Place, manifest: &Manifest) -> Result<(), Error> {
-    let text = serde_json::to_vec_pretty(manifest).map_err(Error::internal)?;
+    let text = manifest.to_json().map_err(Error::internal)?;
     let put = archive.put(&place.folders(), MANIFEST, text.into()).await;
     put.map_err(out_of_reach)
 }
@@ -327,7 +327,7 @@ async fn manifest(archive: &Archive, place: &Place) -> Result<Option<Manifest>, 
         Err(error) if error.is_not_found() => return Ok(None),
         Err(error) => return Err(out_of_reach(error)),
     };
-    let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| {
+    let manifest = Manifest::from_json(&text).map_err(|error| {
         Error::Conflict(format!(
             "the manifest of {} on {} in the archive cannot be read: {error}",
             place.model, place.day
@@ -476,9 +476,16 @@ pub async fn give_back(
     actor: &str,
 ) -> Result<GivenBack, Error> {
     let archive = required(services)?;
+    in_turn(services, give_days_back(services, archive, wanted, actor)).await
+}
+
+async fn give_days_back(
+    services: &Services,
+    archive: &Archive,
+    wanted: Wanted<'_>,
+    actor: &str,
+) -> Result<GivenBack, Error> {
     let now = services.clock.now();
-    let mut turn = services.pool.begin().await?;
-    take_turn(&mut turn).await?;
     let mut conn = services.pool.acquire().await?;
     let model = registry::model(&mut conn, wanted.project_id, wanted.model).await?;
     let mut given = GivenBack::default();
@@ -497,19 +504,25 @@ pub async fn give_back(
         given.predictions += manifest.predictions;
         given.labels += manifest.labels;
     }
-    turn.rollback().await?;
     Ok(given)
 }
 
-/// Waits for nobody: who moves raw rows as a whole does so alone.
-pub(super) async fn take_turn(conn: &mut PgConnection) -> Result<(), Error> {
-    if retention::try_turn(conn).await? {
-        return Ok(());
+/// Does what moves raw rows as a whole, alone and without waiting for others.
+pub(super) async fn in_turn<T>(
+    services: &Services,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let mut turn = services.pool.begin().await?;
+    if !retention::try_turn(&mut turn).await? {
+        return Err(Error::unavailable(
+            std::time::Duration::from_secs(10),
+            "raw rows are being removed, archived, given back or erased at this moment",
+        ));
     }
-    Err(Error::unavailable(
-        std::time::Duration::from_secs(10),
-        "raw rows are being removed, archived, given back or erased at this moment",
-    ))
+    let done = work.await;
+    // Also where it failed, and before that is said, so that whoever tries again at once finds the turn free.
+    turn.rollback().await?;
+    done
 }
 
 async fn note(

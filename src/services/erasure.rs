@@ -154,9 +154,17 @@ pub async fn erase(services: &Services, order: Order<'_>, actor: &str) -> Result
             "must say why, for the audit",
         ));
     }
+    let erased = archiving::in_turn(services, erase_alone(services, &order, actor)).await?;
+    services.nudges.evaluate.notify_waiters();
+    Ok(erased)
+}
+
+async fn erase_alone(
+    services: &Services,
+    order: &Order<'_>,
+    actor: &str,
+) -> Result<Erasure, Error> {
     let now = services.clock.now();
-    let mut turn = services.pool.begin().await?;
-    archiving::take_turn(&mut turn).await?;
     let mut conn = services.pool.acquire().await?;
     let model = registry::model(&mut conn, order.project_id, order.model).await?;
     drop(conn);
@@ -212,8 +220,6 @@ pub async fn erase(services: &Services, order: Order<'_>, actor: &str) -> Result
         tx.commit().await?;
         crate::faults::crash_point("erasure.archive_noted");
     }
-    turn.rollback().await?;
-    services.nudges.evaluate.notify_waiters();
     Ok(erased)
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bellwether::archive::{Archive, BucketSettings};
-use bellwether::domain::archive::Manifest;
+use bellwether::domain::archive::{MANIFEST, Manifest};
 use bellwether::domain::clock::Clock;
 use bellwether::domain::telemetry::SampleRow;
 use bellwether::domain::window::Grain;
@@ -13,6 +13,9 @@ use bellwether::services::retention;
 use bellwether::storage::intake::BatchKind;
 use bellwether::storage::{partitions, telemetry};
 use chrono::{DateTime, TimeDelta, Utc};
+use rand::rngs::StdRng;
+use rand::seq::IteratorRandom;
+use rand::{RngExt, SeedableRng};
 use serde_json::json;
 use sqlx::PgPool;
 
@@ -209,15 +212,7 @@ async fn what_was_archived_dropped_and_given_back_is_row_by_row_the_same(pool: P
     assert_eq!(manifests[0].schema_version, archived::VERSION);
     assert_eq!(manifests[0].files.len(), 3);
 
-    // A file that was damaged is not given back.
-    let file = files_below(&folder)
-        .into_iter()
-        .find(|path| path.ends_with(&manifests[0].files[0].name));
-    let file = file.expect("the file");
-    let mut bytes = std::fs::read(&file).expect("read");
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(&file, bytes).expect("written");
+    // A day of which a bit flipped, in a file or in what says which files there are, is not given back.
     let wanted = Wanted {
         project_id: app.project,
         model: "fares",
@@ -225,10 +220,37 @@ async fn what_was_archived_dropped_and_given_back_is_row_by_row_the_same(pool: P
         to: manifests[0].day,
         keep_days: 7,
     };
-    let refused = archiving::give_back(&app.services, wanted, "tests")
-        .await
-        .expect_err("damaged");
-    assert!(refused.to_string().contains("SHA-256"), "{refused}");
+    let day = format!("day={}", manifests[0].day);
+    let is_of_day = |path: &PathBuf| path.parent().is_some_and(|folder| folder.ends_with(&day));
+    let files: Vec<PathBuf> = (files_below(&folder).into_iter())
+        .filter(is_of_day)
+        .collect();
+    assert_eq!(files.len(), manifests[0].files.len() + 1);
+    let mut rng = StdRng::seed_from_u64(8);
+    for file in &files {
+        let whole = std::fs::read(file).expect("read");
+        let is_manifest = file.ends_with(MANIFEST);
+        for _ in 0..100 {
+            let mut damaged = whole.clone();
+            let bit = if is_manifest {
+                // A digit that becomes another one; all its bits are tried where it is read.
+                let digits = (0..whole.len()).filter(|at| whole[*at].is_ascii_digit());
+                digits.choose(&mut rng).expect("a digit") * 8
+            } else {
+                rng.random_range(0..whole.len() * 8)
+            };
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(file, damaged).expect("written");
+            let refused = archiving::give_back(&app.services, wanted, "tests").await;
+            let refused = refused.expect_err("damaged").to_string();
+            let tells_the_cause = ["is damaged: its SHA-256 is ", "the manifest of fares on "];
+            assert!(
+                tells_the_cause.iter().any(|cause| refused.contains(cause)),
+                "bit {bit} of {file:?}: {refused}"
+            );
+        }
+        std::fs::write(file, whole).expect("written");
+    }
     std::fs::remove_dir_all(folder).expect("removed");
 }
 
