@@ -1,5 +1,7 @@
 //! What arrives, decoded: one in-memory type per kind of data, whatever the wire format.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -284,11 +286,63 @@ pub struct Reject {
     pub cause: String,
 }
 
+/// The refused rows of a batch: how many for each reason, and the first of them. There may be a million, of which each is
+/// told in words, and a body that says next to nothing a million times is small.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rejects {
+    first: Vec<Reject>,
+    by_reason: BTreeMap<RejectReason, u64>,
+}
+
+impl Rejects {
+    /// How many are kept in full, for the people who have to mend the sender.
+    pub const KEPT: usize = 100;
+
+    /// Counts one, and keeps it if it is among the first.
+    pub fn push(&mut self, reject: Reject) {
+        *self.by_reason.entry(reject.reason).or_default() += 1;
+        if self.first.len() < Self::KEPT {
+            self.first.push(reject);
+        }
+    }
+
+    /// The first of them, at most [`Self::KEPT`].
+    #[must_use]
+    pub fn first(&self) -> &[Reject] {
+        &self.first
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.by_reason.values().sum()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_reason.is_empty()
+    }
+
+    /// How many there are for each reason that there is.
+    #[must_use]
+    pub fn by_reason(&self) -> &BTreeMap<RejectReason, u64> {
+        &self.by_reason
+    }
+}
+
+impl From<Reject> for Rejects {
+    fn from(reject: Reject) -> Self {
+        let mut rejects = Self::default();
+        rejects.push(reject);
+        rejects
+    }
+}
+
 /// A decoded body: what can be kept, and what was refused. `received` counts both.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decoded<B> {
     pub batch: B,
-    pub rejects: Vec<Reject>,
+    pub rejects: Rejects,
     pub received: u64,
     /// The line of each kept row, counted as in [`Reject::line`].
     pub lines: Vec<u64>,

@@ -35,7 +35,9 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::batch::{Decoded, LabelBatch, LabelValue, Output, PredictionBatch, Reject};
+use crate::domain::batch::{
+    Decoded, LabelBatch, LabelValue, Output, PredictionBatch, Reject, Rejects,
+};
 use crate::domain::columns::Column;
 use crate::domain::mapping::ColumnMap;
 use crate::domain::model::Task;
@@ -281,7 +283,7 @@ pub enum FormatError {
         "read {refused} rows of the reference; the first is line {line}, field {field:?}: {cause}"
     )]
     Reference {
-        refused: usize,
+        refused: u64,
         line: u64,
         field: String,
         cause: String,
@@ -454,7 +456,7 @@ trait Rows {
 struct Ledger {
     received: u64,
     text_bytes: usize,
-    rejects: Vec<Reject>,
+    rejects: Rejects,
     limits: Limits,
 }
 
@@ -463,7 +465,7 @@ impl Ledger {
         Self {
             received: 0,
             text_bytes: 0,
-            rejects: Vec::new(),
+            rejects: Rejects::default(),
             limits,
         }
     }

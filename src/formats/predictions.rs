@@ -161,8 +161,8 @@ impl<'e> PredictionRows<'e> {
     }
 
     /// The rows that have been kept so far, and how many have been refused.
-    pub fn so_far(&self) -> (&PredictionBatch, usize) {
-        (&self.batch, self.ledger.rejects.len())
+    pub fn so_far(&self) -> (&PredictionBatch, u64) {
+        (&self.batch, self.ledger.rejects.total())
     }
 
     /// Keeps only these of the rows that have been kept so far, in this order.
@@ -194,9 +194,9 @@ impl<'e> PredictionRows<'e> {
             Purpose::Intake => (Vec::new(), Vec::new()),
         };
         let decoded = self.finish();
-        if let Some(first) = decoded.rejects.first() {
+        if let [first, ..] = decoded.rejects.first() {
             return Err(FormatError::Reference {
-                refused: decoded.rejects.len(),
+                refused: decoded.rejects.total(),
                 line: first.line,
                 field: first.field.clone(),
                 cause: first.cause.clone(),
@@ -350,7 +350,15 @@ impl<'e> PredictionRows<'e> {
                 gathered.features.push((position, raw));
             }
             Field::Probability(position) => {
-                self.classes.see(position, self.serial)?;
+                let within = match self.expect.task {
+                    Task::Forecast => Fixed::Quantiles,
+                    _ => Fixed::Probabilities,
+                };
+                let seen = self.classes.see(position, self.serial);
+                seen.map_err(|fault| {
+                    let field = format!("{}.{}", within.name(), fault.field);
+                    fault.in_field(&field)
+                })?;
                 gathered.probabilities.push((position, raw));
             }
         }

@@ -27,7 +27,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::access::Principal;
 use super::patience::answered;
 use super::{Error, Services, overflow, registry};
-use crate::domain::batch::{Decoded, LabelBatch, PredictionBatch, Reject, RejectReason};
+use crate::domain::batch::{Decoded, LabelBatch, PredictionBatch, Reject, RejectReason, Rejects};
 use crate::domain::ids::{BatchId, ProjectId};
 use crate::domain::mapping::ColumnMap;
 use crate::domain::model::Task;
@@ -238,7 +238,7 @@ pub async fn presumed_predictions(
         kind: BatchKind::Predictions,
         format: upload.format.as_str(),
         received: 0,
-        rejects: Vec::new(),
+        rejects: Rejects::default(),
         received_at: now,
         presumed: upload.generation,
         rows: Rows::Unread(Box::new(Unread {
@@ -453,7 +453,7 @@ pub(super) async fn give_back_labels(
 fn returned<B>(batch: B, received: u64) -> Decoded<B> {
     Decoded {
         batch,
-        rejects: Vec::new(),
+        rejects: Rejects::default(),
         received,
         lines: Vec::new(),
     }
@@ -518,9 +518,6 @@ async fn refuse_unknown_versions(
             )),
         }
     };
-    let causes: Vec<Option<String>> = (0..decoded.batch.len())
-        .map(|row| cause_of(decoded.batch.version(row)))
-        .collect();
     let beyond = (0..decoded.batch.len())
         .filter(|row| no_room.contains_key(decoded.batch.version(*row)))
         .count() as u64;
@@ -528,14 +525,18 @@ async fn refuse_unknown_versions(
         let mut conn = services.intake.pool.acquire().await?;
         overflow::note(&mut conn, model, OverflowKind::Versions, beyond, now).await?;
     }
-    let keep: Vec<bool> = causes.iter().map(Option::is_none).collect();
-    for (row, cause) in causes.into_iter().enumerate() {
-        decoded.rejects.extend(cause.map(|cause| Reject {
-            line: decoded.lines[row],
-            field: "version".to_owned(),
-            reason: RejectReason::UnknownVersion,
-            cause,
-        }));
+    let mut keep = Vec::with_capacity(decoded.batch.len());
+    for row in 0..decoded.batch.len() {
+        let cause = cause_of(decoded.batch.version(row));
+        keep.push(cause.is_none());
+        if let Some(cause) = cause {
+            decoded.rejects.push(Reject {
+                line: decoded.lines[row],
+                field: "version".to_owned(),
+                reason: RejectReason::UnknownVersion,
+                cause,
+            });
+        }
     }
     decoded.batch.retain(&keep);
     Ok(())
@@ -599,15 +600,15 @@ struct Told {
 }
 
 impl Told {
-    fn of(rejects: &[Reject]) -> Self {
-        let mut by_reason = BTreeMap::new();
-        for reject in rejects {
-            *by_reason.entry(reject.reason.as_str()).or_insert(0) += 1;
-        }
+    fn of(rejects: &Rejects) -> Self {
+        let by_reason = rejects.by_reason().iter();
+        let listed = rejects.first().iter().take(LISTED_REJECTS);
         Self {
-            rejected: rejects.len() as u64,
-            by_reason,
-            listed: rejects.iter().take(LISTED_REJECTS).cloned().collect(),
+            rejected: rejects.total(),
+            by_reason: by_reason
+                .map(|(reason, rows)| (reason.as_str(), *rows))
+                .collect(),
+            listed: listed.cloned().collect(),
         }
     }
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::domain::batch::{Reject, RejectReason};
+use crate::domain::batch::{Reject, RejectReason, Rejects};
 use crate::domain::ids::{BatchId, ModelId, ProjectId};
 
 /// What a batch holds.
@@ -45,15 +45,12 @@ pub struct Landing {
     /// How many of the rows each request sent that shares the batch, in their order; nothing where one sent them all.
     pub request_rows: Option<Vec<u64>>,
     pub received: u64,
-    /// Every refused row; a sample is kept, all are counted.
-    pub rejects: Vec<Reject>,
+    /// The first are kept, all are counted.
+    pub rejects: Rejects,
     pub received_at: DateTime<Utc>,
     /// The project's generation, where it was not asked for: what the batch depends on is right if it still is that.
     pub presumed: Option<i64>,
 }
-
-/// How many refused rows are kept per batch for the people who have to mend the sender.
-const REJECT_SAMPLE: usize = 100;
 
 /// Lands batches: the rows, samples of what was refused, and the counts, in one statement, which is a transaction
 /// of its own. It takes one round trip, so that those who wait for the next one wait for little. Returns whether what
@@ -67,7 +64,7 @@ pub async fn land(conn: &mut PgConnection, landings: &[Landing]) -> sqlx::Result
     let bodies: Vec<Option<&[u8]>> = landings.iter().map(|l| l.body.as_deref()).collect();
     let received: Vec<i64> = landings.iter().map(|l| count(l.received)).collect();
     let rejected: Vec<i64> = (landings.iter())
-        .map(|l| count(l.rejects.len() as u64))
+        .map(|l| count(l.rejects.total()))
         .collect();
     let received_at: Vec<DateTime<Utc>> = landings.iter().map(|l| l.received_at).collect();
     // As JSON, because Postgres cannot unnest an array of arrays.
@@ -165,7 +162,7 @@ impl RejectSample {
     fn of(landings: &[Landing]) -> Self {
         let mut sample = Self::default();
         for landing in landings {
-            for reject in landing.rejects.iter().take(REJECT_SAMPLE) {
+            for reject in landing.rejects.first() {
                 sample.batches.push(landing.batch_id.0);
                 sample.lines.push(count(reject.line));
                 sample.fields.push(without_nul(&reject.field));
@@ -202,9 +199,8 @@ fn landing_counts(landings: &[Landing]) -> Vec<CountAddition> {
         .filter(|l| l.format != ARCHIVED)
         .map(|l| addition(l, "received", "", l.received));
     let rejected = landings.iter().flat_map(|l| {
-        l.rejects
-            .iter()
-            .map(move |r| addition(l, "rejected", r.reason.as_str(), 1))
+        let by_reason = l.rejects.by_reason().iter();
+        by_reason.map(move |(reason, rows)| addition(l, "rejected", reason.as_str(), *rows))
     });
     received.chain(rejected).collect()
 }

@@ -59,7 +59,7 @@ fn decoded(
 
 /// Ids, features by name and answers of the rows.
 fn told(decoded: &Decoded<PredictionBatch>) -> String {
-    assert_eq!(decoded.rejects, []);
+    assert_eq!(decoded.rejects.first(), []);
     let batch = &decoded.batch;
     let rows = (0..batch.len()).map(|row| {
         let mut features: Vec<String> = (batch.features.iter())
@@ -289,7 +289,7 @@ fn what_cannot_be_read_is_refused_with_its_cause_and_costs_nothing_else() {
     ] {
         let found = decoded(task, &named, request, response);
         assert_eq!(found.batch.len(), 0, "{request} {response}");
-        let reject = &found.rejects[0];
+        let reject = &found.rejects.first()[0];
         assert!(reject.cause.contains(cause), "{reject:?}");
         assert_eq!(reject.field, field, "{reject:?}");
     }

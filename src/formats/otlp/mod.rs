@@ -290,14 +290,14 @@ pub fn decode(
 
 enum Builder<'e> {
     Predictions(Box<PredictionRows<'e>>, &'e Expectations<'e>),
-    Labels(LabelRows<'e>, &'e Expectations<'e>),
+    Labels(Box<LabelRows<'e>>, &'e Expectations<'e>),
 }
 
 impl<'e> Builder<'e> {
     fn of(destination: &Destination, expect: &'e Expectations<'e>) -> Self {
         match destination.kind {
             Kind::Predictions => Self::Predictions(Box::new(PredictionRows::new(expect)), expect),
-            Kind::Labels => Self::Labels(LabelRows::new(expect), expect),
+            Kind::Labels => Self::Labels(Box::new(LabelRows::new(expect)), expect),
         }
     }
 

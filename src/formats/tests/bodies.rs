@@ -45,7 +45,7 @@ fn json_may_be_an_array_one_row_or_a_named_array() {
     ];
     for body in bodies {
         let decoded = predictions(Format::Json, body.as_bytes(), Task::Regression);
-        assert_eq!(decoded.rejects, [], "{body}");
+        assert_eq!(decoded.rejects.first(), [], "{body}");
         assert_eq!(
             decoded.batch.prediction_ids.iter().collect::<Vec<_>>(),
             ["a"],
@@ -64,13 +64,13 @@ fn json_rows_are_counted_and_ndjson_lines_are_physical() {
     let body = format!("[{GOOD},\n\n{BAD},{GOOD}]");
     let decoded = predictions(Format::Json, body.as_bytes(), Task::Regression);
     assert_eq!(
-        decoded.rejects,
+        decoded.rejects.first(),
         [reject(2, "prediction", MissingField, cause)]
     );
     let body = format!("{GOOD}\r\n\n{BAD}\n{GOOD}");
     let decoded = predictions(Format::Ndjson, body.as_bytes(), Task::Regression);
     assert_eq!(
-        decoded.rejects,
+        decoded.rejects.first(),
         [reject(3, "prediction", MissingField, cause)]
     );
     assert_eq!((decoded.received, decoded.batch.len()), (3, 2));
@@ -86,7 +86,7 @@ fn csv_lines_are_physical_and_the_header_is_the_first() {
                 d,2013-03-01T10:00:00Z,1,\"say \"\"hi\"\"\"";
     let decoded = predictions(Format::Csv, body.as_bytes(), Task::Regression);
     assert_eq!(
-        decoded.rejects,
+        decoded.rejects.first(),
         [
             reject(
                 5,
@@ -113,7 +113,7 @@ fn csv_cells_are_what_they_look_like_unless_the_field_is_text() {
                 1e5,1362132000000,\"2\",\"0,1\",NaN,inf,False,+1,\"\"\n\
                 NA,1362132000000,3,NA,NA,-Inf,NA,Inf,NA\n";
     let decoded = predictions(Format::Csv, body.as_bytes(), Task::Regression);
-    assert_eq!(decoded.rejects, []);
+    assert_eq!(decoded.rejects.first(), []);
     let batch = decoded.batch;
     assert_eq!(
         batch.prediction_ids.iter().collect::<Vec<_>>(),
@@ -155,7 +155,10 @@ fn csv_labels_leave_other_columns_alone() {
     let decoded = labels(Format::Csv, body.as_bytes(), Task::Regression);
     assert_eq!(decoded.batch.labels, [LabelValue::Number(20.5)]);
     let cause = "is inf, not a finite number";
-    assert_eq!(decoded.rejects, [reject(3, "label", WrongType, cause)]);
+    assert_eq!(
+        decoded.rejects.first(),
+        [reject(3, "label", WrongType, cause)]
+    );
 }
 
 #[test]
@@ -170,7 +173,7 @@ fn an_open_quotation_mark_at_the_end_of_csv_is_noticed() {
         ["a"]
     );
     let cause = "a quotation mark is not closed; the lines after it were read as part of its cell";
-    assert_eq!(decoded.rejects, [reject(3, "", Malformed, cause)]);
+    assert_eq!(decoded.rejects.first(), [reject(3, "", Malformed, cause)]);
 }
 
 #[test]
@@ -282,7 +285,7 @@ fn a_syntax_error_names_its_byte_in_the_body() {
     let body = format!("[{GOOD},{{\"a\": tru}}]");
     let decoded = predictions(Format::Json, body.as_bytes(), Task::Regression);
     let cause = format!("expected ident, near byte {} of the body", GOOD.len() + 11);
-    assert_eq!(decoded.rejects, [reject(2, "", Malformed, &cause)]);
+    assert_eq!(decoded.rejects.first(), [reject(2, "", Malformed, &cause)]);
 }
 
 #[test]
@@ -297,7 +300,21 @@ fn the_examples_of_the_manual_are_read() {
         let example = examples.next().expect("an example per format");
         let body = example.strip_prefix(fence).expect("in this order");
         let decoded = predictions(format, body.as_bytes(), Task::Regression);
-        assert_eq!(decoded.rejects, [], "{example}");
+        assert_eq!(decoded.rejects.first(), [], "{example}");
         assert_eq!(decoded.batch.len(), 2, "{example}");
     }
+}
+
+#[test]
+fn of_a_million_refused_rows_the_first_are_kept_and_all_are_counted() {
+    let body = "{}\n".repeat(1_000_000);
+    let decoded = decode_predictions(Format::Ndjson, body.as_bytes(), &expect(Task::Regression));
+    let decoded = decoded.expect("a million rows");
+    assert_eq!((decoded.received, decoded.batch.len()), (1_000_000, 0));
+    let by_reason: Vec<_> = decoded.rejects.by_reason().iter().collect();
+    assert_eq!(by_reason, [(&MissingField, &1_000_000)]);
+    let lines: Vec<u64> = (decoded.rejects.first().iter())
+        .map(|reject| reject.line)
+        .collect();
+    assert_eq!(lines, (1..=Rejects::KEPT as u64).collect::<Vec<_>>());
 }

@@ -39,7 +39,7 @@ fn told(decoded: &Decoded<PredictionBatch>) -> String {
         )
         .expect("a string takes all");
     }
-    for reject in &decoded.rejects {
+    for reject in decoded.rejects.first() {
         writeln!(
             text,
             "refused {}: {} {:?}: {}",
@@ -99,6 +99,7 @@ fn sagemaker_ground_truth() {
     );
     let refused: Vec<_> = decoded
         .rejects
+        .first()
         .iter()
         .map(|reject| (reject.line, reject.reason))
         .collect();
@@ -184,7 +185,7 @@ fn the_models_file_says_what_columns_are() {
                 \"y_at\":\"2013-03-02T10:00:00Z\"}";
     for (format, body) in [(Format::Csv, csv), (Format::Ndjson, json)] {
         let decoded = decode_predictions(format, body.as_bytes(), &expect).expect("read");
-        assert_eq!(decoded.rejects, []);
+        assert_eq!(decoded.rejects.first(), []);
         let names: Vec<&str> = decoded
             .batch
             .features
@@ -194,7 +195,7 @@ fn the_models_file_says_what_columns_are() {
         assert_eq!(names, ["distance"], "{format:?}");
         assert_eq!(decoded.batch.outputs[0].value, Some(2.5));
         let labels = decode_labels(format, body.as_bytes(), &expect).expect("read");
-        assert_eq!(labels.rejects, []);
+        assert_eq!(labels.rejects.first(), []);
         assert_eq!(labels.batch.labels, [LabelValue::Number(3.0)]);
         assert_eq!(labels.batch.observed_at, [at("2013-03-02T10:00:00Z")]);
         let reference =

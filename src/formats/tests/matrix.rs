@@ -33,12 +33,14 @@ enum Place {
     Error,
     Deployment,
     Score,
+    /// Of the one class there is.
+    Probability,
     Latency,
     ObservedAt,
 }
 use Place::{
-    Class, Deployment, Error, Feature, Id, Label, Latency, ObservedAt, Prediction, Score, Segment,
-    Time, Version,
+    Class, Deployment, Error, Feature, Id, Label, Latency, ObservedAt, Prediction, Probability,
+    Score, Segment, Time, Version,
 };
 
 const PLACES: [Place; 10] = [
@@ -46,7 +48,7 @@ const PLACES: [Place; 10] = [
 ];
 
 /// Places whose fates follow from those of others.
-const FOLLOWING: [Place; 3] = [Score, Latency, ObservedAt];
+const FOLLOWING: [Place; 4] = [Score, Probability, Latency, ObservedAt];
 
 impl Place {
     fn field(self) -> &'static str {
@@ -61,6 +63,7 @@ impl Place {
             Error => "error",
             Deployment => "deployment",
             Score => "score",
+            Probability => "probabilities.a",
             Latency => "latency_ms",
             ObservedAt => "observed_at",
         }
@@ -550,6 +553,7 @@ fn fate_of(place: Place, fates: &Fates) -> Fate {
     };
     match place {
         Score => within(of(Label), |number| (0.0..=1.0).contains(&number)),
+        Probability => within(of(Label), |number| (number - 1.0).abs() < 1e-3),
         // Neither needs to be said.
         Latency => match within(of(Label), |number| number >= 0.0) {
             Fate::Refused(MissingField) => k("-"),
@@ -577,12 +581,14 @@ fn good(place: Place, poison: &Sent, row: usize) -> Option<Sent> {
         (Feature, Sent::Boolean(_)) => Sent::Boolean(false),
         (Feature, _) => Sent::Number(1.0),
         (
-            Label | Prediction | Score | Latency,
+            Label | Prediction | Score | Probability | Latency,
             Sent::Text(_) | Sent::Boolean(_) | Sent::Seconds(_),
         ) => return None,
-        (Label | Prediction | Score | Latency, Sent::Integer(_)) => Sent::Integer(1),
-        (Label | Prediction | Score | Latency, Sent::Unsigned(_)) => Sent::Unsigned(1),
-        (Label | Prediction | Score | Latency, _) => Sent::Number(1.0),
+        (Label | Prediction | Score | Probability | Latency, Sent::Integer(_)) => Sent::Integer(1),
+        (Label | Prediction | Score | Probability | Latency, Sent::Unsigned(_)) => {
+            Sent::Unsigned(1)
+        }
+        (Label | Prediction | Score | Probability | Latency, _) => Sent::Number(1.0),
         (_, Sent::Number(_) | Sent::Seconds(_)) => return None,
         (Class, Sent::Boolean(_)) => Sent::Boolean(false),
         (Class | Id | Version | Deployment, Sent::Integer(_)) => Sent::Integer(10 + row as i64),
@@ -598,7 +604,7 @@ fn others(place: Place, row: usize) -> Vec<(&'static str, Sent)> {
     let id = ("prediction_id", Sent::Text(format!("id {row}")));
     let all = if matches!(place, Label | ObservedAt) {
         vec![id, ("label", Sent::Number(1.0))]
-    } else if place == Score {
+    } else if matches!(place, Score | Probability) {
         vec![id, ("timestamp", Sent::Integer(1_362_132_000_000))]
     } else {
         vec![
@@ -629,7 +635,7 @@ fn decoded(
 
 fn task_of(place: Place) -> Task {
     match place {
-        Class => Task::Multiclass,
+        Class | Probability => Task::Multiclass,
         Score => Task::Binary,
         _ => Task::Regression,
     }
@@ -646,7 +652,7 @@ fn of_labels(
         (Some(LabelValue::Number(number)), _) => format!("{number:?}"),
         (other, _) => format!("{other:?}"),
     };
-    (decoded.batch.len(), kept, decoded.rejects)
+    (decoded.batch.len(), kept, decoded.rejects.first().to_vec())
 }
 
 fn of_predictions(
@@ -671,13 +677,17 @@ fn of_predictions(
             Error => or_none(batch.errors.get(at)),
             Deployment => or_none(batch.deployments.get(at)),
             Score => format!("{:?}", batch.outputs[at].score.unwrap_or_default()),
+            Probability => match batch.outputs[at].probabilities.as_slice() {
+                [(class, probability)] if class == "a" => format!("{probability:?}"),
+                other => format!("{other:?}"),
+            },
             Latency => batch.latency_ms[at].map_or_else(|| "-".to_owned(), |ms| format!("{ms:?}")),
             Label | ObservedAt => String::new(),
         }
     } else {
         String::new()
     };
-    (batch.len(), kept, decoded.rejects)
+    (batch.len(), kept, decoded.rejects.first().to_vec())
 }
 
 #[test]
@@ -724,10 +734,10 @@ fn check(case: &Case, fate: &Fate, (format, place, position): (Format, Place, us
             let header = u64::from(format == Format::Csv);
             assert_eq!(refused.line, position as u64 + 1 + header, "{what}");
             // A row that cannot be read has no fields yet.
-            // A row without its score lacks an answer.
-            let of_answer = place == Score && refused.field == "prediction";
             let named = refused.field.is_empty() || refused.field.starts_with(place.field());
-            let named = named || of_answer;
+            // A row without its score lacks an answer, and a sum is one of all probabilities.
+            let of_answer = ["prediction", "probabilities"].contains(&refused.field.as_str());
+            let named = named || (matches!(place, Score | Probability) && of_answer);
             assert!(named, "{what}: {refused:?}");
             assert!(
                 !refused.field.is_empty() || matches!(reason, Malformed | NulByte),

@@ -203,7 +203,7 @@ proptest! {
         ];
         let json = format!("[{}]", lines.join(","));
         let json = sorted(predictions(Format::Json, json.as_bytes(), Task::Regression));
-        prop_assert_eq!(&json.rejects, &[]);
+        prop_assert_eq!(json.rejects.first(), []);
         prop_assert_eq!(json.batch.len(), rows.len());
         for (format, body) in bodies {
             prop_assert_eq!(&sorted(predictions(format, &body, Task::Regression)), &json);
@@ -241,8 +241,8 @@ proptest! {
                 body.truncate(cut.index(body.len()));
             }
             if let Ok(decoded) = decode_predictions(format, &body, &expect(Task::Regression)) {
-                let counted = decoded.batch.len() + decoded.rejects.len();
-                prop_assert_eq!(decoded.received, counted as u64);
+                let counted = decoded.batch.len() as u64 + decoded.rejects.total();
+                prop_assert_eq!(decoded.received, counted);
             }
             let _ = decode_labels(format, &body, &expect(Task::Regression));
         }
@@ -288,7 +288,7 @@ proptest! {
         ];
         for (format, body) in bodies {
             let decoded = predictions(format, &body, Task::Regression);
-            prop_assert_eq!(&decoded.rejects, &[]);
+            prop_assert_eq!(decoded.rejects.first(), []);
             for (name, values) in &expected {
                 prop_assert_eq!(&feature(&decoded.batch, name), values, "{} of {:?}", name, format);
             }
@@ -302,12 +302,12 @@ fn answer_everywhere(body: &[u8]) {
         for task in TASKS {
             together::check(format, body, task);
             if let Ok(decoded) = decode_predictions(format, body, &expect(task)) {
-                let counted = decoded.batch.len() + decoded.rejects.len();
-                assert_eq!(decoded.received, counted as u64);
+                let counted = decoded.batch.len() as u64 + decoded.rejects.total();
+                assert_eq!(decoded.received, counted);
             }
             if let Ok(decoded) = decode_labels(format, body, &expect(task)) {
-                let counted = decoded.batch.len() + decoded.rejects.len();
-                assert_eq!(decoded.received, counted as u64);
+                let counted = decoded.batch.len() as u64 + decoded.rejects.total();
+                assert_eq!(decoded.received, counted);
             }
         }
     }

@@ -43,7 +43,7 @@ fn a_full_row_keeps_every_field() {
            "probabilities": {"cat": 0.6, "dog": 0.4}, "segments": ["channel=web", "plan="],
            "latency_ms": 12, "deployment": "blue", "error": "", "features": {"age": 31, "city": "Porto"}"#,
     );
-    assert_eq!(decoded.rejects, []);
+    assert_eq!(decoded.rejects.first(), []);
     let batch = decoded.batch;
     assert_eq!(batch.prediction_ids.iter().collect::<Vec<_>>(), ["7"]);
     assert_eq!(batch.predicted_at, [at("2013-03-01T10:00:00.123456Z")]);
@@ -336,7 +336,7 @@ fn rows_at_fault_are_refused_with_field_reason_and_cause() {
         (
             Task::Multiclass,
             r#""probabilities": {"a": 0.5, "a": 0.5}"#,
-            "a",
+            "probabilities.a",
             DuplicateField,
             "occurs twice in the row",
         ),
@@ -407,7 +407,7 @@ fn rows_at_fault_are_refused_with_field_reason_and_cause() {
     for (task, fields, field, reason, cause) in cases {
         let decoded = row(*task, fields);
         assert_eq!(
-            decoded.rejects,
+            decoded.rejects.first(),
             [reject(1, field, *reason, cause)],
             "{fields}"
         );
@@ -499,7 +499,7 @@ fn outputs_follow_the_task() {
     ];
     for (task, fields, output) in cases {
         let decoded = row(*task, fields);
-        assert_eq!(decoded.rejects, [], "{fields}");
+        assert_eq!(decoded.rejects.first(), [], "{fields}");
         assert_eq!(
             decoded.batch.outputs,
             std::slice::from_ref(output),
@@ -532,7 +532,7 @@ fn with_an_object_of_features_other_names_are_passed_over() {
         Task::Regression,
         r#""prediction": 1, "request": {"deep": []}, "features": {"score": 0.5}"#,
     );
-    assert_eq!(decoded.rejects, []);
+    assert_eq!(decoded.rejects.first(), []);
     assert_eq!(decoded.batch.features.len(), 1);
     assert_eq!(feature(&decoded.batch, "score"), [Value::Number(0.5)]);
 }
@@ -562,7 +562,10 @@ fn a_row_without_version_needs_a_default() {
     expect.default_version = None;
     let decoded = decode_predictions(Format::Json, body, &expect).expect("readable");
     let cause = "is missing, and the request names no version for such rows";
-    assert_eq!(decoded.rejects, [reject(1, "version", MissingField, cause)]);
+    assert_eq!(
+        decoded.rejects.first(),
+        [reject(1, "version", MissingField, cause)]
+    );
 }
 
 #[test]
@@ -582,7 +585,7 @@ fn labels_follow_the_task_and_may_leave_out_their_time() {
     for (task, label, expected) in cases {
         let body = format!(r#"{{"prediction_id": "a", "label": {label}, "weight": [1]}}"#);
         let decoded = labels(Format::Json, body.as_bytes(), task);
-        assert_eq!(decoded.rejects, []);
+        assert_eq!(decoded.rejects.first(), []);
         assert_eq!(decoded.batch.labels, [expected]);
         assert_eq!(decoded.batch.observed_at, [at("2013-06-01T00:00:00Z")]);
     }
@@ -603,7 +606,7 @@ fn labels_at_fault_are_refused() {
     let bounds = "is 2031-01-01T00:00:00Z, outside 2013-01-01T00:00:00Z to 2014-01-01T00:00:00Z";
     let decoded = labels(Format::Json, body, Task::Regression);
     assert_eq!(
-        decoded.rejects,
+        decoded.rejects.first(),
         [
             reject(1, "prediction_id", MissingField, "is missing"),
             reject(2, "label", MissingField, "is missing"),
@@ -639,7 +642,7 @@ fn names_of_refused_rows_do_not_use_up_the_room_for_features() {
         [Value::Absent, Value::Integer(1)]
     );
     assert_eq!(
-        decoded.rejects[0],
+        decoded.rejects.first()[0],
         reject(1, "r", TooLarge, "one body names at most 2 features")
     );
 }
@@ -658,7 +661,7 @@ fn a_body_names_no_segment_for_each_of_its_rows() {
     let decoded = decode_predictions(Format::Ndjson, body.as_bytes(), &expect).expect("readable");
     let cause = "one body names at most 100 segments";
     assert_eq!(
-        decoded.rejects,
+        decoded.rejects.first(),
         [reject(101, "segments.segment 100", TooLarge, cause)]
     );
     // The names that are known go on to be taken.
@@ -671,7 +674,7 @@ fn names_of_fields_that_only_another_task_has_are_free_for_features() {
         Task::Regression,
         r#""prediction": 1, "query": "shoes", "rank": 2, "naive_error": 0.5, "quantile.0.9": 4"#,
     );
-    assert_eq!(decoded.rejects, []);
+    assert_eq!(decoded.rejects.first(), []);
     for (name, value) in [
         ("query", Value::Text("shoes".into())),
         ("rank", Value::Integer(2)),
@@ -687,7 +690,7 @@ fn a_relevance_is_not_negative() {
     let body = br#"[{"prediction_id": "a", "label": -1}]"#;
     let decoded = labels(Format::Json, body, Task::Ranking);
     assert_eq!(
-        decoded.rejects,
+        decoded.rejects.first(),
         [reject(
             1,
             "label",

@@ -28,7 +28,7 @@ fn read(format: Format, body: &[u8], columns: &ColumnMap) -> (Vec<DateTime<Utc>>
         ..expect(Task::Regression)
     };
     let decoded = decode_predictions(format, body, &expect).expect("read");
-    let told = decoded.rejects.iter().map(|reject| {
+    let told = decoded.rejects.first().iter().map(|reject| {
         let Reject {
             line,
             field,
@@ -127,6 +127,6 @@ fn labels_are_observed_at_times_of_the_same_form() {
     let csv = "prediction_id,label,observed_at\na,1.5,1362132000\nb,1,yesterday\n";
     let decoded = decode_labels(Format::Csv, csv.as_bytes(), &expect).expect("read");
     assert_eq!(decoded.batch.observed_at, [at("2013-03-01T10:00:00Z")]);
-    let cause = &decoded.rejects[0].cause;
+    let cause = &decoded.rejects.first()[0].cause;
     assert!(cause.contains("a number of seconds since 1970"), "{cause}");
 }

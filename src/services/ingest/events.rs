@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::landing::{Arrival, Landed, Rows};
 use super::standing::Target;
 use super::{answered, check_addressed};
+use crate::domain::batch::Rejects;
 use crate::domain::ids::ProjectId;
 use crate::domain::inference::{EventBatch, InferenceEvent};
 use crate::formats::cloudevents::{Envelope, EventKind};
@@ -131,7 +132,7 @@ fn arrival(
         format: FORMAT,
         received: events.len() as u64,
         rows: Rows::of_events(EventBatch { events })?,
-        rejects: Vec::new(),
+        rejects: Rejects::default(),
         received_at: now,
         presumed,
     })

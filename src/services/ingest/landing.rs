@@ -29,7 +29,7 @@ use tokio::time::Instant;
 use super::body::encode;
 use super::processors;
 use super::unread::{self, Unread};
-use crate::domain::batch::{LabelBatch, PredictionBatch, Reject};
+use crate::domain::batch::{LabelBatch, PredictionBatch, Rejects};
 use crate::domain::ids::{BatchId, ModelId, ProjectId};
 use crate::domain::inference::EventBatch;
 use crate::services::Error;
@@ -73,7 +73,7 @@ pub(super) struct Arrival {
     pub rows: Rows,
     /// Rows that were sent, as far as they have been read.
     pub received: u64,
-    pub rejects: Vec<Reject>,
+    pub rejects: Rejects,
     pub received_at: DateTime<Utc>,
     /// The project's generation that the sender and the model were known for, where nobody has asked whether it still
     /// is that one. Then it lands only if it is, which saves the asking.
@@ -661,7 +661,7 @@ mod tests {
             body: Some(vec![1]),
             request_rows: None,
             received: 1,
-            rejects: Vec::new(),
+            rejects: Rejects::default(),
             received_at: now,
             presumed,
         }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use crate::domain::batch::{Decoded, PredictionBatch, Reject, RejectReason};
+use crate::domain::batch::{Decoded, PredictionBatch, Reject, RejectReason, Rejects};
 use crate::domain::definitions::ModelDef;
 use crate::domain::ids::BatchId;
 use crate::domain::inference::{Content, EventBatch, Half, Inference, Serving};
@@ -158,7 +158,7 @@ async fn land(
             body: None,
             request_rows: None,
             received: 1,
-            rejects: Vec::new(),
+            rejects: Rejects::default(),
             received_at: now,
             presumed: None,
         };
@@ -223,18 +223,18 @@ async fn refuse_unknown_versions(
         };
         refused.insert(version, cause);
     }
-    let rows = 0..decoded.batch.len();
-    let causes: Vec<Option<String>> = rows
-        .map(|row| refused.get(decoded.batch.version(row)).cloned())
-        .collect();
-    let keep: Vec<bool> = causes.iter().map(Option::is_none).collect();
-    for (row, cause) in causes.into_iter().enumerate() {
-        decoded.rejects.extend(cause.map(|cause| Reject {
-            line: decoded.lines[row],
-            field: "version".to_owned(),
-            reason: RejectReason::UnknownVersion,
-            cause,
-        }));
+    let mut keep = Vec::with_capacity(decoded.batch.len());
+    for row in 0..decoded.batch.len() {
+        let cause = refused.get(decoded.batch.version(row));
+        keep.push(cause.is_none());
+        if let Some(cause) = cause {
+            decoded.rejects.push(Reject {
+                line: decoded.lines[row],
+                field: "version".to_owned(),
+                reason: RejectReason::UnknownVersion,
+                cause: cause.clone(),
+            });
+        }
     }
     decoded.batch.retain(&keep);
     Ok(())

@@ -126,8 +126,8 @@ fn events_of_a_span_are_the_same_events_as_log_records() {
         Some(i64::try_from(NANOS + 1_000_000).expect("small"))
     );
     // The one with a name that is misspelt costs itself.
-    assert_eq!(decoded.rejects.len(), 1);
-    assert_eq!(decoded.rejects[0].line, 5);
+    assert_eq!(decoded.rejects.total(), 1);
+    assert_eq!(decoded.rejects.first()[0].line, 5);
     let labelled = labels(&batches[1]);
     assert_eq!(labelled.batch.prediction_ids, ["mine"]);
     // Three spans and five of their events; one span is of no use.

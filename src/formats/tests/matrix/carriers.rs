@@ -1,9 +1,12 @@
-//! The matrix over what carries rows inside of something else: logs of OpenTelemetry, captures of platforms, and events of
+//! The matrix over what carries rows inside of something else: logs and spans of OpenTelemetry, captures of platforms, and events of
 //! model servers. Each says what its form can say; what becomes of a value is what becomes of it in a row of JSON.
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::trace::v1::span::Event;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 
 use super::*;
@@ -17,13 +20,14 @@ use crate::formats::otlp::{self, Batch, Encoding, Signal};
 enum Carrier {
     Protobuf,
     JsonLogs,
+    Spans,
     SageMaker,
     AzureMl,
     Events,
 }
-use Carrier::{AzureMl, Events, JsonLogs, Protobuf, SageMaker};
+use Carrier::{AzureMl, Events, JsonLogs, Protobuf, SageMaker, Spans};
 
-const CARRIERS: [Carrier; 5] = [Protobuf, JsonLogs, SageMaker, AzureMl, Events];
+const CARRIERS: [Carrier; 6] = [Protobuf, JsonLogs, Spans, SageMaker, AzureMl, Events];
 const NOON: &str = "2013-03-01T10:00:00Z";
 /// Stands for bytes that are no text, and is as long as they are.
 const PLACEHOLDER: &str = "@@";
@@ -37,7 +41,9 @@ fn carried(carrier: Carrier, place: Place, poison: &Sent, position: usize) -> Op
                 _ => good(place, &Sent::Json(Vec::new()), row)?,
             };
             match carrier {
-                Protobuf => log_record(place, row, &sent).map(|record| record.encode_to_vec()),
+                Protobuf | Spans => {
+                    log_record(place, row, &sent).map(|record| record.encode_to_vec())
+                }
                 JsonLogs => json_record(place, row, &sent),
                 SageMaker => sagemaker_line(place, row, &sent),
                 AzureMl => azure_lines(place, row, &sent),
@@ -47,10 +53,15 @@ fn carried(carrier: Carrier, place: Place, poison: &Sent, position: usize) -> Op
         .collect();
     let rows = rows?;
     Some(match carrier {
-        Protobuf => {
+        Protobuf | Spans => {
             let records = (rows.iter())
-                .map(|record| LogRecord::decode(record.as_slice()).expect("just written"));
-            with_bytes(export(records.collect()), poison)
+                .map(|record| LogRecord::decode(record.as_slice()).expect("just written"))
+                .collect();
+            let body = match carrier {
+                Spans => export_of_spans(records),
+                _ => export(records),
+            };
+            with_bytes(body, poison)
         }
         JsonLogs => {
             let around = br#"{"resourceLogs":[{"scopeLogs":[{"logRecords":["#.as_slice();
@@ -76,6 +87,30 @@ fn export(records: Vec<LogRecord>) -> Vec<u8> {
     .encode_to_vec()
 }
 
+/// The same as events of spans, each of its own: one that is no text makes its whole span unreadable.
+fn export_of_spans(records: Vec<LogRecord>) -> Vec<u8> {
+    let spans = records.into_iter().map(|record| Span {
+        events: vec![Event {
+            name: record.event_name,
+            attributes: record.attributes,
+            ..Event::default()
+        }],
+        ..Span::default()
+    });
+    let scope = ScopeSpans {
+        spans: spans.collect(),
+        ..ScopeSpans::default()
+    };
+    let resource = ResourceSpans {
+        scope_spans: vec![scope],
+        ..ResourceSpans::default()
+    };
+    ExportTraceServiceRequest {
+        resource_spans: vec![resource],
+    }
+    .encode_to_vec()
+}
+
 /// Puts what is no text where its placeholder stands.
 fn with_bytes(mut body: Vec<u8>, poison: &Sent) -> Vec<u8> {
     if let Sent::Csv(raw) = poison {
@@ -95,6 +130,7 @@ fn attributes(
     let name = match place {
         Feature => "feature.x",
         Segment => "segment.channel",
+        Probability => "probability.a",
         place => place.field(),
     };
     let mut attributes: Vec<(String, Sent)> = (others(place, row).into_iter())
@@ -341,16 +377,21 @@ fn received(
             let decoded = decode_predictions(format, body, &expect);
             of_predictions(decoded.expect("a body that can be read"), place, at)
         }
-        Protobuf | JsonLogs => {
-            let encoding = if carrier == Protobuf {
-                Encoding::Protobuf
-            } else {
+        Protobuf | JsonLogs | Spans => {
+            let encoding = if carrier == JsonLogs {
                 Encoding::Json
+            } else {
+                Encoding::Protobuf
             };
-            let sorted = otlp::sort(Signal::Logs, encoding, body, &expect.limits);
+            let signal = if carrier == Spans {
+                Signal::Traces
+            } else {
+                Signal::Logs
+            };
+            let sorted = otlp::sort(signal, encoding, body, &expect.limits);
             let sorted = sorted.expect("a request that can be read");
             let expect = vec![Some(expect); sorted.destinations.len()];
-            let batches = otlp::decode(Signal::Logs, encoding, body, &sorted, &expect);
+            let batches = otlp::decode(signal, encoding, body, &sorted, &expect);
             let batch = batches.expect("a request that can be read").remove(0);
             let lost = sorted.unused.total() as usize;
             let (rows, kept, mut rejects) = match batch.expect("the model is known") {
@@ -411,7 +452,7 @@ fn pairs(body: &[u8]) -> (Vec<Inference>, usize) {
 /// The places in which a carrier has values of senders.
 fn holds(carrier: Carrier, place: Place) -> bool {
     match carrier {
-        Protobuf | JsonLogs => true,
+        Protobuf | JsonLogs | Spans => true,
         SageMaker => matches!(
             place,
             Feature | Prediction | Class | Score | Id | Time | Label
