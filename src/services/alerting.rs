@@ -148,22 +148,18 @@ async fn follow(
                 now,
             )
             .await?;
-            let text = format!(
-                "confirmed: {}",
-                condition_text(model, rule, value, threshold)
-            );
-            note(conn, alert_id, "seen", &text, now).await?;
+            let condition = condition_text(model, rule, value, threshold);
+            note(conn, alert_id, "seen", &condition, now).await?;
+            let text = format!("confirmed: {condition}");
             tell_of_what_goes_on(services, conn, model, rule, reading, alert_id, &text, now)
                 .await?;
             Ok(Some(alert_id))
         }
         (Change::Resolved { value, threshold }, Some(alert_id)) => {
             alerts::mark_resolved(conn, alert_id, now).await?;
-            let text = format!(
-                "resolved: {}",
-                condition_text(model, rule, value, threshold)
-            );
-            note(conn, alert_id, "resolved", &text, now).await?;
+            let condition = condition_text(model, rule, value, threshold);
+            note(conn, alert_id, "resolved", &condition, now).await?;
+            let text = format!("resolved: {condition}");
             let alert = alerts::find(conn, model.project_id, alert_id).await?;
             // Who was not told that it opened need not be told that it is over.
             if let Some(alert) = alert.filter(|alert| !alert.late) {
@@ -247,14 +243,7 @@ async fn open(
     };
     alerts::insert(conn, &alert).await?;
     crate::faults::crash_point("alert.inserted");
-    note(
-        conn,
-        alert.alert_id,
-        "opened",
-        &format!("opened: {condition}"),
-        now,
-    )
-    .await?;
+    note(conn, alert.alert_id, "opened", &condition, now).await?;
     if alert.late {
         let text = "the data came late: the newest window that says so ended too long ago to tell anybody, or to \
                     start a runbook";

@@ -101,14 +101,7 @@ async fn step_cap(
         (Change::Seen { value, .. }, Some(alert)) => {
             let text = condition(&mut tx, project_id, kind, days).await?;
             alerts::mark_seen(&mut tx, alert.alert_id, value, &alert.evidence, now).await?;
-            note(
-                &mut tx,
-                alert.alert_id,
-                "seen",
-                &format!("confirmed: {text}"),
-                now,
-            )
-            .await?;
+            note(&mut tx, alert.alert_id, "seen", &text, now).await?;
             None
         }
         (Change::Resolved { .. }, Some(alert)) => {
@@ -117,14 +110,7 @@ async fn step_cap(
                 "nothing went over the cap on {}",
                 days[0].0.start.format("%Y-%m-%d")
             );
-            note(
-                &mut tx,
-                alert.alert_id,
-                "resolved",
-                &format!("resolved: {text}"),
-                now,
-            )
-            .await?;
+            note(&mut tx, alert.alert_id, "resolved", &text, now).await?;
             Some((alert, NotifyReason::AlertResolved, text))
         }
         _ => return Ok(false),
@@ -195,14 +181,7 @@ async fn opened(
         late: false,
     };
     alerts::insert(conn, &alert).await?;
-    note(
-        conn,
-        alert.alert_id,
-        "opened",
-        &format!("opened: {condition}"),
-        now,
-    )
-    .await?;
+    note(conn, alert.alert_id, "opened", &condition, now).await?;
     Ok((alert, NotifyReason::AlertOpened, condition))
 }
 

@@ -353,6 +353,8 @@ fn judged_value(value: Option<f64>, measure: Option<&str>, unit: &str) -> String
                 .trim_end()
                 .to_owned()
         }
+        // How often, or how long.
+        None if value.fract() == 0.0 => wording::count(value as i64),
         None => wording::number(value),
     }
 }
