@@ -330,14 +330,6 @@ impl Rejects {
     }
 }
 
-impl From<Reject> for Rejects {
-    fn from(reject: Reject) -> Self {
-        let mut rejects = Self::default();
-        rejects.push(reject);
-        rejects
-    }
-}
-
 /// A decoded body: what can be kept, and what was refused. `received` counts both.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decoded<B> {

@@ -2,7 +2,7 @@
 //!
 //! The libraries that read Arrow and Parquet panic over files whose parts contradict each other. Whoever sends such files
 //! must not fill the log with panics, nor have the program look up the names of its own functions for each (the symbols
-//! of a backtrace are tens of megabytes). So a panic in here is neither printed nor traced.
+//! of a backtrace are tens of megabytes). So a panic in here is told to those who debug, in a line.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
@@ -22,7 +22,9 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
     HOOK.call_once(|| {
         let told = take_hook();
         set_hook(Box::new(move |panic| {
-            if !IS_GUARDED.get() {
+            if IS_GUARDED.get() {
+                tracing::debug!(%panic, "a file that is damaged");
+            } else {
                 told(panic);
             }
         }));
