@@ -339,3 +339,32 @@ pub struct Decoded<B> {
     /// The line of each kept row, counted as in [`Reject::line`].
     pub lines: Vec<u64>,
 }
+
+impl Decoded<PredictionBatch> {
+    /// Refuses rows after all, for one field and reason: those for which there is a cause, given the batch and the row's
+    /// place in it.
+    pub fn refuse(
+        &mut self,
+        field: &str,
+        reason: RejectReason,
+        cause_of: impl Fn(&PredictionBatch, usize) -> Option<String>,
+    ) {
+        let mut keep = vec![true; self.batch.len()];
+        for (row, keep) in keep.iter_mut().enumerate() {
+            if let Some(cause) = cause_of(&self.batch, row) {
+                *keep = false;
+                self.rejects.push(Reject {
+                    line: self.lines[row],
+                    field: field.to_owned(),
+                    reason,
+                    cause,
+                });
+            }
+        }
+        if keep.contains(&false) {
+            self.batch.retain(&keep);
+            let mut keep = keep.into_iter();
+            self.lines.retain(|_| keep.next().unwrap_or(false));
+        }
+    }
+}

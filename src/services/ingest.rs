@@ -371,37 +371,17 @@ fn refuse_gone(target: &Target, decoded: &mut Decoded<PredictionBatch>) {
     let Some(closed) = target.closed_before else {
         return;
     };
-    let keep: Vec<bool> = decoded
-        .batch
-        .predicted_at
-        .iter()
-        .map(|at| *at >= closed)
-        .collect();
-    if keep.iter().all(|keep| *keep) {
-        return;
-    }
-    for (row, line) in decoded
-        .lines
-        .iter()
-        .enumerate()
-        .filter(|(row, _)| !keep[*row])
-    {
-        decoded.rejects.push(Reject {
-            line: *line,
-            field: "timestamp".to_owned(),
-            reason: RejectReason::PastRetention,
-            cause: format!(
+    decoded.refuse("timestamp", RejectReason::PastRetention, |batch, row| {
+        let at = batch.predicted_at[row];
+        let is_gone = at < closed;
+        is_gone.then(|| {
+            format!(
                 "is {}; the raw rows of before {} are gone from this project, and nothing is added to them",
-                decoded.batch.predicted_at[row].format("%Y-%m-%dT%H:%M:%SZ"),
+                at.format("%Y-%m-%dT%H:%M:%SZ"),
                 closed.format("%Y-%m-%d"),
-            ),
-        });
-    }
-    decoded.batch.retain(&keep);
-    let mut kept = keep.iter();
-    decoded
-        .lines
-        .retain(|_| kept.next().copied().unwrap_or(false));
+            )
+        })
+    });
 }
 
 /// Lands predictions that come back from the archive.
@@ -525,20 +505,9 @@ async fn refuse_unknown_versions(
         let mut conn = services.intake.pool.acquire().await?;
         overflow::note(&mut conn, model, OverflowKind::Versions, beyond, now).await?;
     }
-    let mut keep = Vec::with_capacity(decoded.batch.len());
-    for row in 0..decoded.batch.len() {
-        let cause = cause_of(decoded.batch.version(row));
-        keep.push(cause.is_none());
-        if let Some(cause) = cause {
-            decoded.rejects.push(Reject {
-                line: decoded.lines[row],
-                field: "version".to_owned(),
-                reason: RejectReason::UnknownVersion,
-                cause,
-            });
-        }
-    }
-    decoded.batch.retain(&keep);
+    decoded.refuse("version", RejectReason::UnknownVersion, |batch, row| {
+        cause_of(batch.version(row))
+    });
     Ok(())
 }
 

@@ -223,20 +223,9 @@ async fn refuse_unknown_versions(
         };
         refused.insert(version, cause);
     }
-    let mut keep = Vec::with_capacity(decoded.batch.len());
-    for row in 0..decoded.batch.len() {
-        let cause = refused.get(decoded.batch.version(row));
-        keep.push(cause.is_none());
-        if let Some(cause) = cause {
-            decoded.rejects.push(Reject {
-                line: decoded.lines[row],
-                field: "version".to_owned(),
-                reason: RejectReason::UnknownVersion,
-                cause: cause.clone(),
-            });
-        }
-    }
-    decoded.batch.retain(&keep);
+    decoded.refuse("version", RejectReason::UnknownVersion, |batch, row| {
+        refused.get(batch.version(row)).cloned()
+    });
     Ok(())
 }
 
