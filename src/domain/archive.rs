@@ -217,7 +217,7 @@ mod tests {
             let mut damaged = text.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
             let read = Manifest::from_json(&damaged);
-            // A digit of the checksum in capitals, or another way to write an instant, says the same.
+            // An id in capitals, or another way to write an instant, says the same.
             assert!(read.is_err() || read.as_ref() == Ok(&manifest), "bit {bit}");
         }
     }

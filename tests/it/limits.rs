@@ -203,6 +203,10 @@ async fn the_pages_show_an_alert_of_the_project(pool: PgPool) {
         "{page}"
     );
     assert!(page.contains("sent as the name of a feature"), "{page}");
+    // How many, as a whole number; and what happened is said once.
+    assert!(page.contains("<span class=\"big\">14</span>"), "{page}");
+    let opened = "<strong>opened</strong> <bdi>14 values of features dropped";
+    assert!(page.contains(opened), "{page}");
     let model = reader.page("/models/fares").await;
     assert!(
         model.contains("14 values of features were dropped"),

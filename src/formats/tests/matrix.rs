@@ -735,9 +735,13 @@ fn check(case: &Case, fate: &Fate, (format, place, position): (Format, Place, us
             assert_eq!(refused.line, position as u64 + 1 + header, "{what}");
             // A row that cannot be read has no fields yet.
             let named = refused.field.is_empty() || refused.field.starts_with(place.field());
-            // A row without its score lacks an answer, and a sum is one of all probabilities.
-            let of_answer = ["prediction", "probabilities"].contains(&refused.field.as_str());
-            let named = named || (matches!(place, Score | Probability) && of_answer);
+            // A row without its score or its probability lacks an answer, and a sum is one of all probabilities.
+            let of_answer = match place {
+                Score => refused.field == "prediction",
+                Probability => ["prediction", "probabilities"].contains(&refused.field.as_str()),
+                _ => false,
+            };
+            let named = named || of_answer;
             assert!(named, "{what}: {refused:?}");
             assert!(
                 !refused.field.is_empty() || matches!(reason, Malformed | NulByte),

@@ -166,6 +166,12 @@ fn modes_are_written_in_every_format_and_judge_by_the_tool() {
             "{format}: nothing of ours beside it"
         );
     }
+    // Where a feature is worst is said where there are several places.
+    for (options, is_said) in [(&options[..2], false), (&options[..4], true)] {
+        let options = [options, &["--format", "html"]].concat();
+        let page = text(&compare(&reference, &moved, &options), 0);
+        assert_eq!(page.contains("<th>worst in</th>"), is_said, "{page}");
+    }
     // By a tool that does not look at the schema: nobody is told that it is well, or may stop at it.
     assert_eq!(document["schema_checked"], true);
     for (current, format, told) in [

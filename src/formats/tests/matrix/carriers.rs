@@ -1,5 +1,6 @@
-//! The matrix over what carries rows inside of something else: logs and spans of OpenTelemetry, captures of platforms, and events of
-//! model servers. Each says what its form can say; what becomes of a value is what becomes of it in a row of JSON.
+//! The matrix over what carries rows inside of something else: logs and spans of OpenTelemetry, captures of platforms, and
+//! events of model servers. Each says what its form can say; what becomes of a value is what becomes of it in a row of
+//! JSON.
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
