@@ -159,7 +159,12 @@ struct Instruments {
 
 impl Instruments {
     fn new(meter: &Meter, intake: &Intake) -> Self {
-        let intake = intake.clone();
+        let (intake, failed) = (intake.clone(), intake.clone());
+        meter
+            .u64_observable_gauge("bellwether_intake_failed_batches")
+            .with_description("Batches that could not be settled and were set aside.")
+            .with_callback(move |observer| observer.observe(failed.failed_batches(), &[]))
+            .build();
         meter
             .u64_observable_gauge("bellwether_intake_unsettled_rows")
             .with_description("Rows that have landed and wait to be settled.")

@@ -59,11 +59,7 @@ impl Judged {
         } else {
             by_chance
         };
-        let is_chance =
-            by_chance.is_some_and(|p| p.ln() >= chance_of_a_feature(gates.features).ln());
-        if judged.status == Status::Drift && is_chance {
-            judged.status = Status::Ok;
-        }
+        judged.spare_chance(by_chance, gates.features);
         if measure == Measure::TotalVariation {
             judged.p_value = by_chance.map(PValue::value);
             judged.recipe.method += "; p-value: twice the lesser of chi-square's over bins that expect 5 rows and, of numbers, \
@@ -74,6 +70,14 @@ impl Judged {
                 "; a reading without a threshold, because dates go on with time";
         }
         judged
+    }
+
+    /// No drift after all where that nothing has changed is too probable, among so many features that are looked at.
+    pub fn spare_chance(&mut self, by_chance: Option<PValue>, features: usize) {
+        let is_chance = by_chance.is_some_and(|p| p.ln() >= chance_of_a_feature(features).ln());
+        if self.status == Status::Drift && is_chance {
+            self.status = Status::Ok;
+        }
     }
 
     /// Judges a value: drift is what is beyond the threshold and beyond what chance alone would give. Of fewer values

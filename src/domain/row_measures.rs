@@ -122,6 +122,8 @@ pub struct Sides<'a> {
     pub attributions: &'a Attributions,
     pub thresholds: &'a BTreeMap<Measure, f64>,
     pub min_rows: u64,
+    /// How many features are looked at by their rows: each may be the one that chance makes stand out.
+    pub looked_at: usize,
 }
 
 /// Why a measure says nothing of these samples.
@@ -151,6 +153,7 @@ impl Sides<'_> {
             Ok((mut reading, explained_by)) => {
                 reading.method = format!("{}; {}", reading.method, self.note());
                 let mut judged = Judged::of(measure, &reading, threshold, self.min_rows);
+                judged.spare_chance(reading.p_value, self.looked_at);
                 judged.recipe.explained_by = explained_by;
                 judged
             }
@@ -188,9 +191,19 @@ impl Sides<'_> {
         }
         let test = text::unseen_words(&before, &now)
             .ok_or_else(|| NotRead("a side has no words".to_owned()))?;
-        let what = "words that half of the reference's texts do not have, in the current texts minus in the other \
-                    half; words are runs of letters and digits, in lower case";
-        Ok((share(&test, what, (before.len(), now.len())), Vec::new()))
+        let reading = Reading {
+            p_value: Some(test.p_value),
+            interval: Some(test.interval),
+            ..reading(
+                test.difference,
+                "share of words that half of the reference's texts do not have, in the current texts minus in the other half; \
+                 words are runs of letters and digits, in lower case; the greater p-value of Welch's test over texts and \
+                 of the test of two shares of words"
+                    .to_owned(),
+                (before.len(), now.len()),
+            )
+        };
+        Ok((reading, Vec::new()))
     }
 
     fn dates(&self, feature: &str, measure: Measure) -> Result<Read, NotRead> {
@@ -404,7 +417,11 @@ fn profile(reference: &[u64], current: &[u64], what: &str) -> Result<Reading, No
         bins: Some(reference.len()),
         reference_values: sizes.0,
         current_values: sizes.1,
-        ..reading(distance, format!("{what}; chi-square test"), (0, 0))
+        ..reading(
+            distance,
+            format!("{what}; chi-square test over parts that expect 5"),
+            (0, 0),
+        )
     })
 }
 

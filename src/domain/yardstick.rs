@@ -42,8 +42,15 @@ impl FeatureYardstick {
         }
     }
 
+    /// Whether nothing says what its values are to be.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        self.expectation.is_none() && self.grid.is_none()
+    }
+
     /// Counts the values of some rows into a fresh profile. The schema says whether they are numbers or
-    /// categories; without one the first telling value does. That a row lacks a feature counts only where the
+    /// categories; without one the values do, and of both together there are rows only
+    /// ([`FeatureProfile::without_kind`]). That a row lacks a feature counts only where the
     /// feature is expected: which rows share a batch with one that brings something else is chance, and must not
     /// show in the counts.
     ///
@@ -51,18 +58,20 @@ impl FeatureYardstick {
     /// Never for a profile made here; the profile's own checks are passed on.
     pub fn profile(&self, column: &Column, rows: &[usize]) -> Result<FeatureProfile, ProfileError> {
         let kinds = column.kinds();
+        let mut telling = rows.iter().filter_map(|row| is_numeric(kinds[*row]));
         let numeric = match self.expected() {
             Some(feature_type) => feature_type.is_numeric(),
-            None => {
-                let mut telling = rows.iter().filter_map(|row| is_numeric(kinds[*row]));
-                self.grid.is_some() || telling.next().unwrap_or(true)
-            }
+            None => self.grid.is_some() || telling.next().unwrap_or(true),
         };
+        let is_mixed = self.is_free() && telling.any(|of_another| of_another != numeric);
         let mut profile = match numeric {
             true => self.watched(FeatureProfile::numeric(self.grid.as_ref())),
             false => FeatureProfile::categorical(),
         };
         self.count(&mut profile, column, rows)?;
+        if is_mixed {
+            return Ok(profile.without_kind());
+        }
         Ok(profile)
     }
 

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::ApiState;
-use super::auth::{Authorised, Ingest, Read, Sender};
+use super::auth::{Authorised, Ingest, Operate, Read, Sender};
 use super::bodies::{Path, Query, Room, Upload};
 use super::overload::Timely;
 use super::problem::Problem;
@@ -190,6 +191,50 @@ pub async fn batch(
     Ok(Json(Batch::new(status, rejects)))
 }
 
+/// How many batches that were set aside are listed.
+const LISTED_FAILED: i64 = 100;
+
+/// The batches of a model that could not be settled and were set aside with their bodies, oldest first, 100 at most.
+#[utoipa::path(
+    get, path = "/models/{model}/failed-batches", tag = "intake", security(("token" = ["read"])),
+    params(("model" = String, Path, description = "Name of the model")),
+    responses((status = 200, description = "The batches", body = [Batch]))
+)]
+pub async fn failed(
+    caller: Authorised<Read>,
+    State(services): State<Services>,
+    Path(model): Path<String>,
+) -> Result<Json<Vec<Batch>>, Problem> {
+    let mut conn = services.pool.acquire().await?;
+    let model = registry::model(&mut conn, caller.principal.project_id, &model).await?;
+    let failed = intake::failed(&mut conn, model.model_id, LISTED_FAILED).await?;
+    let mut batches = Vec::with_capacity(failed.len());
+    for status in failed {
+        let rejects = intake::rejects(&mut conn, status.batch_id).await?;
+        batches.push(Batch::new(status, rejects));
+    }
+    Ok(Json(batches))
+}
+
+/// Has a batch that was set aside settled again, once its cause is gone; kept in the audit log.
+#[utoipa::path(
+    post, path = "/batches/{batch_id}/retry", tag = "intake", security(("token" = ["operate"])),
+    params(("batch_id" = BatchId, Path)),
+    responses(
+        (status = 204, description = "It is settled in a moment"),
+        (status = 409, description = "It was not set aside")
+    )
+)]
+pub async fn retry(
+    caller: Authorised<Operate>,
+    State(services): State<Services>,
+    Path(batch_id): Path<BatchId>,
+) -> Result<StatusCode, Problem> {
+    let principal = &caller.principal;
+    ingest::retry(&services, principal.project_id, batch_id, &principal.actor).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// How many rows came in for a model, and what became of them. Once everything is settled, `received` is the
 /// sum of the others.
 #[derive(Debug, Default, Serialize, utoipa::ToSchema)]
@@ -200,6 +245,8 @@ pub struct IntakeCounts {
     pub conflicting: i64,
     pub rejected: i64,
     pub rejected_by_reason: BTreeMap<String, i64>,
+    /// Rows of batches that could not be settled and were set aside: see `failed-batches`.
+    pub failed: i64,
     /// Rows that were given back from the archive. They were received once, and are no part of the sum.
     pub restored: i64,
 }
@@ -252,6 +299,7 @@ impl Intake {
             "accepted" => counts.accepted += count.rows,
             "duplicate" => counts.duplicate += count.rows,
             "conflicting" => counts.conflicting += count.rows,
+            "failed" => counts.failed += count.rows,
             "restored" => counts.restored += count.rows,
             _ => {
                 counts.rejected += count.rows;

@@ -198,6 +198,8 @@ fn intake() -> OpenApiRouter<ApiState> {
 fn api() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(intake::batch))
+        .routes(routes!(intake::retry))
+        .routes(routes!(intake::failed))
         .routes(routes!(intake::counts))
         .routes(routes!(files::list, files::begin))
         .routes(routes!(files::advance))

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
+use serde_json::json;
 use sqlx::PgPool;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -32,13 +33,14 @@ use crate::domain::ids::{BatchId, ProjectId};
 use crate::domain::mapping::ColumnMap;
 use crate::domain::model::Task;
 use crate::formats::{self, Expectations, Format, FormatError, Limits};
-use crate::storage::intake::{ARCHIVED, BatchKind};
+use crate::storage::audit::{self, AuditEvent};
+use crate::storage::intake::{self, ARCHIVED, BatchKind, Unsettled};
 use crate::storage::models::Model;
 use crate::storage::overflow::OverflowKind;
 
 use backlog::Backlog;
 pub(super) use body::encode as encode_body;
-pub use body::{BodyError, decode as decode_body};
+pub use body::{BodyError, decode as decode_body, unfolded_bytes};
 pub use events::{EventUpload, Taken, events};
 use landing::{Arrival, Landed, Lander, Rows, SMALL};
 pub use otlp::{Export, Exported, otlp};
@@ -130,9 +132,15 @@ impl Intake {
         Ok(self.pressure.enter())
     }
 
-    /// Says how many rows have landed and wait to be settled.
-    pub(super) fn note_backlog(&self, rows: u64) {
-        self.backlog.note(rows);
+    /// Says how much has landed and is not settled.
+    pub(super) fn note_backlog(&self, unsettled: Unsettled) {
+        self.backlog.note(unsettled);
+    }
+
+    /// How many batches were set aside when they were last counted.
+    #[must_use]
+    pub fn failed_batches(&self) -> u64 {
+        self.backlog.failed_batches()
     }
 
     /// How many rows waited to be settled when they were last counted.
@@ -342,6 +350,38 @@ pub(super) fn expectations<'e>(
         columns,
         limits,
     }
+}
+
+/// Has a batch that was set aside settled again.
+///
+/// # Errors
+/// Not found for a batch of nobody or of another project, conflict when it was not set aside, and when the database fails.
+pub async fn retry(
+    services: &Services,
+    project_id: ProjectId,
+    batch_id: BatchId,
+    actor: &str,
+) -> Result<(), Error> {
+    let now = services.clock.now();
+    let mut tx = services.pool.begin().await?;
+    let status = intake::status(&mut tx, project_id, batch_id).await?;
+    let status = status.ok_or_else(|| Error::not_found(format!("batch {batch_id}")))?;
+    if !intake::retry(&mut tx, project_id, batch_id, now).await? {
+        let state = status.state;
+        let message = format!("batch {batch_id} was not set aside: it is {state}");
+        return Err(Error::Conflict(message));
+    }
+    let event = AuditEvent {
+        project_id: Some(project_id),
+        at: now,
+        actor,
+        action: "batch.retry",
+        object_kind: "batch",
+        object_id: &batch_id.to_string(),
+        detail: json!({ "cause": status.cause }),
+    };
+    audit::record(&mut tx, &event).await?;
+    Ok(tx.commit().await?)
 }
 
 /// Whether a body is decoded where it arrives: a small one that holds no more than can be seen of it.

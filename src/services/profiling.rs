@@ -81,6 +81,13 @@ impl Yardstick {
         self.features.get(feature)?.expectation.as_ref()
     }
 
+    /// Whether nothing says what the values of a feature are to be.
+    #[must_use]
+    pub fn is_free(&self, feature: &str) -> bool {
+        let known = self.features.get(feature);
+        known.is_none_or(FeatureYardstick::is_free)
+    }
+
     /// Whether drift shows in the counts of a feature: of the latency it is no drift, and of vectors counts have nothing
     /// but the lengths.
     #[must_use]
@@ -270,6 +277,21 @@ pub fn by_segment(
     groups
 }
 
+/// Groups in parts of at most so many profiles where each group has a profile of so many columns; of one group at least.
+#[must_use]
+pub fn parts(groups: Groups, columns: usize, profiles: usize) -> Vec<Groups> {
+    let most = (profiles / columns.max(1)).max(1);
+    let mut parts = Vec::with_capacity(groups.len().div_ceil(most));
+    let mut groups = groups.into_iter();
+    loop {
+        let part: Groups = groups.by_ref().take(most).collect();
+        if part.is_empty() {
+            return parts;
+        }
+        parts.push(part);
+    }
+}
+
 /// Counts rows into fresh profiles, one per group and column.
 ///
 /// # Errors
@@ -303,12 +325,16 @@ pub fn count(
 /// # Errors
 /// When they do not fit together.
 pub fn gather(
+    yardstick: &Yardstick,
     gathered: &mut BTreeMap<ProfileKey, FeatureProfile>,
     counted: Vec<(ProfileKey, FeatureProfile)>,
 ) -> Result<(), Error> {
     for (key, profile) in counted {
         match gathered.remove(&key) {
-            Some(sum) => gathered.insert(key, merged_profile(sum, &profile)?),
+            Some(sum) => {
+                let sum = merged_profile(sum, &profile, yardstick.is_free(&key.feature))?;
+                gathered.insert(key, sum)
+            }
             None => gathered.insert(key, profile),
         };
     }
@@ -325,6 +351,14 @@ pub struct Merged {
     pub beyond: u64,
 }
 
+impl Merged {
+    /// Adds what merging others has shown.
+    pub fn add(&mut self, other: Self) {
+        self.damaged.extend(other.damaged);
+        self.beyond += other.beyond;
+    }
+}
+
 /// Merges profiles into those stored. The caller holds the model's lock.
 ///
 /// # Errors
@@ -332,20 +366,26 @@ pub struct Merged {
 pub async fn merge(
     conn: &mut PgConnection,
     model: &Model,
-    grid_id: Option<GridId>,
+    yardstick: &Yardstick,
     counted: impl IntoIterator<Item = (ProfileKey, FeatureProfile)>,
 ) -> Result<Merged, Error> {
+    let grid_id = yardstick.grid_id;
     let mut merged: BTreeMap<ProfileKey, FeatureProfile> = counted.into_iter().collect();
-    let mut windows: Vec<(VersionId, DateTime<Utc>)> = merged
-        .keys()
-        .map(|key| (key.version_id, key.window_start))
-        .collect();
-    windows.dedup();
+    let mut windows: BTreeMap<(VersionId, DateTime<Utc>), Vec<Segment>> = BTreeMap::new();
+    for key in merged.keys() {
+        let segments = windows
+            .entry((key.version_id, key.window_start))
+            .or_default();
+        // Keys are in the order of their segments.
+        if segments.last() != Some(&key.segment) {
+            segments.push(key.segment.clone());
+        }
+    }
     let mut damaged = BTreeSet::new();
     let mut known = 0;
-    for (version_id, start) in windows {
-        let end = start + chrono::TimeDelta::microseconds(1);
-        for stored in profiles::between(conn, version_id, start, end, grid_id).await? {
+    for (window, segments) in windows {
+        let segments: Vec<&Segment> = segments.iter().collect();
+        for stored in profiles::of_segments(conn, window, &segments, grid_id).await? {
             let Some(profile) = merged.get_mut(&stored.key) else {
                 continue;
             };
@@ -353,14 +393,14 @@ pub async fn merge(
                 .map_err(Error::internal)
                 .and_then(|sum| {
                     known += rest_of_feature(&stored.key, &sum);
-                    merged_profile(sum, profile)
+                    merged_profile(sum, profile, yardstick.is_free(&stored.key.feature))
                 });
             match sum {
                 Ok(sum) => *profile = sum,
                 Err(error) => {
                     tracing::error!(key = ?stored.key, error = &error as &dyn std::error::Error, "a stored profile is damaged");
                     merged.remove(&stored.key);
-                    damaged.insert((version_id, start));
+                    damaged.insert(window);
                 }
             }
         }
@@ -406,13 +446,21 @@ pub async fn store(
     Ok(())
 }
 
+/// The sum of two profiles of a feature, of which nothing says what its values are to be if it `is_free`.
 fn merged_profile(
     mut sum: FeatureProfile,
     added: &FeatureProfile,
+    is_free: bool,
 ) -> Result<FeatureProfile, Error> {
+    let differ = sum.kind() != added.kind() || sum.has_no_kind() || added.has_no_kind();
+    if is_free && differ && !is_untold(&sum) && !is_untold(added) {
+        sum = sum.without_kind();
+        sum.merge(&added.without_kind()).map_err(Error::internal)?;
+        return Ok(sum);
+    }
     match sum.merge(added) {
         Ok(()) => Ok(sum),
-        // Without a schema the kind is that of the first telling value, and nulls tell nothing.
+        // Nulls tell nothing of the kind.
         Err(ProfileError::DifferentKinds) if is_untold(&sum) => {
             let mut told = added.clone();
             note_untold(&mut told, sum.counts());
@@ -422,7 +470,7 @@ fn merged_profile(
             note_untold(&mut sum, added.counts());
             Ok(sum)
         }
-        // A column may even change from numbers to text; what came first stays.
+        // What is expected may change from numbers to text within a window; what came first stays.
         Err(ProfileError::DifferentKinds) => {
             sum.observe_mismatch(added.counts().rows);
             Ok(sum)

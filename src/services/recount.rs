@@ -144,6 +144,7 @@ async fn count_window(
         let lacking = yardstick.lacking(&rows.columns, rows.len());
         let columns: Vec<&Column> = rows.columns.iter().chain(&lacking).collect();
         profiling::gather(
+            yardstick,
             &mut counted,
             profiling::count(yardstick, &groups, &columns)?,
         )?;

@@ -23,7 +23,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
 use super::error::chain;
-use super::profiling::{self, PREDICTION, Yardstick};
+use super::profiling::{self, Groups, Merged, PREDICTION, Yardstick};
 use super::segment_values::SegmentValues;
 use super::{Error, Services, ingest, key_runs, overflow, recount, registry};
 use crate::domain::batch::{LabelBatch, PredictionBatch, RejectReason};
@@ -48,8 +48,12 @@ pub(super) use chunks::of_batch;
 
 /// How many rows one transaction settles, give or take a batch.
 const ROWS: i64 = 20_000;
-/// From how many bytes on a pack is large. One of [`ROWS`] rows with 30 features has some 7 MiB.
-const LARGE_BYTES: usize = 16 << 20;
+/// From how many bytes on a pack is large. One of [`ROWS`] rows with 30 features has some 12 MiB.
+const LARGE_BYTES: usize = 20 << 20;
+/// How many bytes the bodies of a pack unfold to at most, unless one has more by itself.
+const UNFOLDED_BYTES: usize = 32 << 20;
+/// How many profiles are counted at a time; one takes one or two kilobytes.
+const PROFILES: usize = 1 << 13;
 /// How many packs one activation settles at most.
 const PACKS: usize = 16;
 /// After how many failures a batch is set aside, kept, for people to look at.
@@ -82,7 +86,7 @@ impl Turns {
 pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, Error> {
     services.intake.eased().await;
     let mut conn = services.pool.acquire().await?;
-    let unsettled = intake::unsettled_rows(&mut conn).await?;
+    let unsettled = intake::unsettled(&mut conn).await?;
     services.intake.note_backlog(unsettled);
     let Some(model_id) = services.turns.next(&mut conn, now).await? else {
         return Ok(false);
@@ -250,14 +254,14 @@ struct Unpacked {
     restored: HashSet<BatchId>,
     /// Which body of each batch was read.
     revisions: Vec<(BatchId, i32)>,
-    /// How many bytes the bodies had, packed as they are kept.
-    packed_bytes: usize,
+    /// How many bytes the bodies unfolded to.
+    unfolded_bytes: usize,
 }
 
 impl Unpacked {
     /// Whether it takes much memory. A cell takes some 9 bytes, and texts what they took in the bodies.
     fn is_large(&self) -> bool {
-        9 * self.predictions.cells() + self.packed_bytes > LARGE_BYTES
+        9 * self.predictions.cells() + self.unfolded_bytes > LARGE_BYTES
     }
 }
 
@@ -276,6 +280,11 @@ fn unpack(due: &[Waiting], model_id: ModelId) -> Unpacked {
         ..Unpacked::default()
     };
     for waiting in due {
+        let unfolded_bytes = ingest::unfolded_bytes(&waiting.body);
+        let is_first = unpacked.revisions.is_empty();
+        if !is_first && unpacked.unfolded_bytes + unfolded_bytes > UNFOLDED_BYTES {
+            break;
+        }
         let is_restored = waiting.format == intake::ARCHIVED;
         let damaged = match waiting.kind {
             BatchKind::Predictions => match ingest::decode_body::<PredictionBatch>(&waiting.body) {
@@ -316,7 +325,7 @@ fn unpack(due: &[Waiting], model_id: ModelId) -> Unpacked {
         };
         (unpacked.damaged).extend(damaged.map(|damage| (waiting.batch_id, damage)));
         (unpacked.revisions).push((waiting.batch_id, waiting.revision));
-        unpacked.packed_bytes += waiting.body.len();
+        unpacked.unfolded_bytes += unfolded_bytes;
         if is_restored {
             unpacked.restored.insert(waiting.batch_id);
         }
@@ -539,7 +548,6 @@ async fn settle_predictions(
     let counted: Arc<Vec<usize>> =
         Arc::new(rows.iter().copied().filter(|row| !restored[*row]).collect());
     let yardstick = Yardstick::load(conn, model.model_id).await?;
-    let grid_id = yardstick.grid_id;
     features::keep_known(conn, model, &mut pack, &rows, (&yardstick, bounds), now).await?;
     let mut segment_values = SegmentValues::none(bounds.segment_values);
     if !model.segments.is_empty() {
@@ -550,17 +558,30 @@ async fn settle_predictions(
     let of_model = model.clone();
     let sorted = Arc::new(compute(move || Ok(Sorted::new(&of_model, pack, versions))).await?);
 
-    // Profiles are counted while the rows travel to the database.
-    let counting = tokio::spawn({
+    // The first profiles are counted while the rows travel to the database, and others while those before them do.
+    let first = tokio::spawn({
         let (model, sorted, rows) = (model.clone(), sorted.clone(), counted.clone());
-        compute(move || count(&model, &yardstick, &sorted, &rows, segment_values))
+        compute(move || {
+            let counting = Counting::of(&model, yardstick, sorted, &rows, segment_values);
+            let profiles = counting.count(0)?;
+            Ok((Arc::new(counting), profiles))
+        })
     });
     chunks::store(conn, model, &sorted, &rows).await?;
     crate::faults::crash_point("settle.rows_stored");
-    let (profiles, beyond) = counting.await.map_err(Error::internal)??;
+    let (counting, mut profiles) = first.await.map_err(Error::internal)??;
     let mut additions = window_additions(model, &sorted, &counted);
     let mut repeats = window_repeats(model, &sorted, &counted);
-    let merged = profiling::merge(conn, model, grid_id, profiles).await?;
+    let mut merged = Merged::default();
+    for part in 1..=counting.parts.len() {
+        let next = tokio::spawn({
+            let counting = counting.clone();
+            compute(move || counting.count(part))
+        });
+        merged.add(profiling::merge(conn, model, &counting.yardstick, profiles).await?);
+        profiles = next.await.map_err(Error::internal)??;
+    }
+    let beyond = counting.beyond;
     for window in merged.damaged {
         let added = additions.get(&window).map_or(0, |of| of.predictions);
         recount::rebuild(conn, model, window, added, bounds, ("settle", now)).await?;
@@ -626,36 +647,62 @@ fn windows_of(
         .collect()
 }
 
-/// The batch's features, those the schema requires and the batch lacks altogether, the prediction, the latency;
-/// and how many rows had a value of a segment that there was no room for.
-fn count(
-    model: &Model,
-    yardstick: &Yardstick,
-    sorted: &Sorted,
-    rows: &[usize],
-    mut segment_values: SegmentValues,
-) -> Result<(Vec<(ProfileKey, FeatureProfile)>, u64), Error> {
-    let batch = sorted.pack.rows();
-    let mut groups = profiling::group(
-        model,
-        rows,
-        |row| sorted.versions[row].0,
-        |row| batch.predicted_at[row],
-        &sorted.segments,
-    );
-    let beyond = segment_values.limit(&mut groups);
-    let lacking = yardstick.lacking(&batch.features, batch.len());
-    let outputs = batch.outputs.iter();
-    let prediction = Column::of(
-        PREDICTION,
-        outputs.map(|output| profiling::output_value(model.task, output)),
-    );
-    let latency = profiling::latency_column(batch.latency_ms.iter().copied());
-    let columns: Vec<&Column> = (batch.features.iter())
-        .chain(&lacking)
-        .chain([&prediction, &latency])
-        .collect();
-    Ok((profiling::count(yardstick, &groups, &columns)?, beyond))
+/// What profiles are counted of, part by part: all at a time would be as many as there are windows, values of segments and
+/// features in a batch, whatever its size.
+struct Counting {
+    yardstick: Yardstick,
+    sorted: Arc<Sorted>,
+    parts: Vec<Groups>,
+    /// The columns that the rows do not bring: features that the schema requires, the prediction, the latency.
+    others: Vec<Column>,
+    /// How many rows had a value of a segment that there was no room for.
+    beyond: u64,
+}
+
+impl Counting {
+    fn of(
+        model: &Model,
+        yardstick: Yardstick,
+        sorted: Arc<Sorted>,
+        rows: &[usize],
+        mut segment_values: SegmentValues,
+    ) -> Self {
+        let batch = sorted.pack.rows();
+        let mut groups = profiling::group(
+            model,
+            rows,
+            |row| sorted.versions[row].0,
+            |row| batch.predicted_at[row],
+            &sorted.segments,
+        );
+        let beyond = segment_values.limit(&mut groups);
+        let outputs = batch.outputs.iter();
+        let prediction = Column::of(
+            PREDICTION,
+            outputs.map(|output| profiling::output_value(model.task, output)),
+        );
+        let latency = profiling::latency_column(batch.latency_ms.iter().copied());
+        let mut others = yardstick.lacking(&batch.features, batch.len());
+        others.extend([prediction, latency]);
+        let columns = batch.features.len() + others.len();
+        Self {
+            parts: profiling::parts(groups, columns, PROFILES),
+            yardstick,
+            sorted,
+            others,
+            beyond,
+        }
+    }
+
+    /// The profiles of a part; none where there is none.
+    fn count(&self, part: usize) -> Result<Vec<(ProfileKey, FeatureProfile)>, Error> {
+        let Some(groups) = self.parts.get(part) else {
+            return Ok(Vec::new());
+        };
+        let features = &self.sorted.pack.rows().features;
+        let columns: Vec<&Column> = features.iter().chain(&self.others).collect();
+        profiling::count(&self.yardstick, groups, &columns)
+    }
 }
 
 type WindowAdditions = BTreeMap<(VersionId, DateTime<Utc>), WindowAddition>;

@@ -41,7 +41,8 @@ pub struct ProfileChange {
     pub interval: (f64, f64),
     /// The distance expected when nothing has changed.
     pub noise_floor: f64,
-    /// That of Pearson's chi-square test; 1 when everything falls into one part on both sides.
+    /// That of Pearson's chi-square test over the parts that expect 5 dates or more on either side, the rarer ones
+    /// taken together; 1 when everything falls into one part on both sides.
     pub p_value: PValue,
 }
 
@@ -68,7 +69,8 @@ pub fn compare_profiles(reference: &[u64], current: &[u64]) -> Option<ProfileCha
         distance,
         interval: shares.total_variation(distance),
         noise_floor: distance::total_variation_noise_floor(&p, n, m),
-        p_value: contingency::chi2(reference, current).map_or(PValue::ONE, |test| test.p_value),
+        p_value: contingency::pooled_chi2(reference, current)
+            .map_or(PValue::ONE, |test| test.p_value),
     })
 }
 

@@ -22,9 +22,13 @@ use super::uncertainty::{self, ByChance};
 /// Why two profiles have no distance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotDefined {
-    #[error("the baseline has no values of this feature")]
+    #[error(
+        "the baseline has no usable value of this feature: all are missing, not finite or of another type"
+    )]
     NoReferenceValues,
-    #[error("the window has no values of this feature")]
+    #[error(
+        "the window has no usable value of this feature: all are missing, not finite or of another type"
+    )]
     NoCurrentValues,
     #[error("one profile is of numbers and the other of categories")]
     DifferentKinds,

@@ -293,14 +293,20 @@ pub struct IntakeCount {
     pub rows: i64,
 }
 
-/// The counts of a model.
+/// The counts of a model; the outcome `failed` is of batches that were set aside.
 pub async fn counts(conn: &mut PgConnection, model_id: ModelId) -> sqlx::Result<Vec<IntakeCount>> {
     sqlx::query_as!(
         IntakeCount,
         r#"
-        SELECT kind AS "kind: BatchKind", outcome, reason, rows
-        FROM intake_counts
-        WHERE model_id = $1
+        SELECT kind AS "kind!: BatchKind", outcome AS "outcome!", reason AS "reason!", rows AS "rows!"
+        FROM (
+            SELECT kind, outcome, reason, rows FROM intake_counts WHERE model_id = $1
+            UNION ALL
+            SELECT kind, 'failed', '', SUM(received_rows - rejected_rows)::bigint
+            FROM landed_batches
+            WHERE model_id = $1 AND state = 'failed'
+            GROUP BY kind
+        ) AS counts
         ORDER BY kind, outcome, reason
         "#,
         model_id.0
@@ -346,6 +352,51 @@ pub async fn status(
     .await
 }
 
+/// The batches of a model that were set aside, oldest first.
+pub async fn failed(
+    conn: &mut PgConnection,
+    model_id: ModelId,
+    most: i64,
+) -> sqlx::Result<Vec<BatchStatus>> {
+    sqlx::query_as!(
+        BatchStatus,
+        r#"
+        SELECT batch_id AS "batch_id: BatchId", kind AS "kind: BatchKind", state, received_rows, rejected_rows,
+               accepted_rows, duplicate_rows, conflicting_rows, received_at, settled_at, cause
+        FROM landed_batches
+        WHERE model_id = $1 AND state = 'failed'
+        ORDER BY batch_id
+        LIMIT $2
+        "#,
+        model_id.0,
+        most
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Has a batch that was set aside tried again. Returns whether it was one.
+pub async fn retry(
+    conn: &mut PgConnection,
+    project_id: ProjectId,
+    batch_id: BatchId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let updated = sqlx::query!(
+        r#"
+        UPDATE landed_batches
+        SET state = 'landed', attempts = 0, not_before = $3
+        WHERE project_id = $1 AND batch_id = $2 AND state = 'failed'
+        "#,
+        project_id.0,
+        batch_id.0,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(updated.rows_affected() == 1)
+}
+
 /// The kept sample of a batch's refused rows, in the order of the body.
 pub async fn rejects(conn: &mut PgConnection, batch_id: BatchId) -> sqlx::Result<Vec<Reject>> {
     let rows = sqlx::query!(
@@ -385,18 +436,31 @@ pub struct Waiting {
     pub received_at: DateTime<Utc>,
 }
 
-/// How many rows have landed and wait to be settled, of all models.
-pub async fn unsettled_rows(conn: &mut PgConnection) -> sqlx::Result<u64> {
-    let rows = sqlx::query_scalar!(
+/// What has landed and is not settled, of all models.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unsettled {
+    /// Rows that wait.
+    pub rows: u64,
+    /// Batches that were set aside.
+    pub failed_batches: u64,
+}
+
+/// How much is not settled.
+pub async fn unsettled(conn: &mut PgConnection) -> sqlx::Result<Unsettled> {
+    let row = sqlx::query!(
         r#"
-        SELECT COALESCE(SUM(received_rows - rejected_rows), 0)::bigint AS "rows!"
-        FROM landed_batches
-        WHERE state = 'landed'
+        SELECT
+            (SELECT COALESCE(SUM(received_rows - rejected_rows), 0)::bigint
+             FROM landed_batches WHERE state = 'landed') AS "rows!",
+            (SELECT COUNT(*) FROM landed_batches WHERE state = 'failed') AS "failed_batches!"
         "#
     )
     .fetch_one(conn)
     .await?;
-    Ok(u64::try_from(rows).unwrap_or(0))
+    Ok(Unsettled {
+        rows: u64::try_from(row.rows).unwrap_or(0),
+        failed_batches: u64::try_from(row.failed_batches).unwrap_or(0),
+    })
 }
 
 /// A model that has batches to settle, the next one behind `last` in the order of their ids: one that nobody is working

@@ -57,6 +57,29 @@ pub async fn revisions(
     .await
 }
 
+/// As [`revisions`], of those that were observed at one of these times.
+pub async fn revisions_observed_at(
+    conn: &mut PgConnection,
+    model_id: ModelId,
+    ids: &[String],
+    times: &[DateTime<Utc>],
+) -> sqlx::Result<Vec<StoredLabel>> {
+    sqlx::query_as!(
+        StoredLabel,
+        r#"
+        SELECT r.prediction_id, value, class, r.observed_at, batch_id AS "batch_id: BatchId"
+        FROM (SELECT DISTINCT * FROM unnest($2::text[], $3::timestamptz[]) AS l (prediction_id, observed_at)) AS l
+        JOIN label_revisions r ON r.model_id = $1 AND r.prediction_id = l.prediction_id
+                                  AND r.observed_at = l.observed_at
+        "#,
+        model_id.0,
+        ids,
+        times
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// Puts labels into force; one that is replaced goes to `label_revisions`.
 pub async fn put(
     conn: &mut PgConnection,

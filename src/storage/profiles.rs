@@ -52,34 +52,43 @@ fn stored(rows: Vec<ProfileRow>) -> Vec<StoredProfile> {
     rows.into_iter().map(stored).collect()
 }
 
-/// The profiles of a version's base windows starting in `[from, to)`. Counted on another grid than `grid_id` means not comparable, hence left out.
-pub async fn between(
+/// The profiles of some segments of a version's base window. Counted on another grid than `grid_id` means not comparable, hence left out.
+pub async fn of_segments(
     conn: &mut PgConnection,
-    version_id: VersionId,
-    from: DateTime<Utc>,
-    to: DateTime<Utc>,
+    (version_id, window_start): (VersionId, DateTime<Utc>),
+    segments: &[&Segment],
     grid_id: Option<GridId>,
 ) -> sqlx::Result<Vec<StoredProfile>> {
+    let names: Vec<&str> = segments
+        .iter()
+        .map(|segment| segment.name.as_str())
+        .collect();
+    let values: Vec<&str> = segments
+        .iter()
+        .map(|segment| segment.value.as_str())
+        .collect();
     sqlx::query_as!(
         ProfileRow,
         r#"
         SELECT model_version_id AS "version_id: VersionId", window_start, segment_name, segment_value, feature, rows,
                profile
         FROM profiles
-        WHERE model_version_id = $1 AND window_start >= $2 AND window_start < $3
-          AND grid_id IS NOT DISTINCT FROM $4
+        WHERE model_version_id = $1 AND window_start = $2 AND grid_id IS NOT DISTINCT FROM $3
+          AND (segment_name, segment_value) IN (SELECT * FROM unnest($4::text[], $5::text[]))
         "#,
         version_id.0,
-        from,
-        to,
-        grid_id.map(|id| id.0)
+        window_start,
+        grid_id.map(|id| id.0),
+        &names as &[&str],
+        &values as &[&str]
     )
     .fetch_all(conn)
     .await
     .map(stored)
 }
 
-/// The profiles of some features over all segments together, oldest first, as [`between`] gives them.
+/// The profiles of some features over all segments together, of base windows starting in `[from, to)`, oldest first, as
+/// [`of_segments`] gives them.
 pub async fn overall(
     conn: &mut PgConnection,
     version_id: VersionId,

@@ -498,7 +498,7 @@ pub async fn sweep_received(
         r#"
         DELETE FROM rejected_rows r
         USING landed_batches b
-        WHERE b.batch_id = r.batch_id AND b.project_id = $1 AND b.received_at < $2 AND b.state <> 'landed'
+        WHERE b.batch_id = r.batch_id AND b.project_id = $1 AND b.received_at < $2 AND b.state = 'settled'
         "#,
         project_id.0,
         before
@@ -506,7 +506,7 @@ pub async fn sweep_received(
     .execute(&mut *conn)
     .await?;
     let batches = sqlx::query!(
-        "DELETE FROM landed_batches WHERE project_id = $1 AND received_at < $2 AND state <> 'landed'",
+        "DELETE FROM landed_batches WHERE project_id = $1 AND received_at < $2 AND state = 'settled'",
         project_id.0,
         before
     )

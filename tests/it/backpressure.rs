@@ -3,16 +3,20 @@
 //! is over, so is the trouble.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, TimestampMillisecondArray};
 use bellwether::domain::clock::{Clock, SystemClock};
+use chrono::TimeDelta;
+use flate2::write::GzEncoder;
 use futures::future::join_all;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
+use serde_json::json;
 use sqlx::PgPool;
 
 use crate::proxy::Proxy;
@@ -449,6 +453,80 @@ async fn large_batches_are_settled_within_the_memory(pool: PgPool) {
         "figure large_batches_settled_resident_mib {}",
         served.most_resident()
     );
+    assert!(served.most_resident() <= MOST_RESIDENT);
+}
+
+/// Rows of so many hours, one for each, with fifty features; a history that somebody brings along.
+fn of_many_hours(hours: i64) -> String {
+    let now = SystemClock.now();
+    let row = |hour: i64| {
+        let mut row = json!({
+            "prediction_id": format!("hour-{hour}"), "prediction": 1.5,
+            "timestamp": (now - TimeDelta::hours(hour)).to_rfc3339(),
+        });
+        for feature in 0..50 {
+            row[format!("f{feature}")] = json!(hour as f64 * 0.25 + f64::from(feature));
+        }
+        format!("{row}\n")
+    };
+    (0..hours).map(row).collect()
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn many_windows_are_settled_within_the_memory(pool: PgPool) {
+    let (served, _proxy) = behind_a_proxy(pool, &[]).await;
+    served.until_taken("before").await;
+    sqlx::query("UPDATE models SET base_window = 'hour'")
+        .execute(&served.pool)
+        .await
+        .expect("windows of hours");
+    let body = of_many_hours(4_000);
+    let answer = served.post(PREDICTIONS, "application/x-ndjson", body.as_bytes());
+    let answer = answer.await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let settled = "SELECT COUNT(*) FROM landed_batches WHERE state = 'landed'";
+    served.until(settled, 0).await;
+    println!(
+        "figure many_windows_resident_mib {}",
+        served.most_resident()
+    );
+    let profiles: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM profiles")
+        .fetch_one(&served.pool)
+        .await
+        .expect("a count");
+    assert!(profiles >= 4_000 * 51, "{profiles}");
+    assert!(served.most_resident() <= MOST_RESIDENT);
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn long_texts_are_settled_within_the_memory(pool: PgPool) {
+    let (served, proxy) = behind_a_proxy(pool, &[]).await;
+    served.until_taken("before").await;
+    proxy.stall_only("bellwether background");
+    let now = SystemClock.now().to_rfc3339();
+    let word = |at: u64| format!("{:x} ", at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40);
+    let text: String = (0..1_400).map(word).collect();
+    let headers = [
+        ("content-type", "application/x-ndjson"),
+        ("content-encoding", "gzip"),
+    ];
+    for body in 0..8 {
+        let row = |row: i32| {
+            let id = format!("text-{body}-{row}");
+            let row = json!({"prediction_id": id, "timestamp": now, "prediction": 1.5, "text": format!("{row} {text}")});
+            format!("{row}\n")
+        };
+        let rows: String = (0..2_500).map(row).collect();
+        let mut packed = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(rows.as_bytes()).expect("packed");
+        let packed = packed.finish().expect("packed");
+        let answer = served.post_with(PREDICTIONS, &headers, &packed).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    proxy.heal();
+    let settled = "SELECT COUNT(*) FROM landed_batches WHERE state = 'landed'";
+    served.until(settled, 0).await;
+    println!("figure long_texts_resident_mib {}", served.most_resident());
     assert!(served.most_resident() <= MOST_RESIDENT);
 }
 

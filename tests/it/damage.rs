@@ -2,7 +2,8 @@
 
 use bellwether::domain::batch::{LabelBatch, LabelValue, PredictionBatch};
 use bellwether::domain::measurement::Status;
-use bellwether::storage::intake;
+use bellwether::services::ingest;
+use bellwether::storage::{intake, retention};
 use chrono::TimeDelta;
 use serde::Serialize;
 use serde_json::json;
@@ -31,6 +32,15 @@ async fn replace_body(app: &TestApp, batch: bellwether::domain::ids::BatchId, bo
         .expect("is replaced");
 }
 
+/// Flips a bit of a body; twice is as before.
+async fn damage(app: &TestApp, batch: bellwether::domain::ids::BatchId) {
+    sqlx::query("UPDATE landed_batches SET body = set_byte(body, 20, get_byte(body, 20) # 16) WHERE batch_id = $1")
+        .bind(batch.0)
+        .execute(&app.services.pool)
+        .await
+        .expect("is damaged");
+}
+
 async fn status(app: &TestApp, batch: bellwether::domain::ids::BatchId) -> intake::BatchStatus {
     intake::status(&mut *app.conn().await, app.project, batch)
         .await
@@ -48,11 +58,7 @@ async fn a_damaged_batch_is_set_aside_with_its_cause_and_the_others_are_settled(
         let receipt = app.predict("fares", &[fares::prediction(day, i)]).await;
         batches.push(receipt.batch_id);
     }
-    sqlx::query("UPDATE landed_batches SET body = set_byte(body, 20, get_byte(body, 20) # 16) WHERE batch_id = $1")
-        .bind(batches[2].0)
-        .execute(&app.services.pool)
-        .await
-        .expect("is damaged");
+    damage(&app, batches[2]).await;
     app.settle().await;
     for (i, batch) in batches.iter().enumerate() {
         let status = status(&app, *batch).await;
@@ -65,9 +71,43 @@ async fn a_damaged_batch_is_set_aside_with_its_cause_and_the_others_are_settled(
         }
     }
     assert_eq!(app.number("SELECT COUNT(*) FROM predictions").await, 4);
-    // The bytes are kept for whoever wants to look.
+    // Its rows are in the account, and the bytes are kept for whoever wants to look, however long that takes.
+    let model = app.model("fares").await;
+    let counts = intake::counts(&mut *app.conn().await, model.model_id).await;
+    let of = |counts: &[intake::IntakeCount], outcome: &str| -> i64 {
+        let counts = counts.iter().filter(|count| count.outcome == outcome);
+        counts.map(|count| count.rows).sum()
+    };
+    let counts = counts.expect("counts");
+    let outcomes = ["received", "accepted", "failed"].map(|outcome| of(&counts, outcome));
+    assert_eq!(outcomes, [5, 4, 1]);
+    let unsettled = intake::unsettled(&mut *app.conn().await)
+        .await
+        .expect("reads");
+    assert_eq!((unsettled.rows, unsettled.failed_batches), (0, 1));
+    let later = at("2027-03-02");
+    let swept = retention::sweep_received(&mut *app.conn().await, app.project, later).await;
+    assert_eq!(swept.expect("sweeps").batches, 4);
     let kept = "SELECT COUNT(*) FROM landed_batches WHERE state = 'failed' AND body IS NOT NULL";
     assert_eq!(app.number(kept).await, 1);
+
+    // Tried again it fails again, until it is mended.
+    for is_mended in [false, true] {
+        if is_mended {
+            damage(&app, batches[2]).await;
+        }
+        let retried = ingest::retry(&app.services, app.project, batches[2], "tests").await;
+        retried.expect("is tried again");
+        app.settle().await;
+        let state = if is_mended { "settled" } else { "failed" };
+        assert_eq!(status(&app, batches[2]).await.state, state);
+    }
+    assert_eq!(app.number("SELECT COUNT(*) FROM predictions").await, 5);
+    let retried = ingest::retry(&app.services, app.project, batches[2], "tests").await;
+    let told = retried.expect_err("it is settled").to_string();
+    assert!(told.ends_with("was not set aside: it is settled"), "{told}");
+    let audited = "SELECT COUNT(*) FROM audit_events WHERE action = 'batch.retry' AND detail ->> 'cause' LIKE '%checksum%'";
+    assert_eq!(app.number(audited).await, 2);
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]

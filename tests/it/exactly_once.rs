@@ -44,7 +44,11 @@ fn awkward_rows(rng: &mut StdRng) -> Vec<Value> {
                 1 => row["distance"] = json!("far"),
                 2 => row["distance"] = json!(5_000.0),
                 3 => row["carrier"] = json!("ZZ"),
-                4 => row["surprise"] = json!(1.5),
+                // Nothing says whether this is to be a number.
+                4 => {
+                    let values = [json!(1.5), json!("some"), json!(true), Value::Null];
+                    row["surprise"] = values[rng.random_range(0..values.len())].clone();
+                }
                 5 => row["error"] = json!("time-out"),
                 6 => row["version"] = json!("v2"),
                 7 => row["segments"] = json!({"origin": "LGA"}),

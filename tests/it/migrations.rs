@@ -29,6 +29,7 @@ const SAMPLES: &[(i64, &str)] = &[
     (19, include_str!("../data/after_0019.sql")),
     (20, include_str!("../data/after_0020.sql")),
     (21, include_str!("../data/after_0021.sql")),
+    (22, include_str!("../data/after_0022.sql")),
 ];
 
 /// Tables that hold no rows of ours.

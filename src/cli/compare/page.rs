@@ -649,7 +649,10 @@ fn value(r: &Ranked<'_>, measure: Measure, name: &'static str) -> Option<ValueVi
     })
 }
 
-/// What a value is held against.
+/// How far a value of the grid's cells may be from that of the rows, as a share of it, before that is said.
+const TOLD_FROM: f64 = 0.01;
+
+/// What a value is held against, and how exact it is.
 fn notes(measured: &Measurement) -> String {
     let mut notes = Vec::new();
     if let Some(threshold) = measured.recipe.threshold {
@@ -657,6 +660,10 @@ fn notes(measured: &Measurement) -> String {
     }
     if let Some(noise) = measured.recipe.noise_floor {
         notes.push(format!("by chance {}", digits(noise)));
+    }
+    let bound = measured.recipe.error_bound.zip(measured.value);
+    if let Some((bound, _)) = bound.filter(|(bound, value)| *bound > TOLD_FROM * value.abs()) {
+        notes.push(format!("within {} of the rows' own", digits(bound)));
     }
     if let Some(p) = measured.p_value {
         notes.push(if p < 0.0001 {

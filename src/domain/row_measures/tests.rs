@@ -103,6 +103,7 @@ fn judged(
         features: &features(),
         thresholds: &thresholds,
         min_rows: 30,
+        looked_at: 1,
     };
     let judge = |measure: &Measure| (*measure, sides.judge(about, feature, *measure));
     about.measures().iter().map(judge).collect()
@@ -361,4 +362,66 @@ fn attributions_are_ranked_by_their_mean_size() {
         "",
     );
     assert_eq!(statuses(&nothing), [Status::Insufficient]);
+}
+
+/// Comments of customers in many languages, each about one of a few subjects with words of its own, that come day and night.
+fn comments(rows: std::ops::Range<u64>) -> RowSample {
+    const SUBJECTS: [&str; 6] = [
+        "the crew has not come to the gate in time",
+        "die Besatzung ist nicht rechtzeitig gekommen",
+        "el equipaje no ha llegado con nosotros",
+        "le vol a été annulé sans que personne le dise",
+        "o voo atrasou e ninguém soube dizer por que",
+        "posti erano stretti e il cibo era freddo",
+    ];
+    let text = |row: u64| {
+        let subject = SUBJECTS[(mixed(row) % 6) as usize];
+        // Names and numbers that come once, several in some texts and none in most.
+        let names = (0..mixed(row ^ 7) % 20).take_while(|_| mixed(row ^ 8).is_multiple_of(4));
+        let names: Vec<String> = names
+            .map(|at| format!("n{}", mixed(row * 64 + at)))
+            .collect();
+        Value::Text(format!("{subject} {}", names.join(" ")).into())
+    };
+    let placed = |row: u64| 1_767_571_200 + (mixed(row ^ 9) % (28 * 86_400)) as i64;
+    let date = |row: u64| {
+        Value::Timestamp(chrono::DateTime::from_timestamp(placed(row), 0).unwrap_or_default())
+    };
+    let times = rows
+        .clone()
+        .map(|row| Some(placed(row) + (mixed(row ^ 10) % 900) as i64));
+    let times = times.collect();
+    sample(
+        vec![
+            column("text", text, rows.clone()),
+            column("date", date, rows),
+        ],
+        times,
+    )
+}
+
+#[test]
+fn rows_that_are_alike_are_taken_for_drift_less_than_once_in_a_thousand_looks() {
+    let mut found: BTreeMap<Measure, u64> = BTreeMap::new();
+    let mut looks = 0;
+    for size in [30, 60, 150] {
+        for round in 0..60 {
+            let first = (size * 1_000 + round) * 1_000;
+            let (before, now) = (
+                comments(first..first + 150),
+                comments(first + 150..first + 150 + size),
+            );
+            looks += 1;
+            for (about, feature) in [(About::Text, "text"), (About::Dates, "date")] {
+                for (measure, judged) in judged((&before, &now), about, feature) {
+                    assert!(judged.value.is_some(), "{judged:?}");
+                    *found.entry(measure).or_default() += u64::from(judged.status == Status::Drift);
+                }
+            }
+        }
+    }
+    // Two in 180 looks would come by chance in one of seventy runs.
+    for (measure, found) in found {
+        assert!(found <= 1, "{measure:?}: {found} of {looks} looks");
+    }
 }

@@ -37,6 +37,8 @@ pub struct Habits {
     run: u64,
     last: Option<u64>,
     sample: ThinnedSample,
+    /// Whether the values come from text whose types are guessed: then a text that is a number is none.
+    pub are_guessed: bool,
 }
 
 impl Default for Habits {
@@ -54,6 +56,7 @@ impl Default for Habits {
             run: 0,
             last: None,
             sample: ThinnedSample::new(STEP_SAMPLE),
+            are_guessed: false,
         }
     }
 }
@@ -233,7 +236,10 @@ fn type_change(expected: FeatureType, before: &Habits, now: &Habits) -> Option<S
     let seen = now.type_beside(expected)?;
     let whole = now.whole_numbers >= now.rows_with_values();
     let texts = now.evidence.texts.max(1);
+    let were_texts = before.evidence.texts == before.rows_with_values();
     match (expected, seen) {
+        // A model takes "7" for another category than 7.
+        (Category | Text, Integer | Boolean) if were_texts && !now.are_guessed => {}
         (Number, Integer) | (Category, Text | Integer | Boolean) | (Text, Category | Integer) => {
             return None;
         }

@@ -16,6 +16,16 @@ use crate::domain::columns::Column;
 #[derive(Debug)]
 pub(super) struct Source {
     width: usize,
+    /// What the cells of the header seem to be separated by, if not by commas.
+    separated_by: Option<&'static str>,
+}
+
+/// What a header of one cell seems to be separated by.
+pub fn separated_by(header: &str) -> Option<&'static str> {
+    let separators = [(';', "semicolons"), ('\t', "tabs"), ('|', "bars")];
+    let mut separators = separators.into_iter();
+    let (_, words) = separators.find(|(separator, _)| header.contains(*separator))?;
+    Some(words)
 }
 
 impl Source {
@@ -36,10 +46,16 @@ impl Source {
                 Ok(TableColumn::new(name.to_owned(), None, false))
             })
             .collect();
+        let columns = columns?;
+        let separated_by = match &columns[..] {
+            [column] => separated_by(&column.name),
+            _ => None,
+        };
         let source = Self {
             width: header.len(),
+            separated_by,
         };
-        Ok((source, columns?))
+        Ok((source, columns))
     }
 
     pub(super) fn read(
@@ -86,7 +102,11 @@ impl Source {
             format!(", line {line}")
         };
         if record.len() != self.width {
-            let cause = format!("has {} cells; the header has {}", record.len(), self.width);
+            let mut cause = format!("has {} cells; the header has {}", record.len(), self.width);
+            if let Some(words) = self.separated_by {
+                cause +=
+                    &format!(": it seems to be separated by {words}, and only commas are read");
+            }
             return Err(unreadable(file, place(), cause));
         }
         for (column, place_in_row) in batch.iter_mut().zip(columns) {

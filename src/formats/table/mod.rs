@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use ::arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Schema};
 
+pub use self::csv::separated_by;
 use super::raw::{self, Raw};
 use super::{Format, guard};
 use crate::domain::columns::{Column, Value};
@@ -250,6 +251,12 @@ impl Table {
     #[must_use]
     pub fn keeps_columns_apart(&self) -> bool {
         matches!(self.source, Source::Parquet(_))
+    }
+
+    /// Whether the file says what its values are; where it is text, that is guessed.
+    #[must_use]
+    pub fn has_types(&self) -> bool {
+        !matches!(self.source, Source::Csv(_))
     }
 
     /// Reads all rows of the columns at these places, in the order of the file.

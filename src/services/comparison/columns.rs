@@ -287,7 +287,11 @@ pub(super) fn count_current(
 ) -> Result<Vec<Tally>, ComparisonError> {
     let tallies = fitted
         .iter()
-        .map(|fitted| Tally::new(&fitted.yardstick, job.in_current, None))
+        .map(|fitted| {
+            let mut tally = Tally::new(&fitted.yardstick, job.in_current, None);
+            tally.habits.are_guessed = !job.current.has_types();
+            tally
+        })
         .collect();
     let count = |tally: &mut Tally, at: usize, data: &ColumnData, rows: (usize, usize)| {
         let counted = tally.observe(data, rows, &fitted[at].yardstick, job.in_current);

@@ -408,7 +408,8 @@ impl Tally {
             watch.observe(&mut self.habits, &Lane::of(data, None), |_| {});
         }
         let expected = yardstick.expectation.as_ref().map(|e| e.feature_type);
-        let lane = Lane::of(data, expected);
+        // Where nothing is expected, because the reference has no value, the profiles are of numbers.
+        let lane = Lane::of(data, expected.or(Some(FeatureType::Number)));
         for dimension in 0..grouping.dimensions() {
             let Some(codes) = grouping.codes(dimension, first, rows) else {
                 self.count(dimension, 0, &lane, None, rows, yardstick)?;

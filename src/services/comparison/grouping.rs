@@ -396,6 +396,24 @@ impl SegmentReader {
     }
 }
 
+/// Whole numbers that are times of 2000 to 2100 in seconds since 1970, and of the first weeks of 1970 in milliseconds.
+const SECONDS_OF_NOW: std::ops::Range<i64> = 946_684_800..4_102_444_800;
+
+/// Seconds since 1970 of milliseconds, unless these look like seconds.
+fn from_milliseconds(row: usize, at: i64) -> Result<i64, (usize, String)> {
+    if !SECONDS_OF_NOW.contains(&at) {
+        return Ok(at.div_euclid(1_000));
+    }
+    let day = |at: Option<DateTime<Utc>>| at.unwrap_or_default().format("%Y-%m-%d").to_string();
+    let cause = format!(
+        "{at} is {} in milliseconds since 1970, but {} in seconds; `time_format: seconds` in the columns of the file \
+         given with --model says that they are seconds",
+        day(DateTime::from_timestamp_millis(at)),
+        day(DateTime::from_timestamp(at, 0)),
+    );
+    Err((row, cause))
+}
+
 /// The times of a batch in seconds since 1970, or the row that has none and why.
 pub(super) fn seconds(data: &ColumnData) -> Result<Vec<Option<i64>>, (usize, String)> {
     let column = match data {
@@ -416,9 +434,9 @@ pub(super) fn seconds(data: &ColumnData) -> Result<Vec<Option<i64>>, (usize, Str
         seconds.push(match value {
             Value::Absent | Value::Null => None,
             Value::Timestamp(at) => Some(at.timestamp()),
-            Value::Integer(milliseconds) => Some(milliseconds.div_euclid(1_000)),
+            Value::Integer(milliseconds) => Some(from_milliseconds(row, milliseconds)?),
             Value::Number(milliseconds) if milliseconds.is_finite() => {
-                Some((milliseconds / 1_000.0).floor() as i64)
+                Some(from_milliseconds(row, milliseconds.floor() as i64)?)
             }
             Value::Text(text) => Some(times::instant(&text).map(|at| at.timestamp()).ok_or_else(
                 || {
@@ -450,5 +468,23 @@ mod tests {
         let (row, cause) = seconds(&ColumnData::Mixed(column)).expect_err("soon is no time");
         assert_eq!(row, 1);
         assert!(cause.starts_with("\"soon\" is no time"), "{cause}");
+    }
+
+    #[test]
+    fn seconds_are_not_taken_for_milliseconds() {
+        let times =
+            |values: [Value<'static>; 2]| seconds(&ColumnData::Mixed(Column::of("t", values)));
+        let milliseconds = [Value::Integer(1_767_225_600_000), Value::Number(-1.5)];
+        assert_eq!(times(milliseconds), Ok(vec![Some(1_767_225_600), Some(-1)]));
+        for seconds in [
+            Value::Integer(1_767_225_600),
+            Value::Number(1_767_225_600.25),
+        ] {
+            let (row, cause) = times([Value::Integer(0), seconds]).expect_err("ambiguous");
+            let expected =
+                "1767225600 is 1970-01-21 in milliseconds since 1970, but 2026-01-01 in seconds;";
+            assert_eq!(row, 1);
+            assert!(cause.starts_with(expected), "{cause}");
+        }
     }
 }

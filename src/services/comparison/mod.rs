@@ -51,7 +51,7 @@ use crate::domain::schema::{FeatureOverride, FeatureType};
 use crate::domain::shift::day_number;
 use crate::domain::skew::{self, Finding, Tolerance};
 use crate::domain::window::{Grain, Window};
-use crate::formats::table::Table;
+use crate::formats::table::{Table, separated_by};
 use columns::Plan;
 use days::Days;
 use duplicates::RowHashes;
@@ -608,9 +608,7 @@ fn separated_otherwise(file: &str, table: &Table) -> Option<String> {
     let [column] = table.columns() else {
         return None;
     };
-    let separators = [(';', "semicolons"), ('\t', "tabs"), ('|', "bars")];
-    let mut separators = separators.into_iter();
-    let (_, words) = separators.find(|(separator, _)| column.name.contains(*separator))?;
+    let words = separated_by(&column.name)?;
     Some(format!(
         "{file} has been read as one column: it seems to be separated by {words}, and only commas are read"
     ))

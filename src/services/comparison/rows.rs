@@ -272,6 +272,7 @@ pub(super) fn told_apart(
             attributions: &settings.attributions,
             thresholds: &BTreeMap::new(),
             min_rows: settings.min_rows,
+            looked_at: 1,
         };
         sides.judge(About::Together, "", Measure::DomainClassifierAuc)
     }))
@@ -314,6 +315,7 @@ fn in_window(
         attributions: &settings.attributions,
         thresholds: &settings.thresholds,
         min_rows: settings.min_rows,
+        looked_at: wanted.measured.len(),
     };
     let mut measurements = Vec::new();
     for (about, feature) in &wanted.measured {

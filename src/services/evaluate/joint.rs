@@ -202,6 +202,7 @@ async fn told_apart(
         attributions: &Attributions::default(),
         thresholds: &BTreeMap::new(),
         min_rows: subject.monitor.min_rows,
+        looked_at: 1,
     };
     Ok(Some(sides.judge(
         About::Together,

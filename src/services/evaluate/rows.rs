@@ -57,6 +57,7 @@ pub(super) async fn measure(
         attributions: &attributions,
         thresholds: &subject.monitor.thresholds,
         min_rows: subject.monitor.min_rows,
+        looked_at: wanted.measured.len(),
     };
     let mut values = Vec::new();
     for (about, feature) in &wanted.measured {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::services::Error;
+use crate::storage::intake::Unsettled;
 
 /// When a sender should try again: settling takes some seconds for what is counted in the meantime.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -13,6 +14,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Backlog {
     rows: AtomicU64,
+    failed_batches: AtomicU64,
     most: u64,
 }
 
@@ -21,13 +23,20 @@ impl Backlog {
     pub(super) fn of(most: u64) -> Self {
         Self {
             rows: AtomicU64::new(0),
+            failed_batches: AtomicU64::new(0),
             most,
         }
     }
 
-    /// Says how many rows wait now.
-    pub(super) fn note(&self, rows: u64) {
-        self.rows.store(rows, Ordering::Relaxed);
+    /// Says how much waits now, and how much was set aside.
+    pub(super) fn note(&self, unsettled: Unsettled) {
+        self.rows.store(unsettled.rows, Ordering::Relaxed);
+        (self.failed_batches).store(unsettled.failed_batches, Ordering::Relaxed);
+    }
+
+    /// How many batches were set aside when it was last said.
+    pub(super) fn failed_batches(&self) -> u64 {
+        self.failed_batches.load(Ordering::Relaxed)
     }
 
     /// How many rows waited when it was last said.
@@ -54,15 +63,22 @@ impl Backlog {
 mod tests {
     use super::*;
 
+    fn waiting(rows: u64) -> Unsettled {
+        Unsettled {
+            rows,
+            failed_batches: 0,
+        }
+    }
+
     #[test]
     fn senders_come_back_when_what_waits_has_been_settled() {
         let backlog = Backlog::of(1_000);
-        backlog.note(999);
+        backlog.note(waiting(999));
         assert!(backlog.has_room().is_ok());
-        backlog.note(1_000);
+        backlog.note(waiting(1_000));
         let refused = backlog.has_room();
         assert!(matches!(refused, Err(Error::Unavailable { .. })));
-        backlog.note(0);
+        backlog.note(waiting(0));
         assert!(backlog.has_room().is_ok());
     }
 }

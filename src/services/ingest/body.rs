@@ -46,6 +46,15 @@ fn checksum(version: u8, rows: &[u8]) -> u32 {
     }
 }
 
+/// How many bytes a body unfolds to, as it says itself.
+pub fn unfolded_bytes(body: &[u8]) -> usize {
+    let rows = body
+        .get(FAMILY.len() + 1 + CHECKSUM_BYTES..)
+        .unwrap_or(body);
+    let bytes = zstd::bulk::Decompressor::upper_bound(rows);
+    bytes.unwrap_or(rows.len()).min(MOST_BYTES)
+}
+
 /// Why a landed batch cannot be read back.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {

@@ -1,6 +1,6 @@
 //! Labels: the one observed last is in force, every other that came is kept.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -35,14 +35,9 @@ pub(super) async fn settle(
         .map(|label| (label.prediction_id.clone(), label))
         .collect();
     // Every label that ever came, because a correction must survive that what it corrected is sent again.
-    let mut known: HashMap<String, Vec<StoredLabel>> = HashMap::new();
-    let revisions = labels::revisions(conn, model.model_id, &ids).await?;
-    for label in in_force.values().cloned().chain(revisions) {
-        known
-            .entry(label.prediction_id.clone())
-            .or_default()
-            .push(label);
-    }
+    let (of_rows, times) = (&batch.prediction_ids, &batch.observed_at);
+    let revisions = labels::revisions_observed_at(conn, model.model_id, of_rows, times).await?;
+    let mut known: HashSet<Known> = in_force.values().chain(&revisions).map(known).collect();
     let mut settled = Settled::default();
     let mut changed: BTreeMap<String, StoredLabel> = BTreeMap::new();
     let mut outdated = Vec::new();
@@ -54,12 +49,10 @@ pub(super) async fn settle(
             batch.observed_at[row],
             batch_id,
         );
-        let known = known.entry(id.clone()).or_default();
-        if known.iter().any(|known| same_label(known, &label)) {
+        if !known.insert(self::known(&label)) {
             settled.duplicate += 1;
             continue;
         }
-        known.push(label.clone());
         match in_force.get(&id) {
             Some(present) if present.observed_at > label.observed_at => {
                 settled.accepted += 1;
@@ -111,6 +104,12 @@ pub(super) async fn settle(
     Ok(settled)
 }
 
-fn same_label(a: &StoredLabel, b: &StoredLabel) -> bool {
-    (a.value, &a.class, a.observed_at) == (b.value, &b.class, b.observed_at)
+/// What makes a label the one that came before: its prediction, when it was observed, and what it says.
+type Known = (String, DateTime<Utc>, Option<u64>, Option<String>);
+
+fn known(label: &StoredLabel) -> Known {
+    // 0 and −0 are one label.
+    let value = label.value.map(|value| (value + 0.0).to_bits());
+    let (id, class) = (label.prediction_id.clone(), label.class.clone());
+    (id, label.observed_at, value, class)
 }

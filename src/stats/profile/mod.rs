@@ -189,6 +189,31 @@ impl FeatureProfile {
         self.counts.nulls += rows;
     }
 
+    /// Its rows as those of a feature whose values are numbers and categories without anything that says which they are to be: how many
+    /// there are is known, and none of the values. Whatever is added to such a profile becomes one, so that it makes no difference
+    /// what came first.
+    #[must_use]
+    pub fn without_kind(&self) -> Self {
+        let Counts {
+            rows,
+            absent,
+            nulls,
+            ..
+        } = self.counts;
+        let mut profile = Self::categorical();
+        profile.observe_absent(absent);
+        profile.observe_null(nulls);
+        profile.observe_mismatch(rows - absent - nulls);
+        profile
+    }
+
+    /// Whether it is as [`Self::without_kind`] makes it.
+    #[must_use]
+    pub fn has_no_kind(&self) -> bool {
+        let counts = &self.counts;
+        counts.mismatched > 0 && counts.mismatched == counts.rows - counts.absent - counts.nulls
+    }
+
     /// Counts rows whose value is of a wrong type.
     pub fn observe_mismatch(&mut self, rows: u64) {
         self.counts.rows += rows;

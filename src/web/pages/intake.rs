@@ -12,6 +12,8 @@ use crate::web::wording;
 #[derive(Debug, Default)]
 pub struct IntakeView {
     pub lines: Vec<IntakeLine>,
+    /// What could not be settled, in a sentence.
+    pub failed: Option<String>,
     /// What went over a cap, one sentence each.
     pub overflow: Vec<String>,
 }
@@ -31,6 +33,12 @@ pub struct IntakeLine {
 }
 
 impl IntakeView {
+    /// Whether there is nothing to show.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty() && self.failed.is_none() && self.overflow.is_empty()
+    }
+
     /// Reads the counts; there are no lines for what never came.
     pub async fn load(
         conn: &mut PgConnection,
@@ -80,7 +88,16 @@ impl IntakeView {
                 of_events("expired"),
             ),
         ];
+        let failed = counts.iter().filter(|count| count.outcome == "failed");
+        let failed: i64 = failed.map(|count| count.rows).sum();
         Ok(Self {
+            failed: (failed > 0).then(|| {
+                format!(
+                    "{} rows could not be settled and are kept with their batches: see failed-batches of the API for \
+                     the cause, and have them settled again when it is gone.",
+                    wording::count(failed)
+                )
+            }),
             lines: lines.into_iter().flatten().collect(),
             overflow: over.iter().map(sentence).collect(),
         })

@@ -460,4 +460,46 @@ fn a_file_with_other_separators_is_told_apart_from_one_with_a_single_column() {
             assert_eq!(*left_out, both);
         }
     }
+    // Decimal commas look like more cells than the header has.
+    let file = folder.write("commas.csv", "a;b\n1,5;2,5\n3;4\n");
+    let refused = compare(&file, &file, &[]);
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{told}");
+    let expected = "commas.csv, line 2: has 3 cells; the header has 1: it seems to be separated by semicolons, and only \
+                    commas are read";
+    assert!(told.contains(expected), "{told}");
+}
+
+#[test]
+fn seconds_since_1970_are_not_taken_for_milliseconds() {
+    let folder = Folder::new("seconds");
+    let rows = |from: u64| (0..60).map(move |row| format!("{},{row}\n", from + row * 86_400));
+    let write = |name: &str, from: u64| {
+        folder.write(
+            name,
+            format!("at,amount\n{}", rows(from).collect::<String>()),
+        )
+    };
+    let (before, now) = (
+        write("before.csv", 1_767_225_600),
+        write("now.csv", 1_772_409_600),
+    );
+    let options = ["--by", "month", "--timestamp", "at"];
+    let refused = compare(&before, &now, &options);
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{told}");
+    let expected = "column \"at\", row 1: 1772409600 is 1970-01-21 in milliseconds since 1970, but 2026-03-02 in seconds; \
+                    `time_format: seconds`";
+    assert!(told.contains(expected), "{told}");
+    let model = folder.write(
+        "model.yaml",
+        "models:\n  - name: fares\n    task: regression\n    columns:\n      timestamp: at\n      time_format: seconds\n",
+    );
+    let options = ["--by", "month", "--model", &model.display().to_string()];
+    let told = document(&before, &now, &options);
+    let windows = told["measurements"].to_string();
+    assert!(
+        windows.contains("2026-03") && !windows.contains("1970"),
+        "{windows}"
+    );
 }

@@ -1,8 +1,17 @@
 //! Values that are none: null, NaN, infinite and empty are four different things.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::{Folder, document, findings};
+use arrow_array::types::Int32Type;
+use arrow_array::{
+    ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int64Array, RecordBatch, StringArray,
+    TimestampMillisecondArray, new_null_array,
+};
+use arrow_schema::{DataType, TimeUnit};
+
+use super::{Folder, document, findings, parquet};
 
 #[test]
 fn null_nan_infinite_and_empty_values_are_told_apart() {
@@ -139,4 +148,151 @@ fn a_constant_that_falls_is_drift() {
         moved.map(|m| &m["status"]),
         Some(&serde_json::json!("drift"))
     );
+}
+
+/// A file of columns of 200 rows.
+fn columns(folder: &Folder, name: &str, columns: Vec<(&str, ArrayRef)>) -> PathBuf {
+    let path = folder.0.join(name);
+    let batch = RecordBatch::try_from_iter_with_nullable(
+        columns.into_iter().map(|(name, array)| (name, array, true)),
+    );
+    parquet(&path, &[batch.expect("columns of one length")]);
+    path
+}
+
+const ROWS: usize = 200;
+
+fn amounts() -> ArrayRef {
+    Arc::new(Float64Array::from_iter_values(
+        (0..ROWS).map(|row| row as f64 * 0.5),
+    ))
+}
+
+fn words() -> ArrayRef {
+    Arc::new(StringArray::from_iter_values(
+        (0..ROWS).map(|row| format!("w{}", row % 7)),
+    ))
+}
+
+#[test]
+fn a_column_without_a_single_value_hides_no_other() {
+    let folder = Folder::new("columns-of-nulls");
+    let types = [
+        DataType::Utf8,
+        DataType::Float64,
+        DataType::Int64,
+        DataType::Boolean,
+        DataType::Timestamp(TimeUnit::Millisecond, None),
+        DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)),
+        DataType::Null,
+    ];
+    let full: [(&str, ArrayRef); 5] = [
+        ("words", words()),
+        (
+            "coded",
+            Arc::new(
+                (0..ROWS)
+                    .map(|row| ["x", "y", "z"][row % 3])
+                    .collect::<DictionaryArray<Int32Type>>(),
+            ),
+        ),
+        ("amounts", amounts()),
+        (
+            "flags",
+            Arc::new(BooleanArray::from_iter(
+                (0..ROWS).map(|row| Some(row % 3 == 0)),
+            )),
+        ),
+        (
+            "times",
+            Arc::new(TimestampMillisecondArray::from_iter_values(
+                (0..ROWS as i64).map(|row| row * 1_000),
+            )),
+        ),
+    ];
+    for (number, data_type) in types.iter().enumerate() {
+        for (name, values) in &full {
+            let empty = new_null_array(data_type, ROWS);
+            let before = vec![("new", empty), ("amount", amounts())];
+            let now = vec![("new", ArrayRef::clone(values)), ("amount", amounts())];
+            let before = columns(&folder, &format!("before-{number}.parquet"), before);
+            let now = columns(&folder, &format!("now-{number}-{name}.parquet"), now);
+            for (reference, current) in [(&before, &now), (&now, &before)] {
+                let told = document(reference, current, &[]);
+                let what = format!("{data_type} beside {name}");
+                let of = |feature: &str, measure: &str| {
+                    let all = told["measurements"].as_array().expect("a list");
+                    let mut found = all
+                        .iter()
+                        .filter(|m| m["feature"] == feature && m["measure"] == measure);
+                    let found = found
+                        .next()
+                        .unwrap_or_else(|| panic!("{what}: no {measure} of {feature}"));
+                    found.clone()
+                };
+                assert_eq!(of("amount", "total_variation")["status"], "ok", "{what}");
+                assert_eq!(
+                    of("new", "total_variation")["status"],
+                    "insufficient",
+                    "{what}"
+                );
+                let cause = of("new", "total_variation")["recipe"]["cause"].to_string();
+                assert!(cause.contains("no usable value"), "{what}: {cause}");
+                assert_eq!(
+                    of("new", "missing_share_change")["status"],
+                    "drift",
+                    "{what}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn texts_that_become_numbers_or_booleans_are_told_where_files_have_types() {
+    let folder = Folder::new("texts-that-become-numbers");
+    let numbers = || (0..ROWS).map(|row| (row % 7) as i64);
+    let flags = || (0..ROWS).map(|row| row % 3 == 0);
+    let before = columns(
+        &folder,
+        "before.parquet",
+        vec![
+            (
+                "code",
+                Arc::new(StringArray::from_iter_values(
+                    numbers().map(|n| n.to_string()),
+                )),
+            ),
+            (
+                "flag",
+                Arc::new(StringArray::from_iter_values(
+                    flags().map(|f| f.to_string()),
+                )),
+            ),
+        ],
+    );
+    let now = columns(
+        &folder,
+        "now.parquet",
+        vec![
+            ("code", Arc::new(Int64Array::from_iter_values(numbers()))),
+            ("flag", Arc::new(BooleanArray::from_iter(flags().map(Some)))),
+        ],
+    );
+    for (reference, current) in [(&before, &now), (&now, &before)] {
+        let told = document(reference, current, &[]);
+        assert_eq!(findings(&told, "code"), ["type_change"], "{told:#}");
+        assert_eq!(findings(&told, "flag"), ["type_change"], "{told:#}");
+    }
+    // Text without types says nothing of that.
+    let rows = numbers()
+        .zip(flags())
+        .map(|(code, flag)| format!("{code},{flag}\n"));
+    let untyped = folder.write(
+        "now.csv",
+        format!("code,flag\n{}", rows.collect::<String>()),
+    );
+    let told = document(&before, &untyped, &[]);
+    assert_eq!(findings(&told, "code"), [""; 0], "{told:#}");
+    assert_eq!(findings(&told, "flag"), [""; 0], "{told:#}");
 }
