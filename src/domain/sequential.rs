@@ -7,6 +7,8 @@
 //! sides as it was then. What comes later than the lag, or is corrected after its window was taken in, changes the measured
 //! values and not the detector: its promise is about a sequence of labels each of which is looked at once.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -99,7 +101,8 @@ pub struct Watch {
     mean: f64,
     variance: f64,
     pub reference_labels: u64,
-    overdispersion: f64,
+    /// The variance of the means of the baseline's windows beyond chance, as a share of that of a label.
+    between: f64,
     /// Whether the baseline has enough windows to know how they differ.
     dated: bool,
     run_length: f64,
@@ -214,10 +217,11 @@ impl Watch {
         let mean = losses.iter().map(|(_, loss)| loss).sum::<f64>() / n;
         let squares = losses.iter().map(|(_, loss)| (loss - mean).powi(2));
         let variance = squares.sum::<f64>() / (n - 1.0);
-        let between = overdispersion(&losses, mean, variance, grain);
-        let factor = between.unwrap_or(1.0);
+        let windows = Windows::of(&losses, grain);
+        let between = windows.as_ref().and_then(|of| of.between(mean, variance));
         // Labels that share causes are as good as fewer that do not.
-        let effective = (n / factor).max(2.0);
+        let squares = windows.map_or(0.0, |of| of.squares());
+        let effective = (n / (1.0 + between.unwrap_or(0.0) * squares / n)).max(2.0);
         let (tolerance, length) = (choice.tolerance, choice.run_length);
         let detector = if measure == Measure::LossSequential {
             let reference = LossReference {
@@ -225,12 +229,12 @@ impl Watch {
                 variance,
                 labels: effective as u64,
             };
-            Detector::Loss(LossDetector::new(reference, tolerance, length)?.overdispersed(factor))
+            Detector::Loss(LossDetector::new(reference, tolerance, length)?)
         } else {
             let labels = effective as u64;
             let events = ((mean * effective).ceil() as u64).min(labels);
             let reference = RateReference { events, labels };
-            Detector::Rate(RateDetector::new(reference, tolerance, length)?.overdispersed(factor))
+            Detector::Rate(RateDetector::new(reference, tolerance, length)?)
         };
         Ok(Self {
             measure,
@@ -242,7 +246,7 @@ impl Watch {
             mean,
             variance,
             reference_labels: rows.len() as u64,
-            overdispersion: factor,
+            between: between.unwrap_or(0.0),
             dated: between.is_some(),
             run_length: length,
         })
@@ -254,7 +258,7 @@ impl Watch {
         format!(
             "{baseline} {:e} {:e} {:e} {:e} {:e} {:?}",
             self.tolerated(),
-            self.overdispersion,
+            self.between,
             self.run_length,
             self.lag,
             self.cap,
@@ -267,6 +271,12 @@ impl Watch {
             Detector::Loss(_) => Some((truth.loss()? / self.cap).min(1.0)),
             Detector::Rate(_) => Some(f64::from(u8::from(truth.is_wrong(self.right_within)?))),
         }
+    }
+
+    /// How many times more than chance the mean of a window of so many labels varies: the more labels a window has, the less of its
+    /// variance is chance.
+    fn overdispersion(&self, labels: f64) -> f64 {
+        1.0 + self.between * (labels - 1.0).max(0.0)
     }
 
     /// What counts as well at most, in the measure's unit.
@@ -306,6 +316,7 @@ impl Watch {
         window_end: DateTime<Utc>,
         losses: &[f64],
     ) -> Result<SequentialState, NotMonitorable> {
+        let factor = self.overdispersion(losses.len() as f64);
         let (detector, verdict): (DetectorState, Verdict) = match &self.detector {
             Detector::Rate(detector) => {
                 let state = match before.map(|state| &state.detector) {
@@ -317,7 +328,7 @@ impl Watch {
                     events: losses.iter().filter(|loss| **loss > 0.5).count() as u64,
                     labels: losses.len() as u64,
                 };
-                let (next, verdict) = detector.step(state, batch)?;
+                let (next, verdict) = detector.overdispersed(factor).step(state, batch)?;
                 (DetectorState::Rate(next), verdict)
             }
             Detector::Loss(detector) => {
@@ -326,7 +337,7 @@ impl Watch {
                     Some(DetectorState::Loss(state)) => *state,
                     Some(DetectorState::Rate(_)) => return Err(NotMonitorable::OtherVersion),
                 };
-                let (next, verdict) = detector.step(state, losses)?;
+                let (next, verdict) = detector.overdispersed(factor).step(state, losses)?;
                 (DetectorState::Loss(next), verdict)
             }
         };
@@ -349,10 +360,11 @@ impl Watch {
     fn strongest(&self, taken: &[Taken]) -> Option<Strongest> {
         let limit = self.tolerated() / self.cap;
         let mut best: Option<(f64, Strongest)> = None;
-        let (mut labels, mut sum) = (0, 0.0);
+        let (mut labels, mut sum, mut squares) = (0, 0.0, 0.0);
         for window in taken.iter().rev() {
             labels += window.labels;
             sum += window.losses;
+            squares += (window.labels as f64).powi(2);
             let n = labels as f64;
             let mean = sum / n;
             let evidence = match &self.detector {
@@ -363,6 +375,7 @@ impl Watch {
             let found = Strongest {
                 since: window.start,
                 labels,
+                squares,
                 mean,
             };
             if best.as_ref().is_none_or(|(most, _)| evidence > *most) {
@@ -373,7 +386,8 @@ impl Watch {
     }
 
     fn interval(&self, found: &Strongest) -> Option<(f64, f64)> {
-        let effective = (found.labels as f64 / self.overdispersion).max(1.0);
+        let labels = found.labels as f64;
+        let effective = (labels / (1.0 + self.between * found.squares / labels.max(1.0))).max(1.0);
         match &self.detector {
             Detector::Rate(_) => {
                 let trials = effective.round() as u64;
@@ -390,11 +404,12 @@ impl Watch {
         }
     }
 
-    /// The smallest value that would be noticed within so many labels, in the measure's unit.
-    fn smallest(&self, labels: f64) -> Option<f64> {
+    /// The smallest value that would be noticed within so many labels, in windows of so many each, in the measure's unit.
+    fn smallest(&self, labels: f64, of_window: f64) -> Option<f64> {
+        let factor = self.overdispersion(of_window);
         let found = match &self.detector {
-            Detector::Rate(detector) => detector.smallest_noticed(labels),
-            Detector::Loss(detector) => detector.smallest_noticed(labels),
+            Detector::Rate(detector) => detector.overdispersed(factor).smallest_noticed(labels),
+            Detector::Loss(detector) => detector.overdispersed(factor).smallest_noticed(labels),
         };
         found.map(|value| self.cap * value)
     }
@@ -404,6 +419,8 @@ impl Watch {
     pub fn told(&self, taken: &[Taken], state: &SequentialState, unit: &str) -> Told {
         let found = self.strongest(taken);
         let daily = labels_a_day(taken);
+        let all: u64 = taken.iter().map(|window| window.labels).sum();
+        let of_window = all as f64 / taken.len().max(1) as f64;
         let smallest: Vec<SmallestNoticed> = daily.map_or_else(Vec::new, |daily| {
             [1.0, 7.0, 28.0]
                 .into_iter()
@@ -411,7 +428,7 @@ impl Watch {
                     Some(SmallestNoticed {
                         days,
                         labels: (days * daily).round() as u64,
-                        value: self.smallest(days * daily)?,
+                        value: self.smallest(days * daily, of_window)?,
                     })
                 })
                 .collect()
@@ -426,7 +443,7 @@ impl Watch {
             evidence_of_better: state.better,
             run_length: self.run_length,
             lag_seconds: self.lag,
-            overdispersion: self.overdispersion,
+            overdispersion: self.overdispersion(of_window),
             windows_differ_known: self.dated,
             labels: state.labels(),
             taken_until: taken.iter().map(|window| window.end).max(),
@@ -643,6 +660,8 @@ pub struct Told {
 struct Strongest {
     since: DateTime<Utc>,
     labels: u64,
+    /// The sum of the squares of the windows' labels.
+    squares: f64,
     /// From 0 to 1.
     mean: f64,
 }
@@ -660,7 +679,8 @@ pub struct SequentialRecipe {
     pub run_length: f64,
     /// Labels count that came within this time of their prediction.
     pub lag_seconds: f64,
-    /// How many times more than chance windows of the baseline differ, and whether it has enough of them to know.
+    /// How many times more than chance windows with as many labels as the usual one differ, and whether the baseline has enough
+    /// of them to know.
     pub overdispersion: f64,
     pub windows_differ_known: bool,
     /// Labels looked at since the detector began, of predictions up to this instant.
@@ -703,28 +723,39 @@ fn cap_of(choice: &SequentialChoice, rows: &[(&LabelledRow, f64)]) -> f64 {
     })
 }
 
-/// How many times more than chance the means of windows differ: `Σ n (m_w − m)² / σ² / (W − 1)`, at least 1. Nothing with
-/// fewer than seven windows.
-fn overdispersion(
-    losses: &[(Option<DateTime<Utc>>, f64)],
-    mean: f64,
-    variance: f64,
-    grain: Grain,
-) -> Option<f64> {
-    let mut windows: std::collections::BTreeMap<DateTime<Utc>, (f64, f64)> =
-        std::collections::BTreeMap::new();
-    for (at, loss) in losses {
-        let window = windows.entry(grain.window_at((*at)?).start).or_default();
-        window.0 += 1.0;
-        window.1 += loss;
+/// A baseline's labels and the sum of their losses, by window.
+struct Windows(Vec<(f64, f64)>);
+
+impl Windows {
+    /// Nothing where a label's window is not known.
+    fn of(losses: &[(Option<DateTime<Utc>>, f64)], grain: Grain) -> Option<Self> {
+        let mut windows: BTreeMap<DateTime<Utc>, (f64, f64)> = BTreeMap::new();
+        for (at, loss) in losses {
+            let window = windows.entry(grain.window_at((*at)?).start).or_default();
+            window.0 += 1.0;
+            window.1 += loss;
+        }
+        Some(Self(windows.into_values().collect()))
     }
-    if windows.len() < LEAST_WINDOWS || variance <= 0.0 {
-        return None;
+
+    /// The sum of the squares of the windows' labels.
+    fn squares(&self) -> f64 {
+        self.0.iter().map(|(labels, _)| labels * labels).sum()
     }
-    let excess = windows
-        .values()
-        .map(|(n, sum)| n * (sum / n - mean).powi(2) / variance);
-    Some((excess.sum::<f64>() / (windows.len() as f64 - 1.0)).max(1.0))
+
+    /// The variance between the means of windows beyond chance, as a share of that of a label: by the method of moments,
+    /// `(Σ n (m_w − m)² / σ² − (W − 1)) / (N − Σ n² / N)`, at least 0 (W. G. Cochran 1954). It does not depend on how many labels of a
+    /// window were drawn, as a ratio to chance would. Nothing with fewer than seven windows.
+    fn between(&self, mean: f64, variance: f64) -> Option<f64> {
+        if self.0.len() < LEAST_WINDOWS || variance <= 0.0 {
+            return None;
+        }
+        let all: f64 = self.0.iter().map(|(labels, _)| labels).sum();
+        let excess = self.0.iter();
+        let excess = excess.map(|(n, sum)| n * (sum / n - mean).powi(2) / variance);
+        let beyond = excess.sum::<f64>() - (self.0.len() as f64 - 1.0);
+        Some((beyond / (all - self.squares() / all)).max(0.0))
+    }
 }
 
 /// Kullback and Leibler's divergence of two rates, in nats.

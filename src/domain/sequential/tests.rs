@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 
 use super::*;
 use crate::domain::labelled::Truth;
+use crate::stats::thinning::mixed;
 
 const HOUR: f64 = 3_600.0;
 
@@ -208,7 +209,8 @@ fn windows_that_differ_more_than_chance_widen_what_counts_as_well() {
         None,
     )
     .expect("a watch");
-    assert!(watch.overdispersion > 10.0, "{}", watch.overdispersion);
+    let of_baseline = watch.overdispersion(200.0);
+    assert!(of_baseline > 10.0, "{of_baseline}");
     assert!(watch.tolerated() > watch.reference() + 0.02);
     let undated = LabelledSample {
         rows: (varied.rows.iter().cloned())
@@ -228,6 +230,78 @@ fn windows_that_differ_more_than_chance_widen_what_counts_as_well() {
     )
     .expect("a watch");
     assert!(!plain.dated && plain.tolerated() < watch.tolerated());
+}
+
+/// The rate of errors of a day, around 10 % with a standard deviation of 3 %.
+fn rate_of(number: i64) -> f64 {
+    0.10 + 0.03 * ((number * 7_919).rem_euclid(13) as f64 - 6.0) / 3.742
+}
+
+/// Whether a label is wrong, by chance and by its day's rate.
+fn is_wrong_by_chance(number: i64, label: i64) -> bool {
+    let bits = mixed((number * 1_000_003 + label).cast_unsigned()) >> 11;
+    (bits as f64) < rate_of(number) * (1_u64 << 53) as f64
+}
+
+#[test]
+fn days_that_differ_are_allowed_for_however_many_labels_a_day_has() {
+    let fit = |labels: i64| {
+        let mut reference = sample(10);
+        reference.rows = (-28..0)
+            .flat_map(|number| (0..labels).map(move |i| (number, i)))
+            .map(|(number, i)| LabelledRow {
+                predicted_at: Some(day(number).start + TimeDelta::seconds(i)),
+                lag: Some(HOUR),
+                truth: Truth::Number {
+                    predicted: 0.0,
+                    label: if is_wrong_by_chance(number, i) {
+                        20.0
+                    } else {
+                        2.0
+                    },
+                },
+                earlier: Vec::new(),
+            })
+            .collect();
+        let grain = Grain::Day;
+        Watch::fit(
+            Measure::ErrorRateSequential,
+            &choice(),
+            &reference,
+            grain,
+            None,
+        )
+        .expect("a watch")
+    };
+    let (drawn, whole) = (fit(200), fit(2_000));
+    // What days differ by is about the same, whatever part of their labels is known.
+    let ratio = drawn.between / whole.between;
+    assert!((0.5..2.0).contains(&ratio), "{ratio}");
+    let (few, many) = (drawn.overdispersion(200.0), drawn.overdispersion(20_000.0));
+    assert!(few > 2.0 && many > 90.0 * (few - 1.0), "{few} {many}");
+    // A hundred days that differ as those of the baseline did raise no alarm, though each has a hundred times the labels.
+    let mut state: Option<SequentialState> = None;
+    for number in 0..100 {
+        let wrong = (rate_of(number) * 20_000.0) as usize;
+        let losses = [vec![1.0; wrong], vec![0.0; 20_000 - wrong]].concat();
+        let next = drawn
+            .take(state.as_ref(), day(number).end, &losses)
+            .expect("is taken");
+        assert_eq!(next.alarm, None, "day {number}: {}", next.worse);
+        state = Some(next);
+    }
+    // One that doubles is seen within a week.
+    let mut days = 0;
+    while state.as_ref().is_some_and(|state| state.alarm.is_none()) {
+        let losses = [vec![1.0; 4_000], vec![0.0; 16_000]].concat();
+        state = Some(
+            drawn
+                .take(state.as_ref(), day(100 + days).end, &losses)
+                .expect("is taken"),
+        );
+        days += 1;
+        assert!(days <= 7, "not seen in {days} days");
+    }
 }
 
 #[test]

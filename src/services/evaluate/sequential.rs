@@ -170,7 +170,13 @@ fn told(
     } else {
         ""
     };
-    let told = watch.told(&windows, state, unit);
+    let mut told = watch.told(&windows, state, unit);
+    // An alarm holds after however few labels; that there is none says something after enough of them.
+    let min_labels = subject.monitor.min_rows;
+    if told.status == Status::Ok && state.labels() < min_labels {
+        told.status = Status::Insufficient;
+        told.recipe.cause = Some(format!("fewer than {min_labels} labels"));
+    }
     Measurement {
         value: told.value,
         interval: told.interval,

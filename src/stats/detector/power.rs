@@ -249,7 +249,8 @@ impl MeanTest {
     /// The variance of a window of so many buckets that have the usual rows each and nothing else in common.
     fn variance_of_alike(&self, rows: f64, length: usize, inflation: f64) -> Variance {
         let mut phases = Phases::NONE;
-        let week = (0..7).map(|weekday| super::Phase { slot: 0, weekday });
+        // A window of days is held against the levels of its own weekdays alone.
+        let week = (0..length.min(7)).map(|weekday| super::Phase { slot: 0, weekday });
         week.for_each(|phase| phases.add(self.levels.season(), phase, 1.0));
         Variance {
             own: (1.0 / rows + self.day_variance * inflation) / length as f64,
