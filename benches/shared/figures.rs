@@ -253,15 +253,24 @@ fn processor() -> String {
     name.map_or_else(String::new, |name| format!("{name}, "))
 }
 
-/// The commit that was measured.
+/// The commit that was measured, `-dirty` where what is measured differs from it. The documents do
+/// not count: writing one section's figures changes them before the next is written.
 fn revision() -> anyhow::Result<String> {
-    let output = Command::new("git")
-        .args(["describe", "--always", "--dirty"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output();
-    let Ok(output) = output else {
+    let git = |arguments: &[&str]| {
+        Command::new("git")
+            .args(arguments)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+    };
+    let Ok(commit) = git(&["describe", "--always"]) else {
         return Ok(env!("CARGO_PKG_VERSION").to_owned());
     };
-    ensure!(output.status.success(), "ask git for the revision");
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    ensure!(commit.status.success(), "ask git for the revision");
+    let changes = git(&["diff", "--quiet", "HEAD", "--", ".", ":(exclude)docs"])?;
+    let commit = String::from_utf8_lossy(&commit.stdout).trim().to_owned();
+    Ok(if changes.status.success() {
+        commit
+    } else {
+        format!("{commit}-dirty")
+    })
 }
