@@ -8,6 +8,7 @@
 pub mod comoments;
 pub mod days;
 pub mod random_features;
+mod usual_day;
 
 use super::samples::Sample;
 use super::tails::{PValue, normal_quantile, normal_two_sided, normal_upper};

@@ -61,6 +61,11 @@ fn feature(draws: &mut Draws, days: usize, rows: f64) -> Drawn {
     } else {
         draws.next()
     };
+    let surge = if draws.next() < 0.6 {
+        1.0
+    } else {
+        6.0 * draws.next()
+    };
     let bins = if numeric {
         let cuts: Vec<usize> = (0..count - 1).collect();
         let points = if count > 6 {
@@ -73,9 +78,9 @@ fn feature(draws: &mut Draws, days: usize, rows: f64) -> Drawn {
         let names: Vec<String> = (0..count - 1).map(|i| format!("c{i}")).collect();
         json!({"Categories": {"names": names, "vocabulary": {}}})
     };
-    let mut day = |number: usize, change: f64| {
+    let mut day = |number: usize, change: f64, times: f64| {
         let bucket = 4 + number as i64;
-        let held = rows * (0.5 + draws.next());
+        let held = rows * (0.5 + draws.next()) * times;
         let level = wobble * (draws.next() - 0.5);
         let tilt = level + if number % 7 >= 5 { weekend } else { 0.0 } + change;
         let counts: Vec<u64> = weights
@@ -89,7 +94,7 @@ fn feature(draws: &mut Draws, days: usize, rows: f64) -> Drawn {
             .collect();
         let values: u64 = counts.iter().sum();
         let missing = (held * missing * 2.0 * draws.next()) as u64;
-        let unseen = (held * unseen * 2.0 * draws.next()) as u64;
+        let unseen = (held * unseen * (1.0 + 8.0 * change) * 2.0 * draws.next()) as u64;
         let tally = Tally {
             rows: values + missing,
             missing,
@@ -99,9 +104,9 @@ fn feature(draws: &mut Draws, days: usize, rows: f64) -> Drawn {
         };
         (bucket, tally)
     };
-    let before = (0..days).map(|number| day(number, 0.0)).collect();
+    let before = (0..days).map(|number| day(number, 0.0, 1.0)).collect();
     let after = (days..days + AFTER)
-        .map(|number| day(number, change))
+        .map(|number| day(number, change, surge))
         .collect();
     Drawn {
         bins: serde_json::from_value(bins).expect("bins"),

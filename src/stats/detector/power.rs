@@ -8,7 +8,7 @@ use super::reference::{FeatureReference, Reference};
 use super::scores::corrected;
 use super::season::{Grain, Phases};
 use super::test::{
-    ExcessTest, Frame, MeanTest, OfDay, Score, ScoreKind, Sums, Test, Variance, ln_share,
+    CountWindow, ExcessTest, Frame, MeanTest, OfDay, Score, ScoreKind, Sums, Test, Variance, ln_share,
 };
 use crate::stats::beta::student_critical;
 
@@ -149,8 +149,13 @@ impl Score {
             Test::Excess(test) => {
                 let share = self.share.unwrap_or(0.0);
                 let rows = rows * length as f64;
-                let together = length.min(slots) as f64;
-                let dispersion = test.dispersion_of(of_day, rows, together, inflation);
+                let of_window = CountWindow {
+                    rows,
+                    times_usual: 1.0,
+                    together: length.min(slots) as f64,
+                    inflation,
+                };
+                let dispersion = test.dispersion_of(of_day, of_window);
                 let gate = share_of_effect(share, self.least_effect);
                 let now = test.smallest_share(ln_p, rows, dispersion, gate);
                 let reference = if share > 0.0 { share } else { now };

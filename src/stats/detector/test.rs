@@ -79,6 +79,18 @@ pub(super) struct MeanTest {
     pub level_day_variance: f64,
 }
 
+/// What the dispersion of a window's count depends on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CountWindow {
+    pub rows: f64,
+    /// How many times the usual rows its buckets have, 1 at least.
+    pub times_usual: f64,
+    /// How many buckets are together in a day, on average, where these are shorter.
+    pub together: f64,
+    /// What a level that wanders adds.
+    pub inflation: f64,
+}
+
 /// More of something rare than the reference leads to expect.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct ExcessTest {
@@ -314,6 +326,13 @@ impl Score {
         self.weights[window].ln()
     }
 
+    /// How many times the usual rows a bucket of so many has, 1 at least: of smaller ones nothing is gained.
+    fn times_usual(&self, rows: f64) -> f64 {
+        self.usual_rows
+            .map_or(1.0, |usual| rows / usual.max(1.0))
+            .max(1.0)
+    }
+
     /// The score of a day and the rows it is of.
     pub(super) fn of(&self, tally: &Tally, values: u64) -> Option<(f64, f64)> {
         self.form.of(
@@ -337,12 +356,9 @@ impl Score {
                     see(self, statistic);
                 });
             }
-            Test::Excess(test) => {
-                let of = (self.share.unwrap_or(0.0), self.of_day.as_ref());
-                test.windows(of, &self.weights, points, frame, |statistic| {
-                    see(self, statistic);
-                });
-            }
+            Test::Excess(test) => test.windows(self, points, frame, |statistic| {
+                see(self, statistic);
+            }),
         }
     }
 
@@ -580,12 +596,13 @@ impl MeanTest {
 impl ExcessTest {
     fn windows(
         &self,
-        (share, of_day): (f64, Option<&OfDay>),
-        weights: &[f64; WINDOWS],
+        score: &Score,
         points: &[Point],
         frame: &Frame,
         mut see: impl FnMut(Statistic),
     ) {
+        let share = score.share.unwrap_or(0.0);
+        let of_day = score.of_day.as_ref();
         let (mut count, mut rows, mut squares) = (0.0, 0.0, 0.0);
         let mut next = 0;
         let mut sums = Sums::default();
@@ -598,7 +615,7 @@ impl ExcessTest {
                 squares += point.value * point.value / point.rows;
                 sums.add(point.rows, point.rows, point.age / frame.slots);
             }
-            let is_watched = weights[window] > 0.0;
+            let is_watched = score.weights[window] > 0.0;
             let is_about_now =
                 frame.speaks_for_the_last(length, by_age(points), (&sums, next, rows));
             if !is_watched || next == before || !is_about_now || count == 0.0 {
@@ -608,11 +625,16 @@ impl ExcessTest {
             // Where the reference has none, the window's own share tells how far rows differ.
             let reference = if share > 0.0 { share } else { now };
             let deviation = (reference * (1.0 - reference)).sqrt();
-            let (mean, dispersion) = (
-                rows * self.rate,
-                self.dispersion_of(of_day, rows, sums.together(), frame.inflations[sums.days])
-                    .max(within(count, rows, squares, next)),
-            );
+            let of_window = CountWindow {
+                rows,
+                times_usual: score.times_usual(sums.squares / sums.weight),
+                together: sums.together(),
+                inflation: frame.inflations[sums.days],
+            };
+            let mean = rows * self.rate;
+            let dispersion = self
+                .dispersion_of(of_day, of_window)
+                .max(within(count, rows, squares, next));
             let effect = if deviation > 0.0 {
                 (now - share) / deviation
             } else {
@@ -635,25 +657,20 @@ impl ExcessTest {
     /// The variance of a window's count in units of its mean: with what a wandering level adds, and with that of the
     /// reference's own rate. Where days are alike it stays that of chance, and the rate is an upper bound anyway.
     ///
-    /// Where buckets are shorter than days, so many of them are `together` in one, on average.
-    pub(super) fn dispersion_of(
-        &self,
-        of_day: Option<&OfDay>,
-        rows: f64,
-        together: f64,
-        inflation: f64,
-    ) -> f64 {
+    /// What days differ by moves all rows of a day, so it grows with them.
+    pub(super) fn dispersion_of(&self, of_day: Option<&OfDay>, window: CountWindow) -> f64 {
+        let own = 1.0 + (self.dispersion - 1.0).max(0.0) * window.times_usual;
         match of_day {
             None if self.dispersion <= 1.0 => 1.0,
             None => {
-                let of_rate = self.reference_inflation * rows / self.reference_rows;
-                self.dispersion * (inflation + of_rate)
+                let of_rate = self.reference_inflation * window.rows / self.reference_rows;
+                own * window.inflation + self.dispersion * of_rate
             }
             Some(of_day) if self.dispersion.max(of_day.level) <= 1.0 => 1.0,
             Some(of_day) => {
-                let others = of_day.variance * (together * inflation - 1.0).max(0.0);
-                let of_rate = of_day.level * rows / self.reference_rows;
-                self.dispersion.max(1.0) + others + of_rate
+                let others = of_day.variance * (window.together * window.inflation - 1.0).max(0.0);
+                let of_rate = of_day.level * window.rows / self.reference_rows;
+                own + others * window.times_usual + of_rate
             }
         }
     }

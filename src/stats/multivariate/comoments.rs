@@ -9,6 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::NotComparable;
+use super::usual_day::UsualDay;
 use crate::stats::beta::{student_critical, student_two_sided};
 use crate::stats::moderated::{Prior, trusted};
 use crate::stats::tails::{PValue, normal_quantile};
@@ -281,13 +282,11 @@ impl CoMomentBaseline {
             for length in &lengths {
                 let window = values[values.len() - length..].iter();
                 let known = window.filter_map(|(weight, day)| Some((*weight, day[pair]?)));
-                let (own, sum) = known.fold((0.0, 0.0), |(own, sum), (weight, value)| {
-                    (own + weight, sum + weight * value)
-                });
-                if own <= 0.0 {
+                let known: Vec<(f64, f64)> = known.filter(|(weight, _)| *weight > 0.0).collect();
+                if known.is_empty() {
                     continue;
                 }
-                let change = self.change(pair, usual, (*length, own, sum / own), tests);
+                let change = self.change(pair, usual, *length, &known, tests);
                 best = match (best, change) {
                     (Some(best), Some(change)) if best.p_value <= change.p_value => Some(best),
                     (best, change) => change.or(best),
@@ -303,10 +302,14 @@ impl CoMomentBaseline {
         &self,
         pair: usize,
         usual: &Usual,
-        (days, own, value): (usize, f64, f64),
+        days: usize,
+        known: &[(f64, f64)],
         tests: f64,
     ) -> Option<PairChange> {
-        let error = (usual.factor * (1.0 / own + 1.0 / self.weight)).sqrt();
+        let weights = || known.iter().map(|(weight, _)| *weight);
+        let sum: f64 = known.iter().map(|(weight, value)| weight * value).sum();
+        let value = sum / weights().sum::<f64>();
+        let error = self.error(usual, weights());
         let p = student_two_sided((value - usual.mean) / error, usual.freedom)?;
         // Both tails of 5 %.
         let wide = student_critical(0.05_f64.ln(), usual.freedom)? * error;
@@ -321,6 +324,12 @@ impl CoMomentBaseline {
         })
     }
 
+    /// The standard error of the difference of a window of days with these weights from the reference.
+    fn error(&self, usual: &Usual, weights: impl Iterator<Item = f64>) -> f64 {
+        let day = UsualDay::new(self.weight / self.days as f64, usual.factor, usual.freedom);
+        (usual.factor * (1.0 / day.worth(weights) + 1.0 / self.weight)).sqrt()
+    }
+
     /// Days it was learnt from.
     #[must_use]
     pub fn days(&self) -> usize {
@@ -329,20 +338,19 @@ impl CoMomentBaseline {
 
     /// The smallest change of `atanh r`, near 0 that of `r`, that a window of so many days of `rows` rows would call unlikely at
     /// `alpha` with a chance of 90 %, of a pair whose days differ by the median amount. No window is longer than 14 days.
-    /// `None` for fewer rows than anything is said of.
+    /// `None` for days with fewer rows than anything is said of.
     #[must_use]
     pub fn smallest_change(&self, days: usize, rows: f64, alpha: PValue) -> Option<f64> {
         let mut usual: Vec<&Usual> = self.pairs.iter().flatten().collect();
         usual.sort_unstable_by(|a, b| a.factor.total_cmp(&b.factor));
         let median = *usual.get(usual.len() / 2)?;
         let length = *WINDOWS.iter().rev().find(|length| **length <= days)?;
-        let own = rows * length as f64;
-        if own.is_nan() || own < FEWEST_ROWS as f64 {
+        if rows.is_nan() || rows < FEWEST_ROWS as f64 {
             return None;
         }
         let tests = (usual.len() * WINDOWS.len()) as f64;
         let critical = student_critical(alpha.ln() - tests.ln(), median.freedom)?;
-        let error = (median.factor * (1.0 / (own - 3.0) + 1.0 / self.weight)).sqrt();
+        let error = self.error(median, std::iter::repeat_n(rows - 3.0, length));
         Some((critical + POWER_QUANTILE) * error)
     }
 }
@@ -387,10 +395,14 @@ mod tests {
 
     /// Ten bins of which every `share`-th row has the same in the first and the last of three columns.
     fn day(seed: u64, share: f64) -> CoMoments {
+        day_of(500, seed, share)
+    }
+
+    fn day_of(rows: usize, seed: u64, share: f64) -> CoMoments {
         let scores = NormalScores::fit(&[10; 10]).expect("bins");
         let mut random = uniform(seed);
         let mut moments = CoMoments::new(3).expect("columns");
-        for _ in 0..500 {
+        for _ in 0..rows {
             let mut bins = [random(), random(), random()].map(|u| (u * 10.0) as usize);
             if random() < share {
                 bins[2] = bins[0];
@@ -445,6 +457,22 @@ mod tests {
         let baseline = CoMomentBaseline::fit(&days).expect("days");
         let changes = baseline.changes(&[day(200, 0.6)]).expect("columns");
         assert!(changes[0].p_value.value() > 1e-3, "{changes:?}");
+    }
+
+    #[test]
+    fn larger_days_are_no_surer_of_what_days_differ_by() {
+        let mut random = uniform(7);
+        let mut share = || 0.1 + 0.2 * random();
+        let days: Vec<CoMoments> = (0..28)
+            .map(|seed| day_of(100, seed + 1, share()))
+            .collect();
+        let baseline = CoMomentBaseline::fit(&days).expect("days");
+        let unlikely = (0..40).filter(|seed| {
+            let large = day_of(10_000, seed + 500, share());
+            let changes = baseline.changes(&[large]).expect("columns");
+            changes[0].p_value.value() < 0.01
+        });
+        assert!(unlikely.count() <= 2);
     }
 
     #[test]

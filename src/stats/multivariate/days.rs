@@ -305,27 +305,26 @@ impl JointReference {
         let lengths = WINDOWS.into_iter().filter(|length| *length <= known.len());
         let mut windows = Vec::new();
         for length in lengths {
-            let mut window = FeatureSums::empty();
-            for day in &known[known.len() - length..] {
-                if let Some(sums) = days.get(day) {
-                    window.merge(&sums.shapes)?;
-                }
-            }
-            if window.rows() >= FEWEST_ROWS {
-                windows.push((length, window));
+            let own = known[known.len() - length..].iter();
+            let own: Vec<&FeatureSums> = own
+                .filter_map(|day| Some(&days.get(day)?.shapes))
+                .collect();
+            let rows: u64 = own.iter().map(|day| day.rows()).sum();
+            if rows >= FEWEST_ROWS {
+                windows.push((length, rows, own));
             }
         }
         let tests = (windows.len() as f64).ln();
         let mut least: Option<ShapeChange> = None;
-        for (length, window) in windows {
-            let distance = self.shapes.compare(&window)?;
+        for (length, rows, own) in windows {
+            let distance = self.shapes.compare(&own)?;
             let Some(p_value) = PValue::from_ln((distance.p_value.ln() + tests).min(0.0)) else {
                 return Err(NotComparable::BeyondRange);
             };
             if least.is_none_or(|least| p_value < least.p_value) {
                 least = Some(ShapeChange {
                     days: length,
-                    rows: window.rows(),
+                    rows,
                     distance,
                     p_value,
                 });

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::usual_day::UsualDay;
 use super::{NotComparable, Rows, median_distance};
 use crate::stats::beta::student_upper;
 use crate::stats::tails::{PValue, ln_upper_gamma, normal_quantile};
@@ -161,13 +162,25 @@ impl FeatureSums {
         }
     }
 
-    /// The squared distance of the means, and that distance over `1/n + 1/m`.
-    fn distance(&self, other: &Self) -> (f64, f64) {
+    /// The squared distance of the means.
+    fn distance(&self, other: &Self) -> f64 {
         let (n, m) = (self.rows as f64, other.rows as f64);
         let pairs = self.sums.iter().zip(&other.sums);
-        let squared: f64 = pairs.map(|(a, b)| (a / n - b / m).powi(2)).sum();
-        (squared, squared / (1.0 / n + 1.0 / m))
+        pairs.map(|(a, b)| (a / n - b / m).powi(2)).sum()
     }
+
+    /// By how much a single row scatters about the mean: the trace of the covariance. The squares of a row's features add up to 1,
+    /// as near as 256 phases go.
+    fn scatter(&self) -> f64 {
+        let n = self.rows as f64;
+        let of_mean: f64 = self.sums.iter().map(|sum| (sum / n).powi(2)).sum();
+        (1.0 - of_mean).max(0.0)
+    }
+}
+
+/// How far two means of so many rows are apart, beside those of single rows.
+fn chance(n: f64, m: f64) -> f64 {
+    1.0 / n + 1.0 / m
 }
 
 /// The reference, with what its days say is ordinary.
@@ -207,7 +220,10 @@ impl FeatureBaseline {
         }
         let scaled: Vec<f64> = days
             .iter()
-            .map(|day| day.distance(&all.without(day)).1)
+            .map(|day| {
+                let others = all.without(day);
+                day.distance(&others) / chance(day.rows as f64, others.rows as f64)
+            })
             .collect();
         let n = scaled.len() as f64;
         let mean = scaled.iter().sum::<f64>() / n;
@@ -233,18 +249,32 @@ impl FeatureBaseline {
         })
     }
 
-    /// Holds a window against the reference.
+    /// What its days are like: their distances beside those of rows that have nothing of a day in common.
+    fn usual_day(&self) -> UsualDay {
+        let mean = self.shape * self.scale;
+        let freedom = 2.0 * self.shape * self.days;
+        let rows = self.all.rows as f64 / self.days;
+        UsualDay::new(rows, (mean / self.all.scatter()).max(1.0), freedom)
+    }
+
+    /// Holds a window of days against the reference.
     ///
     /// # Errors
     /// Without rows, or with other features.
-    pub fn compare(&self, window: &FeatureSums) -> Result<Distance, NotComparable> {
+    pub fn compare(&self, days: &[&FeatureSums]) -> Result<Distance, NotComparable> {
+        let mut window = FeatureSums {
+            rows: 0,
+            sums: vec![0.0; self.all.sums.len()],
+        };
+        for day in days {
+            window.merge(day)?;
+        }
         if window.rows == 0 {
             return Err(NotComparable::TooFewCurrentRows);
         }
-        if window.sums.len() != self.all.sums.len() {
-            return Err(NotComparable::DifferentColumns);
-        }
-        let (squared, scaled) = window.distance(&self.all);
+        let squared = window.distance(&self.all);
+        let worth = (self.usual_day()).worth(days.iter().map(|day| day.rows as f64));
+        let scaled = squared / chance(worth, self.all.rows as f64);
         let known = ln_upper_gamma(self.shape, scaled / self.scale);
         let t =
             (scaled.ln() - self.log_mean) / (self.log_deviation * (1.0 + 1.0 / self.days).sqrt());
@@ -280,8 +310,12 @@ mod tests {
 
     /// Two columns that lie on a ring of that width around 0: no mean and no correlation tells how wide.
     fn ring(seed: u64, radius: f64) -> Rows {
+        ring_of(400, seed, radius)
+    }
+
+    fn ring_of(rows: usize, seed: u64, radius: f64) -> Rows {
         let mut random = uniform(seed);
-        let values: Vec<f64> = (0..400)
+        let values: Vec<f64> = (0..rows)
             .flat_map(|_| {
                 let angle = std::f64::consts::TAU * random();
                 let away = radius + 0.2 * normal_quantile(random());
@@ -304,7 +338,7 @@ mod tests {
         let baseline = FeatureBaseline::fit(&sums).expect("days");
         let of = |seed, radius| {
             let sums = features.sums(&ring(seed, radius)).expect("two columns");
-            baseline.compare(&sums).expect("the same features")
+            baseline.compare(&[&sums]).expect("the same features")
         };
         assert!(of(100, 1.0).p_value.value() > 1e-3, "{:?}", of(100, 1.0));
         let far = of(101, 1.3);
@@ -312,6 +346,23 @@ mod tests {
             far.p_value.value() < 1e-3 && far.is_beyond_all_days,
             "{far:?}"
         );
+    }
+
+    #[test]
+    fn larger_days_are_no_surer_of_what_days_differ_by() {
+        let mut random = uniform(7);
+        let mut radius = || 0.9 + 0.2 * random();
+        let days: Vec<Rows> = (0..28).map(|seed| ring_of(100, seed, radius())).collect();
+        let features = RandomFeatures::new(&days[0], 7).expect("rows");
+        let of = |rows: &Rows| features.sums(rows).expect("two columns");
+        let baseline = FeatureBaseline::fit(&days.iter().map(of).collect::<Vec<_>>());
+        let baseline = baseline.expect("days");
+        let unlikely = (0..40).filter(|seed| {
+            let large = of(&ring_of(5_000, seed + 500, radius()));
+            let found = baseline.compare(&[&large]).expect("the same features");
+            found.p_value.value() < 0.01
+        });
+        assert!(unlikely.count() <= 2);
     }
 
     #[test]
@@ -337,7 +388,7 @@ mod tests {
         let baseline = FeatureBaseline::fit(&days).expect("days");
         let empty = features.sums(&Rows::of(&[], 2)).expect("two");
         assert_eq!(
-            baseline.compare(&empty),
+            baseline.compare(&[&empty]),
             Err(NotComparable::TooFewCurrentRows)
         );
     }

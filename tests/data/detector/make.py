@@ -51,9 +51,10 @@ def draw_feature(draws, days, rows):
     missing = 0.0 if draws.next() < 0.5 else 0.05 * draws.next()
     unseen = 0.0 if draws.next() < 0.5 else 0.002 * draws.next()
     change = 0.0 if draws.next() < 0.5 else draws.next()
+    surge = 1.0 if draws.next() < 0.6 else 6.0 * draws.next()
     out = []
     for number in range(days + 30):
-        held = rows * (0.5 + draws.next())
+        held = rows * (0.5 + draws.next()) * (surge if number >= days else 1.0)
         level = wobble * (draws.next() - 0.5)
         tilt = level + (weekend if number % 7 >= 5 else 0.0) + (change if number >= days else 0.0)
         counts = []
@@ -62,7 +63,7 @@ def draw_feature(draws, days, rows):
             noise = draws.next() + draws.next() - 1.0
             counts.append(int(max(mean + mean**0.5 * 1.8 * noise + draws.next(), 0.0)))
         absent = int(held * missing * 2.0 * draws.next())
-        new = int(held * unseen * 2.0 * draws.next())
+        new = int(held * unseen * (1.0 + (8.0 * change if number >= days else 0.0)) * 2.0 * draws.next())
         out.append((np.array(counts, float), absent, new))
     return numeric, count, out
 
@@ -225,6 +226,7 @@ class Count:
         cap = 1e4 if self.f <= 1 else min(8 / ((self.f - 1) / self.f) ** 2, 1e4)
         self.df = min(max(df, 1), cap)
         self.total, self.vd = max(n.sum(), 1.0), inflation(len(u), rho)
+        self.usual = np.sort(n)[len(n) // 2] if len(n) else None
 
     def tests(self, count, rows, rho, gate):
         out, before = [], 0
@@ -245,7 +247,11 @@ class Count:
                 out.append(0.0)
                 continue
             mean = total * self.rate
-            f = self.f * (inflation(days, rho) + self.vd * total / self.total) if self.f > 1 else 1.0
+            f = 1.0
+            if self.f > 1:
+                # What days differ by moves all rows of a day, so it grows with them.
+                times = max(np.sum(n**2) / total / max(self.usual, 1), 1.0)
+                f = (1 + (self.f - 1) * times) * inflation(days, rho) + self.f * self.vd * total / self.total
             if days > 1:
                 f = max(f, np.sum((u - n * now) ** 2 / (n * now)) / (days - 1))
             if f <= 1:
