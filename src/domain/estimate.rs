@@ -43,7 +43,7 @@ const GROUPS: usize = 10;
 /// A correction for label shift is not to be used where so little speaks for its supposition.
 const IMPURE: f64 = 0.01;
 /// How often estimates are called blind that are not.
-const BLINDED_BY_CHANCE: &str = "by chance about once in 800 windows";
+const BLINDED_BY_CHANCE: &str = "by chance about once in 800 windows that err independently of each other";
 /// The windows that the reliability is told of.
 const WINDOWS_TOLD: usize = 12;
 /// How much worse than the baseline is no finding: points of a share, and a share of an error.
@@ -590,7 +590,8 @@ impl Estimates {
         let drop = around
             .reference
             .and_then(|reference| drop_of(measure, estimated, reference, tolerance));
-        let change = around.reliability.concept_change();
+        let harmless = tolerance_in_units(measure, around, tolerance);
+        let change = around.reliability.concept_change(harmless);
         let half = (estimated.interval.1 - estimated.interval.0) / 2.0;
         let limit = around
             .reference
@@ -609,7 +610,7 @@ impl Estimates {
             coverage: around.reliability.coverage(WINDOWS_TOLD),
             smallest: smallest(
                 half,
-                tolerance_in_units(measure, around, tolerance),
+                harmless,
                 around.days,
             ),
         };
@@ -649,11 +650,13 @@ impl Estimates {
 
 /// What labels say of earlier estimates: how much too good (or bad) the last were, and whether that is concept change.
 #[must_use]
-pub fn error_told(measure: Measure, reliability: &Reliability, unit: &str) -> Told {
+pub fn error_told(measure: Measure, around: &Circumstances<'_>) -> Told {
+    let (reliability, unit) = (around.reliability, around.unit);
+    let harmless = tolerance_in_units(measure, around, tolerance(measure, around));
     let Some(last) = reliability.mean_absolute_error(1) else {
         return unsaid("no window that was estimated has all its labels yet");
     };
-    let (value, status, found) = match reliability.concept_change() {
+    let (value, status, found) = match reliability.concept_change(harmless) {
         ConceptChange::Unknown | ConceptChange::Agrees => (
             last,
             Status::Ok,
@@ -684,15 +687,17 @@ pub fn error_told(measure: Measure, reliability: &Reliability, unit: &str) -> To
             method:
                 "the estimate less what the labels said, of the last windows whose labels are in"
                     .to_owned(),
-            threshold: Some(0.0),
+            threshold: Some(harmless),
             detail: Some(format!(
                 "{found}; {BLINDED_BY_CHANCE}; {}",
                 reliability_words(measure, reliability, unit)
             )),
             promise: Some(Promise {
                 errs: BLINDED_BY_CHANCE.to_owned(),
-                sees: "windows in a row that are off to the same side by more than their intervals"
-                    .to_owned(),
+                sees: format!(
+                    "windows in a row that are off to the same side by more than their intervals and {}",
+                    in_words(measure, harmless, unit)
+                ),
             }),
             ..Recipe::default()
         },

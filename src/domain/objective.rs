@@ -18,7 +18,7 @@ use crate::stats::beta::binomial_upper;
 use crate::stats::detector::{Damaged, Form, decode, encode};
 use crate::stats::quality::wilson_interval;
 use crate::stats::sequential::{
-    BurnAlert, BurnPolicy, BurnRule, BurnSeverity, CHANCE, LabelledCounts,
+    BurnAlert, BurnPolicy, BurnRule, BurnSeverity, CHANCE, EXPECTED_ERRORS, LabelledCounts,
 };
 
 /// What an objective monitor holds labels against.
@@ -234,11 +234,26 @@ pub fn judged(choice: &ObjectiveChoice, counts: &ObservedCounts, window: Window)
         window,
         rate,
     };
-    vec![
+    let told = [
         scene.burn(Measure::FastBurn, BurnSeverity::Page),
         scene.burn(Measure::SlowBurn, BurnSeverity::Ticket),
         scene.budget(),
-    ]
+    ];
+    let Some(cause) = scene.too_few() else {
+        return told.to_vec();
+    };
+    let known = |told: Told| match told.p_value {
+        Some(_) => told,
+        None => Told {
+            status: Status::Insufficient,
+            recipe: Recipe {
+                cause: Some(told.recipe.cause.unwrap_or_else(|| cause.clone())),
+                ..told.recipe
+            },
+            ..told
+        },
+    };
+    told.map(known).to_vec()
 }
 
 /// Whether a window that was said is said anew: its status is another, or it has a quarter more or fewer labels than it was
@@ -297,6 +312,19 @@ impl Scene<'_> {
             short: None,
             budget_seconds: self.policy.budget_seconds(),
         }
+    }
+
+    /// Why nothing but an error rate beyond chance can be told: all labels there are do not fill the shortest of the longer windows.
+    fn too_few(&self) -> Option<String> {
+        let until = self.window.end.timestamp();
+        let labels = self.sums.last(LONGEST_BACK, until).labelled;
+        let needed = (EXPECTED_ERRORS / (1.0 - self.choice.share) - 1e-9).ceil() as u64;
+        (labels < needed).then(|| {
+            format!(
+                "{labels} labels, of the {needed} among which {} allows {EXPECTED_ERRORS:.0} errors",
+                percent(self.choice.share)
+            )
+        })
     }
 
     /// The rules of a severity at an instant.
@@ -705,25 +733,29 @@ mod tests {
     }
 
     #[test]
-    fn few_labels_with_one_error_tell_nothing_and_none_are_insufficient() {
-        let mut few = ObservedCounts::default();
-        for hour in 0..5 {
-            few.push(
-                at("2026-03-02T00:00:00Z") + TimeDelta::hours(hour),
-                hour == 3,
+    fn few_labels_with_one_error_are_insufficient_and_errors_alone_tell() {
+        let of = |labels: i64, wrong: fn(i64) -> bool| {
+            let mut few = ObservedCounts::default();
+            for hour in 0..labels {
+                few.push(
+                    at("2026-03-02T00:00:00Z") + TimeDelta::minutes(15 * hour),
+                    wrong(hour),
+                );
+            }
+            told(&few, "2026-03-02T00:00:00Z")
+        };
+        for told in of(5, |hour| hour == 3) {
+            assert_eq!(told.status, Status::Insufficient, "{told:?}");
+            assert!(told.value.is_some());
+            let cause = told.recipe.cause.expect("a cause");
+            assert_eq!(
+                cause,
+                "5 labels, of the 200 among which 95 % allows 10 errors"
             );
         }
-        let [fast, slow, left] = told(&few, "2026-03-02T00:00:00Z");
-        assert_eq!(
-            (fast.status, slow.status),
-            (Status::Ok, Status::Ok),
-            "{fast:?}"
-        );
-        assert_eq!(
-            left.status,
-            Status::Drift,
-            "one error of five is four budgets"
-        );
+        let [fast, _, left] = of(20, |_| true);
+        assert_eq!(fast.status, Status::Drift, "{fast:?}");
+        assert_eq!(left.status, Status::Insufficient, "{left:?}");
         for nothing in told(&ObservedCounts::default(), "2026-03-02T00:00:00Z") {
             assert_eq!(
                 (nothing.status, nothing.value),

@@ -183,7 +183,7 @@ fn labels_that_contradict_it_make_an_estimate_blind_and_a_finding() {
     for realised in [0.752, 0.745, 0.748] {
         reliability.push(compared(0.75, (0.73, 0.77), realised));
     }
-    let close = error_told(Measure::EstimatedAccuracy, &reliability, "");
+    let close = error_told(Measure::EstimatedAccuracy, &around(&reliability, 0.75));
     assert_eq!(close.status, Status::Ok);
     assert!(
         close
@@ -195,7 +195,7 @@ fn labels_that_contradict_it_make_an_estimate_blind_and_a_finding() {
     for realised in [0.65, 0.64] {
         reliability.push(compared(0.75, (0.73, 0.77), realised));
     }
-    let blind = error_told(Measure::EstimatedAccuracy, &reliability, "");
+    let blind = error_told(Measure::EstimatedAccuracy, &around(&reliability, 0.75));
     assert_eq!(blind.status, Status::Drift);
     assert!((blind.value.expect("a value") - 0.105).abs() < 1e-9);
     let words = blind.recipe.detail.expect("words");
@@ -221,7 +221,7 @@ fn labels_that_contradict_it_make_an_estimate_blind_and_a_finding() {
             .contains("labels have contradicted it for 2 windows")
     );
     assert_eq!(
-        error_told(Measure::EstimatedMae, &Reliability::default(), "").status,
+        error_told(Measure::EstimatedMae, &around(&Reliability::default(), 0.75)).status,
         Status::Insufficient
     );
 }

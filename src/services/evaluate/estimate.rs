@@ -90,29 +90,34 @@ pub(super) async fn measure(
         subject.monitor.name.as_str(),
         baseline.baseline_id,
     );
+    let value_of = |of: Measure| {
+        let same = |quality: &&baselines::BaselineQuality| {
+            quality.segment.is_overall() && quality.measure == of.as_str()
+        };
+        qualities.iter().find(same).map(|quality| quality.value)
+    };
+    let nothing = Reliability::default();
+    let around = |measure: Measure| Circumstances {
+        reference: measure.estimated().and_then(value_of),
+        tolerance: subject.monitor.estimate_tolerance,
+        reliability: &nothing,
+        least_rows: subject.monitor.min_rows,
+        days: (subject.window.end - subject.window.start).num_seconds() as f64 / 86_400.0,
+        unit: unit(subject, measure),
+    };
     let mut values = Vec::new();
     for (measure, estimation) in &of_window.values {
         let before = subject.window.start - chrono::TimeDelta::microseconds(1);
         let reliability = reliability(conn, course, *measure, before).await?;
-        let reference = measure.estimated().and_then(|of| {
-            let same = |quality: &&baselines::BaselineQuality| {
-                quality.segment.is_overall() && quality.measure == of.as_str()
-            };
-            qualities.iter().find(same).map(|quality| quality.value)
-        });
         let around = Circumstances {
-            reference,
-            tolerance: subject.monitor.estimate_tolerance,
             reliability: &reliability,
-            least_rows: subject.monitor.min_rows,
-            days: (subject.window.end - subject.window.start).num_seconds() as f64 / 86_400.0,
-            unit: unit(subject, *measure),
+            ..around(*measure)
         };
         let told = of_window.told(*measure, *estimation, &around);
         values.push(Measurement {
             value: told.value,
             interval: told.interval,
-            reference,
+            reference: around.reference,
             status: told.status,
             current_rows: of_window.rows,
             reference_rows: sample.labels,
@@ -134,7 +139,11 @@ pub(super) async fn measure(
     .await?;
     let main = measures[0];
     let reliability = reliability(conn, course, main, subject.window.start).await?;
-    let told = error_told(main, &reliability, unit(subject, main));
+    let around = Circumstances {
+        reliability: &reliability,
+        ..around(main)
+    };
+    let told = error_told(main, &around);
     values.push(Measurement {
         value: told.value,
         status: told.status,

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::Estimated;
+use crate::stats::quality::Z_95;
 
 /// An estimate beside the truth.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -30,7 +31,7 @@ impl Compared {
     /// The error in standard errors; `None` if the interval has no width.
     fn deviation(&self) -> Option<f64> {
         let (low, high) = self.estimated.interval;
-        let error = (high - low) / 2.0 / crate::stats::quality::Z_95;
+        let error = (high - low) / 2.0 / Z_95;
         (error > 0.0).then(|| self.error() / error)
     }
 }
@@ -43,6 +44,9 @@ pub struct Reliability {
 
 /// Windows that are remembered.
 const REMEMBERED: usize = 60;
+
+/// Of fewer windows it is not known how far off they are wont to be.
+const LEAST_KNOWN: usize = 8;
 
 /// What labels say about an estimate after the fact.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -107,32 +111,50 @@ impl Reliability {
         (count > 0).then(|| held as f64 / count as f64)
     }
 
-    /// Whether concept change has made the estimates blind.
+    /// Whether concept change has made the estimates blind, where errors up to `harmless` do not matter, in the unit of what is
+    /// estimated.
     ///
     /// One estimate outside its interval is to be expected in twenty. Two in a row on the same side are called blinded: by chance
-    /// about once in eight hundred windows, if windows err independently, and more often as far as they share the error of
-    /// one small reference.
+    /// about once in eight hundred windows, if windows err independently. Windows share what a small reference has wrong and what days
+    /// differ by, so where the windows before have been further off than their intervals say, so far is to be expected.
     #[must_use]
-    pub fn concept_change(&self) -> ConceptChange {
+    pub fn concept_change(&self, harmless: f64) -> ConceptChange {
         let Some(last) = self.windows.back() else {
             return ConceptChange::Unknown;
         };
-        let off = |window: &Compared| window.deviation().filter(|z| z.abs() > 1.96);
-        let Some(now) = off(last) else {
-            return ConceptChange::Agrees;
+        let run = |limit: f64| -> Vec<f64> {
+            let off = |window: &Compared| {
+                let matters = window.error().abs() > harmless;
+                window.deviation().filter(|z| matters && z.abs() > limit)
+            };
+            let now = off(last).unwrap_or(0.0);
+            let same = |window: &&Compared| off(window).is_some_and(|z| z * now > 0.0);
+            let run = self.last(REMEMBERED).take_while(same);
+            run.map(Compared::error).collect()
         };
-        let same = |window: &&Compared| off(window).is_some_and(|z| z * now > 0.0);
-        let windows: Vec<f64> = self
-            .last(REMEMBERED)
-            .take_while(same)
-            .map(Compared::error)
+        let spread = self.spread_before(run(Z_95).len());
+        let errors = run(Z_95 * spread);
+        match errors.len() {
+            0 => ConceptChange::Agrees,
+            1 => ConceptChange::Off { by: last.error() },
+            windows => ConceptChange::Blinded {
+                windows,
+                by: errors.iter().sum::<f64>() / windows as f64,
+            },
+        }
+    }
+
+    /// How many times further than their intervals say the windows before the last few have been off, 1 at least and where
+    /// they are fewer than [`LEAST_KNOWN`].
+    fn spread_before(&self, windows: usize) -> f64 {
+        let before = self.windows.iter().rev().skip(windows);
+        let squares: Vec<f64> = before
+            .filter_map(|window| Some(window.deviation()?.powi(2)))
             .collect();
-        if windows.len() < 2 {
-            return ConceptChange::Off { by: last.error() };
+        if squares.len() < LEAST_KNOWN {
+            return 1.0;
         }
-        ConceptChange::Blinded {
-            windows: windows.len(),
-            by: windows.iter().sum::<f64>() / windows.len() as f64,
-        }
+        let mean = squares.iter().sum::<f64>() / squares.len() as f64;
+        mean.sqrt().max(1.0)
     }
 }

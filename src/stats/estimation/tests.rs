@@ -639,7 +639,7 @@ fn compared(estimated: f64, realised: f64) -> Compared {
 fn reliability_is_what_the_last_windows_say() {
     let mut of = Reliability::default();
     assert_eq!((of.within(5), of.coverage(5)), (None, None));
-    assert_eq!(of.concept_change(), ConceptChange::Unknown);
+    assert_eq!(of.concept_change(0.0), ConceptChange::Unknown);
     for realised in [0.70, 0.79, 0.81, 0.805] {
         of.push(compared(0.8, realised));
     }
@@ -648,7 +648,7 @@ fn reliability_is_what_the_last_windows_say() {
     assert!((within - 0.01).abs() < 1e-12 && windows == 3);
     assert_eq!((of.streak(0.02), of.coverage(4)), (3, Some(0.75)));
     assert!((of.mean_absolute_error(2).expect("windows") - 0.0075).abs() < 1e-12);
-    assert_eq!(of.concept_change(), ConceptChange::Agrees);
+    assert_eq!(of.concept_change(0.0), ConceptChange::Agrees);
     let text = serde_json::to_string(&of).expect("numbers");
     assert_eq!(
         serde_json::from_str::<Reliability>(&text).expect("windows"),
@@ -661,12 +661,34 @@ fn an_estimate_that_stays_off_is_called_blinded() {
     let mut of = Reliability::default();
     of.push(compared(0.8, 0.8));
     of.push(compared(0.8, 0.75));
-    assert!(matches!(of.concept_change(), ConceptChange::Off { by } if (by - 0.05).abs() < 1e-12));
+    assert!(matches!(of.concept_change(0.0), ConceptChange::Off { by } if (by - 0.05).abs() < 1e-12));
     of.push(compared(0.8, 0.71));
     assert!(
-        matches!(of.concept_change(), ConceptChange::Blinded { windows: 2, by } if (by - 0.07).abs() < 1e-12)
+        matches!(of.concept_change(0.0), ConceptChange::Blinded { windows: 2, by } if (by - 0.07).abs() < 1e-12)
     );
     // Off the other way is another matter.
     of.push(compared(0.8, 0.85));
-    assert!(matches!(of.concept_change(), ConceptChange::Off { by } if by < 0.0));
+    assert!(matches!(of.concept_change(0.0), ConceptChange::Off { by } if by < 0.0));
+}
+
+#[test]
+fn what_is_off_no_further_than_it_is_wont_to_be_is_not_blinded() {
+    let mut of = Reliability::default();
+    // The standard error is said to be 0.0102 and is four times that.
+    for at in 0..12 {
+        let away = if at % 2 == 0 { 0.04 } else { -0.04 };
+        of.push(compared(0.8, 0.8 + away));
+    }
+    for realised in [0.75, 0.74] {
+        of.push(compared(0.8, realised));
+    }
+    assert_eq!(of.concept_change(0.0), ConceptChange::Agrees);
+    for realised in [0.70, 0.69] {
+        of.push(compared(0.8, realised));
+    }
+    assert!(matches!(
+        of.concept_change(0.0),
+        ConceptChange::Blinded { windows: 2, .. }
+    ));
+    assert_eq!(of.concept_change(0.2), ConceptChange::Agrees);
 }

@@ -75,7 +75,7 @@ const USUAL: [BurnRule; 3] = {
 pub const CHANCE: f64 = 1e-4;
 
 /// A long window should expect so many errors while the objective is just met.
-const EXPECTED_ERRORS: f64 = 10.0;
+pub const EXPECTED_ERRORS: f64 = 10.0;
 
 impl BurnPolicy {
     /// The usual rules for an objective and the rate at which labels come in. Where they are slow every window is longer by

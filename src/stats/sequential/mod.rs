@@ -20,7 +20,9 @@ mod losses;
 mod multiplicity;
 mod rates;
 
-pub use burn::{BurnAlert, BurnPolicy, BurnRule, BurnSeverity, CHANCE, LabelledCounts};
+pub use burn::{
+    BurnAlert, BurnPolicy, BurnRule, BurnSeverity, CHANCE, EXPECTED_ERRORS, LabelledCounts,
+};
 pub use day_values::{DAY_WINDOWS, DayChange, DayReference, DayTest, DayValue, NotTested};
 pub use losses::{LossDetector, LossReference, LossState};
 pub use multiplicity::{calibrated_ln_e, e_benjamini_hochberg};
