@@ -221,7 +221,7 @@ fn correlations(report: &mut Report, seed: u64, runs: u64) -> anyhow::Result<()>
                     .iter()
                     .map(|day| features.sums(day))
                     .collect::<Result<_, _>>()?;
-                let distance = FeatureBaseline::fit(&sums[..28])?.compare(&sums[28])?;
+                let distance = FeatureBaseline::fit(&sums[..28])?.compare(&[&sums[28]])?;
                 let found = distance.is_beyond_all_days && distance.p_value.value() < ALPHA;
                 further += u32::from(found);
             }

@@ -39,7 +39,7 @@ use crate::storage::models::{self, Model};
 use crate::storage::overflow::OverflowKind;
 use crate::storage::partitions;
 use crate::storage::profiles::ProfileKey;
-use crate::storage::windows::{self, WindowAddition};
+use crate::storage::windows::{self, WindowAddition, WindowKey};
 use admission::{Foreseen, Stored, Versions};
 use pack::Pack;
 use refusal::Refusals;
@@ -54,6 +54,8 @@ const LARGE_BYTES: usize = 20 << 20;
 const UNFOLDED_BYTES: usize = 32 << 20;
 /// How many profiles are counted at a time; one takes one or two kilobytes.
 const PROFILES: usize = 1 << 13;
+/// How many base windows one statement adds to.
+const WINDOWS: usize = 1 << 10;
 /// How many packs one activation settles at most.
 const PACKS: usize = 16;
 /// After how many failures a batch is set aside, kept, for people to look at.
@@ -571,7 +573,7 @@ async fn settle_predictions(
     crate::faults::crash_point("settle.rows_stored");
     let (counting, mut profiles) = first.await.map_err(Error::internal)??;
     let mut additions = window_additions(model, &sorted, &counted);
-    let mut repeats = window_repeats(model, &sorted, &counted);
+    let repeats = window_repeats(model, &sorted, &counted);
     let mut merged = Merged::default();
     for part in 1..=counting.parts.len() {
         let next = tokio::spawn({
@@ -598,12 +600,7 @@ async fn settle_predictions(
         outcomes::note_label(&mut additions, model, &joined);
     }
     crate::faults::crash_point("settle.labels_joined");
-    for addition in additions.values_mut() {
-        if let Some(added) = repeats.remove(&(addition.version_id, addition.window_start)) {
-            addition.repeats = Some(with_repeats(conn, addition, added).await?);
-        }
-        windows::add(conn, model.project_id, model.model_id, addition, now).await?;
-    }
+    add_to_windows(conn, model, additions, repeats, now).await?;
     Ok(settled)
 }
 
@@ -705,7 +702,9 @@ impl Counting {
     }
 }
 
-type WindowAdditions = BTreeMap<(VersionId, DateTime<Utc>), WindowAddition>;
+type WindowAdditions = BTreeMap<WindowKey, WindowAddition>;
+/// What the rows that a pack brings hold, by the base window they fall into.
+type WindowRepeats = BTreeMap<WindowKey, Repeats>;
 
 fn window_additions(model: &Model, sorted: &Sorted, rows: &[usize]) -> WindowAdditions {
     let batch = sorted.pack.rows();
@@ -735,9 +734,9 @@ fn window_repeats(
     model: &Model,
     sorted: &Sorted,
     rows: &[usize],
-) -> BTreeMap<(VersionId, DateTime<Utc>), Repeats> {
+) -> WindowRepeats {
     let batch = sorted.pack.rows();
-    let mut repeats: BTreeMap<_, Repeats> = BTreeMap::new();
+    let mut repeats = WindowRepeats::new();
     for &row in rows {
         let start = model.base_window.window_at(batch.predicted_at[row]).start;
         let of_window = repeats.entry((sorted.versions[row].0, start)).or_default();
@@ -746,22 +745,42 @@ fn window_repeats(
     repeats
 }
 
-/// The window's summary with what is added to it. One that is damaged begins anew: it says how many rows it knows.
-async fn with_repeats(
+/// Adds to base windows, with the summaries of their rows by what they hold. A damaged one begins anew: it says how many rows it
+/// knows.
+async fn add_to_windows(
     conn: &mut PgConnection,
-    addition: &WindowAddition,
-    mut added: Repeats,
-) -> Result<Vec<u8>, Error> {
-    let (version_id, start) = (addition.version_id, addition.window_start);
-    if let Some(stored) = windows::repeats(conn, version_id, start).await? {
-        match Repeats::decode(&stored) {
-            Ok(stored) => added.merge(&stored),
-            Err(error) => {
-                tracing::error!(%version_id, %start, %error, "a window's summary of repeated rows is damaged");
+    model: &Model,
+    additions: WindowAdditions,
+    mut repeats: WindowRepeats,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let mut additions: Vec<WindowAddition> = additions.into_values().collect();
+    for additions in additions.chunks_mut(WINDOWS) {
+        let key = |addition: &WindowAddition| (addition.version_id, addition.window_start);
+        let own: Vec<WindowKey> = additions.iter().map(key).collect();
+        let summed: Vec<WindowKey> = (own.iter().copied())
+            .filter(|key| repeats.contains_key(key))
+            .collect();
+        for ((version_id, start), stored) in windows::repeats(conn, &summed).await? {
+            match Repeats::decode(&stored) {
+                Ok(stored) => {
+                    if let Some(added) = repeats.get_mut(&(version_id, start)) {
+                        added.merge(&stored);
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%version_id, %start, %error, "a window's summary of repeated rows is damaged");
+                }
             }
         }
+        for addition in &mut *additions {
+            let summary = repeats.remove(&(addition.version_id, addition.window_start));
+            addition.repeats = summary.map(|summary| summary.encode());
+        }
+        let additions: Vec<&WindowAddition> = additions.iter().collect();
+        windows::add(conn, model.project_id, model.model_id, &additions, now).await?;
     }
-    Ok(added.encode())
+    Ok(())
 }
 
 fn empty_addition(version_id: VersionId, window_start: DateTime<Utc>) -> WindowAddition {

@@ -24,20 +24,35 @@ pub struct WindowAddition {
     pub last_event_at: DateTime<Utc>,
 }
 
-/// The summary of a base window's rows by what they hold.
+/// A base window of a version.
+pub type WindowKey = (VersionId, DateTime<Utc>);
+
+/// The summaries of base windows' rows by what they hold, of those that have one.
 pub async fn repeats(
     conn: &mut PgConnection,
-    version_id: VersionId,
-    window_start: DateTime<Utc>,
-) -> sqlx::Result<Option<Vec<u8>>> {
-    let found = sqlx::query_scalar!(
-        "SELECT repeats FROM window_states WHERE model_version_id = $1 AND window_start = $2",
-        version_id.0,
-        window_start
+    windows: &[WindowKey],
+) -> sqlx::Result<Vec<(WindowKey, Vec<u8>)>> {
+    let versions: Vec<Uuid> = windows.iter().map(|(version, _)| version.0).collect();
+    let starts: Vec<DateTime<Utc>> = windows.iter().map(|(_, start)| *start).collect();
+    let found = sqlx::query!(
+        r#"
+        SELECT w.model_version_id, w.window_start, w.repeats AS "repeats!"
+        FROM unnest($1::uuid[], $2::timestamptz[]) AS wanted(version_id, start)
+        JOIN window_states w ON w.model_version_id = wanted.version_id AND w.window_start = wanted.start
+        WHERE w.repeats IS NOT NULL
+        "#,
+        &versions,
+        &starts
     )
-    .fetch_optional(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(found.flatten())
+    Ok(found
+        .into_iter()
+        .map(|row| {
+            let key = (VersionId(row.model_version_id), row.window_start);
+            (key, row.repeats)
+        })
+        .collect())
 }
 
 /// The summaries of a version's base windows in `[from, to)`, and how many rows of them none accounts for.
@@ -61,21 +76,33 @@ pub async fn repeats_between(
     .await
 }
 
-/// Adds to a base window, marks it changed and pending.
+/// Adds to base windows, each of which is there once, and marks them changed and pending.
 pub async fn add(
     conn: &mut PgConnection,
     project_id: ProjectId,
     model_id: ModelId,
-    addition: &WindowAddition,
+    additions: &[&WindowAddition],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
+    let counts = |of: fn(&WindowAddition) -> u64| -> Vec<i64> {
+        let each = additions.iter().map(|addition| of(addition));
+        each.map(super::intake::count).collect()
+    };
+    let versions: Vec<Uuid> = additions.iter().map(|a| a.version_id.0).collect();
+    let starts: Vec<DateTime<Utc>> = additions.iter().map(|a| a.window_start).collect();
+    let last_events: Vec<DateTime<Utc>> = additions.iter().map(|a| a.last_event_at).collect();
+    let repeats: Vec<Option<&[u8]>> = additions.iter().map(|a| a.repeats.as_deref()).collect();
     sqlx::query!(
         r#"
         INSERT INTO window_states (model_version_id, window_start, project_id, model_id, predictions, errors,
                                    labels, out_of_order, revision, pending, last_event_at, last_changed_at,
                                    followers, repeats, last_arrived_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, true, $9, $10, $11, $12, 
-                CASE WHEN $5::bigint > 0 THEN $10::timestamptz END)
+        SELECT version_id, window_start, $1, $2, predictions, errors, labels, out_of_order, 1, true, last_event_at, $3,
+               followers, repeats, CASE WHEN predictions > 0 THEN $3::timestamptz END
+        FROM unnest($4::uuid[], $5::timestamptz[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[],
+                    $10::timestamptz[], $11::bigint[], $12::bytea[])
+             AS added(version_id, window_start, predictions, errors, labels, out_of_order, last_event_at, followers,
+                      repeats)
         ON CONFLICT (model_version_id, window_start) DO UPDATE
         SET predictions = window_states.predictions + EXCLUDED.predictions,
             errors = window_states.errors + EXCLUDED.errors,
@@ -90,18 +117,18 @@ pub async fn add(
             -- Labels alone are no sign of life.
             last_arrived_at = GREATEST(window_states.last_arrived_at, EXCLUDED.last_arrived_at)
         "#,
-        addition.version_id.0,
-        addition.window_start,
         project_id.0,
         model_id.0,
-        super::intake::count(addition.predictions),
-        super::intake::count(addition.errors),
-        super::intake::count(addition.labels),
-        super::intake::count(addition.out_of_order),
-        addition.last_event_at,
         now,
-        super::intake::count(addition.followers),
-        addition.repeats
+        &versions,
+        &starts,
+        &counts(|a| a.predictions),
+        &counts(|a| a.errors),
+        &counts(|a| a.labels),
+        &counts(|a| a.out_of_order),
+        &last_events,
+        &counts(|a| a.followers),
+        &repeats as &[Option<&[u8]>]
     )
     .execute(conn)
     .await?;

@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{LandedLabels, WindowAdditions, outcomes};
+use super::{LandedLabels, WindowAdditions, WindowRepeats, add_to_windows, outcomes};
 use crate::services::Error;
 use crate::storage::intake::Settled;
 use crate::storage::keys::KeyFilters;
 use crate::storage::labels::{self, StoredLabel};
 use crate::storage::models::Model;
-use crate::storage::windows;
 
 /// Puts labels into force, keeps those they replace, and joins them with their predictions.
 pub(super) async fn settle(
@@ -98,9 +97,7 @@ pub(super) async fn settle(
         outcomes::note_label(&mut additions, model, joined);
     }
     crate::faults::crash_point("labels.joined");
-    for addition in additions.values() {
-        windows::add(conn, model.project_id, model.model_id, addition, now).await?;
-    }
+    add_to_windows(conn, model, additions, WindowRepeats::new(), now).await?;
     Ok(settled)
 }
 
