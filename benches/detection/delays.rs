@@ -17,7 +17,9 @@ pub const RATE: f64 = 0.1;
 /// Labels before the change.
 pub const BEFORE: u64 = 5_000;
 /// Labels of the reference where its rate is not taken as known.
-const REFERENCE: u64 = 28_000;
+pub const REFERENCE: u64 = 28_000;
+/// Those of the smallest one that is bounded no further than it.
+const FEW: u64 = 1_000;
 
 /// The seed of a run of one kind, from that of the whole bench, which may be any.
 pub fn seed_of(seed: u64, kind: u64, run: u64) -> u64 {
@@ -25,12 +27,9 @@ pub fn seed_of(seed: u64, kind: u64, run: u64) -> u64 {
 }
 
 /// What the service watches by: a reference of labels whose rate is not known, but bounded from above.
-pub fn learnt(random: &mut StdRng) -> anyhow::Result<RateDetector> {
-    let events = (0..REFERENCE).filter(|_| random.random_bool(RATE)).count() as u64;
-    let reference = RateReference {
-        events,
-        labels: REFERENCE,
-    };
+pub fn learnt(labels: u64, random: &mut StdRng) -> anyhow::Result<RateDetector> {
+    let events = (0..labels).filter(|_| random.random_bool(RATE)).count() as u64;
+    let reference = RateReference { events, labels };
     Ok(RateDetector::new(reference, 0.0, RUN_LENGTH)?)
 }
 
@@ -50,7 +49,7 @@ pub fn run(report: &mut Report, seed: u64, long: bool) -> anyhow::Result<()> {
         });
         let of_learnt = delays(runs, |run| {
             let mut random = StdRng::seed_from_u64(seed_of(seed, 20_000, run));
-            let detector = learnt(&mut random).ok()?;
+            let detector = learnt(REFERENCE, &mut random).ok()?;
             first_alarm(&detector, seed_of(seed, 30_000, run), after, 40_000)
                 .filter(|at| *at > BEFORE)
         });
@@ -79,26 +78,30 @@ pub fn run(report: &mut Report, seed: u64, long: bool) -> anyhow::Result<()> {
     correlations(report, seed, if long { 400 } else { 80 })
 }
 
-/// Labels per false alarm: all labels seen by streams that stop at their first alarm or at a limit, over the alarms.
+/// Labels per false alarm: all labels seen by streams that begin anew after each, over the alarms.
 fn run_lengths(report: &mut Report, seed: u64, long: bool) -> anyhow::Result<()> {
     let streams = if long { 400 } else { 60 };
     let limit = 1_000_000;
     for size in [1, 50] {
-        for (of_reference, named, figure) in [
-            (false, "", ""),
-            (true, ", reference of 28,000 labels", "learnt_"),
+        for (labels, named, figure) in [
+            (None, "", ""),
+            (Some(REFERENCE), ", references of 28,000 labels", "learnt_"),
+            (
+                Some(FEW),
+                ", references of 1,000 labels",
+                "learnt_from_1000_",
+            ),
         ] {
             let (mut seen, mut alarms) = (0, 0);
             for stream in 0..streams {
                 let mut random = StdRng::seed_from_u64(seed_of(seed, 50_000, stream + size));
-                let detector = if of_reference {
-                    learnt(&mut random)?
-                } else {
-                    RateDetector::against(RATE, RUN_LENGTH)?
+                let detector = match labels {
+                    Some(labels) => learnt(labels, &mut random)?,
+                    None => RateDetector::against(RATE, RUN_LENGTH)?,
                 };
                 let mut state = RateState::default();
-                let mut is_over = false;
-                while state.labels < limit && !is_over {
+                let mut of_stream = 0;
+                while of_stream < limit {
                     let events = (0..size).filter(|_| random.random_bool(RATE)).count() as u64;
                     let batch = RateBatch {
                         events,
@@ -106,10 +109,13 @@ fn run_lengths(report: &mut Report, seed: u64, long: bool) -> anyhow::Result<()>
                     };
                     let (next, verdict) = detector.step(state, batch)?;
                     state = next;
-                    is_over = verdict.is_alarm();
+                    of_stream += size;
+                    if verdict.is_alarm() {
+                        alarms += 1;
+                        state = RateState::default();
+                    }
                 }
-                seen += state.labels;
-                alarms += u64::from(is_over);
+                seen += of_stream;
             }
             let length = seen as f64 / alarms.max(1) as f64;
             report.tell(

@@ -10,8 +10,8 @@ use rand::rngs::StdRng;
 use serde::Deserialize;
 
 use crate::delays::{
-    BEFORE, Delays, RATE, RUN_LENGTH, delays, errors, first_alarm, first_loss_alarm, learnt,
-    seed_of,
+    BEFORE, Delays, RATE, REFERENCE, RUN_LENGTH, delays, errors, first_alarm, first_loss_alarm,
+    learnt, seed_of,
 };
 use crate::figures::Report;
 use crate::peers::python_of;
@@ -93,7 +93,7 @@ fn ours(seed: u64) -> anyhow::Result<Vec<Row>> {
     let known = RateDetector::against(RATE, RUN_LENGTH)?;
     let betting = LossDetector::against(RATE, RATE * (1.0 - RATE), RUN_LENGTH)?;
     let mut random = StdRng::seed_from_u64(seed_of(seed, 20_000, 0));
-    let learnt = learnt(&mut random)?;
+    let learnt = learnt(REFERENCE, &mut random)?;
     let rate = |detector: &RateDetector, after: f64, run: u64| {
         first_alarm(detector, seed_of_stream(seed, run), after, AFTER)
     };

@@ -43,7 +43,8 @@ const GROUPS: usize = 10;
 /// A correction for label shift is not to be used where so little speaks for its supposition.
 const IMPURE: f64 = 0.01;
 /// How often estimates are called blind that are not.
-const BLINDED_BY_CHANCE: &str = "by chance about once in 800 windows that err independently of each other";
+const BLINDED_BY_CHANCE: &str =
+    "by chance about once in 800 windows that err independently of each other";
 /// The windows that the reliability is told of.
 const WINDOWS_TOLD: usize = 12;
 /// How much worse than the baseline is no finding: points of a share, and a share of an error.
@@ -608,11 +609,7 @@ impl Estimates {
                 .map_or(0, |(_, n)| n),
             mean_absolute_error: around.reliability.mean_absolute_error(WINDOWS_TOLD),
             coverage: around.reliability.coverage(WINDOWS_TOLD),
-            smallest: smallest(
-                half,
-                harmless,
-                around.days,
-            ),
+            smallest: smallest(half, harmless, around.days),
         };
         let cause = self.why_untrusted(change);
         let status = match (&cause, drop) {

@@ -28,8 +28,8 @@ use crate::stats::sequential::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SequentialChoice {
-    /// Labels that pass on average before a false alarm, at least.
-    pub run_length: f64,
+    /// Labels that pass on average before a false alarm, at least; without it, those of a year, and [`DEFAULT_RUN_LENGTH`] at least.
+    pub run_length: Option<f64>,
     /// How much worse than the baseline is let pass: of a rate in its unit, of losses as a share of their cap.
     pub tolerance: f64,
     /// A number counts as right within this distance of its label.
@@ -41,13 +41,16 @@ pub struct SequentialChoice {
 impl Default for SequentialChoice {
     fn default() -> Self {
         Self {
-            run_length: DEFAULT_RUN_LENGTH,
+            run_length: None,
             tolerance: 0.0,
             right_within: None,
             loss_cap: None,
         }
     }
 }
+
+/// Without a choice of run length, about one false alarm of a detector is to be expected in as many days.
+const DAYS_OF_A_YEAR: f64 = 365.25;
 
 /// Why nothing can be watched.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -105,7 +108,8 @@ pub struct Watch {
     between: f64,
     /// Whether the baseline has enough windows to know how they differ.
     dated: bool,
-    run_length: f64,
+    /// What was asked for.
+    run_length: Option<f64>,
 }
 
 /// What a detector knows after a window.
@@ -222,7 +226,8 @@ impl Watch {
         // Labels that share causes are as good as fewer that do not.
         let squares = windows.map_or(0.0, |of| of.squares());
         let effective = (n / (1.0 + between.unwrap_or(0.0) * squares / n)).max(2.0);
-        let (tolerance, length) = (choice.tolerance, choice.run_length);
+        let tolerance = choice.tolerance;
+        let length = choice.run_length.unwrap_or(DEFAULT_RUN_LENGTH);
         let detector = if measure == Measure::LossSequential {
             let reference = LossReference {
                 mean,
@@ -248,15 +253,22 @@ impl Watch {
             reference_labels: rows.len() as u64,
             between: between.unwrap_or(0.0),
             dated: between.is_some(),
-            run_length: length,
+            run_length: choice.run_length,
         })
+    }
+
+    /// Labels that pass on average before a false alarm where so many come in a day: without a choice those of a year, so that
+    /// a model with more labels has no more false alarms.
+    fn run_length(&self, labels_a_day: Option<f64>) -> f64 {
+        let of_a_year = labels_a_day.unwrap_or(0.0) * DAYS_OF_A_YEAR;
+        self.run_length.unwrap_or(of_a_year.max(DEFAULT_RUN_LENGTH))
     }
 
     /// What tells this detector from others: a state of another course is of no use to it.
     #[must_use]
     pub fn course(&self, baseline: &str) -> String {
         format!(
-            "{baseline} {:e} {:e} {:e} {:e} {:e} {:?}",
+            "{baseline} {:e} {:e} {:?} {:e} {:e} {:?}",
             self.tolerated(),
             self.between,
             self.run_length,
@@ -306,17 +318,26 @@ impl Watch {
         readiness((&self.expected, self.lag), window, (answered, labels), now)
     }
 
-    /// Takes a window in, after which all its labels have been looked at.
+    /// Takes a window in, after which all its labels have been looked at. `earlier` are the windows taken in before it, as far back
+    /// as they tell the traffic.
     ///
     /// # Errors
     /// With a state of another kind or version.
     pub fn take(
         &self,
         before: Option<&SequentialState>,
-        window_end: DateTime<Utc>,
+        earlier: &[Taken],
+        window: Window,
         losses: &[f64],
     ) -> Result<SequentialState, NotMonitorable> {
         let factor = self.overdispersion(losses.len() as f64);
+        let own = Taken {
+            start: window.start,
+            end: window.end,
+            labels: losses.len() as u64,
+            losses: losses.iter().sum(),
+        };
+        let length = self.run_length(labels_a_day(earlier.iter().chain([&own])));
         let (detector, verdict): (DetectorState, Verdict) = match &self.detector {
             Detector::Rate(detector) => {
                 let state = match before.map(|state| &state.detector) {
@@ -328,7 +349,8 @@ impl Watch {
                     events: losses.iter().filter(|loss| **loss > 0.5).count() as u64,
                     labels: losses.len() as u64,
                 };
-                let (next, verdict) = detector.overdispersed(factor).step(state, batch)?;
+                let detector = detector.overdispersed(factor).promising(length);
+                let (next, verdict) = detector.step(state, batch)?;
                 (DetectorState::Rate(next), verdict)
             }
             Detector::Loss(detector) => {
@@ -337,13 +359,14 @@ impl Watch {
                     Some(DetectorState::Loss(state)) => *state,
                     Some(DetectorState::Rate(_)) => return Err(NotMonitorable::OtherVersion),
                 };
-                let (next, verdict) = detector.overdispersed(factor).step(state, losses)?;
+                let detector = detector.overdispersed(factor).promising(length);
+                let (next, verdict) = detector.step(state, losses)?;
                 (DetectorState::Loss(next), verdict)
             }
         };
         let ongoing = before.and_then(|state| state.alarm);
         let alarm = if verdict.is_alarm() {
-            ongoing.or(Some(window_end))
+            ongoing.or(Some(window.end))
         } else {
             ongoing.filter(|_| !verdict.is_quiet())
         };
@@ -405,11 +428,15 @@ impl Watch {
     }
 
     /// The smallest value that would be noticed within so many labels, in windows of so many each, in the measure's unit.
-    fn smallest(&self, labels: f64, of_window: f64) -> Option<f64> {
+    fn smallest(&self, labels: f64, of_window: f64, run_length: f64) -> Option<f64> {
         let factor = self.overdispersion(of_window);
         let found = match &self.detector {
-            Detector::Rate(detector) => detector.overdispersed(factor).smallest_noticed(labels),
-            Detector::Loss(detector) => detector.overdispersed(factor).smallest_noticed(labels),
+            Detector::Rate(detector) => (detector.overdispersed(factor))
+                .promising(run_length)
+                .smallest_noticed(labels),
+            Detector::Loss(detector) => (detector.overdispersed(factor))
+                .promising(run_length)
+                .smallest_noticed(labels),
         };
         found.map(|value| self.cap * value)
     }
@@ -419,6 +446,7 @@ impl Watch {
     pub fn told(&self, taken: &[Taken], state: &SequentialState, unit: &str) -> Told {
         let found = self.strongest(taken);
         let daily = labels_a_day(taken);
+        let run_length = self.run_length(daily);
         let all: u64 = taken.iter().map(|window| window.labels).sum();
         let of_window = all as f64 / taken.len().max(1) as f64;
         let smallest: Vec<SmallestNoticed> = daily.map_or_else(Vec::new, |daily| {
@@ -428,7 +456,7 @@ impl Watch {
                     Some(SmallestNoticed {
                         days,
                         labels: (days * daily).round() as u64,
-                        value: self.smallest(days * daily, of_window)?,
+                        value: self.smallest(days * daily, of_window, run_length)?,
                     })
                 })
                 .collect()
@@ -441,7 +469,7 @@ impl Watch {
             .to_owned(),
             evidence: state.worse,
             evidence_of_better: state.better,
-            run_length: self.run_length,
+            run_length,
             lag_seconds: self.lag,
             overdispersion: self.overdispersion(of_window),
             windows_differ_known: self.dated,
@@ -533,11 +561,11 @@ impl Watch {
 
     fn promise(&self, recipe: &SequentialRecipe, unit: &str) -> Promise {
         let often = recipe.labels_a_day.map_or_else(String::new, |daily| {
-            format!(", {} at this traffic", once_in(self.run_length / daily))
+            format!(", {} at this traffic", once_in(recipe.run_length / daily))
         });
         let mut errs = format!(
             "a false alarm is to be expected at most once in {:.0} labels{often}",
-            self.run_length
+            recipe.run_length
         );
         if !self.dated {
             errs.push_str("; the baseline does not say how windows differ: expect more false alarms where they do");
@@ -765,10 +793,11 @@ fn divergence(p: f64, q: f64) -> f64 {
 }
 
 /// The labels of the last 28 days of windows, by day.
-fn labels_a_day(taken: &[Taken]) -> Option<f64> {
-    let last = taken.iter().map(|window| window.end).max()?;
+fn labels_a_day<'a>(taken: impl IntoIterator<Item = &'a Taken, IntoIter: Clone>) -> Option<f64> {
+    let taken = taken.into_iter();
+    let last = taken.clone().map(|window| window.end).max()?;
     let from = last - chrono::TimeDelta::days(28);
-    let recent = taken.iter().filter(|window| window.end > from);
+    let recent = taken.filter(|window| window.end > from);
     let (labels, first) = recent.fold((0, last), |(labels, first), window| {
         (labels + window.labels, first.min(window.start))
     });

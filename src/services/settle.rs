@@ -730,11 +730,7 @@ fn window_additions(model: &Model, sorted: &Sorted, rows: &[usize]) -> WindowAdd
 }
 
 /// Rows by what they hold, for each base window.
-fn window_repeats(
-    model: &Model,
-    sorted: &Sorted,
-    rows: &[usize],
-) -> WindowRepeats {
+fn window_repeats(model: &Model, sorted: &Sorted, rows: &[usize]) -> WindowRepeats {
     let batch = sorted.pack.rows();
     let mut repeats = WindowRepeats::new();
     for &row in rows {

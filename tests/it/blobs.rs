@@ -294,8 +294,9 @@ fn sequential(measure: Measure) -> Vec<u8> {
     let mut state = None;
     for (day, rows) in (1..).zip(sample.rows.chunks(40)) {
         let losses = losses_of(&watch, rows.iter());
-        let end = at("2026-03-01") + TimeDelta::days(day);
-        state = Some(watch.take(state.as_ref(), end, &losses).expect("a state"));
+        let window = Grain::Day.window_at(at("2026-02-28") + TimeDelta::days(day));
+        let next = watch.take(state.as_ref(), &[], window, &losses);
+        state = Some(next.expect("a state"));
     }
     state.expect("days").encode()
 }

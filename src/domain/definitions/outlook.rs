@@ -130,7 +130,10 @@ rules:
         let definitions = read(SOUND).expect("a sound file");
         let model = &definitions.models[0].value;
         let choice = &model.monitors[0].quality.sequential;
-        assert_eq!((choice.run_length, choice.tolerance), (50_000.0, 0.01));
+        assert_eq!(
+            (choice.run_length, choice.tolerance),
+            (Some(50_000.0), 0.01)
+        );
         assert_eq!(
             (choice.right_within, choice.loss_cap),
             (Some(5.0), Some(60.0))

@@ -166,7 +166,7 @@ fn sequential(node: &Node, task: Option<Task>, sink: &mut Sink) -> Option<Sequen
     }
     let usual = SequentialChoice::default();
     Some(SequentialChoice {
-        run_length: run_length.map_or(usual.run_length, f64::from),
+        run_length: run_length.map(f64::from),
         tolerance: tolerance.unwrap_or(usual.tolerance),
         right_within,
         loss_cap,

@@ -221,7 +221,11 @@ fn labels_that_contradict_it_make_an_estimate_blind_and_a_finding() {
             .contains("labels have contradicted it for 2 windows")
     );
     assert_eq!(
-        error_told(Measure::EstimatedMae, &around(&Reliability::default(), 0.75)).status,
+        error_told(
+            Measure::EstimatedMae,
+            &around(&Reliability::default(), 0.75)
+        )
+        .status,
         Status::Insufficient
     );
 }

@@ -62,7 +62,7 @@ fn live(
         let losses = losses_of(watch, rows(number, 200, every).iter());
         let window = day(number);
         let next = watch
-            .take(state.as_ref(), window.end, &losses)
+            .take(state.as_ref(), taken, window, &losses)
             .expect("a state");
         taken.push(Taken {
             start: window.start,
@@ -279,13 +279,19 @@ fn days_that_differ_are_allowed_for_however_many_labels_a_day_has() {
     assert!((0.5..2.0).contains(&ratio), "{ratio}");
     let (few, many) = (drawn.overdispersion(200.0), drawn.overdispersion(20_000.0));
     assert!(few > 2.0 && many > 90.0 * (few - 1.0), "{few} {many}");
+    // A year's labels, unless something else is asked for.
+    let promised = |labels| drawn.run_length(Some(labels));
+    assert_eq!(
+        (promised(10.0), promised(20_000.0)),
+        (100_000.0, 7_305_000.0)
+    );
     // A hundred days that differ as those of the baseline did raise no alarm, though each has a hundred times the labels.
     let mut state: Option<SequentialState> = None;
     for number in 0..100 {
         let wrong = (rate_of(number) * 20_000.0) as usize;
         let losses = [vec![1.0; wrong], vec![0.0; 20_000 - wrong]].concat();
         let next = drawn
-            .take(state.as_ref(), day(number).end, &losses)
+            .take(state.as_ref(), &[], day(number), &losses)
             .expect("is taken");
         assert_eq!(next.alarm, None, "day {number}: {}", next.worse);
         state = Some(next);
@@ -296,7 +302,7 @@ fn days_that_differ_are_allowed_for_however_many_labels_a_day_has() {
         let losses = [vec![1.0; 4_000], vec![0.0; 16_000]].concat();
         state = Some(
             drawn
-                .take(state.as_ref(), day(100 + days).end, &losses)
+                .take(state.as_ref(), &[], day(100 + days), &losses)
                 .expect("is taken"),
         );
         days += 1;

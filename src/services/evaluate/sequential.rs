@@ -128,7 +128,8 @@ async fn said(
                 ..subject.unsaid(measure, Status::Insufficient, &why)
             });
         }
-        let next = match watch.take(state.as_ref(), subject.window.end, &losses) {
+        let earlier = windows(&taken);
+        let next = match watch.take(state.as_ref(), &earlier, subject.window, &losses) {
             Ok(next) => next,
             Err(error) => return Ok(subject.unsaid(measure, Status::Error, &error.to_string())),
         };
@@ -151,26 +152,28 @@ async fn said(
     })
 }
 
+fn windows(taken: &[StoredCohort]) -> Vec<Taken> {
+    let of = |cohort: &StoredCohort| Taken {
+        start: cohort.window_start,
+        end: cohort.window_end,
+        labels: cohort.labels,
+        losses: cohort.losses,
+    };
+    taken.iter().map(of).collect()
+}
+
 fn told(
     subject: &Subject<'_>,
     watch: &Watch,
     taken: &[StoredCohort],
     state: &SequentialState,
 ) -> Measurement {
-    let windows: Vec<Taken> = (taken.iter())
-        .map(|cohort| Taken {
-            start: cohort.window_start,
-            end: cohort.window_end,
-            labels: cohort.labels,
-            losses: cohort.losses,
-        })
-        .collect();
     let unit = if watch.measure == Measure::LossSequential {
         subject.model.unit.as_str()
     } else {
         ""
     };
-    let mut told = watch.told(&windows, state, unit);
+    let mut told = watch.told(&windows(taken), state, unit);
     // An alarm holds after however few labels; that there is none says something after enough of them.
     let min_labels = subject.monitor.min_rows;
     if told.status == Status::Ok && state.labels() < min_labels {
@@ -220,12 +223,14 @@ async fn sound_state(
             }
         }
     }
-    for cohort in &taken[sound..] {
+    for place in sound..taken.len() {
+        let cohort = &taken[place];
         let span = (cohort.window_start, cohort.window_end);
         let rows = all_of_window(conn, subject.model, subject.version_id, span).await?;
         let losses = losses_of(watch, rows.iter());
+        let window = subject.monitor.grain.window_at(cohort.window_start);
         let next = watch
-            .take(state.as_ref(), cohort.window_end, &losses)
+            .take(state.as_ref(), &windows(&taken[..place]), window, &losses)
             .map_err(Error::internal)?;
         sequential::mend(conn, of, cohort.place, &next.encode()).await?;
         state = Some(next);

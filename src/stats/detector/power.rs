@@ -8,7 +8,8 @@ use super::reference::{FeatureReference, Reference};
 use super::scores::corrected;
 use super::season::{Grain, Phases};
 use super::test::{
-    CountWindow, ExcessTest, Frame, MeanTest, OfDay, Score, ScoreKind, Sums, Test, Variance, ln_share,
+    CountWindow, ExcessTest, Frame, MeanTest, OfDay, Score, ScoreKind, Sums, Test, Variance,
+    ln_share,
 };
 use crate::stats::beta::student_critical;
 

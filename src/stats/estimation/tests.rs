@@ -661,7 +661,9 @@ fn an_estimate_that_stays_off_is_called_blinded() {
     let mut of = Reliability::default();
     of.push(compared(0.8, 0.8));
     of.push(compared(0.8, 0.75));
-    assert!(matches!(of.concept_change(0.0), ConceptChange::Off { by } if (by - 0.05).abs() < 1e-12));
+    assert!(
+        matches!(of.concept_change(0.0), ConceptChange::Off { by } if (by - 0.05).abs() < 1e-12)
+    );
     of.push(compared(0.8, 0.71));
     assert!(
         matches!(of.concept_change(0.0), ConceptChange::Blinded { windows: 2, by } if (by - 0.07).abs() < 1e-12)

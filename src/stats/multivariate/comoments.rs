@@ -463,9 +463,7 @@ mod tests {
     fn larger_days_are_no_surer_of_what_days_differ_by() {
         let mut random = uniform(7);
         let mut share = || 0.1 + 0.2 * random();
-        let days: Vec<CoMoments> = (0..28)
-            .map(|seed| day_of(100, seed + 1, share()))
-            .collect();
+        let days: Vec<CoMoments> = (0..28).map(|seed| day_of(100, seed + 1, share())).collect();
         let baseline = CoMomentBaseline::fit(&days).expect("days");
         let unlikely = (0..40).filter(|seed| {
             let large = day_of(10_000, seed + 500, share());

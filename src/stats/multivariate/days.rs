@@ -306,9 +306,8 @@ impl JointReference {
         let mut windows = Vec::new();
         for length in lengths {
             let own = known[known.len() - length..].iter();
-            let own: Vec<&FeatureSums> = own
-                .filter_map(|day| Some(&days.get(day)?.shapes))
-                .collect();
+            let own: Vec<&FeatureSums> =
+                own.filter_map(|day| Some(&days.get(day)?.shapes)).collect();
             let rows: u64 = own.iter().map(|day| day.rows()).sum();
             if rows >= FEWEST_ROWS {
                 windows.push((length, rows, own));

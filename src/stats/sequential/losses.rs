@@ -111,6 +111,12 @@ impl LossDetector {
         }
     }
 
+    /// The same with another run length, as [`super::RateDetector::promising`].
+    #[must_use]
+    pub fn promising(self, run_length: f64) -> Self {
+        Self { run_length, ..self }
+    }
+
     /// The mean loss up to which nothing counts as wrong.
     #[must_use]
     pub fn tolerated(&self) -> f64 {

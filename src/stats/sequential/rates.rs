@@ -15,6 +15,9 @@ const VERSION: u32 = 1;
 /// No alternative is closer to certainty than this.
 const HIGHEST: f64 = 0.95;
 
+/// A reference of so many labels is not far off where its bound misses.
+const MANY: u64 = 1_000;
+
 /// What the rate was when all was well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RateReference {
@@ -99,9 +102,10 @@ pub struct RateDetector {
 }
 
 impl RateDetector {
-    /// Against the rate of a reference, which is not known exactly: the rate that counts as well is the upper 95 % bound of
-    /// Clopper and Pearson, plus a tolerance (from 0, in the unit of the rate). The promise holds unless that bound
-    /// misses the true rate, which it does for one reference in twenty.
+    /// Against the rate of a reference, which is not known exactly: the rate that counts as well is the upper bound of Clopper and
+    /// Pearson, of 85 % from 1,000 labels on and of 95 % for fewer, plus a tolerance (from 0, in the unit of the rate). The promise
+    /// holds on average over such references, those included whose bound misses the true rate: the fewer labels they
+    /// have, the further off is one that misses.
     ///
     /// # Errors
     /// Without labels, for a run length that is not above 1, and when nothing worse is left to be told.
@@ -120,8 +124,9 @@ impl RateDetector {
         if !(0.0..1.0).contains(&tolerance) {
             return Err(NotMonitorable::BadParameter);
         }
-        let upper = clopper_pearson_upper(events, labels, 0.95) + tolerance;
-        let lower = 1.0 - clopper_pearson_upper(labels - events, labels, 0.95) - tolerance;
+        let confidence = if labels < MANY { 0.95 } else { 0.85 };
+        let upper = clopper_pearson_upper(events, labels, confidence) + tolerance;
+        let lower = 1.0 - clopper_pearson_upper(labels - events, labels, confidence) - tolerance;
         Self::between(lower, upper, run_length)
     }
 
@@ -167,6 +172,12 @@ impl RateDetector {
             overdispersion: factor.max(1.0),
             ..self
         }
+    }
+
+    /// The same with another run length, which must be above 1. A state is good for all of them up to ten times the largest.
+    #[must_use]
+    pub fn promising(self, run_length: f64) -> Self {
+        Self { run_length, ..self }
     }
 
     /// The rate up to which nothing counts as wrong.

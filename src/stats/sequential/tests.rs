@@ -48,7 +48,7 @@ fn a_reference_without_events_is_held_against_what_it_can_exclude() {
         labels: 1000,
     };
     let detector = RateDetector::new(reference, 0.0, 1e5).expect("labels");
-    assert!((detector.tolerated() - (1.0 - 0.05_f64.powf(1e-3))).abs() < 1e-12);
+    assert!((detector.tolerated() - (1.0 - 0.15_f64.powf(1e-3))).abs() < 1e-12);
     let (state, verdict) = detector
         .step(RateState::default(), batch(1000, 1000))
         .expect("labels");
