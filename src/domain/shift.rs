@@ -19,8 +19,7 @@ use super::measurement::{Measure, Recipe, Status};
 use super::promise::Promise;
 use crate::stats::PValue;
 use crate::stats::detector::{
-    self, Episode, Evidence, FeatureReference, Footing, Reference, Shortage, SmallestChange,
-    Verdict,
+    self, Episode, Evidence, FeatureReference, Footing, Reference, Shortage, Verdict,
 };
 
 /// A usual hour of fewer rows says nothing by itself that a day would not say as well.
@@ -218,7 +217,7 @@ pub fn judged(
         Footing::RowsOnly => settings.least_effect_without_days,
     };
     let smallest = if dated {
-        smallest_of(&reference.smallest_changes(place), evidence)
+        smallest_of(reference, place, evidence)
     } else {
         Vec::new()
     };
@@ -333,17 +332,21 @@ pub fn few_rows_words(unit: Unit, usual_rows: f64) -> Option<String> {
 }
 
 /// The smallest changes of the kind that decided, or of the first kind the feature is watched by.
-fn smallest_of(all: &[SmallestChange], evidence: Option<&Evidence>) -> Vec<Smallest> {
-    let kind = evidence
-        .map(|evidence| &evidence.score)
-        .or(all.first().map(|first| &first.score));
-    all.iter()
-        .filter(|change| Some(&change.score) == kind)
-        .map(|change| Smallest {
-            days: change.days,
-            effect: change.effect,
-        })
-        .collect()
+fn smallest_of(reference: &Reference, place: usize, evidence: Option<&Evidence>) -> Vec<Smallest> {
+    let changes = match evidence {
+        Some(evidence) => reference.smallest_changes_of(place, &evidence.score),
+        None => {
+            let mut all = reference.smallest_changes(place);
+            let first = all.first().map(|change| change.score.clone());
+            all.retain(|change| Some(&change.score) == first.as_ref());
+            all
+        }
+    };
+    let told = changes.into_iter().map(|change| Smallest {
+        days: change.days,
+        effect: change.effect,
+    });
+    told.collect()
 }
 
 /// The finding as somebody reads it who was not there: what, since when, seen over how long, how often that is wrong,

@@ -3,6 +3,7 @@
 //! A promise of quiet is worth little without this. It is computed from the same standard errors and the same
 //! probability as the test itself, for a chance of 90 % to see the change in that window.
 
+use super::draft::PEAK;
 use super::fitting::CLUMPED;
 use super::reference::{FeatureReference, Reference};
 use super::scores::corrected;
@@ -12,8 +13,10 @@ use super::test::{
     ln_share,
 };
 use crate::stats::beta::student_critical;
+use crate::stats::tails::{PValue, normal_quantile, normal_upper};
 
-/// The normal quantile of the chance to see the change, 90 %.
+/// The chance to see the change, and its normal quantile.
+const POWER: f64 = 0.9;
 const POWER_QUANTILE: f64 = 1.281_551_565_544_6;
 
 /// The smallest change of one score that is seen with a chance of 90 % within a window.
@@ -33,6 +36,20 @@ impl Reference {
     /// window that has too few of them to be judged. Empty for a feature that there is not.
     #[must_use]
     pub fn smallest_changes(&self, feature: usize) -> Vec<SmallestChange> {
+        self.smallest_changes_where(feature, |_| true)
+    }
+
+    /// Those of one of the feature's scores, which are quicker to find.
+    #[must_use]
+    pub fn smallest_changes_of(&self, feature: usize, score: &ScoreKind) -> Vec<SmallestChange> {
+        self.smallest_changes_where(feature, |own| own == score)
+    }
+
+    fn smallest_changes_where(
+        &self,
+        feature: usize,
+        is_wanted: impl Fn(&ScoreKind) -> bool,
+    ) -> Vec<SmallestChange> {
         let Some(feature) = self.features.get(feature) else {
             return Vec::new();
         };
@@ -40,7 +57,7 @@ impl Reference {
         let bucket_days = 1.0 / self.grain.per_day();
         let frame = self.frame(&inflations);
         let mut changes = Vec::new();
-        for score in &feature.scores {
+        for score in feature.scores.iter().filter(|score| is_wanted(&score.kind)) {
             for (window, length) in self.grain.windows().into_iter().enumerate() {
                 let days = length as f64 * bucket_days;
                 if length > 1 && ![1.0, 7.0, 28.0].contains(&days) {
@@ -143,9 +160,13 @@ impl Score {
                 let of_window = rows * length as f64;
                 let (found, error) = test.found_from(of_day, &variance, ln_p, of_window)?;
                 let found = found.max(needed);
-                // Where a share has risen, rows differ more than they did.
-                let wider = self.widening(found + POWER_QUANTILE * error);
-                found + POWER_QUANTILE * error * wider
+                // Where a share has risen, rows differ more than they did, and so do days.
+                let sampling = 1.0 / (rows * length as f64);
+                let risen = self.risen(found + POWER_QUANTILE * error);
+                let of_days = (variance.own - sampling).max(0.0);
+                let now = sampling * risen + of_days * risen * risen + variance.level;
+                let peak = peak_of(length) * (now / variance.total()).sqrt();
+                found * peak.max(1.0) + POWER_QUANTILE * now.sqrt()
             }
             Test::Excess(test) => {
                 let share = self.share.unwrap_or(0.0);
@@ -158,7 +179,7 @@ impl Score {
                 };
                 let dispersion = test.dispersion_of(of_day, of_window);
                 let gate = share_of_effect(share, self.least_effect);
-                let now = test.smallest_share(ln_p, rows, dispersion, gate);
+                let now = test.smallest_share(ln_p, rows, (dispersion, length), gate);
                 let reference = if share > 0.0 { share } else { now };
                 (now - share) / (reference * (1.0 - reference)).sqrt()
             }
@@ -166,15 +187,13 @@ impl Score {
         Some(effect)
     }
 
-    /// By how much rows deviate more than in the reference where a share has risen by so much.
-    fn widening(&self, effect: f64) -> f64 {
+    /// By how much the variance of a row is larger than in the reference where a share has risen by so much.
+    fn risen(&self, effect: f64) -> f64 {
         let Some(share) = self.share.filter(|share| *share > 0.0) else {
             return 1.0;
         };
         let now = share_of_effect(share, effect).min(1.0);
-        (now * (1.0 - now) / (share * (1.0 - share)))
-            .sqrt()
-            .max(1.0)
+        (now * (1.0 - now) / (share * (1.0 - share))).max(1.0)
     }
 
     fn smallest_change(&self, days: f64, effect: f64) -> SmallestChange {
@@ -284,9 +303,42 @@ impl MeanTest {
 }
 
 impl ExcessTest {
-    /// The least count that is surprising enough and not below a share, and the share whose count reaches it with a chance of
-    /// 90 %: that whose mean is so many of its own standard deviations above the count.
-    fn smallest_share(&self, ln_p: f64, rows: f64, dispersion: f64, gate: f64) -> f64 {
+    /// The share that is surprising enough, and not below a gate, with a chance of 90 %. The more a window's own buckets happen to
+    /// differ, the larger a count it takes.
+    fn smallest_share(
+        &self,
+        ln_p: f64,
+        rows: f64,
+        (dispersion, buckets): (f64, usize),
+        gate: f64,
+    ) -> f64 {
+        let counts = QUARTERS.map(|share| {
+            let own = dispersion * by_chance(share, buckets - 1);
+            let count = self.least_count(ln_p, rows, own.max(dispersion));
+            count.max(rows * gate)
+        });
+        let power = |mean: f64| {
+            let reached = counts.iter().map(|count| {
+                let away = (count - mean) / (mean * dispersion).sqrt();
+                normal_upper(away).map_or(0.0, PValue::value)
+            });
+            reached.sum::<f64>() / counts.len() as f64
+        };
+        let most = 0.999 * rows;
+        let (mut low, mut high) = (counts[0].min(most), most);
+        for _ in 0..40 {
+            let middle = f64::midpoint(low, high);
+            if power(middle) < POWER {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        high / rows
+    }
+
+    /// The least count that is surprising enough.
+    fn least_count(&self, ln_p: f64, rows: f64, dispersion: f64) -> f64 {
         let mean = rows * self.rate;
         let surprising = |count: u64| self.ln_p(count, rows, dispersion) < ln_p;
         let (mut low, mut high) = (mean as u64, (mean as u64).max(1) * 2 + 8);
@@ -301,11 +353,28 @@ impl ExcessTest {
                 low = middle;
             }
         }
-        let count = (high as f64).max(rows * gate);
-        let half = POWER_QUANTILE * dispersion.sqrt() / 2.0;
-        let root = half + (half * half + count).sqrt();
-        (root * root / rows).min(0.999)
+        high as f64
     }
+}
+
+/// The middles of four equal shares.
+const QUARTERS: [f64; 4] = [0.125, 0.375, 0.625, 0.875];
+
+/// The quantile of a variance that is estimated with so many degrees of freedom, in units of the true one (Wilson and Hilferty 1931);
+/// 1 without any.
+fn by_chance(share: f64, freedom: usize) -> f64 {
+    if freedom == 0 {
+        return 1.0;
+    }
+    let part = 2.0 / (9.0 * freedom as f64);
+    (1.0 - part + normal_quantile(share) * part.sqrt()).powi(3)
+}
+
+/// How far the furthest of a window's buckets is by chance, nine times of ten at most, over the distance from which on it widens the
+/// variance of the window.
+fn peak_of(buckets: usize) -> f64 {
+    let each = POWER.powf(1.0 / buckets as f64);
+    normal_quantile(f64::midpoint(1.0, each)) / PEAK
 }
 
 impl super::Verdict {
