@@ -654,15 +654,19 @@ pub fn error_told(measure: Measure, around: &Circumstances<'_>) -> Told {
         return unsaid("no window that was estimated has all its labels yet");
     };
     let (value, status, found) = match reliability.concept_change(harmless) {
-        ConceptChange::Unknown | ConceptChange::Agrees => (
-            last,
-            Status::Ok,
-            "the last estimate was as close to its labels as its interval says".to_owned(),
-        ),
+        ConceptChange::Unknown | ConceptChange::Agrees => {
+            let found = if reliability.coverage(1) == Some(1.0) {
+                "the last estimate was as close to its labels as its interval says"
+            } else {
+                "the last estimate was outside its interval, but no further off than is let pass or than is usual here"
+            };
+            (last, Status::Ok, found.to_owned())
+        }
         ConceptChange::Off { by } => (
             by.abs(),
             Status::Ok,
-            "the last estimate was outside its interval, as one in twenty is".to_owned(),
+            "the last estimate was further off than its interval says, which one in twenty is"
+                .to_owned(),
         ),
         ConceptChange::Blinded { windows, by } => (
             by.abs(),

@@ -321,7 +321,8 @@ impl Scene<'_> {
         let needed = (EXPECTED_ERRORS / (1.0 - self.choice.share) - 1e-9).ceil() as u64;
         (labels < needed).then(|| {
             format!(
-                "{labels} labels, of the {needed} among which {} allows {EXPECTED_ERRORS:.0} errors",
+                "there are {labels} labels; an objective of {} is judged from {needed} on, among which it allows \
+                 {EXPECTED_ERRORS:.0} errors",
                 percent(self.choice.share)
             )
         })
@@ -750,7 +751,7 @@ mod tests {
             let cause = told.recipe.cause.expect("a cause");
             assert_eq!(
                 cause,
-                "5 labels, of the 200 among which 95 % allows 10 errors"
+                "there are 5 labels; an objective of 95 % is judged from 200 on, among which it allows 10 errors"
             );
         }
         let [fast, _, left] = of(20, |_| true);

@@ -53,7 +53,7 @@ const LEAST_KNOWN: usize = 8;
 pub enum ConceptChange {
     /// No window has matured yet: nobody knows.
     Unknown,
-    /// The last estimates were as close as their intervals say.
+    /// The last estimate was as close as its interval says, or off by no more than is harmless, or than is usual.
     Agrees,
     /// The last estimate was off by more than its interval allows, which happens to one in twenty. It was too high by so much.
     Off { by: f64 },
