@@ -148,6 +148,27 @@ async fn a_half_whose_other_half_never_comes_is_given_up_and_counted(pool: PgPoo
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_damaged_half_costs_nobody_else_and_may_be_sent_again(pool: PgPool) {
+    let app = app(pool).await;
+    let now = "2026-03-01T10:00:00Z";
+    let request = |pair| event(pair, Half::Request, now, REQUEST);
+    let response = |pair| event(pair, Half::Response, now, RESPONSE);
+    send(&app, vec![request("a"), request("b")]).await;
+    app.settle().await;
+    sqlx::query("UPDATE inference_halves SET body = set_byte(body, 20, get_byte(body, 20) # 16) WHERE pair = 'a'")
+        .execute(&app.services.pool)
+        .await
+        .expect("is damaged");
+    send(&app, vec![response("a"), response("b")]).await;
+    app.settle().await;
+    assert_eq!(counts(&app).await, [4, 0, 1, 1]);
+    send(&app, vec![request("a"), response("a")]).await;
+    app.settle().await;
+    assert_eq!(counts(&app).await, [5, 1, 1, 2]);
+    app.assert_conserved("fares").await;
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
 async fn what_cannot_be_read_is_a_refused_row_and_holds_up_nothing(pool: PgPool) {
     let app = app(pool).await;
     let now = "2026-03-01T10:00:00Z";

@@ -20,11 +20,15 @@ use crate::formats::{FormatError, Limits};
 use crate::services::{Error, ingest, registry};
 use crate::storage::definitions;
 use crate::storage::inferences::{self, HalfToKeep};
-use crate::storage::intake::{self, BatchKind, Landing, Settled};
+use crate::storage::intake::{self, BatchKind, CountAddition, Landing, Settled};
 use crate::storage::models::{self, Model};
 
 /// How batches of joined inferences are marked.
 const FORMAT: &str = "inference";
+
+type Key = (String, Half);
+/// Halves that came, each with its body while it waits.
+type Halves = BTreeMap<Key, Option<Vec<u8>>>;
 
 /// Takes in the events of landed batches, and lands the predictions of what is joined by them.
 pub(super) async fn settle(
@@ -40,12 +44,13 @@ pub(super) async fn settle(
         .flat_map(|(_, batch)| batch.events.iter().map(|event| event.pair.clone()))
         .collect();
     let pairs: Vec<String> = pairs.into_iter().collect();
-    let mut halves: BTreeMap<(String, Half), Option<Vec<u8>>> = BTreeMap::new();
+    let mut halves = Halves::new();
+    let mut damaged = Vec::new();
     for kept in inferences::known(conn, model.model_id, &pairs).await? {
         halves.insert((kept.pair, kept.half), kept.body);
     }
     let mut settled = Vec::with_capacity(batches.len());
-    let mut keep: BTreeMap<(String, Half), HalfToKeep> = BTreeMap::new();
+    let mut keep: BTreeMap<Key, HalfToKeep> = BTreeMap::new();
     let mut joined = Vec::new();
     for (batch_id, batch) in batches {
         let mut counts = Settled::default();
@@ -65,9 +70,7 @@ pub(super) async fn settle(
                 received_at: received_at.unwrap_or(now),
             };
             let other = (key.0.clone(), other(key.1));
-            if let Some(theirs) = halves.get_mut(&other)
-                && let Some(body) = theirs.take()
-            {
+            if let Some(theirs) = take_waiting(&mut halves, &other, &mut damaged) {
                 // The time of one that is there already stays what it was.
                 let of_other = HalfToKeep {
                     pair: other.0.clone(),
@@ -77,7 +80,7 @@ pub(super) async fn settle(
                 };
                 keep.entry(other).or_insert(of_other).body = None;
                 to_keep.body = None;
-                joined.push(inference(&key.0, key.1, event.content, &body)?);
+                joined.push(inference(&key.0, key.1, event.content, theirs));
             }
             halves.insert(key.clone(), to_keep.body.clone());
             keep.insert(key, to_keep);
@@ -85,6 +88,7 @@ pub(super) async fn settle(
         settled.push((batch_id, counts));
     }
     crate::faults::crash_point("inferences.joined");
+    give_up(conn, model, &damaged).await?;
     let keep: Vec<HalfToKeep> = keep.into_values().collect();
     inferences::keep(conn, (model.project_id, model.model_id), &keep).await?;
     crate::faults::crash_point("inferences.halves_kept");
@@ -100,17 +104,50 @@ fn other(half: Half) -> Half {
     }
 }
 
-fn inference(pair: &str, half: Half, mine: Content, theirs: &[u8]) -> Result<Inference, Error> {
-    let theirs: Content = ingest::decode_body(theirs).map_err(Error::internal)?;
+/// Takes a half that waits. One that is damaged is as if it had never come: it may be sent again.
+fn take_waiting(halves: &mut Halves, key: &Key, damaged: &mut Vec<Key>) -> Option<Content> {
+    let body = halves.get_mut(key)?.take()?;
+    match ingest::decode_body(&body) {
+        Ok(content) => Some(content),
+        Err(error) => {
+            tracing::error!(pair = key.0, half = key.1.as_str(), %error, "a waiting half is damaged; it is given up");
+            halves.remove(key);
+            damaged.push(key.clone());
+            None
+        }
+    }
+}
+
+/// Forgets damaged halves, which are counted as expired.
+async fn give_up(conn: &mut PgConnection, model: &Model, damaged: &[Key]) -> Result<(), Error> {
+    if damaged.is_empty() {
+        return Ok(());
+    }
+    for (pair, half) in damaged {
+        inferences::remove(conn, model.model_id, pair, *half).await?;
+    }
+    let expired = CountAddition {
+        project_id: model.project_id,
+        model_id: model.model_id,
+        kind: BatchKind::Events,
+        outcome: "expired",
+        reason: "damaged",
+        rows: damaged.len() as u64,
+    };
+    intake::add_counts(conn, &[expired]).await?;
+    Ok(())
+}
+
+fn inference(pair: &str, half: Half, mine: Content, theirs: Content) -> Inference {
     let (request, response) = match half {
         Half::Request => (mine, theirs),
         Half::Response => (theirs, mine),
     };
-    Ok(Inference {
+    Inference {
         pair: pair.to_owned(),
         request,
         response,
-    })
+    }
 }
 
 async fn serving(conn: &mut PgConnection, model: &Model) -> Result<Serving, Error> {
