@@ -306,9 +306,7 @@ impl Lander {
     /// # Errors
     /// Unavailable when it is not, or when nobody knows.
     pub(super) async fn land(&self, arrival: Arrival) -> Result<Landed, Error> {
-        if self.is_stuck() {
-            return Err(overloaded());
-        }
+        self.moves()?;
         let slot = Arc::new(Mutex::new(Some(arrival)));
         let (done, mut landed) = oneshot::channel();
         let waiter = Waiter {
@@ -344,6 +342,17 @@ impl Lander {
                 }
             }
         }
+    }
+
+    /// Whether batches are written: what is sent meanwhile need not even be read.
+    ///
+    /// # Errors
+    /// Unavailable while the commit under way is overdue.
+    pub(super) fn moves(&self) -> Result<(), Error> {
+        if self.is_stuck() {
+            return Err(overloaded());
+        }
+        Ok(())
     }
 
     fn is_stuck(&self) -> bool {
