@@ -60,6 +60,7 @@ impl Judged {
             by_chance
         };
         judged.spare_chance(by_chance, gates.features);
+        judged.allow_for_bound();
         if measure == Measure::TotalVariation {
             judged.p_value = by_chance.map(PValue::value);
             judged.recipe.method += "; p-value: twice the lesser of chi-square's over bins that expect 5 rows and, of numbers, \
@@ -77,6 +78,21 @@ impl Judged {
         let is_chance = by_chance.is_some_and(|p| p.ln() >= chance_of_a_feature(features).ln());
         if self.status == Status::Drift && is_chance {
             self.status = Status::Ok;
+        }
+    }
+
+    /// Nothing is said where the rows' own value, of which this one is known to be within a bound, may be within the threshold.
+    fn allow_for_bound(&mut self) {
+        let Some(((value, bound), threshold)) =
+            (self.value.zip(self.recipe.error_bound)).zip(self.recipe.threshold)
+        else {
+            return;
+        };
+        if self.status == Status::Drift && value.abs() - bound <= threshold {
+            self.status = Status::Insufficient;
+            self.recipe.cause = Some(format!(
+                "the value of the rows is within {bound:.3} of this one, so whether it is beyond {threshold} cannot be told"
+            ));
         }
     }
 
@@ -207,6 +223,35 @@ mod tests {
         let missing = Measure::MissingShareChange;
         assert_eq!(status(missing, 0.0, Some(0.5), 1), Status::Ok);
         assert_eq!(status(missing, 1.0, Some(1e-6), 1), Status::Drift);
+    }
+
+    #[test]
+    fn what_the_rows_may_not_confirm_is_undecided_unless_it_is_chance() {
+        let thresholds = BTreeMap::from([(Measure::Wasserstein, 0.4)]);
+        let status = |bound: f64, p: f64| {
+            let reading = Reading {
+                error_bound: Some(bound),
+                ..reading(0.5, None, 1_000)
+            };
+            let gates = Gates {
+                feature_type: None,
+                thresholds: &thresholds,
+                min_rows: 100,
+                features: 1,
+            };
+            let p = PValue::from_probability(p).expect("a probability");
+            Judged::of_feature(Measure::Wasserstein, &reading, Some(p), &gates)
+        };
+        assert_eq!(status(0.09, 1e-9).status, Status::Drift);
+        let undecided = status(0.11, 1e-9);
+        assert_eq!(undecided.status, Status::Insufficient);
+        assert!(
+            undecided
+                .recipe
+                .cause
+                .is_some_and(|cause| cause.contains("within 0.110"))
+        );
+        assert_eq!(status(0.11, 0.5).status, Status::Ok);
     }
 
     #[test]

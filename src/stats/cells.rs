@@ -29,8 +29,8 @@ pub(super) struct CellPair<'a> {
 struct Sides {
     rows: (f64, f64),
     means: Option<(f64, f64)>,
-    /// The smallest and the largest value of both.
-    ends: (f64, f64),
+    /// The smallest and the largest value of each.
+    ends: [(f64, f64); 2],
 }
 
 /// A value with the largest amount by which that of the raw rows can differ, and its sampling variance.
@@ -44,8 +44,7 @@ pub(super) struct Bounded {
 /// One cell with the distribution functions around it.
 #[derive(Clone, Copy)]
 struct Cell {
-    /// The extent of the values in it; 0 for a single number.
-    width: f64,
+    bounds: (f64, f64),
     point: bool,
     counts: (u64, u64),
     /// Both functions at the left end.
@@ -78,6 +77,113 @@ impl Cell {
     }
 }
 
+/// A part of a cell in which both functions are taken to be straight lines: all of it, or what lies between the ends that the
+/// sides have in an outer one.
+#[derive(Clone, Copy)]
+struct Stretch {
+    width: f64,
+    /// The reference's function, and the current one.
+    sides: [Line; 2],
+}
+
+/// A distribution function over a stretch.
+#[derive(Clone, Copy)]
+struct Line {
+    from: f64,
+    to: f64,
+    /// Between these it is, wherever in the cell the values are.
+    least: f64,
+    most: f64,
+}
+
+impl Stretch {
+    fn gap_before(&self) -> f64 {
+        self.sides[0].from - self.sides[1].from
+    }
+
+    fn gap_after(&self) -> f64 {
+        self.sides[0].to - self.sides[1].to
+    }
+
+    /// The least and the most that the distance of the functions can be.
+    fn gap_range(&self) -> (f64, f64) {
+        let [reference, current] = &self.sides;
+        (
+            reference.least - current.most,
+            reference.most - current.least,
+        )
+    }
+
+    /// The least and the most of the distance's size.
+    fn size_range(&self) -> (f64, f64) {
+        let (low, high) = self.gap_range();
+        (low.max(-high).max(0.0), high.max(-low))
+    }
+}
+
+/// Where the values are that a side has in a cell, if it has any.
+struct Extent {
+    lowest: f64,
+    highest: f64,
+    before: f64,
+    inside: f64,
+}
+
+impl Extent {
+    /// Whether values, if there are any, may be anywhere from one place to the other.
+    fn fills(&self, from: f64, to: f64) -> bool {
+        self.inside == 0.0 && from.is_finite() && to.is_finite()
+            || self.lowest == from && self.highest == to
+    }
+
+    /// Whether all values are there.
+    fn is_at(&self, place: f64) -> bool {
+        self.inside > 0.0 && self.lowest == place && self.highest == place
+    }
+
+    /// The function over all of the cell.
+    fn rise(&self) -> Line {
+        let after = self.before + self.inside;
+        Line {
+            from: self.before,
+            to: after,
+            least: self.before,
+            most: after,
+        }
+    }
+
+    /// The function from one place to another, between which no values begin or end.
+    fn line(&self, from: f64, to: f64) -> Line {
+        let after = self.before + self.inside;
+        let flat = |at: f64| Line {
+            from: at,
+            to: at,
+            least: at,
+            most: at,
+        };
+        if self.is_at(from) && from == to {
+            return self.rise();
+        }
+        if self.inside == 0.0 || to <= self.lowest {
+            return flat(self.before);
+        }
+        if from >= self.highest {
+            return flat(after);
+        }
+        // By halves, which the largest numbers do not overflow.
+        let whole = self.highest / 2.0 - self.lowest / 2.0;
+        let share = |place: f64| {
+            let part = (place / 2.0 - self.lowest / 2.0) / whole;
+            self.before + self.inside * part.clamp(0.0, 1.0)
+        };
+        Line {
+            from: share(from),
+            to: share(to),
+            ..self.rise()
+        }
+    }
+}
+
 impl<'a> CellPair<'a> {
     /// `None` unless both profiles were counted on the grid and have values.
     pub(super) fn of(
@@ -94,10 +200,10 @@ impl<'a> CellPair<'a> {
             sides: Sides {
                 rows: (reference.valid() as f64, current.valid() as f64),
                 means: reference.mean().zip(current.mean()),
-                ends: (
-                    reference.minimum()?.min(current.minimum()?),
-                    reference.maximum()?.max(current.maximum()?),
-                ),
+                ends: [
+                    (reference.minimum()?, reference.maximum()?),
+                    (current.minimum()?, current.maximum()?),
+                ],
             },
         })
     }
@@ -141,26 +247,83 @@ impl<'a> CellPair<'a> {
 
     fn cells(&self) -> impl Iterator<Item = Cell> + Clone {
         let (n, m) = self.sides.rows;
-        let (lowest, highest) = self.sides.ends;
         let mut below = (0_u64, 0_u64);
         let counts = self.reference.iter().zip(self.current).enumerate();
         counts.map(move |(index, (p, q))| {
-            let (from, to) = self.grid.bounds(index);
             let before = (below.0 as f64 / n, below.1 as f64 / m);
             below = (below.0 + p, below.1 + q);
-            let point = self.grid.is_point(index);
             Cell {
-                width: if point {
-                    0.0
-                } else {
-                    (to.min(highest) - from.max(lowest)).max(0.0)
-                },
-                point,
+                bounds: self.grid.bounds(index),
+                point: self.grid.is_point(index),
                 counts: (*p, *q),
                 before,
                 inside: (*p as f64 / n, *q as f64 / m),
             }
         })
+    }
+
+    /// The cells, those in which a side has an end in parts.
+    fn stretches(&self) -> Vec<Stretch> {
+        let mut stretches = Vec::with_capacity(self.len() + 8);
+        for cell in self.cells() {
+            let extents = self.extents(&cell);
+            let (from, to) = cell.bounds;
+            if cell.point || extents.iter().all(|extent| extent.fills(from, to)) {
+                stretches.push(Stretch {
+                    width: if cell.point { 0.0 } else { to - from },
+                    sides: extents.map(|extent| extent.rise()),
+                });
+            } else {
+                self.divide(&cell, &extents, &mut stretches);
+            }
+        }
+        stretches
+    }
+
+    /// Where each side has its values in a cell.
+    fn extents(&self, cell: &Cell) -> [Extent; 2] {
+        let (from, to) = cell.bounds;
+        let shares = [
+            (cell.before.0, cell.inside.0),
+            (cell.before.1, cell.inside.1),
+        ];
+        [0, 1].map(|side| Extent {
+            lowest: from.max(self.sides.ends[side].0),
+            highest: to.min(self.sides.ends[side].1),
+            before: shares[side].0,
+            inside: shares[side].1,
+        })
+    }
+
+    /// What is outside the grid is taken to be spread over what its side has there, and not over all there is.
+    fn divide(&self, cell: &Cell, extents: &[Extent; 2], stretches: &mut Vec<Stretch>) {
+        let ends = &self.sides.ends;
+        let start = cell.bounds.0.max(ends[0].0.min(ends[1].0));
+        let end = cell.bounds.1.min(ends[0].1.max(ends[1].1));
+        let mut places = vec![start, end];
+        let filled = extents.iter().filter(|extent| extent.inside > 0.0);
+        places.extend(filled.flat_map(|extent| [extent.lowest, extent.highest]));
+        places.sort_unstable_by(f64::total_cmp);
+        places.dedup();
+        let mut last = None;
+        for place in places
+            .into_iter()
+            .filter(|place| (start..=end).contains(place))
+        {
+            if let Some(last) = last {
+                stretches.push(Stretch {
+                    width: place - last,
+                    sides: [extents[0].line(last, place), extents[1].line(last, place)],
+                });
+            }
+            if extents.iter().any(|extent| extent.is_at(place)) {
+                stretches.push(Stretch {
+                    width: 0.0,
+                    sides: [extents[0].line(place, place), extents[1].line(place, place)],
+                });
+            }
+            last = Some(place);
+        }
     }
 
     /// The largest distance of the distribution functions at an edge, and how much larger it could be
@@ -181,17 +344,17 @@ impl<'a> CellPair<'a> {
         let (mut spread, mut low, mut high) = (0.0, 0.0, 0.0);
         // The areas where the reference's function is certainly, or possibly, above and below.
         let (mut above, mut below) = ((0.0, 0.0), (0.0, 0.0));
-        for cell in self.cells() {
-            let (a, b) = (cell.gap_before(), cell.gap_after());
-            spread += cell.width * mean_size(a, b);
-            let (least, most) = cell.size_range();
-            low += cell.width * least;
-            high += cell.width * most;
-            let (from, to) = cell.gap_range();
-            above.0 += cell.width * from.max(0.0);
-            above.1 += cell.width * to.max(0.0);
-            below.0 += cell.width * (-to).max(0.0);
-            below.1 += cell.width * (-from).max(0.0);
+        for part in &self.stretches() {
+            let (a, b) = (part.gap_before(), part.gap_after());
+            spread += part.width * mean_size(a, b);
+            let (least, most) = part.size_range();
+            low += part.width * least;
+            high += part.width * most;
+            let (from, to) = part.gap_range();
+            above.0 += part.width * from.max(0.0);
+            above.1 += part.width * to.max(0.0);
+            below.0 += part.width * (-to).max(0.0);
+            below.1 += part.width * (-from).max(0.0);
         }
         if let Some((reference, current)) = self.sides.means {
             let signed = current - reference;
@@ -206,12 +369,12 @@ impl<'a> CellPair<'a> {
     /// `√(2 ∫ (F − G)²)`; `None` when it is beyond the range of `f64`.
     pub(super) fn energy(&self) -> Option<Bounded> {
         let (mut spread, mut low, mut high) = (0.0, 0.0, 0.0);
-        for cell in self.cells() {
-            let (a, b) = (cell.gap_before(), cell.gap_after());
-            spread += cell.width * (a * a + a * b + b * b) / 3.0;
-            let (least, most) = cell.size_range();
-            low += cell.width * least * least;
-            high += cell.width * most * most;
+        for part in &self.stretches() {
+            let (a, b) = (part.gap_before(), part.gap_after());
+            spread += part.width * (a * a + a * b + b * b) / 3.0;
+            let (least, most) = part.size_range();
+            low += part.width * least * least;
+            high += part.width * most * most;
         }
         let root = |area: f64| (2.0 * area).sqrt();
         let value = root(spread);
@@ -229,10 +392,11 @@ impl<'a> CellPair<'a> {
     pub(super) fn wasserstein_noise_floor(&self) -> f64 {
         let (n, m) = self.sides.rows;
         let spread: f64 = self
-            .cells()
-            .map(|cell| {
-                let middle = cell.before.0 + cell.inside.0 / 2.0;
-                cell.width * (middle * (1.0 - middle)).max(0.0).sqrt()
+            .stretches()
+            .iter()
+            .map(|part| {
+                let middle = f64::midpoint(part.sides[0].from, part.sides[0].to);
+                part.width * (middle * (1.0 - middle)).max(0.0).sqrt()
             })
             .sum();
         (2.0 * (1.0 / n + 1.0 / m) / std::f64::consts::PI).sqrt() * spread
@@ -242,10 +406,11 @@ impl<'a> CellPair<'a> {
     pub(super) fn energy_noise_floor(&self) -> f64 {
         let (n, m) = self.sides.rows;
         let spread: f64 = self
-            .cells()
-            .map(|cell| {
-                let middle = cell.before.0 + cell.inside.0 / 2.0;
-                cell.width * (middle * (1.0 - middle)).max(0.0)
+            .stretches()
+            .iter()
+            .map(|part| {
+                let middle = f64::midpoint(part.sides[0].from, part.sides[0].to);
+                part.width * (middle * (1.0 - middle)).max(0.0)
             })
             .sum();
         (2.0 * (1.0 / n + 1.0 / m) * spread).sqrt()
@@ -333,13 +498,14 @@ impl<'a> CellPair<'a> {
         let (n, m) = self.sides.rows;
         let mut reached = 0.0;
         let mut sums = [(0.0, 0.0); 2];
-        for cell in self.cells() {
-            let middle = f64::midpoint(cell.gap_before(), cell.gap_after());
-            let part = cell.width * slope(middle);
-            // Rows are in the middle of their cell on average.
-            let at = reached + part / 2.0;
-            reached += part;
-            for (sum, share) in sums.iter_mut().zip([cell.inside.0, cell.inside.1]) {
+        for part in &self.stretches() {
+            let middle = f64::midpoint(part.gap_before(), part.gap_after());
+            let reach = part.width * slope(middle);
+            // Rows are in the middle of their stretch on average.
+            let at = reached + reach / 2.0;
+            reached += reach;
+            for (sum, line) in sums.iter_mut().zip(&part.sides) {
+                let share = line.to - line.from;
                 sum.0 += share * at;
                 sum.1 += share * at * at;
             }
@@ -427,6 +593,41 @@ mod tests {
         let (test, bound) = pair.cramer_von_mises().expect("values");
         let raw = samples::cramer_von_mises(&raw_p, &raw_q).expect("values");
         assert_within("cramer_von_mises", raw.statistic, test.statistic, bound);
+    }
+
+    #[test]
+    fn long_tails_and_sides_apart_are_near_the_rows() {
+        let mut random = crate::stats::random::uniform(11);
+        let mut normal = || crate::stats::tails::normal_quantile(random());
+        let mut sample =
+            |of: fn(f64) -> f64| -> Vec<f64> { (0..20_000).map(|_| of(normal())).collect() };
+        let cases = [
+            (
+                "long tails",
+                sample(|z| (1.5 * z).exp()),
+                sample(|z| (1.6 * z + 0.1).exp()),
+                0.02,
+            ),
+            ("apart", sample(|z| z), sample(|z| z + 1_000.0), 1e-3),
+            ("constants", vec![3.0; 50], vec![4.0; 50], 1e-12),
+        ];
+        for (name, reference, current, within) in cases {
+            let grid = Grid::fit(&reference, 256);
+            let (p, q) = (profile(&reference, &grid), profile(&current, &grid));
+            let pair = CellPair::of(&p, &q, Some(&grid)).expect("counted on the grid");
+            let (p, q) = (Sample::of(&reference), Sample::of(&current));
+            let measured = [
+                (pair.wasserstein(), samples::wasserstein(&p, &q)),
+                (pair.energy(), samples::energy_distance(&p, &q)),
+            ];
+            for (measured, raw) in measured {
+                let (measured, raw) = (measured.expect("in range").value, raw.expect("values"));
+                assert!(
+                    (measured / raw - 1.0).abs() <= within,
+                    "{name}: {measured} for {raw}"
+                );
+            }
+        }
     }
 
     proptest! {

@@ -2,7 +2,7 @@
 //!
 //! A grid is fitted once, on the baseline, and never moves: that is what makes counts of different windows
 //! addable and comparable. Its edges are quantiles of the baseline, so that every cell holds about the same
-//! share of it, and they include three kinds of edge that make results exact rather than approximate: the
+//! share of it (towards the ends ever less), and they include three kinds of edge that make results exact rather than approximate: the
 //! deciles (PSI and its relatives are sums of whole cells), the smallest and largest value, and the two
 //! sides of every value that is frequent enough to be a point mass.
 
@@ -29,7 +29,7 @@ pub struct Grid {
     index: Index,
 }
 
-/// Where to look for a value among the edges: the axis in equal slots, and the number of edges before each. With
+/// Where to look for a value among the edges: the axis, without the tails, in equal slots, and the number of edges before each. With
 /// about one edge a slot a value's cell is found in a few steps instead of a search through all edges.
 #[derive(Debug, Clone, PartialEq)]
 struct Index {
@@ -46,14 +46,17 @@ const SLOTS_PER_EDGE: usize = 8;
 
 impl Index {
     fn of(edges: &[f64]) -> Self {
-        let (Some(&lowest), Some(&highest)) = (edges.first(), edges.last()) else {
+        if edges.is_empty() {
             return Self {
                 lowest: 0.0,
                 slots_per_unit: 0.0,
                 before: Box::new([0, 0]),
                 edges: Box::new([f64::INFINITY]),
             };
-        };
+        }
+        // With long tails in equal slots, all else would be in one of them.
+        let tail = edges.len() / 32;
+        let (lowest, highest) = (edges[tail], edges[edges.len() - 1 - tail]);
         let slots = edges.len() * SLOTS_PER_EDGE;
         let slots_per_unit = slots as f64 / (highest - lowest);
         let mut index = Self {
@@ -118,34 +121,22 @@ impl Grid {
     /// of its own. The number of cells is about `target_cells` for a continuous feature and at most about
     /// twice that when values repeat. Targets are taken into the range 2 to 1,024.
     ///
+    /// Towards both ends cells hold ever fewer values, each half of what the one before it and beyond holds: in one cell, a long tail
+    /// would decide on distances with nothing known of where in it the values are.
+    ///
     /// Degenerate baselines: no finite value at all gives one cell that holds everything and no decile; a
     /// constant `c` gives the three cells below, at and above `c`, and the single decile edge `c`.
     #[must_use]
     pub fn fit(baseline: &[f64], target_cells: usize) -> Self {
         let mut ranks = Ranks::of(baseline);
-        let Some(last) = ranks.len().checked_sub(1) else {
-            return Self::assembled(Vec::new(), Vec::new());
-        };
         let target = target_cells.clamp(2, MAX_TARGET_CELLS);
-        let decile_edges = decile_edges(&mut ranks);
-        let mut edges = decile_edges.clone();
-        edges.extend([ranks.at(0), ranks.at(last)]);
-
-        let values = ranks.len();
-        let every_value_alone = ranks.has_at_most(target);
-        if !every_value_alone {
-            edges.extend((1..target).map(|i| ranks.at((i * values).div_ceil(target) - 1)));
+        let (mut edges, decile_edges) = even_edges(&mut ranks, target);
+        let mut tail = ranks.len() / target / 2;
+        while tail > 0 {
+            edges.extend([ranks.at(tail - 1), ranks.at(ranks.len() - tail - 1)]);
+            tail /= 2;
         }
-        // A value that is more frequent than a cell should be has one of those ranks.
-        for (value, times) in ranks.runs() {
-            if every_value_alone || times * target > values {
-                edges.extend([value.next_down(), value]);
-            }
-        }
-        edges.retain(|edge| edge.is_finite());
-        edges.sort_by(f64::total_cmp);
-        edges.dedup();
-        Self::assembled(edges, decile_edges)
+        Self::assembled(sorted(edges), decile_edges)
     }
 
     /// Puts a stored grid together again.
@@ -239,6 +230,43 @@ impl Grid {
         counts.push(cells[from..].iter().sum());
         counts
     }
+}
+
+/// The edges of cells with about the same share of the values each, in no order, and those of the deciles among them; see
+/// [`Grid::fit`].
+fn even_edges(ranks: &mut Ranks, target: usize) -> (Vec<f64>, Vec<f64>) {
+    let Some(last) = ranks.len().checked_sub(1) else {
+        return (Vec::new(), Vec::new());
+    };
+    let decile_edges = decile_edges(ranks);
+    let mut edges = decile_edges.clone();
+    edges.extend([ranks.at(0), ranks.at(last)]);
+    let values = ranks.len();
+    let every_value_alone = ranks.has_at_most(target);
+    if !every_value_alone {
+        edges.extend((1..target).map(|i| ranks.at((i * values).div_ceil(target) - 1)));
+    }
+    // A value that is more frequent than a cell should be has one of those ranks.
+    for (value, times) in ranks.runs() {
+        if every_value_alone || times * target > values {
+            edges.extend([value.next_down(), value]);
+        }
+    }
+    (edges, decile_edges)
+}
+
+fn sorted(mut edges: Vec<f64>) -> Vec<f64> {
+    edges.retain(|edge| edge.is_finite());
+    edges.sort_by(f64::total_cmp);
+    edges.dedup();
+    edges
+}
+
+/// Edges between which about as many of the values lie each, `target` in all; values that repeat lie alone, as in [`Grid::fit`].
+#[must_use]
+pub fn quantile_edges(values: &[f64], target: usize) -> Vec<f64> {
+    let target = target.clamp(2, MAX_TARGET_CELLS);
+    sorted(even_edges(&mut Ranks::of(values), target).0)
 }
 
 fn check_increasing(edges: &[f64]) -> Result<(), GridError> {

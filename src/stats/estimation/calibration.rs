@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{MISCALIBRATION, SUPPORT};
-use crate::stats::grid::Grid;
+use crate::stats::grid::quantile_edges;
 use crate::stats::quality::Undefined;
 
 /// Bins whose edges are fixed when the baseline is; `(a, b]`, the outer ones open.
@@ -19,13 +19,13 @@ const ROWS_PER_BIN: usize = 50;
 
 impl ScoreBins {
     /// About as many rows in each of at most 200 bins, and one below and above all that was seen. Scores that repeat
-    /// have bins of their own, as in [`Grid`].
+    /// have bins of their own.
     ///
     /// A score from which on something else is predicted is an edge too, so that no bin holds both.
     #[must_use]
     pub fn fit(scores: &[f64], threshold: Option<f64>) -> Self {
         let bins = (scores.len() / ROWS_PER_BIN).clamp(10, MOST_BINS);
-        let mut edges = Grid::fit(scores, bins).edges().to_vec();
+        let mut edges = quantile_edges(scores, bins);
         edges.extend(threshold.map(f64::next_down));
         Self::between(edges)
     }
