@@ -137,6 +137,20 @@ impl FeatureExpectation {
         }
     }
 
+    /// The same without what only many values show: range, categories, and how often values repeat.
+    #[must_use]
+    pub fn without_limits(self) -> Self {
+        Self {
+            minimum: None,
+            maximum: None,
+            categories: None,
+            max_duplicate_share: None,
+            min_distinct: None,
+            max_distinct: None,
+            ..self
+        }
+    }
+
     /// Whether anything is said of how often values repeat each other.
     #[must_use]
     pub fn limits_repeats(&self) -> bool {

@@ -103,7 +103,8 @@ impl State {
     }
 
     /// When the open episode that a feature is in was opened, and since when things have probably changed.
-    fn open_for(&self, feature: &str) -> Option<(i64, i64)> {
+    #[must_use]
+    pub fn open_for(&self, feature: &str) -> Option<(i64, i64)> {
         match self.episode {
             Episode::Open { opened, since, .. } if self.features.contains(feature) => {
                 Some((opened, since))

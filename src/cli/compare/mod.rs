@@ -210,6 +210,7 @@ fn compare(options: &CompareOptions) -> anyhow::Result<bool> {
         OutputFormat::Junit => junit::text(&comparison),
     };
     write(options, &text)?;
+    check_rows(options, comparison.reference_rows, comparison.current_rows)?;
     Ok(found(
         options,
         comparison.has_drift(),
@@ -239,8 +240,19 @@ fn compare_as(mode: Mode, options: &CompareOptions) -> anyhow::Result<bool> {
         OutputFormat::Junit => tool::junit(&comparison),
     };
     write(options, &text)?;
+    check_rows(options, comparison.reference_rows, comparison.current_rows)?;
     let skew = comparison.has_skew();
     Ok(found(options, comparison.has_drift(), skew, false))
+}
+
+/// A file without rows has nothing that could be found, and is no pass either.
+fn check_rows(options: &CompareOptions, reference: u64, current: u64) -> anyhow::Result<()> {
+    for (file, rows) in [(&options.reference, reference), (&options.current, current)] {
+        if rows == 0 && !options.fail_on.is_empty() {
+            bail!("check {}: it has no rows", file.display());
+        }
+    }
+    Ok(())
 }
 
 fn found(options: &CompareOptions, drift: bool, skew: bool, quality: bool) -> bool {

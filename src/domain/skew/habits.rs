@@ -131,6 +131,22 @@ impl Habits {
         (self.last, self.run) = (last, run);
     }
 
+    /// The share of values that are of another type than this one, where that is most of them: fractions among integers, or times
+    /// that are written in an unknown way, are not.
+    fn share_of_others(&self, expected: FeatureType) -> Option<f64> {
+        let own = match expected {
+            FeatureType::Number | FeatureType::Integer => {
+                self.evidence.numbers + self.evidence.integers
+            }
+            FeatureType::Boolean => self.evidence.booleans,
+            FeatureType::Timestamp => self.evidence.timestamps + self.time_texts,
+            FeatureType::Category | FeatureType::Text => self.evidence.texts,
+            FeatureType::Vector => self.evidence.vectors,
+        };
+        let values = self.rows_with_values();
+        share(values.saturating_sub(own), values).filter(|share| *share > 0.5)
+    }
+
     fn rows_with_values(&self) -> u64 {
         self.evidence.rows - self.evidence.absent - self.evidence.nulls
     }
@@ -190,7 +206,10 @@ pub fn of_column(
     }
     let feature = &expected.feature;
     if let Some(detail) = type_change(expected.feature_type, before, now) {
-        found.push(Finding::new(FindingKind::TypeChange, feature, detail));
+        found.push(Finding {
+            value: now.share_of_others(expected.feature_type),
+            ..Finding::new(FindingKind::TypeChange, feature, detail)
+        });
         return found;
     }
     let past = Past {
@@ -247,10 +266,22 @@ fn type_change(expected: FeatureType, before: &Habits, now: &Habits) -> Option<S
         // Numbers stand among the texts of the reference, too.
         (Category | Text, Number) if before.evidence.numbers > 0 => return None,
         (Text, Boolean) if before.evidence.booleans > 0 => return None,
-        // Flags, written as 0 and 1.
+        // Flags, written as 0 and 1 where nobody says what is what, or as they always were.
         (Boolean, Integer | Number)
-            if whole && now.evidence.minimum >= 0.0 && now.evidence.maximum <= 1.0 =>
+            if whole
+                && (now.are_guessed || before.evidence.booleans == 0)
+                && now.evidence.minimum >= 0.0
+                && now.evidence.maximum <= 1.0 =>
         {
+            return None;
+        }
+        // Most are what they should be: the others are of a wrong type.
+        (Number | Integer, Category | Text)
+            if 2 * (now.evidence.numbers + now.evidence.integers) >= now.rows_with_values() =>
+        {
+            return None;
+        }
+        (Boolean, Category | Text) if 2 * now.evidence.booleans >= now.rows_with_values() => {
             return None;
         }
         // A format without types, or another library, writes whole numbers as 5.0.

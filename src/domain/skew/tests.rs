@@ -117,6 +117,11 @@ fn a_cold_winter_is_no_change_of_unit() {
             "× {factor} + {offset}"
         );
     }
+    // Half of the rows in another unit are no unit of all.
+    let half = (0..).zip(temperatures());
+    let half = half.map(|(row, x)| if row % 2 == 0 { 100.0 * x } else { x });
+    let (mixture, _) = seen(&numbers(half), Some(&grid));
+    assert_eq!(unit_change(&reference, &mixture), None, "half of them");
     let (constant, _) = seen(&numbers([3.0; 50]), Some(&grid));
     assert_eq!(unit_change(&reference, &constant), None, "no spread");
     assert_eq!(unit_change(&constant, &reference), None, "no spread before");

@@ -48,10 +48,10 @@ const fn conversion(factor: f64, offset: f64, name: &'static str) -> UnitChange 
     }
 }
 
-/// How far mean and spread may be from those of the conversion, and how far they must be from the unconverted
-/// ones, in standard deviations and logarithms of their ratio. The seasons alone can halve a mean: what moves less
-/// than three deviations is left to the measures of drift.
-const FITS: f64 = 0.3;
+/// How far mean and spread may be from those of the conversion, beside what so few numbers scatter by, and how far they must be from the
+/// unconverted ones, in standard deviations and logarithms of their ratio. The seasons alone can halve a mean: what moves
+/// less than three deviations is left to the measures of drift.
+const FITS: f64 = 0.2;
 const DOES_NOT_FIT: f64 = 3.0;
 
 /// The conversion of unit that explains why the numbers are not what they were: mean and standard deviation are
@@ -71,9 +71,10 @@ pub fn unit_change(reference: &FeatureProfile, current: &FeatureProfile) -> Opti
     if misfit(1.0, 0.0) < DOES_NOT_FIT {
         return None;
     }
+    let fits = FITS + 1.0 / (current.valid() as f64).sqrt();
     let fitting = CONVERSIONS.iter().map(|c| (misfit(c.factor, c.offset), *c));
     fitting
-        .filter(|(misfit, _)| *misfit < FITS)
+        .filter(|(misfit, _)| *misfit < fits)
         .min_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, conversion)| conversion)
 }

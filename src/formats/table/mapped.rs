@@ -3,7 +3,7 @@
 use arrow_schema::DataType;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 
-use super::{Batch, ColumnData, Raw, Table, TableError, Take, mixed, unreadable};
+use super::{Batch, ColumnData, Raw, Table, TableError, Take, mixed, places, unreadable};
 use crate::domain::columns::{Column, Value};
 use crate::domain::mapping::ColumnMap;
 use crate::domain::times::{self, TimeFormat};
@@ -31,7 +31,13 @@ impl Table {
             let Some(field) = map.field_of(&own_name) else {
                 continue;
             };
-            if field != own_name && self.position(field).is_some() {
+            let has = |name: &str| {
+                let is_it = |column: &super::TableColumn| {
+                    column.name == name || column.own_name.as_deref() == Some(name)
+                };
+                self.columns.iter().any(is_it)
+            };
+            if field != own_name && has(field) {
                 let cause = format!("columns \"{field}\" and \"{own_name}\" are both {field}");
                 return Err(unreadable(&self.file, "", cause));
             }
@@ -47,6 +53,7 @@ impl Table {
             }
             column.is_ignored = map.is_ignored(column.own_name.as_ref().unwrap_or(&column.name));
         }
+        self.places = places(&self.columns);
         Ok(self)
     }
 

@@ -15,6 +15,7 @@ mod ndjson;
 mod parquet;
 mod quotes;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -118,6 +119,8 @@ pub enum ColumnData {
 pub struct Table {
     file: PathBuf,
     columns: Vec<TableColumn>,
+    /// Where a name is.
+    places: HashMap<String, usize>,
     length: u64,
     source: Source,
 }
@@ -128,6 +131,17 @@ enum Source {
     Arrow(arrow::Source),
     Csv(csv::Source),
     Ndjson(ndjson::Source),
+}
+
+/// The places of columns, by their names and their own ones; of several with one name that of the first.
+fn places(columns: &[TableColumn]) -> HashMap<String, usize> {
+    let mut places = HashMap::with_capacity(columns.len());
+    for (place, column) in columns.iter().enumerate() {
+        for name in column.own_name.iter().chain([&column.name]) {
+            places.entry(name.clone()).or_insert(place);
+        }
+    }
+    places
 }
 
 impl Batch {
@@ -215,6 +229,7 @@ impl Table {
         let columns = canonical(file, columns)?;
         Ok(Self {
             file: file.to_owned(),
+            places: places(&columns),
             columns,
             length,
             source,
@@ -236,9 +251,7 @@ impl Table {
     /// The place of a column.
     #[must_use]
     pub fn position(&self, name: &str) -> Option<usize> {
-        let is_it =
-            |column: &TableColumn| column.name == name || column.own_name.as_deref() == Some(name);
-        self.columns.iter().position(is_it)
+        self.places.get(name).copied()
     }
 
     /// How much there is to read: rows, or bytes where the rows are not counted beforehand.

@@ -262,7 +262,16 @@ fn yardstick(
     feature: &str,
     survey: &Survey,
 ) -> (FeatureYardstick, Option<String>) {
-    let expectation = expectation(settings, feature, survey.habits.expectation(feature));
+    let evidence = &survey.habits.evidence;
+    let values = evidence.rows - evidence.absent - evidence.nulls;
+    let inferred = survey.habits.expectation(feature).map(|inferred| {
+        if values < settings.tolerance.min_rows {
+            inferred.without_limits()
+        } else {
+            inferred
+        }
+    });
+    let expectation = expectation(settings, feature, inferred);
     let numeric = expectation
         .as_ref()
         .is_none_or(|e| e.feature_type.is_numeric());

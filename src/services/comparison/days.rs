@@ -251,6 +251,8 @@ fn verdicts(counted: &[Counted], days: &Days) -> Option<OverDays> {
     let reference = Reference::fit(detector::Grain::Day, &features, &[], Settings::default());
     let reference = reference.ok()?;
     let mut best: Vec<Best> = vec![None; counted.len()];
+    // Of the episode a feature is in: since when, as its first finding said.
+    let mut begun: Vec<Option<i64>> = vec![None; counted.len()];
     let mut state = State::default();
     let judged: Vec<i64> = days.judged().collect();
     for number in &judged {
@@ -277,13 +279,18 @@ fn verdicts(counted: &[Counted], days: &Days) -> Option<OverDays> {
         for (place, verdict) in told.iter().enumerate() {
             let Some(verdict) = verdict else { continue };
             let candidate = verdict.status == detector::Status::Candidate;
+            begun[place] = state
+                .open_for(&counted[place].name)
+                .and(begun[place].or(verdict.since));
             let evidence = verdict.evidence().unwrap_or(f64::MAX);
             let clearness = if candidate { evidence - 1e9 } else { evidence };
             if best[place]
                 .as_ref()
                 .is_none_or(|(known, _)| clearness < *known)
             {
-                let judged = shift::judged(&reference, place, verdict, &state, true);
+                let mut verdict = verdict.clone();
+                verdict.since = verdict.since.and(begun[place].or(verdict.since));
+                let judged = shift::judged(&reference, place, &verdict, &state, true);
                 let told = measurement(&counted[place], *number, judged);
                 best[place] = Some((clearness, told));
             }

@@ -44,6 +44,8 @@ pub(super) struct Settings {
     by_reference: bool,
     /// Whether somebody asked for quality in so many words, so that a column that lacks is a fault.
     asked: bool,
+    /// Whether the model has a monitor of it.
+    declared: bool,
 }
 
 impl Settings {
@@ -74,6 +76,7 @@ impl Settings {
             min_labels: min_labels.unwrap_or(0),
             thresholds: request.thresholds.clone(),
             by_reference: request.quality_by_reference,
+            declared: declared.is_some(),
             asked: request.task.is_some()
                 || request.quality_by_reference
                 || request
@@ -162,12 +165,21 @@ impl Places {
             Task::Ranking if places.query.is_none() => Some("query"),
             Task::Ranking if places.score.is_none() && places.rank.is_none() => Some("score"),
             Task::Binary if places.score.is_none() && places.prediction.is_none() => Some("score"),
-            Task::Regression | Task::Multiclass | Task::Forecast if places.prediction.is_none() => {
+            Task::Regression | Task::Multiclass if places.prediction.is_none() => {
+                Some("prediction")
+            }
+            Task::Forecast if places.prediction.is_none() && !places.has_median() => {
                 Some("prediction")
             }
             _ => None,
         };
         lacks.map_or(Ok(places), Err)
+    }
+
+    /// Whether there is a quantile 0.5, which stands for the prediction where there is none.
+    fn has_median(&self) -> bool {
+        let mut levels = self.distribution.iter();
+        levels.any(|(level, _)| is_median(level))
     }
 
     /// The columns to read, and where each of them comes among these.
@@ -227,6 +239,8 @@ pub(super) fn compare(
     let places = match Places::of(current, settings.task) {
         Ok(places) => places,
         Err(column) if settings.asked => return Err(lacking(current, column)),
+        // Files without labels are compared as well; with them, the model's monitor is not passed over without a word.
+        Err(column) if settings.declared && column != LABEL => return Ok(vec![unsaid(column)]),
         Err(_) => return Ok(Vec::new()),
     };
     let now = gather(settings, current, in_current, &places)?;
@@ -523,6 +537,19 @@ fn of_coverage(
     }
 }
 
+/// That the model's monitor has nothing to go by.
+fn unsaid(column: &str) -> QualityMeasurement {
+    QualityMeasurement {
+        status: Status::Insufficient,
+        recipe: Recipe {
+            method: "over the rows whose label is known".to_owned(),
+            cause: Some(format!("the current file has no column \"{column}\"")),
+            ..Recipe::default()
+        },
+        ..overflowed(Measure::LabelCoverage)
+    }
+}
+
 fn overflowed(measure: Measure) -> QualityMeasurement {
     QualityMeasurement {
         window: None,
@@ -712,12 +739,16 @@ impl<'c> Rows<'c> {
                 value: of_number(self.rank),
                 ..Output::default()
             },
-            Task::Forecast => Output {
-                value: Some(of_number(self.prediction)?),
-                score: of_number(self.naive_error),
-                probabilities: distribution,
-                ..Output::default()
-            },
+            Task::Forecast => {
+                let mut levels = distribution.iter();
+                let median = levels.find_map(|(level, value)| is_median(level).then_some(*value));
+                Output {
+                    value: Some(of_number(self.prediction).or(median)?),
+                    score: of_number(self.naive_error),
+                    probabilities: distribution,
+                    ..Output::default()
+                }
+            }
         };
         (output != Output::default()).then_some(output)
     }
@@ -731,6 +762,10 @@ impl<'c> Rows<'c> {
             Task::Binary | Task::Multiclass => text(&value).map(LabelValue::Class),
         }
     }
+}
+
+fn is_median(level: &str) -> bool {
+    level.parse() == Ok(0.5)
 }
 
 #[expect(

@@ -75,6 +75,17 @@ fn a_shifted_column_is_seen_and_named() {
 }
 
 #[test]
+fn a_value_far_off_hides_nothing_from_the_classifier() {
+    let mut random = crate::stats::random::uniform(5);
+    let mut normal = |shift: f64| shift + normal_quantile(random());
+    let mut side = |shift: f64| -> Vec<f64> { (0..400).map(|_| normal(shift)).collect() };
+    let (mut before, now) = (side(0.0), side(2.0));
+    before[17] = 1e12;
+    let classifier = domain_classifier(&Rows::of(&before, 1), &Rows::of(&now, 1)).expect("rows");
+    assert!(classifier.auc > 0.9, "{classifier:?}");
+}
+
+#[test]
 fn a_stretched_column_is_seen_by_the_classifier_and_the_reconstruction() {
     let (p, q) = (rows(3, 2_000, 0.3, 0.0, 1.0), rows(4, 1_000, 0.3, 0.0, 2.0));
     let classifier = domain_classifier(&p, &q).expect("rows");

@@ -232,7 +232,7 @@ fn outside(reference: &Column<'_>, current: &Column<'_>) -> (u64, String) {
             let named: Vec<&str> = unknown().map(|(name, _)| name.as_str()).take(5).collect();
             let expected = match named.as_slice() {
                 [] => format!("the reference has {} categories", before.len()),
-                named => format!("the reference has no {}", named.join(", ")),
+                named => format!("the reference has no \"{}\"", named.join("\", \"")),
             };
             (unknown().map(|(_, rows)| rows).sum(), expected)
         }

@@ -102,6 +102,16 @@ fn days_that_are_like_those_of_the_reference_are_well_and_a_change_is_dated() {
         "{junit}"
     );
     assert!(junit.contains("since 2026-03-25"), "{junit}");
+
+    // The clearest day is a late one, and the change as old as its episode.
+    let from_the_first = folder.write("from-the-first.csv", rows(21..=31, 21));
+    let told = document(&reference, &from_the_first, &[]);
+    let distance = verdict(&told, "distance");
+    assert_ne!(distance["window"]["from"], "2026-03-21T00:00:00Z");
+    assert_eq!(
+        distance["recipe"]["shift"]["since"], "2026-03-21",
+        "{distance}"
+    );
 }
 
 #[test]

@@ -383,6 +383,40 @@ fn rankings_and_forecasts_are_judged_from_flat_columns() {
     assert_near(&found(&told, "interval_width", None, "")["value"], 4.0);
     assert_near(&found(&told, "pinball_loss", None, "")["value"], 0.95);
     assert_near(&found(&told, "mase", None, "")["value"], 0.75);
+
+    // Without a prediction the quantile 0.5 is one.
+    let medians: String = (0..100).fold(
+        "quantile.0.1,quantile.0.5,quantile.0.9,label,day\n".to_owned(),
+        |rows, row| rows + &format!("8,10,12,{},{row}\n", if row % 2 == 0 { 11 } else { 15 }),
+    );
+    let file = folder.write("medians.csv", medians);
+    let told = document(&file, &file, &["--task", "forecast"]);
+    assert_near(&found(&told, "mae", None, "")["value"], 3.0);
+}
+
+#[test]
+fn a_quality_monitor_that_has_nothing_to_go_by_is_not_passed_over() {
+    let folder = Folder::new("quality-declared");
+    let model = folder.write(
+        "model.yaml",
+        "
+models:
+  - name: demand
+    task: regression
+    monitors:
+      - {name: quality, kind: quality, window: day}
+",
+    );
+    let labelled = folder.write("labelled.csv", "label,amount\n1,2\n2,3\n");
+    let options = ["--model", model.to_str().expect("a path")];
+    let told = document(&labelled, &labelled, &options);
+    let unsaid = found(&told, "label_coverage", None, "");
+    assert_eq!(unsaid["status"], "insufficient");
+    let cause = unsaid["recipe"]["cause"].as_str().expect("a cause");
+    assert!(cause.contains("no column \"prediction\""), "{cause}");
+    let plain = folder.write("plain.csv", "amount\n2\n3\n");
+    let told = document(&plain, &plain, &options);
+    assert!(told["quality"].is_null(), "{told:#}");
 }
 
 #[test]

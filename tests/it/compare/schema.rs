@@ -144,3 +144,76 @@ fn a_column_that_never_repeats_is_to_stay_so() {
     assert!(!findings(&document, "id").contains(&"duplicate_values"));
     assert_eq!(findings(&document, "amount"), ["distinct_values"]);
 }
+
+/// Numbers of which every tenth is something else.
+fn one_in_ten(other: &str) -> String {
+    let mut rows = String::new();
+    for row in 0..200_u32 {
+        let value = if row % 10 == 0 {
+            other.to_owned()
+        } else {
+            (f64::from(row * 7 % 31) + 0.5).to_string()
+        };
+        writeln!(rows, "{{\"x\": {value}}}").expect("a string takes all");
+    }
+    rows
+}
+
+#[test]
+fn a_few_values_of_another_type_are_wrong_and_most_are_a_change_of_type() {
+    let folder = Folder::new("schema-types");
+    let reference = folder.write("reference.ndjson", one_in_ten("1.5"));
+    let of = |name: &str, text: String| {
+        let current = folder.write(name, text);
+        let told = document(&reference, &current, &[]);
+        let schema = told["schema"].as_array().expect("a list").clone();
+        let told = schema.into_iter().map(|finding| {
+            let value = finding["value"].as_f64();
+            (
+                finding["finding"].as_str().expect("a word").to_owned(),
+                value,
+            )
+        });
+        told.collect::<Vec<_>>()
+    };
+    for (name, other) in [
+        ("texts", "\"abc\""),
+        ("flags", "true"),
+        ("numbers", "\"1e5\""),
+    ] {
+        let found = of(&format!("{name}.ndjson"), one_in_ten(other));
+        assert_eq!(found, [("wrong_type".to_owned(), Some(0.1))], "{name}");
+    }
+    let most = one_in_ten("1.5")
+        .replace("5}", "5\"}")
+        .replace(": ", ": \"");
+    let found = of("most.ndjson", most);
+    assert_eq!(found, [("type_change".to_owned(), Some(1.0))]);
+}
+
+#[test]
+fn a_few_rows_of_a_reference_limit_nothing_and_a_file_without_rows_passes_nothing() {
+    let folder = Folder::new("schema-few");
+    let numbers = |rows: usize, far: usize| -> String {
+        let each = (0..rows).map(|row| format!("{}\n", row * 7 % far));
+        "x\n".to_owned() + &each.collect::<String>()
+    };
+    let few = folder.write("few.csv", numbers(5, 31));
+    let many = folder.write("many.csv", numbers(500, 31));
+    let wider = folder.write("wider.csv", numbers(500, 97));
+    let told = document(&few, &wider, &[]);
+    assert_eq!(findings(&told, "x"), [""; 0], "{told:#}");
+    let told = document(&many, &wider, &[]);
+    assert!(findings(&told, "x").contains(&"out_of_range"), "{told:#}");
+
+    let empty = folder.write("empty.csv", "x\n");
+    for (reference, current) in [(&many, &empty), (&empty, &many)] {
+        for what in ["drift", "schema"] {
+            let stopped = compare(reference, current, &["--fail-on", what]);
+            text(&stopped, 2);
+            let told = String::from_utf8_lossy(&stopped.stderr).into_owned();
+            assert!(told.contains("empty.csv: it has no rows"), "{told}");
+        }
+        text(&compare(reference, current, &[]), 0);
+    }
+}

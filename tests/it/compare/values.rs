@@ -284,6 +284,22 @@ fn texts_that_become_numbers_or_booleans_are_told_where_files_have_types() {
         assert_eq!(findings(&told, "code"), ["type_change"], "{told:#}");
         assert_eq!(findings(&told, "flag"), ["type_change"], "{told:#}");
     }
+    // Flags that are 0 and 1 now.
+    let ones = columns(
+        &folder,
+        "ones.parquet",
+        vec![
+            ("code", Arc::new(Int64Array::from_iter_values(numbers()))),
+            (
+                "flag",
+                Arc::new(Int64Array::from_iter_values(flags().map(i64::from))),
+            ),
+        ],
+    );
+    assert_eq!(
+        findings(&document(&now, &ones, &[]), "flag"),
+        ["type_change"]
+    );
     // Text without types says nothing of that.
     let rows = numbers()
         .zip(flags())
