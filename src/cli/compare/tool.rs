@@ -344,6 +344,13 @@ struct MeasurementView<'a> {
     current_rows: u64,
     /// Why there is no value.
     cause: Option<&'static str>,
+    recipe: RecipeView,
+}
+
+#[derive(Serialize)]
+struct RecipeView {
+    /// Bins, base of the logarithm, smoothing and test.
+    method: &'static str,
 }
 
 #[derive(Serialize)]
@@ -410,6 +417,9 @@ fn measurement(m: &ToolMeasurement) -> MeasurementView<'_> {
         reference_rows: m.reference_rows,
         current_rows: m.current_rows,
         cause: cause(m.result.verdict),
+        recipe: RecipeView {
+            method: m.result.recipe(),
+        },
     }
 }
 

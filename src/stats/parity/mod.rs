@@ -14,6 +14,7 @@ mod binning;
 pub mod checks;
 pub mod evidently;
 pub mod nannyml;
+mod recipes;
 pub mod sagemaker;
 pub mod tfdv;
 
