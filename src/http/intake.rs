@@ -91,7 +91,7 @@ pub async fn send_predictions(
             let principal = sender.known(&state).await?;
             upload.project_id = principal.project_id;
             upload.generation = principal.generation;
-            // Few bodies come here: the others are not to carry what it takes.
+            // Few small bodies come here: the others are not to carry what it takes.
             Box::pin(ingest::predictions(&state.services, upload)).await?
         }
     };

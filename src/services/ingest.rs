@@ -126,10 +126,9 @@ impl Intake {
     /// Counts a request that brings data until the guard is dropped.
     ///
     /// # Errors
-    /// Unavailable while too much waits to be settled, or nothing is written.
+    /// Unavailable while too much waits to be settled.
     fn enter(&self) -> Result<UnderWay, Error> {
         self.backlog.has_room()?;
-        self.lander.moves()?;
         Ok(self.pressure.enter())
     }
 
@@ -223,9 +222,9 @@ fn check_addressed(field: &str, name: Option<&str>) -> Result<(), Error> {
     judged.map_err(|cause| Error::invalid_field(field, cause))
 }
 
-/// Takes in predictions, if what is known of their sender and their model still holds: nobody has asked, and they
-/// land only if it does. So a request costs one way to the database and back, and small bodies are read into
-/// one batch. Nothing, and nothing was kept, when that has to be asked first.
+/// Takes in a small body of predictions, if what is known of its sender and its model still holds: nobody has asked, and it
+/// lands only if it does. So many requests cost one way to the database and back, and their bodies are read into
+/// one batch. Nothing, and nothing was kept, when that has to be asked first, or something is to be said about a row.
 ///
 /// # Errors
 /// Unavailable when the database is out of reach or the queue is full.
@@ -238,41 +237,9 @@ pub async fn presumed_predictions(
     let now = services.clock.now();
     let model = (upload.project_id, upload.model);
     let known = (services.intake.standing).known_target(model, upload.generation);
-    let Some(target) = known else {
+    let Some(target) = known.filter(|_| Unread::suits(upload.format, &upload.body)) else {
         return Ok(None);
     };
-    if Unread::suits(upload.format, &upload.body) {
-        return land_unread(services, upload, target, now).await;
-    }
-    let (decoded, turn) = match decode_predictions(services, upload, &target, now).await {
-        // What is wrong with it is said to somebody who was asked about.
-        Err(Error::Invalid { .. }) => return Ok(None),
-        decoded => decoded?,
-    };
-    if unknown_versions(&target, &decoded.batch).next().is_some() {
-        return Ok(None);
-    }
-    let of = (BatchKind::Predictions, upload.format.as_str());
-    let when = (now, upload.generation);
-    land(
-        services,
-        &target.model,
-        of,
-        (decoded, turn),
-        Rows::of_predictions,
-        when,
-    )
-    .await
-}
-
-/// Lands a small body before it is read. Nothing, and nothing was kept, when what was presumed does not hold any more, or when
-/// something is to be said about a row.
-async fn land_unread(
-    services: &Services,
-    upload: &Upload<'_>,
-    target: Arc<Target>,
-    now: DateTime<Utc>,
-) -> Result<Option<Receipt>, Error> {
     let arrival = Arrival {
         project_id: target.model.project_id,
         model_id: target.model.model_id,
@@ -309,41 +276,32 @@ pub async fn predictions(services: &Services, upload: Upload<'_>) -> Result<Rece
     check_addressed("version", upload.version.as_deref())?;
     let now = services.clock.now();
     let target = services.intake.target(&upload, now).await?;
-    let (mut decoded, turn) = decode_predictions(services, &upload, &target, now).await?;
+    let version = upload.version.clone().or_else(|| target.champion.clone());
+    let (format, body, task) = (upload.format, upload.body, target.task());
+    let limits = services.intake.limits;
+    let turn = services
+        .intake
+        .turn_to_decode(is_light(format, &body))
+        .await?;
+    let of = target.clone();
+    let (mut decoded, turn) = decode(turn, move || {
+        let version = version.as_deref();
+        let expect = expectations(task, version, (&of.columns, limits), now);
+        formats::decode_predictions(format, &body, &expect)
+    })
+    .await?;
+    refuse_gone(&target, &mut decoded);
     let refusing = refuse_unknown_versions(services, &target, &mut decoded, now);
     answered(&services.intake.pool, refusing).await??;
-    let of = (BatchKind::Predictions, upload.format.as_str());
-    land_surely(
+    land(
         services,
         &target.model,
-        of,
+        (BatchKind::Predictions, format.as_str()),
         (decoded, turn),
         Rows::of_predictions,
         now,
     )
     .await
-}
-
-/// Decodes a body in its turn, and refuses rows of days that are gone.
-async fn decode_predictions(
-    services: &Services,
-    upload: &Upload<'_>,
-    target: &Arc<Target>,
-    now: DateTime<Utc>,
-) -> Result<(Decoded<PredictionBatch>, Option<Turn>), Error> {
-    let version = upload.version.clone().or_else(|| target.champion.clone());
-    let (format, body, limits) = (upload.format, upload.body.clone(), services.intake.limits);
-    let is_light = is_light(format, &body);
-    let turn = services.intake.turn_to_decode(is_light).await?;
-    let of = target.clone();
-    let (mut decoded, turn) = decode(turn, move || {
-        let expected = (&of.columns, limits);
-        let expect = expectations(of.task(), version.as_deref(), expected, now);
-        formats::decode_predictions(format, &body, &expect)
-    })
-    .await?;
-    refuse_gone(target, &mut decoded);
-    Ok((decoded, turn))
 }
 
 /// Takes in labels.
@@ -366,11 +324,10 @@ pub async fn labels(services: &Services, upload: Upload<'_>) -> Result<Receipt, 
         formats::decode_labels(format, &body, &expect)
     })
     .await?;
-    let of = (BatchKind::Labels, format.as_str());
-    land_surely(
+    land(
         services,
         &target.model,
-        of,
+        (BatchKind::Labels, format.as_str()),
         (decoded, turn),
         Rows::of_labels,
         now,
@@ -479,8 +436,15 @@ pub(super) async fn give_back_predictions(
 ) -> Result<Receipt, Error> {
     let of = (BatchKind::Predictions, ARCHIVED);
     let received = batch.len() as u64;
-    let decoded = (returned(batch, received), None);
-    land_surely(services, model, of, decoded, Rows::of_predictions, now).await
+    land(
+        services,
+        model,
+        of,
+        (returned(batch, received), None),
+        Rows::of_predictions,
+        now,
+    )
+    .await
 }
 
 /// Lands labels that come back from the archive.
@@ -495,8 +459,15 @@ pub(super) async fn give_back_labels(
 ) -> Result<Receipt, Error> {
     let of = (BatchKind::Labels, ARCHIVED);
     let received = batch.len() as u64;
-    let decoded = (returned(batch, received), None);
-    land_surely(services, model, of, decoded, Rows::of_labels, now).await
+    land(
+        services,
+        model,
+        of,
+        (returned(batch, received), None),
+        Rows::of_labels,
+        now,
+    )
+    .await
 }
 
 fn returned<B>(batch: B, received: u64) -> Decoded<B> {
@@ -508,19 +479,6 @@ fn returned<B>(batch: B, received: u64) -> Decoded<B> {
     }
 }
 
-/// The versions of rows that are not known, row by row.
-fn unknown_versions<'b>(
-    target: &Target,
-    batch: &'b PredictionBatch,
-) -> impl Iterator<Item = &'b str> {
-    let all_known = (batch.versions.texts()).all(|version| target.has_version(version));
-    // A text may be that of a refused row.
-    let rows = if all_known { 0 } else { batch.len() };
-    (0..rows)
-        .map(|row| batch.version(row))
-        .filter(|version| !target.has_version(version))
-}
-
 /// Registers versions seen for the first time where the project allows it, else refuses their rows.
 async fn refuse_unknown_versions(
     services: &Services,
@@ -528,7 +486,14 @@ async fn refuse_unknown_versions(
     decoded: &mut Decoded<PredictionBatch>,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    let unknown: BTreeSet<String> = unknown_versions(target, &decoded.batch)
+    let all_known = (decoded.batch.versions.texts()).all(|version| target.has_version(version));
+    if all_known {
+        return Ok(());
+    }
+    // Of the rows that are left: a text may be that of a refused one.
+    let unknown: BTreeSet<String> = (0..decoded.batch.len())
+        .map(|row| decoded.batch.version(row))
+        .filter(|version| !target.has_version(version))
         .map(str::to_owned)
         .collect();
     if unknown.is_empty() {
@@ -586,29 +551,14 @@ async fn refuse_unknown_versions(
     Ok(())
 }
 
-/// Lands rows of which everything they depend on was asked.
-async fn land_surely<B: Send + 'static>(
-    services: &Services,
-    model: &Model,
-    of: (BatchKind, &'static str),
-    decoded: (Decoded<B>, Option<Turn>),
-    rows: fn(B, bool) -> Result<Rows, Error>,
-    now: DateTime<Utc>,
-) -> Result<Receipt, Error> {
-    let landing = land(services, model, of, decoded, rows, (now, None));
-    let landed = landing.await?;
-    landed.ok_or_else(|| Error::internal("a batch is outdated that presumed nothing"))
-}
-
-/// Lands rows, if the generation is still the one that was presumed. Nothing, and nothing was kept, when it is not.
 async fn land<B: Send + 'static>(
     services: &Services,
     model: &Model,
     (kind, format): (BatchKind, &'static str),
     (decoded, turn): (Decoded<B>, Option<Turn>),
     rows: fn(B, bool) -> Result<Rows, Error>,
-    (now, presumed): (DateTime<Utc>, Option<i64>),
-) -> Result<Option<Receipt>, Error> {
+    now: DateTime<Utc>,
+) -> Result<Receipt, Error> {
     let Decoded {
         batch,
         rejects,
@@ -631,6 +581,10 @@ async fn land<B: Send + 'static>(
     };
     let told = Told::of(&rejects);
     let too_large = (told.by_reason.get(RejectReason::TooLarge.as_str())).copied();
+    if let Some(rows) = too_large {
+        let mut conn = services.intake.pool.acquire().await?;
+        overflow::note(&mut conn, model, OverflowKind::Texts, rows, now).await?;
+    }
     let arrival = Arrival {
         project_id: model.project_id,
         model_id: model.model_id,
@@ -640,18 +594,10 @@ async fn land<B: Send + 'static>(
         received,
         rejects,
         received_at: now,
-        presumed,
+        presumed: None,
     };
-    let (batch_id, received) = match services.intake.lander.land(arrival).await? {
-        Landed::As { batch_id, rows } => (batch_id, rows),
-        Landed::Outdated => return Ok(None),
-        Landed::Apart => return Err(Error::internal("a batch is to be read that was read")),
-    };
-    if let Some(rows) = too_large {
-        let mut conn = services.intake.pool.acquire().await?;
-        overflow::note(&mut conn, model, OverflowKind::Texts, rows, now).await?;
-    }
-    Ok(Some(acknowledge(services, batch_id, received, told)))
+    let (batch_id, received) = services.intake.lander.land(arrival).await?.sure()?;
+    Ok(acknowledge(services, batch_id, received, told))
 }
 
 /// What a sender is told of refused rows.

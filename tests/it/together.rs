@@ -1,5 +1,5 @@
-//! Bodies of concurrent requests. Small ones are read into one batch: each sender hears about its own rows and nothing
-//! else. What is presumed of senders and models counts no longer than it holds.
+//! Small bodies of concurrent requests, which are read into one batch: each sender hears about its own rows and nothing
+//! else, and what is presumed of senders and models counts no longer than it holds.
 
 use bellwether::domain::clock::{Clock, SystemClock};
 use bellwether::domain::ids::{BatchId, ProjectId, TokenId};
@@ -90,6 +90,7 @@ async fn bodies_share_a_batch_and_a_bad_one_stays_out_alone(pool: PgPool) {
         json_body(&with(8, "version", json!("v9"))),
         json_body(&with(9, "timestamp", json!("1999-01-01T00:00:00Z"))),
         json_body(&json!([row(10), with(11, "latency_ms", json!(-1))])),
+        json_body(&with(12, "error", json!("x".repeat(20_000)))),
         (Format::Parquet, Bytes::from_static(b"PAR1")),
     ];
     // A bad one between any two good ones.
@@ -194,54 +195,6 @@ async fn what_has_changed_since_it_was_known_keeps_everything_out(pool: PgPool) 
         receipts[0].is_none() && receipts[1].is_some(),
         "{receipts:?}"
     );
-}
-
-#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
-async fn a_large_body_lands_without_asking_unless_something_has_to_be_asked(pool: PgPool) {
-    let app = known(pool).await;
-    let large = |first: i32, change: fn(&mut Value)| {
-        let mut rows: Vec<Value> = (first..first + 200)
-            .map(|i| fares::prediction(at(DAY), i))
-            .collect();
-        change(&mut rows[7]);
-        ndjson(&rows)
-    };
-    let good = large(200, |_| ());
-    let refused = large(400, |row| row["latency_ms"] = json!(-1));
-    let new_version = large(600, |row| row["version"] = json!("v9"));
-    let unreadable = (Format::Parquet, Bytes::from(vec![b'P'; 20_000]));
-    let bodies = [good.clone(), refused, new_version, unreadable];
-    assert!(bodies.iter().all(|(_, body)| body.len() > 16 << 10));
-    let receipts = app.presume(&bodies).await;
-    let kept: Vec<Option<(u64, u64)>> = (receipts.iter())
-        .map(|receipt| {
-            receipt
-                .as_ref()
-                .map(|receipt| (receipt.kept, receipt.rejected))
-        })
-        .collect();
-    assert_eq!(kept, [Some((200, 0)), Some((199, 1)), None, None]);
-    assert_eq!(receipts[1].as_ref().expect("kept").rejects[0].line, 8);
-
-    let outdated = app.number("SELECT generation FROM projects").await;
-    sqlx::query("UPDATE projects SET generation = generation + 1")
-        .execute(&app.services.pool)
-        .await
-        .expect("changed");
-    let upload = Upload {
-        project_id: app.project,
-        model: "fares",
-        format: Format::Ndjson,
-        body: good.1,
-        version: None,
-        generation: Some(outdated),
-    };
-    let landed = ingest::presumed_predictions(&app.services, &upload).await;
-    assert!(landed.expect("an answer").is_none());
-    app.settle().await;
-    app.assert_conserved("fares").await;
-    let received = app.count("fares", BatchKind::Predictions, "received").await;
-    assert_eq!(received, 1 + 400);
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]

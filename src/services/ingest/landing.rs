@@ -306,7 +306,9 @@ impl Lander {
     /// # Errors
     /// Unavailable when it is not, or when nobody knows.
     pub(super) async fn land(&self, arrival: Arrival) -> Result<Landed, Error> {
-        self.moves()?;
+        if self.is_stuck() {
+            return Err(overloaded());
+        }
         let slot = Arc::new(Mutex::new(Some(arrival)));
         let (done, mut landed) = oneshot::channel();
         let waiter = Waiter {
@@ -342,17 +344,6 @@ impl Lander {
                 }
             }
         }
-    }
-
-    /// Whether batches are written: what is sent meanwhile need not even be read.
-    ///
-    /// # Errors
-    /// Unavailable while the commit under way is overdue.
-    pub(super) fn moves(&self) -> Result<(), Error> {
-        if self.is_stuck() {
-            return Err(overloaded());
-        }
-        Ok(())
     }
 
     fn is_stuck(&self) -> bool {

@@ -11,7 +11,7 @@ use futures::future::try_join_all;
 use super::landing::Rows;
 use super::standing::Target;
 use super::{
-    Receipt, SMALL_BODY, Turn, answered, decode, expectations, land_surely, refuse_unknown_versions,
+    Receipt, SMALL_BODY, Turn, answered, decode, expectations, land, refuse_unknown_versions,
 };
 use crate::domain::ids::{ModelId, ProjectId};
 use crate::domain::telemetry::SampleRow;
@@ -175,7 +175,7 @@ async fn land_batch(
             answered(&services.intake.pool, refusing).await??;
             let kind = BatchKind::Predictions;
             let rows = (*decoded, turn);
-            let receipt = land_surely(
+            let receipt = land(
                 services,
                 model,
                 (kind, FORMAT),
@@ -188,8 +188,7 @@ async fn land_batch(
         Batch::Labels(decoded) => {
             let kind = BatchKind::Labels;
             let rows = (decoded, turn);
-            let of = (kind, FORMAT);
-            let receipt = land_surely(services, model, of, rows, Rows::of_labels, now);
+            let receipt = land(services, model, (kind, FORMAT), rows, Rows::of_labels, now);
             Ok((kind, receipt.await?))
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! It is kept, and yet a revoked token or a new champion counts from the next request on, in every replica: each
 //! project counts its changes (`generation`, migration 0004), and every request asks for that one number before
-//! it relies on what is kept, or lands only if it is still that one. Requests that come together ask together, so under
-//! load it is one small query at a time, whatever the number of requests, tokens and models.
+//! it relies on what is kept. Requests that come together ask together, so under load it is one small query at a
+//! time, whatever the number of requests, tokens and models.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
