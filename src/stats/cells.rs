@@ -54,26 +54,12 @@ struct Cell {
 }
 
 impl Cell {
-    fn gap_before(&self) -> f64 {
-        self.before.0 - self.before.1
-    }
-
-    fn gap_after(&self) -> f64 {
-        (self.before.0 + self.inside.0) - (self.before.1 + self.inside.1)
-    }
-
-    /// The least and the most that the distance of the functions can be in the cell.
-    fn gap_range(&self) -> (f64, f64) {
-        (
-            self.gap_before() - self.inside.1,
-            self.gap_before() + self.inside.0,
-        )
-    }
-
-    /// The least and the most of the distance's size.
-    fn size_range(&self) -> (f64, f64) {
-        let (low, high) = self.gap_range();
-        (low.max(-high).max(0.0), high.max(-low))
+    /// Both functions over all of it.
+    fn lines(&self) -> Lines {
+        Lines([
+            Line::rising(self.before.0, self.inside.0),
+            Line::rising(self.before.1, self.inside.1),
+        ])
     }
 }
 
@@ -82,11 +68,14 @@ impl Cell {
 #[derive(Clone, Copy)]
 struct Stretch {
     width: f64,
-    /// The reference's function, and the current one.
-    sides: [Line; 2],
+    lines: Lines,
 }
 
-/// A distribution function over a stretch.
+/// The reference's distribution function, and the current one, over a cell or a part of it.
+#[derive(Clone, Copy)]
+struct Lines([Line; 2]);
+
+/// A distribution function from one place to another.
 #[derive(Clone, Copy)]
 struct Line {
     from: f64,
@@ -96,18 +85,34 @@ struct Line {
     most: f64,
 }
 
-impl Stretch {
+impl Line {
+    fn flat(at: f64) -> Self {
+        Self::rising(at, 0.0)
+    }
+
+    fn rising(before: f64, inside: f64) -> Self {
+        let after = before + inside;
+        Self {
+            from: before,
+            to: after,
+            least: before,
+            most: after,
+        }
+    }
+}
+
+impl Lines {
     fn gap_before(&self) -> f64 {
-        self.sides[0].from - self.sides[1].from
+        self.0[0].from - self.0[1].from
     }
 
     fn gap_after(&self) -> f64 {
-        self.sides[0].to - self.sides[1].to
+        self.0[0].to - self.0[1].to
     }
 
     /// The least and the most that the distance of the functions can be.
     fn gap_range(&self) -> (f64, f64) {
-        let [reference, current] = &self.sides;
+        let [reference, current] = &self.0;
         (
             reference.least - current.most,
             reference.most - current.least,
@@ -143,32 +148,19 @@ impl Extent {
 
     /// The function over all of the cell.
     fn rise(&self) -> Line {
-        let after = self.before + self.inside;
-        Line {
-            from: self.before,
-            to: after,
-            least: self.before,
-            most: after,
-        }
+        Line::rising(self.before, self.inside)
     }
 
     /// The function from one place to another, between which no values begin or end.
     fn line(&self, from: f64, to: f64) -> Line {
-        let after = self.before + self.inside;
-        let flat = |at: f64| Line {
-            from: at,
-            to: at,
-            least: at,
-            most: at,
-        };
         if self.is_at(from) && from == to {
             return self.rise();
         }
         if self.inside == 0.0 || to <= self.lowest {
-            return flat(self.before);
+            return Line::flat(self.before);
         }
         if from >= self.highest {
-            return flat(after);
+            return Line::flat(self.before + self.inside);
         }
         // By halves, which the largest numbers do not overflow.
         let whole = self.highest / 2.0 - self.lowest / 2.0;
@@ -271,7 +263,7 @@ impl<'a> CellPair<'a> {
             if cell.point || extents.iter().all(|extent| extent.fills(from, to)) {
                 stretches.push(Stretch {
                     width: if cell.point { 0.0 } else { to - from },
-                    sides: extents.map(|extent| extent.rise()),
+                    lines: cell.lines(),
                 });
             } else {
                 self.divide(&cell, &extents, &mut stretches);
@@ -313,13 +305,13 @@ impl<'a> CellPair<'a> {
             if let Some(last) = last {
                 stretches.push(Stretch {
                     width: place - last,
-                    sides: [extents[0].line(last, place), extents[1].line(last, place)],
+                    lines: Lines([extents[0].line(last, place), extents[1].line(last, place)]),
                 });
             }
             if extents.iter().any(|extent| extent.is_at(place)) {
                 stretches.push(Stretch {
                     width: 0.0,
-                    sides: [extents[0].line(place, place), extents[1].line(place, place)],
+                    lines: Lines([extents[0].line(place, place), extents[1].line(place, place)]),
                 });
             }
             last = Some(place);
@@ -331,9 +323,9 @@ impl<'a> CellPair<'a> {
     pub(super) fn largest_gap(&self) -> (f64, f64) {
         let (mut statistic, mut possible) = (0.0_f64, 0.0_f64);
         for cell in self.cells() {
-            statistic = statistic.max(cell.gap_after().abs());
+            statistic = statistic.max(cell.lines().gap_after().abs());
             if !cell.point {
-                possible = possible.max(cell.size_range().1);
+                possible = possible.max(cell.lines().size_range().1);
             }
         }
         (statistic.min(1.0), (possible - statistic).max(0.0))
@@ -345,12 +337,12 @@ impl<'a> CellPair<'a> {
         // The areas where the reference's function is certainly, or possibly, above and below.
         let (mut above, mut below) = ((0.0, 0.0), (0.0, 0.0));
         for part in &self.stretches() {
-            let (a, b) = (part.gap_before(), part.gap_after());
+            let (a, b) = (part.lines.gap_before(), part.lines.gap_after());
             spread += part.width * mean_size(a, b);
-            let (least, most) = part.size_range();
+            let (least, most) = part.lines.size_range();
             low += part.width * least;
             high += part.width * most;
-            let (from, to) = part.gap_range();
+            let (from, to) = part.lines.gap_range();
             above.0 += part.width * from.max(0.0);
             above.1 += part.width * to.max(0.0);
             below.0 += part.width * (-to).max(0.0);
@@ -370,9 +362,9 @@ impl<'a> CellPair<'a> {
     pub(super) fn energy(&self) -> Option<Bounded> {
         let (mut spread, mut low, mut high) = (0.0, 0.0, 0.0);
         for part in &self.stretches() {
-            let (a, b) = (part.gap_before(), part.gap_after());
+            let (a, b) = (part.lines.gap_before(), part.lines.gap_after());
             spread += part.width * (a * a + a * b + b * b) / 3.0;
-            let (least, most) = part.size_range();
+            let (least, most) = part.lines.size_range();
             low += part.width * least * least;
             high += part.width * most * most;
         }
@@ -395,7 +387,7 @@ impl<'a> CellPair<'a> {
             .stretches()
             .iter()
             .map(|part| {
-                let middle = f64::midpoint(part.sides[0].from, part.sides[0].to);
+                let middle = f64::midpoint(part.lines.0[0].from, part.lines.0[0].to);
                 part.width * (middle * (1.0 - middle)).max(0.0).sqrt()
             })
             .sum();
@@ -409,7 +401,7 @@ impl<'a> CellPair<'a> {
             .stretches()
             .iter()
             .map(|part| {
-                let middle = f64::midpoint(part.sides[0].from, part.sides[0].to);
+                let middle = f64::midpoint(part.lines.0[0].from, part.lines.0[0].to);
                 part.width * (middle * (1.0 - middle)).max(0.0)
             })
             .sum();
@@ -424,14 +416,14 @@ impl<'a> CellPair<'a> {
         for cell in self.cells() {
             let both = (cell.counts.0 + cell.counts.1) as f64;
             if cell.point {
-                let part = both * cell.gap_after().powi(2);
+                let part = both * cell.lines().gap_after().powi(2);
                 (squares, low, high) = (squares + part, low + part, high + part);
                 continue;
             }
             let (p, q) = (cell.counts.0 as f64, cell.counts.1 as f64);
-            squares += shuffled_squares(cell.gap_before(), (p, n), (q, m));
-            squares += shuffled_squares(-cell.gap_before(), (q, m), (p, n));
-            let (least, most) = cell.size_range();
+            squares += shuffled_squares(cell.lines().gap_before(), (p, n), (q, m));
+            squares += shuffled_squares(-cell.lines().gap_before(), (q, m), (p, n));
+            let (least, most) = cell.lines().size_range();
             low += both * least * least;
             high += both * most * most;
         }
@@ -476,7 +468,7 @@ impl<'a> CellPair<'a> {
                 continue;
             }
             let share = parts[0] * cell.before.0 + parts[1] * cell.before.1 + both / 2.0;
-            let gap = f64::midpoint(cell.gap_before(), cell.gap_after());
+            let gap = f64::midpoint(cell.lines().gap_before(), cell.lines().gap_after());
             let (weight, slope) = weight(share);
             for (side, sign) in [1.0, -1.0].into_iter().enumerate() {
                 let moved = both * (sign * 2.0 * weight * gap + parts[side] * slope * gap * gap);
@@ -499,12 +491,12 @@ impl<'a> CellPair<'a> {
         let mut reached = 0.0;
         let mut sums = [(0.0, 0.0); 2];
         for part in &self.stretches() {
-            let middle = f64::midpoint(part.gap_before(), part.gap_after());
+            let middle = f64::midpoint(part.lines.gap_before(), part.lines.gap_after());
             let reach = part.width * slope(middle);
             // Rows are in the middle of their stretch on average.
             let at = reached + reach / 2.0;
             reached += reach;
-            for (sum, line) in sums.iter_mut().zip(&part.sides) {
+            for (sum, line) in sums.iter_mut().zip(&part.lines.0) {
                 let share = line.to - line.from;
                 sum.0 += share * at;
                 sum.1 += share * at * at;

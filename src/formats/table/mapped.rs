@@ -3,7 +3,7 @@
 use arrow_schema::DataType;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 
-use super::{Batch, ColumnData, Raw, Table, TableError, Take, mixed, places, unreadable};
+use super::{Batch, ColumnData, Raw, Table, TableError, Take, mixed, unreadable};
 use crate::domain::columns::{Column, Value};
 use crate::domain::mapping::ColumnMap;
 use crate::domain::times::{self, TimeFormat};
@@ -31,16 +31,11 @@ impl Table {
             let Some(field) = map.field_of(&own_name) else {
                 continue;
             };
-            let has = |name: &str| {
-                let is_it = |column: &super::TableColumn| {
-                    column.name == name || column.own_name.as_deref() == Some(name)
-                };
-                self.columns.iter().any(is_it)
-            };
-            if field != own_name && has(field) {
+            if field != own_name && self.position(field).is_some() {
                 let cause = format!("columns \"{field}\" and \"{own_name}\" are both {field}");
                 return Err(unreadable(&self.file, "", cause));
             }
+            self.places.insert(field.to_owned(), place);
             let column = &mut self.columns[place];
             column.name = field.to_owned();
             column.left_out = None;
@@ -53,7 +48,6 @@ impl Table {
             }
             column.is_ignored = map.is_ignored(column.own_name.as_ref().unwrap_or(&column.name));
         }
-        self.places = places(&self.columns);
         Ok(self)
     }
 

@@ -119,7 +119,7 @@ pub enum ColumnData {
 pub struct Table {
     file: PathBuf,
     columns: Vec<TableColumn>,
-    /// Where a name is.
+    /// Where columns are, by name; those of [`Table::mapped`] by their own names, too.
     places: HashMap<String, usize>,
     length: u64,
     source: Source,
@@ -131,17 +131,6 @@ enum Source {
     Arrow(arrow::Source),
     Csv(csv::Source),
     Ndjson(ndjson::Source),
-}
-
-/// The places of columns, by their names and their own ones; of several with one name that of the first.
-fn places(columns: &[TableColumn]) -> HashMap<String, usize> {
-    let mut places = HashMap::with_capacity(columns.len());
-    for (place, column) in columns.iter().enumerate() {
-        for name in column.own_name.iter().chain([&column.name]) {
-            places.entry(name.clone()).or_insert(place);
-        }
-    }
-    places
 }
 
 impl Batch {
@@ -229,7 +218,9 @@ impl Table {
         let columns = canonical(file, columns)?;
         Ok(Self {
             file: file.to_owned(),
-            places: places(&columns),
+            places: (columns.iter().enumerate())
+                .map(|(place, column)| (column.name.clone(), place))
+                .collect(),
             columns,
             length,
             source,
