@@ -9,7 +9,7 @@ use crate::by_hand;
 use crate::figures::{Goal, Report, per_second, rounded};
 use crate::generator::Generator;
 use crate::load;
-use crate::postgres::{self, Cluster};
+use crate::postgres::{self, Cluster, Neighbours};
 use crate::service::Service;
 use crate::speed::Rates;
 
@@ -49,7 +49,12 @@ pub async fn latency(
     );
 
     let target = service.target()?;
+    let neighbours = Neighbours::watch()?;
     let late = load::send_at_rate(target, &bodies, LATENCY_CONNECTIONS, bodies_per_second).await?;
+    report.tell(
+        "processors' time that other machines had meanwhile",
+        format!("{:.1} %", 100.0 * neighbours.share()?),
+    );
 
     service.settle(&bodies).await?;
     service.verify(cluster).await?;

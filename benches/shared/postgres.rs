@@ -156,10 +156,14 @@ impl Cluster {
         .map(drop)
     }
 
-    /// Brings the server to rest before a measured part, so that none pays for what another left behind.
+    /// Brings the server to rest before a measured part, so that none pays for what another left behind: what the system
+    /// still has to write holds up every commit while it does.
     pub fn settle_down(&self, database: &str) -> anyhow::Result<()> {
         self.query(database, "VACUUM")?;
-        self.query(database, "CHECKPOINT").map(drop)
+        self.query(database, "CHECKPOINT")?;
+        let synced = Command::new("sync").status().context("run sync")?;
+        ensure!(synced.success(), "sync: {synced}");
+        Ok(())
     }
 
     /// Bytes of all tables, their indexes and their large values.
@@ -368,6 +372,35 @@ fn memory_mib() -> anyhow::Result<u64> {
     let kib = line.and_then(|line| line.trim().strip_suffix("kB"));
     let kib: u64 = kib.context("find the size of memory")?.trim().parse()?;
     Ok(kib / 1024)
+}
+
+/// The processors' time so far, in ticks: all of it, and what other machines had of it.
+fn processor_ticks() -> anyhow::Result<(u64, u64)> {
+    let text = std::fs::read_to_string("/proc/stat").context("read the processors' time")?;
+    let line = text.lines().next().unwrap_or_default();
+    let ticks: Vec<u64> = line
+        .split_whitespace()
+        .skip(1)
+        .take(8)
+        .map_while(|of| of.parse().ok())
+        .collect();
+    let stolen = ticks.get(7).context("find what other machines had")?;
+    Ok((ticks.iter().sum(), *stolen))
+}
+
+/// Since when it is watched how much of the processors' time other machines on the same host have.
+pub struct Neighbours((u64, u64));
+
+impl Neighbours {
+    pub fn watch() -> anyhow::Result<Self> {
+        Ok(Self(processor_ticks()?))
+    }
+
+    /// The share of the time since then that they had, 0 to 1.
+    pub fn share(&self) -> anyhow::Result<f64> {
+        let (all, stolen) = processor_ticks()?;
+        Ok((stolen - self.0.1) as f64 / (all - self.0.0).max(1) as f64)
+    }
 }
 
 /// How long it takes until a page written to a file in `folder` is on the disk: the median, and what one in

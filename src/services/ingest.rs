@@ -155,6 +155,12 @@ impl Intake {
         self.pressure.eased().await;
     }
 
+    /// Ends at once, unless requests come one upon the other, so that more can be settled together: then when they pause, or
+    /// after a quarter of a second.
+    pub(super) async fn gathered(&self) {
+        self.pressure.gathered().await;
+    }
+
     /// Leave to decode a body, which need not wait if the body is `light`. Decoded rows take several times the memory of
     /// the body, and more of them at a time than there are processors would be decoded no sooner.
     async fn turn_to_decode(&self, light: bool) -> Result<Option<Turn>, Error> {

@@ -47,7 +47,7 @@ use refusal::Refusals;
 pub(super) use chunks::of_batch;
 
 /// How many rows one transaction settles, give or take a batch.
-const ROWS: i64 = 20_000;
+const ROWS: u32 = 20_000;
 /// From how many bytes on a pack is large. One of [`ROWS`] rows with 30 features has some 12 MiB.
 const LARGE_BYTES: usize = 20 << 20;
 /// How many bytes the bodies of a pack unfold to at most, unless one has more by itself.
@@ -90,6 +90,12 @@ pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, E
     let mut conn = services.pool.acquire().await?;
     let unsettled = intake::unsettled(&mut conn).await?;
     services.intake.note_backlog(unsettled);
+    // On the replay clock nobody sends while it is worked.
+    if unsettled.rows < u64::from(ROWS) && services.replay.is_none() {
+        drop(conn);
+        services.intake.gathered().await;
+        conn = services.pool.acquire().await?;
+    }
     let Some(model_id) = services.turns.next(&mut conn, now).await? else {
         return Ok(false);
     };
@@ -118,10 +124,10 @@ async fn settle_due(services: &Services, model: &Model, now: DateTime<Utc>) -> R
         let Some(last) = due.batches.last() else {
             break;
         };
+        let (last, is_full) = (last.batch_id, due.is_full);
         // The next pack is read, decoded and looked up while the database stores this one, unless this one is large: two of
         // them at a time would be more than the service may have.
-        let last = last.batch_id;
-        let meanwhile = (!due.unpacked.is_large()).then(|| {
+        let meanwhile = (is_full && !due.unpacked.is_large()).then(|| {
             let services = services.clone();
             tokio::spawn(async move { fetch(&services, model_id, Some(last), now).await })
         });
@@ -137,7 +143,9 @@ async fn settle_due(services: &Services, model: &Model, now: DateTime<Utc>) -> R
         }
         fetched = match meanwhile {
             Some(following) => following.await.map_err(Error::internal)?,
-            None => fetch(services, model_id, Some(last), now).await,
+            None if is_full => fetch(services, model_id, Some(last), now).await,
+            // What has landed since may gather.
+            None => break,
         };
     }
     Ok(())
@@ -170,6 +178,8 @@ impl Failed {
 struct Due {
     batches: Vec<DueBatch>,
     unpacked: Unpacked,
+    /// Whether they make a whole pack, so that more may wait behind them.
+    is_full: bool,
 }
 
 struct DueBatch {
@@ -212,8 +222,14 @@ async fn fetch(
     };
     match looking_up.await {
         Ok(unpacked) => {
+            let is_full =
+                unpacked.revisions.len() < batches.len() || unpacked.rows() >= u64::from(ROWS);
             batches.truncate(unpacked.revisions.len());
-            Ok(Due { batches, unpacked })
+            Ok(Due {
+                batches,
+                unpacked,
+                is_full,
+            })
         }
         Err(error) => Err(Failed { batches, error }),
     }
@@ -227,7 +243,7 @@ async fn waiting(
     now: DateTime<Utc>,
 ) -> Result<Vec<Waiting>, Error> {
     let mut conn = services.pool.acquire().await?;
-    let mut waiting = intake::due(&mut conn, model_id, after, now, ROWS).await?;
+    let mut waiting = intake::due(&mut conn, model_id, after, now, ROWS.into()).await?;
     // A batch that failed before is settled alone, so that it can fail alone.
     if let Some(failed) = waiting.iter().position(|batch| batch.attempts > 0) {
         waiting.truncate(failed.max(1));
@@ -261,6 +277,13 @@ struct Unpacked {
 }
 
 impl Unpacked {
+    /// How many rows there are, of all kinds.
+    fn rows(&self) -> u64 {
+        let labels = self.labels.iter().map(|batch| batch.rows.len());
+        let events = self.events.iter().map(|(_, batch)| batch.events.len());
+        (self.predictions.rows().len() + labels.chain(events).sum::<usize>()) as u64
+    }
+
     /// Whether it takes much memory. A cell takes some 9 bytes, and texts what they took in the bodies.
     fn is_large(&self) -> bool {
         9 * self.predictions.cells() + self.unfolded_bytes > LARGE_BYTES

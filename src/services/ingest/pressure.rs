@@ -1,6 +1,7 @@
 //! Who comes first when there is more to do than processors to do it. A sender waits for the answer; what was
 //! answered is durable and may be settled some seconds later. So while many requests are under way, settling steps
-//! back: a burst is acknowledged at full speed. It steps back for a while only, or a stream of requests that never
+//! back: a burst is acknowledged at full speed. And while requests come one upon the other, it lets them gather: what a
+//! pack costs beside its rows is paid for all of them once. It waits for a while only, or a stream of requests that never
 //! ends would keep rows from being counted.
 
 use std::sync::Arc;
@@ -11,23 +12,49 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 /// As many requests under way at a time keep both of two processors busy.
 const MANY: usize = 3;
-/// A burst is over when for this long there were fewer.
+/// A burst is over when for this long there were fewer, and a stream when for this long none came and none was answered.
 const LULL: Duration = Duration::from_millis(20);
 /// For how long settling steps back at most.
 const LONGEST: Duration = Duration::from_secs(3);
+/// For how long it lets requests gather at most.
+const LONGEST_GATHERING: Duration = Duration::from_millis(250);
 
 /// How many requests that bring data are under way.
 #[derive(Debug, Clone)]
 pub(super) struct Pressure {
-    under_way: Arc<watch::Sender<usize>>,
+    traffic: Arc<watch::Sender<Traffic>>,
     longest: Duration,
+    longest_gathering: Duration,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Traffic {
+    under_way: usize,
+    /// When a request came or was answered last.
+    moved_at: Option<Instant>,
+}
+
+impl Traffic {
+    fn count(traffic: &watch::Sender<Self>, change: impl FnOnce(usize) -> usize) {
+        traffic.send_modify(|of| {
+            *of = Self {
+                under_way: change(of.under_way),
+                moved_at: Some(Instant::now()),
+            }
+        });
+    }
+
+    fn is_heavy(&self) -> bool {
+        self.under_way >= MANY
+    }
 }
 
 impl Default for Pressure {
     fn default() -> Self {
         Self {
-            under_way: Arc::new(watch::Sender::new(0)),
+            traffic: Arc::new(watch::Sender::new(Traffic::default())),
             longest: LONGEST,
+            longest_gathering: LONGEST_GATHERING,
         }
     }
 }
@@ -35,39 +62,53 @@ impl Default for Pressure {
 impl Pressure {
     /// Counts a request until the guard is dropped.
     pub(super) fn enter(&self) -> UnderWay {
-        self.under_way.send_modify(|count| *count += 1);
-        UnderWay(self.under_way.clone())
+        Traffic::count(&self.traffic, |under_way| under_way + 1);
+        UnderWay(self.traffic.clone())
     }
 
     /// Ends when the burst is over, or after [`LONGEST`]; at once when nothing is under way.
     pub(super) async fn eased(&self) {
-        let mut under_way = self.under_way.subscribe();
+        let mut traffic = self.traffic.subscribe();
         let latest = Instant::now() + self.longest;
-        if *under_way.borrow_and_update() == 0 {
+        if traffic.borrow_and_update().under_way == 0 {
             return;
         }
-        let is_few = |count: &usize| *count < MANY;
-        while let Ok(()) = timeout_at(latest, reached(&mut under_way, is_few)).await {
-            let rises = reached(&mut under_way, |count| !is_few(count));
+        while let Ok(()) = timeout_at(latest, reached(&mut traffic, |of| !of.is_heavy())).await {
+            let rises = reached(&mut traffic, Traffic::is_heavy);
             if timeout(LULL, rises).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Ends when the stream pauses, or after [`LONGEST_GATHERING`]; at once when nothing came or was answered of late.
+    pub(super) async fn gathered(&self) {
+        let mut traffic = self.traffic.subscribe();
+        let latest = Instant::now() + self.longest_gathering;
+        loop {
+            let Some(moved_at) = traffic.borrow_and_update().moved_at else {
+                return;
+            };
+            let pause = latest.min(moved_at + LULL);
+            if timeout_at(pause, traffic.changed()).await.is_err() {
                 return;
             }
         }
     }
 }
 
-async fn reached(under_way: &mut watch::Receiver<usize>, wanted: impl FnMut(&usize) -> bool) {
-    let waited = under_way.wait_for(wanted).await;
+async fn reached(traffic: &mut watch::Receiver<Traffic>, wanted: impl FnMut(&Traffic) -> bool) {
+    let waited = traffic.wait_for(wanted).await;
     waited.expect("whoever waits holds the sender too");
 }
 
 /// A request that is under way.
 #[derive(Debug)]
-pub(super) struct UnderWay(Arc<watch::Sender<usize>>);
+pub(super) struct UnderWay(Arc<watch::Sender<Traffic>>);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
+        Traffic::count(&self.0, |under_way| under_way - 1);
     }
 }
 
@@ -81,6 +122,13 @@ mod tests {
     fn pressure(longest: Duration) -> Pressure {
         Pressure {
             longest,
+            ..Pressure::default()
+        }
+    }
+
+    fn gathering(longest_gathering: Duration) -> Pressure {
+        Pressure {
+            longest_gathering,
             ..Pressure::default()
         }
     }
@@ -105,7 +153,7 @@ mod tests {
         assert!(waiting.as_mut().now_or_never().is_none());
         drop(many);
         waiting.await;
-        assert_eq!(*pressure.under_way.borrow(), 0);
+        assert_eq!(pressure.traffic.borrow().under_way, 0);
     }
 
     #[tokio::test]
@@ -118,7 +166,7 @@ mod tests {
         assert!(waiting.as_mut().now_or_never().is_none(), "a gap begins");
         let many = requests(&pressure, MANY);
         assert!(waiting.as_mut().now_or_never().is_none());
-        assert_eq!(*pressure.under_way.borrow(), MANY);
+        assert_eq!(pressure.traffic.borrow().under_way, MANY);
         drop(many);
         waiting.await;
     }
@@ -128,5 +176,37 @@ mod tests {
         let pressure = pressure(Duration::from_millis(1));
         let _many = requests(&pressure, MANY);
         pressure.eased().await;
+    }
+
+    #[tokio::test]
+    async fn requests_that_follow_each_other_gather_until_there_is_a_pause() {
+        let pressure = gathering(PATIENT);
+        assert!(pressure.gathered().now_or_never().is_some(), "none came");
+        drop(pressure.enter());
+        let mut waiting = std::pin::pin!(pressure.gathered());
+        for _ in 0..3 {
+            assert!(waiting.as_mut().now_or_never().is_none());
+            drop(pressure.enter());
+        }
+        waiting.await;
+        pressure.gathered().await;
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_does_not_pause_gathers_for_a_while_only() {
+        let pressure = gathering(LULL * 2);
+        let stream = async {
+            loop {
+                drop(pressure.enter());
+                tokio::task::yield_now().await;
+            }
+        };
+        let begun = Instant::now();
+        drop(pressure.enter());
+        tokio::select! {
+            () = stream => {}
+            () = pressure.gathered() => {}
+        }
+        assert!(begun.elapsed() >= LULL * 2);
     }
 }
