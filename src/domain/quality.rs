@@ -1,5 +1,7 @@
 //! What is measured of predictions whose label is known: the measures of each task, and what a monitor chooses.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::measurement::Measure;
@@ -31,12 +33,46 @@ pub struct QualityChoice {
 }
 
 /// What a prediction is worth, by what was predicted and what is true.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum PredictionValues {
+    /// Of a binary model.
+    Binary(BinaryValues),
+    /// Of a model with several classes.
+    Classes(ClassValues),
+}
+
+/// What each kind of prediction of a binary model is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct PredictionValues {
+pub struct BinaryValues {
     pub true_positive: f64,
     pub false_positive: f64,
     pub true_negative: f64,
     pub false_negative: f64,
+}
+
+/// What a prediction of one of several classes is worth.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClassValues {
+    /// If it is right, where nothing else is said of its class.
+    pub right: f64,
+    /// If it is wrong, where nothing else is said of label and prediction.
+    pub wrong: f64,
+    /// By the label, and then by the predicted class.
+    pub by_label: BTreeMap<String, BTreeMap<String, f64>>,
+}
+
+impl ClassValues {
+    /// What a prediction is worth whose label is this.
+    #[must_use]
+    pub fn of(&self, label: &str, predicted: &str) -> f64 {
+        let own = self.by_label.get(label).and_then(|of| of.get(predicted));
+        own.copied().unwrap_or(if label == predicted {
+            self.right
+        } else {
+            self.wrong
+        })
+    }
 }
 
 impl Default for QualityChoice {
@@ -174,7 +210,12 @@ impl Measure {
                 Self::EqualOpportunityDifference,
                 Self::EqualOpportunityRatio,
             ],
-            Task::Multiclass => &[Self::ClassPrecision, Self::ClassRecall, Self::ClassF1],
+            Task::Multiclass => &[
+                Self::ValuePerPrediction,
+                Self::ClassPrecision,
+                Self::ClassRecall,
+                Self::ClassF1,
+            ],
         }
     }
 

@@ -1,12 +1,14 @@
 //! Reads what a quality monitor chooses to measure.
 
+use std::collections::BTreeMap;
+
 use super::fields::{self, Fields, Located, listed, suggestion};
 use super::problem::{Sink, did_you_mean};
 use super::rule::measure;
 use super::yaml::{Content, Node};
 use crate::domain::measurement::Measure;
 use crate::domain::model::Task;
-use crate::domain::quality::{PredictionValues, QualityChoice};
+use crate::domain::quality::{BinaryValues, ClassValues, PredictionValues, QualityChoice};
 use crate::domain::sequential::SequentialChoice;
 use crate::domain::window::Grain;
 
@@ -23,12 +25,13 @@ pub(super) const KEYS: &[&str] = &[
 ];
 pub(super) const SEQUENTIAL_KEYS: &[&str] =
     &["run_length", "tolerance", "right_within", "loss_cap"];
-pub(super) const VALUE_KEYS: &[&str] = &[
+pub(super) const BINARY_VALUE_KEYS: &[&str] = &[
     "true_positive",
     "false_positive",
     "true_negative",
     "false_negative",
 ];
+pub(super) const CLASS_VALUE_KEYS: &[&str] = &["right", "wrong", "by_label"];
 /// More classes than this are no short list to look at.
 const MOST_CLASSES: u32 = 100;
 /// Nobody looks at more places of a ranking.
@@ -54,7 +57,7 @@ pub(super) fn read(
     let top_k = f.optional("top_k", sink, fields::whole(1, MOST_CLASSES));
     let places = f.optional("places", sink, fields::whole(1, MOST_PLACES));
     let interval = f.optional("interval", sink, interval);
-    let values = f.get("values").map(|node| values(node, sink));
+    let values = f.get("values").map(|node| values(node, task, sink));
     let groups = f.items("groups", sink, |node, sink| group(node, segments, sink));
     let labels_within_seconds = f.optional("labels_within", sink, fields::seconds);
     let sequential = f.get("sequential").map(|node| sequential(node, task, sink));
@@ -69,7 +72,7 @@ pub(super) fn read(
                 "groups",
             ],
             Task::Binary => &["top_k", "places", "interval"],
-            Task::Multiclass => &["top_share", "places", "interval", "values", "groups"],
+            Task::Multiclass => &["top_share", "places", "interval", "groups"],
             Task::Ranking => &["top_share", "top_k", "interval", "values", "groups"],
             Task::Forecast => &["top_share", "top_k", "places", "values", "groups"],
         };
@@ -242,16 +245,66 @@ fn note_what_detectors_need(
     }
 }
 
-fn values(node: &Node, sink: &mut Sink) -> Option<PredictionValues> {
-    let f = Fields::read(node, "what a prediction is worth", VALUE_KEYS, sink)?;
+fn values(node: &Node, task: Option<Task>, sink: &mut Sink) -> Option<PredictionValues> {
+    match task {
+        Some(Task::Multiclass) => class_values(node, sink).map(PredictionValues::Classes),
+        _ => binary_values(node, sink).map(PredictionValues::Binary),
+    }
+}
+
+fn binary_values(node: &Node, sink: &mut Sink) -> Option<BinaryValues> {
+    let f = Fields::read(node, "what a prediction is worth", BINARY_VALUE_KEYS, sink)?;
     let [tp, fp, tn, missed] =
-        [0, 1, 2, 3].map(|i| f.required(VALUE_KEYS[i], sink, fields::number));
-    Some(PredictionValues {
+        [0, 1, 2, 3].map(|i| f.required(BINARY_VALUE_KEYS[i], sink, fields::number));
+    Some(BinaryValues {
         true_positive: tp?,
         false_positive: fp?,
         true_negative: tn?,
         false_negative: missed?,
     })
+}
+
+fn class_values(node: &Node, sink: &mut Sink) -> Option<ClassValues> {
+    let f = Fields::read(node, "what a prediction is worth", CLASS_VALUE_KEYS, sink)?;
+    let [right, wrong] = ["right", "wrong"].map(|key| f.required(key, sink, fields::number));
+    let by_label = f.get("by_label").map(|node| {
+        by_class(
+            node,
+            "labels with what their predictions are worth",
+            sink,
+            |node, sink| {
+                let what = "predicted classes with what they are worth";
+                by_class(node, what, sink, fields::number)
+            },
+        )
+    });
+    Some(ClassValues {
+        right: right?,
+        wrong: wrong?,
+        by_label: by_label.unwrap_or_else(|| Some(BTreeMap::new()))?,
+    })
+}
+
+/// A mapping of classes to what is said of them.
+fn by_class<T>(
+    node: &Node,
+    what: &str,
+    sink: &mut Sink,
+    mut read: impl FnMut(&Node, &mut Sink) -> Option<T>,
+) -> Option<BTreeMap<String, T>> {
+    let Content::Map(map) = &node.content else {
+        let cause = format!(
+            "a mapping of {what} is expected, but this is {}",
+            node.kind()
+        );
+        sink.note(node.place, cause);
+        return None;
+    };
+    let read: Vec<Option<(String, T)>> = map
+        .iter()
+        .map(|(class, of)| fields::text(class, sink).zip(read(of, sink)))
+        .collect();
+    read.into_iter().collect()
 }
 
 /// A segment whose values are groups.
@@ -356,7 +409,10 @@ rules:
             ]
         );
         assert_eq!((choice.top_share, choice.top_k), (0.05, 3));
-        assert_eq!(choice.values.expect("given").false_negative, -9.5);
+        let Some(PredictionValues::Binary(values)) = &choice.values else {
+            panic!("{:?}", choice.values)
+        };
+        assert_eq!(values.false_negative, -9.5);
         assert_eq!(choice.groups, ["region"]);
         assert_eq!(choice.labels_within_seconds, Some(14 * 86_400));
         let measured = monitor.measures(Task::Binary);
@@ -364,6 +420,75 @@ rules:
             measured[3..],
             [Measure::LabelCoverage, Measure::LabelCompleteness]
         );
+    }
+
+    const CLASSES: &str = "\
+models:
+  - name: goods
+    task: multiclass
+    monitors:
+      - name: quality
+        kind: quality
+        window: day
+        measures: [value_per_prediction]
+        values:
+          right: 1
+          wrong: -5
+          by_label:
+            fraud: {clean: -120, fraud: 40}
+            \"1\": {clean: 0}
+";
+
+    #[test]
+    fn what_predictions_of_several_classes_are_worth_is_read() {
+        let definitions = read(CLASSES).expect("a sound file");
+        let choice = &definitions.models[0].value.monitors[0].quality;
+        let Some(PredictionValues::Classes(values)) = &choice.values else {
+            panic!("{:?}", choice.values)
+        };
+        let of = |label, predicted| values.of(label, predicted);
+        assert_eq!((of("fraud", "clean"), of("fraud", "fraud")), (-120.0, 40.0));
+        assert_eq!((of("fraud", "review"), of("clean", "fraud")), (-5.0, -5.0));
+        assert_eq!((of("clean", "clean"), of("1", "clean")), (1.0, 0.0));
+        let stored = serde_json::to_string(&choice).expect("JSON");
+        let again: QualityChoice = serde_json::from_str(&stored).expect("the same");
+        assert_eq!(&again, choice);
+
+        let cases = [
+            (
+                "right: 1",
+                "false_positive: 1",
+                "what a prediction is worth has no key `false_positive`",
+            ),
+            (
+                "          wrong: -5\n",
+                "",
+                "what a prediction is worth needs `wrong`",
+            ),
+            (
+                "{clean: 0}",
+                "5",
+                "a mapping of predicted classes with what they are worth is expected",
+            ),
+            (
+                "\"1\": {",
+                "1: {",
+                "a text is expected, but this is a number; put it in quotes",
+            ),
+            ("clean: -120", "clean: dear", "a number is expected"),
+            (
+                "task: multiclass",
+                "task: binary",
+                "what a prediction is worth has no key `right`",
+            ),
+        ];
+        for (old, new, expected) in cases {
+            let said = read(&CLASSES.replacen(old, new, 1)).expect_err(new);
+            assert!(
+                said.iter().any(|cause| cause.contains(expected)),
+                "{new}: {said:?}"
+            );
+        }
     }
 
     #[test]

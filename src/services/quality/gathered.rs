@@ -7,7 +7,7 @@ use super::{QualityOutcome, QualityValue, Wanted, words};
 use crate::domain::estimate::POSITIVE_FROM;
 use crate::domain::measurement::Measure;
 use crate::domain::model::Task;
-use crate::domain::quality::{PredictionValues, QualityChoice};
+use crate::domain::quality::{BinaryValues, PredictionValues, QualityChoice};
 use crate::stats::quality::{
     Averaging, BinaryOutcomes, Bins, ClassMeasure, ConfusionMatrix, Errors, IntervalForecasts,
     MulticlassOutcomes, OutcomeValues, Quality, QuantileForecasts, RankingMeasure, RankingOutcomes,
@@ -155,9 +155,10 @@ fn binary(wanted: Wanted<'_>, positive: &str, outcomes: &BinaryOutcomes) -> Vec<
             Measure::Brier => scores.brier(),
             Measure::Ece => scores.calibration_error(Bins::Width(CALIBRATION_BINS)),
             Measure::Lift => scores.lift(wanted.choice.top_share),
-            Measure::ValuePerPrediction => {
-                counts.value_per_prediction(worth(wanted.choice.values?))
-            }
+            Measure::ValuePerPrediction => match wanted.choice.values.as_ref()? {
+                PredictionValues::Binary(values) => counts.value_per_prediction(worth(*values)),
+                PredictionValues::Classes(_) => return None,
+            },
             _ => return None,
         };
         let mut note = words::of_binary(*measure, positive, wanted.choice);
@@ -176,7 +177,7 @@ fn binary(wanted: Wanted<'_>, positive: &str, outcomes: &BinaryOutcomes) -> Vec<
     wanted.measures.iter().filter_map(value).collect()
 }
 
-fn worth(values: PredictionValues) -> OutcomeValues {
+fn worth(values: BinaryValues) -> OutcomeValues {
     OutcomeValues {
         true_positive: values.true_positive,
         false_positive: values.false_positive,
@@ -209,6 +210,12 @@ fn multiclass(wanted: Wanted<'_>, outcomes: &MulticlassOutcomes) -> Vec<QualityV
             Measure::Brier => probabilities.brier(),
             Measure::Ece => probabilities.calibration_error(Bins::Width(CALIBRATION_BINS)),
             Measure::TopKAccuracy => probabilities.top_k_accuracy(wanted.choice.top_k),
+            Measure::ValuePerPrediction => match &wanted.choice.values {
+                Some(PredictionValues::Classes(values)) => {
+                    counts.value_per_prediction(|label, predicted| values.of(label, predicted))
+                }
+                _ => continue,
+            },
             measure if measure.is_of_classes() => {
                 values.extend(of_classes(*measure, &counts, wanted.choice));
                 continue;

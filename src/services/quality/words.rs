@@ -4,7 +4,10 @@
 use super::gathered::CALIBRATION_BINS;
 use crate::domain::estimate::POSITIVE_FROM;
 use crate::domain::measurement::Measure;
-use crate::domain::quality::{PredictionValues, QualityChoice};
+use crate::domain::quality::{ClassValues, PredictionValues, QualityChoice};
+
+/// How many pairs of label and prediction are told apart in a sentence.
+const MOST_PAIRS: usize = 10;
 
 /// Of a measure of yes or no; nothing of one that the task does not have.
 pub(super) fn of_binary(
@@ -40,16 +43,41 @@ pub(super) fn of_binary(
             "of the {:.4} of predictions with the highest scores, their number rounded up; the positive class is \"{positive}\"",
             choice.top_share
         ),
-        Measure::ValuePerPrediction => format!("{}; {}", worth(choice.values?), by_class()),
+        Measure::ValuePerPrediction => {
+            format!("{}; {}", worth(choice.values.as_ref()?), by_class())
+        }
         _ => return None,
     })
 }
 
-fn worth(values: PredictionValues) -> String {
+fn worth(values: &PredictionValues) -> String {
+    let values = match values {
+        PredictionValues::Binary(values) => values,
+        PredictionValues::Classes(values) => return worth_of_classes(values),
+    };
     format!(
         "a true positive is worth {}, a false positive {}, a true negative {}, a false negative {}",
         values.true_positive, values.false_positive, values.true_negative, values.false_negative
     )
+}
+
+fn worth_of_classes(values: &ClassValues) -> String {
+    let mut said = format!(
+        "a right prediction is worth {}, a wrong one {}",
+        values.right, values.wrong
+    );
+    let pairs = values.by_label.iter().flat_map(|(label, of)| {
+        of.iter()
+            .map(move |(predicted, worth)| (label, predicted, worth))
+    });
+    for (label, predicted, worth) in pairs.clone().take(MOST_PAIRS) {
+        said += &format!(", \"{predicted}\" for the label \"{label}\" {worth}");
+    }
+    let others = pairs.count().saturating_sub(MOST_PAIRS);
+    if others > 0 {
+        said += &format!(", and {others} more pairs what `by_label` says");
+    }
+    said
 }
 
 const LOG_LOSS: &str = "natural logarithms, probabilities clipped by 2.2e-16";
@@ -74,6 +102,7 @@ pub(super) fn of_multiclass(measure: Measure, choice: &QualityChoice) -> Option<
         Measure::Ece => format!(
             "of the most probable class, over {CALIBRATION_BINS} bins of equal width, weighted by their outcomes"
         ),
+        Measure::ValuePerPrediction => worth(choice.values.as_ref()?),
         Measure::TopKAccuracy => format!("among the {} most probable classes", choice.top_k),
         measure if measure.is_of_classes() => "this class against the rest".to_owned(),
         _ => return None,

@@ -1,6 +1,6 @@
 //! Measures of the four counts of yes-or-no predictions against their labels.
 
-use super::intervals::{Z_95, share, variance_of_counted, wald, wilson};
+use super::intervals::{Z_95, mean_worth, share, variance_of_counted, wald, wilson};
 use super::{Estimate, Quality, Undefined};
 
 /// How often each pair of prediction and label occurred.
@@ -229,32 +229,13 @@ impl Confusion {
     /// # Errors
     /// Without outcomes, with values that are not finite, or when the mean is not.
     pub fn value_per_prediction(&self, worth: OutcomeValues) -> Quality {
-        self.some()?;
         let worths = [
             worth.true_positive,
             worth.false_positive,
             worth.true_negative,
             worth.false_negative,
         ];
-        if worths.iter().any(|worth| !worth.is_finite()) {
-            return Err(Undefined::BadParameter);
-        }
-        let labels = self.labels();
-        let n = labels as f64;
-        let cells = self.cells().into_iter().zip(worths);
-        let value: f64 = cells
-            .clone()
-            .map(|(count, worth)| count as f64 / n * worth)
-            .sum();
-        if !value.is_finite() {
-            return Err(Undefined::Overflow);
-        }
-        let half = Z_95 * (variance_of_counted(cells) * n / (n - 1.0)).sqrt();
-        Ok(Estimate {
-            value,
-            interval: half.is_finite().then_some((value - half, value + half)),
-            size: labels,
-        })
+        mean_worth(self.cells().into_iter().zip(worths))
     }
 
     fn some(&self) -> Result<(), Undefined> {

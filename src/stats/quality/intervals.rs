@@ -174,6 +174,34 @@ pub(super) fn variance_of_counted(cells: impl Iterator<Item = (u64, f64)> + Clon
     sum(cells.map(|(count, value)| count as f64 * (value - mean).powi(2))) / n / n
 }
 
+/// The mean of what outcomes are worth: `(count, worth)` of each kind. The interval is the normal approximation for that mean.
+///
+/// # Errors
+/// Without outcomes, with values that are not finite, or when the mean is not.
+pub(super) fn mean_worth(cells: impl Iterator<Item = (u64, f64)> + Clone) -> Quality {
+    let outcomes = cells.clone().map(|(count, _)| count).sum::<u64>();
+    if outcomes == 0 {
+        return Err(Undefined::NoOutcomes);
+    }
+    if cells.clone().any(|(_, worth)| !worth.is_finite()) {
+        return Err(Undefined::BadParameter);
+    }
+    let n = outcomes as f64;
+    let value: f64 = cells
+        .clone()
+        .map(|(count, worth)| count as f64 / n * worth)
+        .sum();
+    if !value.is_finite() {
+        return Err(Undefined::Overflow);
+    }
+    let half = Z_95 * (variance_of_counted(cells) * n / (n - 1.0)).sqrt();
+    Ok(Estimate {
+        value,
+        interval: half.is_finite().then_some((value - half, value + half)),
+        size: outcomes,
+    })
+}
+
 /// The quantile of sorted values with linear interpolation between order statistics, as numpy's default.
 pub(super) fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::confusion::Confusion;
-use super::intervals::{Z_95, share, sum, variance_of_counted, wald, wilson};
+use super::intervals::{Z_95, mean_worth, share, sum, variance_of_counted, wald, wilson};
 use super::{Estimate, Quality, Undefined};
 
 /// How often each pair of label and prediction occurred, classes in the order of their names.
@@ -161,6 +161,19 @@ impl ConfusionMatrix {
         }
     }
 
+    /// Mean value of a prediction by what each pair of label and predicted class, in this order, is worth; less is worse. Its
+    /// interval is the normal approximation for that mean.
+    ///
+    /// # Errors
+    /// Without outcomes, with values that are not finite, or when the mean is not.
+    pub fn value_per_prediction(&self, worth: impl Fn(&str, &str) -> f64) -> Quality {
+        let cells = self.cells.iter().map(|(&(label, predicted), &count)| {
+            let worth = worth(&self.classes[label], &self.classes[predicted]);
+            (count, worth)
+        });
+        mean_worth(cells)
+    }
+
     fn mean(&self, measure: ClassMeasure, weight: fn(&Tally, Classes) -> f64) -> Quality {
         let classes = Classes {
             all: self.tallies.len() as f64,
@@ -259,5 +272,38 @@ impl Tally {
         } else {
             0.0
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_per_prediction_is_the_mean_of_what_each_pair_of_classes_is_worth() {
+        let counts = [
+            (("fraud", "fraud"), 2),
+            (("fraud", "clean"), 1),
+            (("clean", "clean"), 5),
+            (("clean", "review"), 2),
+        ];
+        let worth = |label: &str, predicted: &str| match (label, predicted) {
+            ("fraud", "fraud") => 40.0,
+            ("fraud", _) => -120.0,
+            ("clean", "review") => -2.5,
+            _ => 0.0,
+        };
+        let matrix = ConfusionMatrix::new([], counts);
+        let of = matrix.value_per_prediction(worth).expect("outcomes");
+        assert!((of.value + 4.5).abs() < 1e-12 && of.size == 10, "{of:?}");
+        // The squares of 40, 40, −120, five times 0, −2.5 and −2.5 sum to 17,612.5; ten times the mean's are 202.5.
+        let half = Z_95 * (17_410.0_f64 / 9.0 / 10.0).sqrt();
+        let (low, high) = of.interval.expect("many");
+        assert!((low + 4.5 + half).abs() < 1e-9 && (high + 4.5 - half).abs() < 1e-9);
+
+        let none = ConfusionMatrix::new(["fraud"], []);
+        assert_eq!(none.value_per_prediction(worth), Err(Undefined::NoOutcomes));
+        let endless = matrix.value_per_prediction(|_, _| f64::INFINITY);
+        assert_eq!(endless, Err(Undefined::BadParameter));
     }
 }

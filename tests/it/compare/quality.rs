@@ -439,7 +439,7 @@ fn quality_that_was_asked_for_and_cannot_be_measured_is_a_fault() {
 }
 
 #[test]
-fn single_classes_are_judged_by_name() {
+fn single_classes_are_judged_by_name_and_all_by_a_cost_matrix() {
     let folder = Folder::new("quality-by-class");
     let model = folder.write(
         "model.yaml",
@@ -448,7 +448,12 @@ models:
   - name: pets
     task: multiclass
     monitors:
-      - {name: quality, kind: quality, window: day, min_labels: 20, measures: [class_precision, class_recall, class_f1]}
+      - name: quality
+        kind: quality
+        window: day
+        min_labels: 20
+        measures: [value_per_prediction, class_precision, class_recall, class_f1]
+        values: {right: 1, wrong: -2, by_label: {dog: {cat: -7}}}
 ",
     );
     // Of forty cats ten are taken for dogs, of sixty dogs twenty for cats.
@@ -468,6 +473,14 @@ models:
         .collect();
     let file = folder.write("pets.ndjson", rows);
     let told = document(&file, &file, &["--model", model.to_str().expect("a path")]);
+    let value = found(&told, "value_per_prediction", None, "");
+    assert_near(
+        &value["value"],
+        (30.0 + 40.0 - 10.0 * 2.0 - 20.0 * 7.0) / 100.0,
+    );
+    let method = value["recipe"]["method"].as_str().expect("words");
+    let worth = "a right prediction is worth 1, a wrong one -2, \"cat\" for the label \"dog\" -7";
+    assert!(method.ends_with(worth), "{method}");
     assert_near(&found(&told, "class_precision", None, "cat")["value"], 0.6);
     assert_near(&found(&told, "class_recall", None, "cat")["value"], 0.75);
     assert_near(&found(&told, "class_f1", None, "cat")["value"], 2.0 / 3.0);
