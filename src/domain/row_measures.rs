@@ -273,9 +273,9 @@ impl Sides<'_> {
             Measure::MaximumMeanDiscrepancy => {
                 let discrepancy = multivariate::maximum_mean_discrepancy(p, q)?;
                 let method = format!(
-                    "{what}; linear-time estimate, Gaussian kernel of width {:.4}, the median distance in the \
+                    "{what}; mean of {} blocks of rows, Gaussian kernel of width {:.4}, the median distance in the \
                      reference",
-                    discrepancy.bandwidth
+                    discrepancy.blocks, discrepancy.bandwidth
                 );
                 Reading {
                     p_value: Some(discrepancy.p_value),

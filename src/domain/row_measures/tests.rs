@@ -151,6 +151,10 @@ fn features_that_no_longer_go_together_are_seen_and_named() {
         method.contains("4 features") && method.contains("600 of 10000 rows"),
         "{method}"
     );
+    assert!(
+        method.contains("; left out as beyond the range of numbers: huge;"),
+        "{method}"
+    );
 }
 
 #[test]

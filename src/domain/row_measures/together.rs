@@ -20,6 +20,8 @@ use crate::stats::samples::Sample;
 const MOST_FEATURES: usize = 200;
 /// The share of the reference's variance that its main directions are to hold.
 const HELD: f64 = 0.65;
+/// So many features are named among those left out.
+const MOST_NAMED: usize = 5;
 
 pub(super) fn read(sides: &Sides<'_>, measure: Measure) -> Result<Read, NotRead> {
     let table = Encoded::of(sides)?;
@@ -87,14 +89,20 @@ impl<'a> Encoded<'a> {
         let mut names = Vec::new();
         let mut columns: Vec<[Vec<f64>; 2]> = Vec::new();
         let mut left_out = 0;
+        let mut beyond_range = Vec::new();
         for (name, feature_type) in sides.features {
             let (Some(before), Some(now)) =
                 (sides.reference.column(name), sides.current.column(name))
             else {
                 continue;
             };
-            let Some(both) = encode(before, now, *feature_type) else {
-                continue;
+            let both = match encode(before, now, *feature_type) {
+                Numbers::Varying(both) => both,
+                Numbers::Alike => continue,
+                Numbers::BeyondRange => {
+                    beyond_range.push(name.as_str());
+                    continue;
+                }
             };
             if names.len() == MOST_FEATURES {
                 left_out += 1;
@@ -104,7 +112,8 @@ impl<'a> Encoded<'a> {
             columns.push(both);
         }
         if names.is_empty() {
-            return Err(NotRead("no feature varies".to_owned()));
+            let said = said_of_beyond_range(&beyond_range);
+            return Err(NotRead(format!("no feature varies{said}")));
         }
         let rows = |side: usize, sample: &RowSample| {
             let row = |row: usize| columns.iter().map(move |column| column[side][row]);
@@ -118,6 +127,7 @@ impl<'a> Encoded<'a> {
         if left_out > 0 {
             note += &format!("; {left_out} more left out");
         }
+        note += &said_of_beyond_range(&beyond_range);
         Ok(Self {
             reference: rows(0, sides.reference),
             current: rows(1, sides.current),
@@ -127,8 +137,33 @@ impl<'a> Encoded<'a> {
     }
 }
 
-/// Both sides of a feature as numbers; `None` where it does not vary on either, or beyond what can be summed.
-fn encode(before: &Column, now: &Column, feature_type: FeatureType) -> Option<[Vec<f64>; 2]> {
+/// Both sides of a feature as numbers.
+enum Numbers {
+    Varying([Vec<f64>; 2]),
+    /// There is but one, or none.
+    Alike,
+    /// They cannot be summed.
+    BeyondRange,
+}
+
+/// What is left out because its numbers cannot be summed, for a sentence.
+fn said_of_beyond_range(names: &[&str]) -> String {
+    let (first, others) = names.split_at(names.len().min(MOST_NAMED));
+    let more = match others.len() {
+        0 => String::new(),
+        others => format!(" and {others} more"),
+    };
+    match first {
+        [] => String::new(),
+        first => format!(
+            "; left out as beyond the range of numbers: {}{more}",
+            first.join(", ")
+        ),
+    }
+}
+
+/// Both sides of a feature as numbers, with the reference's mean where there is none.
+fn encode(before: &Column, now: &Column, feature_type: FeatureType) -> Numbers {
     let mut numbers = if feature_type.is_numeric() {
         let number = |value: Value<'_>| match yardstick::read(&value, Some(feature_type), true) {
             Counted::Number(number) if number.is_finite() => number,
@@ -145,19 +180,28 @@ fn encode(before: &Column, now: &Column, feature_type: FeatureType) -> Option<[V
             column.iter().map(share).collect()
         })
     };
-    let mean = Sample::of(&numbers[0]).mean()?;
+    if numbers[0].iter().all(|number| number.is_nan()) {
+        return Numbers::Alike;
+    }
+    let Some(mean) = Sample::of(&numbers[0]).mean() else {
+        return Numbers::BeyondRange;
+    };
     for number in numbers.iter_mut().flatten() {
         if number.is_nan() {
             *number = mean;
         }
     }
-    let mut varies = false;
-    for side in &numbers {
-        let deviation = Sample::of(side).deviation();
-        varies |= deviation? > 0.0;
+    let samples = numbers.each_ref().map(|side| Sample::of(side));
+    let is_beyond = |sample: &Sample| !sample.is_empty() && sample.deviation().is_none();
+    if samples.iter().any(is_beyond) {
+        return Numbers::BeyondRange;
     }
-    let means = numbers.each_ref().map(|side| Sample::of(side).mean());
-    (varies || means[0] != means[1]).then_some(numbers)
+    let varies = samples.iter().any(|sample| sample.deviation() > Some(0.0));
+    if varies || samples[0].mean() != samples[1].mean() {
+        Numbers::Varying(numbers)
+    } else {
+        Numbers::Alike
+    }
 }
 
 /// The share of each category in the reference; of no category under an empty name.

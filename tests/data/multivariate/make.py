@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy import stats
-from scipy.spatial.distance import pdist
+from scipy.spatial.distance import cdist, pdist
 from sklearn.decomposition import PCA
 from sklearn.metrics import ndcg_score, roc_auc_score
 from sklearn.preprocessing import StandardScaler
@@ -72,14 +72,20 @@ def discrepancy(p, q):
     some = p[:: -(-len(p) // 200)]
     width = np.median(pdist(some))
 
-    def kernel(a, b):
-        return np.exp(-((a - b) ** 2).sum(axis=1) / (2 * width**2))
+    def kernel(distances):
+        return np.exp(-(distances**2) / (2 * width**2))
 
-    n = min(len(p), len(q)) // 2
-    x, x2, y, y2 = p[: 2 * n : 2], p[1 : 2 * n : 2], q[: 2 * n : 2], q[1 : 2 * n : 2]
-    h = kernel(x, x2) + kernel(y, y2) - kernel(x, y2) - kernel(x2, y)
-    z = h.mean() / np.sqrt(h.var(ddof=1) / n)
-    return dict(squared=float(h.mean()), bandwidth=float(width), ln_p=float(stats.norm.logsf(z)))
+    fewer = min(len(p), len(q))
+    blocks = fewer // int(np.sqrt(fewer))
+    n, m = (min(len(side) // blocks, 4 * fewer // blocks) for side in (p, q))
+    h = []
+    for block in range(blocks):
+        x, y = p[block * n : (block + 1) * n], q[block * m : (block + 1) * m]
+        h.append(kernel(pdist(x)).mean() + kernel(pdist(y)).mean() - 2 * kernel(cdist(x, y)).mean())
+    h = np.array(h)
+    t = h.mean() / np.sqrt(h.var(ddof=1) / blocks)
+    ln_p = stats.t.logsf(t, blocks - 1)
+    return dict(squared=float(h.mean()), bandwidth=float(width), blocks=blocks, ln_p=float(ln_p))
 
 
 def mean_shift(p, q):
