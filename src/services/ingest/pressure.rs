@@ -4,7 +4,7 @@
 //! pack costs beside its rows is paid for all of them once. It waits for a while only, or a stream of requests that never
 //! ends would keep rows from being counted.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 const MANY: usize = 3;
 /// A burst is over when for this long there were fewer, and a stream when for this long none came and none was answered.
 const LULL: Duration = Duration::from_millis(20);
-/// For how long settling steps back at most.
+/// For how long settling steps back at most, and how long it then has before it steps back again.
 const LONGEST: Duration = Duration::from_secs(3);
 /// For how long it lets requests gather at most.
 const LONGEST_GATHERING: Duration = Duration::from_millis(250);
@@ -23,6 +23,9 @@ const LONGEST_GATHERING: Duration = Duration::from_millis(250);
 #[derive(Debug, Clone)]
 pub(super) struct Pressure {
     traffic: Arc<watch::Sender<Traffic>>,
+    /// When settling had stepped back for as long as it does.
+    waited_out: Arc<Mutex<Option<Instant>>>,
+    lull: Duration,
     longest: Duration,
     longest_gathering: Duration,
 }
@@ -53,6 +56,8 @@ impl Default for Pressure {
     fn default() -> Self {
         Self {
             traffic: Arc::new(watch::Sender::new(Traffic::default())),
+            waited_out: Arc::default(),
+            lull: LULL,
             longest: LONGEST,
             longest_gathering: LONGEST_GATHERING,
         }
@@ -66,19 +71,29 @@ impl Pressure {
         UnderWay(self.traffic.clone())
     }
 
-    /// Ends when the burst is over, or after [`LONGEST`]; at once when nothing is under way.
+    /// Ends when the burst is over, or after [`LONGEST`]; at once when nothing is under way, and for as long again after a
+    /// burst was waited for in vain.
     pub(super) async fn eased(&self) {
         let mut traffic = self.traffic.subscribe();
-        let latest = Instant::now() + self.longest;
-        if traffic.borrow_and_update().under_way == 0 {
+        let begun = Instant::now();
+        let is_of_late = |at: Instant| begun < at + self.longest;
+        if traffic.borrow_and_update().under_way == 0 || self.waited_out().is_some_and(is_of_late) {
             return;
         }
+        let latest = begun + self.longest;
         while let Ok(()) = timeout_at(latest, reached(&mut traffic, |of| !of.is_heavy())).await {
             let rises = reached(&mut traffic, Traffic::is_heavy);
-            if timeout(LULL, rises).await.is_err() {
+            if timeout(self.lull, rises).await.is_err() {
                 return;
             }
         }
+        *self.waited_out() = Some(Instant::now());
+    }
+
+    fn waited_out(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.waited_out
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends when the stream pauses, or after [`LONGEST_GATHERING`]; at once when nothing came or was answered of late.
@@ -89,7 +104,7 @@ impl Pressure {
             let Some(moved_at) = traffic.borrow_and_update().moved_at else {
                 return;
             };
-            let pause = latest.min(moved_at + LULL);
+            let pause = latest.min(moved_at + self.lull);
             if timeout_at(pause, traffic.changed()).await.is_err() {
                 return;
             }
@@ -118,17 +133,14 @@ mod tests {
     use futures::FutureExt;
 
     const PATIENT: Duration = Duration::from_secs(3600);
+    const AT_ONCE: Duration = Duration::from_millis(1);
 
-    fn pressure(longest: Duration) -> Pressure {
+    /// With its own lull, and the same patience for bursts and streams.
+    fn pressure(lull: Duration, longest: Duration) -> Pressure {
         Pressure {
+            lull,
             longest,
-            ..Pressure::default()
-        }
-    }
-
-    fn gathering(longest_gathering: Duration) -> Pressure {
-        Pressure {
-            longest_gathering,
+            longest_gathering: longest,
             ..Pressure::default()
         }
     }
@@ -139,7 +151,7 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_waits_for_few_requests() {
-        let pressure = pressure(PATIENT);
+        let pressure = pressure(AT_ONCE, PATIENT);
         pressure.eased().await;
         let _few = requests(&pressure, MANY - 1);
         pressure.eased().await;
@@ -147,7 +159,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_burst_is_waited_for_until_its_requests_are_answered() {
-        let pressure = pressure(PATIENT);
+        let pressure = pressure(AT_ONCE, PATIENT);
         let many = requests(&pressure, MANY);
         let mut waiting = std::pin::pin!(pressure.eased());
         assert!(waiting.as_mut().now_or_never().is_none());
@@ -158,55 +170,61 @@ mod tests {
 
     #[tokio::test]
     async fn a_short_gap_does_not_end_a_burst() {
-        let pressure = pressure(PATIENT);
+        let pressure = pressure(PATIENT, PATIENT);
         let many = requests(&pressure, MANY);
         let mut waiting = std::pin::pin!(pressure.eased());
         assert!(waiting.as_mut().now_or_never().is_none());
         drop(many);
         assert!(waiting.as_mut().now_or_never().is_none(), "a gap begins");
-        let many = requests(&pressure, MANY);
+        let _many = requests(&pressure, MANY);
         assert!(waiting.as_mut().now_or_never().is_none());
-        assert_eq!(pressure.traffic.borrow().under_way, MANY);
-        drop(many);
-        waiting.await;
     }
 
     #[tokio::test]
-    async fn a_burst_that_does_not_end_is_not_waited_for_any_longer() {
-        let pressure = pressure(Duration::from_millis(1));
+    async fn a_burst_that_does_not_end_is_not_waited_for_any_longer_and_not_soon_again() {
+        let pressure = pressure(AT_ONCE, AT_ONCE);
         let _many = requests(&pressure, MANY);
         pressure.eased().await;
+        let patient = Pressure {
+            longest: PATIENT,
+            ..pressure
+        };
+        assert!(patient.eased().now_or_never().is_some());
+        *patient.waited_out() = None;
+        assert!(patient.eased().now_or_never().is_none());
     }
 
     #[tokio::test]
-    async fn requests_that_follow_each_other_gather_until_there_is_a_pause() {
-        let pressure = gathering(PATIENT);
+    async fn requests_that_follow_each_other_gather() {
+        let pressure = pressure(PATIENT, PATIENT);
         assert!(pressure.gathered().now_or_never().is_some(), "none came");
-        drop(pressure.enter());
         let mut waiting = std::pin::pin!(pressure.gathered());
         for _ in 0..3 {
-            assert!(waiting.as_mut().now_or_never().is_none());
             drop(pressure.enter());
+            assert!(waiting.as_mut().now_or_never().is_none());
         }
-        waiting.await;
+    }
+
+    #[tokio::test]
+    async fn gathering_ends_with_a_pause() {
+        let pressure = pressure(AT_ONCE, PATIENT);
+        drop(pressure.enter());
         pressure.gathered().await;
     }
 
     #[tokio::test]
     async fn a_stream_that_does_not_pause_gathers_for_a_while_only() {
-        let pressure = gathering(LULL * 2);
+        let pressure = pressure(PATIENT, AT_ONCE);
         let stream = async {
             loop {
                 drop(pressure.enter());
                 tokio::task::yield_now().await;
             }
         };
-        let begun = Instant::now();
         drop(pressure.enter());
         tokio::select! {
             () = stream => {}
             () = pressure.gathered() => {}
         }
-        assert!(begun.elapsed() >= LULL * 2);
     }
 }
