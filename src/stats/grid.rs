@@ -122,7 +122,8 @@ impl Grid {
     /// twice that when values repeat. Targets are taken into the range 2 to 1,024.
     ///
     /// Towards both ends cells hold ever fewer values, each half of what the one before it and beyond holds: in one cell, a long tail
-    /// would decide on distances with nothing known of where in it the values are.
+    /// would decide on distances with nothing known of where in it the values are. The outermost two are empty: they are for what is
+    /// further from the smallest and the largest value than these are apart.
     ///
     /// Degenerate baselines: no finite value at all gives one cell that holds everything and no decile; a
     /// constant `c` gives the three cells below, at and above `c`, and the single decile edge `c`.
@@ -135,6 +136,11 @@ impl Grid {
         while tail > 0 {
             edges.extend([ranks.at(tail - 1), ranks.at(ranks.len() - tail - 1)]);
             tail /= 2;
+        }
+        if let Some(last) = ranks.len().checked_sub(1) {
+            let (lowest, highest) = (ranks.at(0), ranks.at(last));
+            let apart = highest - lowest;
+            edges.extend([lowest - apart, highest + apart]);
         }
         Self::assembled(sorted(edges), decile_edges)
     }
@@ -215,6 +221,17 @@ impl Grid {
     pub fn is_point(&self, cell: usize) -> bool {
         let (lower, upper) = self.bounds(cell);
         upper.next_down() == lower
+    }
+
+    /// Whether the lowest cell, and the highest, is only for what is further from all other edges than these are apart.
+    #[must_use]
+    pub fn has_far_cells(&self) -> [bool; 2] {
+        let [lowest, low, .., high, highest] = self.edges[..] else {
+            return [false; 2];
+        };
+        // The distances were rounded.
+        let far = 0.999 * (high - low);
+        [low - lowest >= far, highest - high >= far]
     }
 
     /// Adds the cells between some of the grid's edges together: one count per bin, one bin more than edges.
@@ -473,6 +490,20 @@ mod tests {
         assert_eq!(count(&grid, &[4.0, 5.0, 5.0, 6.0]), [1, 2, 1]);
         assert_eq!(grid.bin_counts(grid.decile_edges(), &[1, 2, 1]), [3, 1]);
         assert!(grid.is_point(1) && !grid.is_point(0) && !grid.is_point(2));
+    }
+
+    #[test]
+    fn the_outermost_cells_are_for_what_is_further_off_than_the_range_is_wide() {
+        let wide: Vec<f64> = (0..28_000).map(f64::from).collect();
+        let grid = Grid::fit(&wide, 256);
+        assert_eq!(grid.has_far_cells(), [true; 2]);
+        let outermost = [-27_999.0, -27_998.5, 55_997.5, 55_998.5];
+        let cells = outermost.map(|value| grid.cell_of(value));
+        assert_eq!(cells, [0, 1, grid.cells() - 2, grid.cells() - 1]);
+        for narrow in [&[5.0; 40][..], &[], &[f64::MIN, 0.0, f64::MAX]] {
+            let has = Grid::fit(narrow, 256).has_far_cells();
+            assert_eq!(has, [false; 2], "{narrow:?}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::stats::grid::Grid;
 use crate::stats::profile::{FeatureProfile, ProfileKind};
 
-/// Bins of about equal share that numbers are cut into, besides the two ends.
+/// Bins of about equal share that numbers are cut into, besides the two ends and what is far from them.
 const EQUAL_BINS: usize = 20;
 /// What is at most this share of the reference on either side is a bin of its own: the ends, where values appear
 /// that leave the range. With 256 cells the smallest end that is not empty has 0.4 %.
@@ -35,7 +35,7 @@ pub enum Bins {
     Categories(CategoryBins),
 }
 
-/// Bins of numbers, in increasing order: the low end, the rest, the high end.
+/// Bins of numbers, in increasing order: what is far below the range, the low end, the rest, the high end, what is far above.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NumberBins {
     /// Of the grid whose cells these are unions of.
@@ -136,6 +136,9 @@ impl Bins {
         let end = END_SHARE * total as f64;
         cuts.extend((0..last).rfind(|cell| up_to[*cell] as f64 <= end));
         cuts.extend((0..last).find(|cell| (total - up_to[*cell]) as f64 <= end));
+        let [is_low_far, is_high_far] = grid.has_far_cells();
+        cuts.extend((is_low_far && cells[0] == 0).then_some(0));
+        cuts.extend((is_high_far && cells[last] == 0).then(|| last - 1));
         let step = total as f64 / EQUAL_BINS as f64;
         for bin in 1..EQUAL_BINS {
             cuts.extend((0..last).find(|cell| up_to[*cell] as f64 >= bin as f64 * step));
@@ -291,7 +294,54 @@ impl Bins {
     }
 }
 
+/// The bins at either end of a number's axis, by what the reference has in them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Ends {
+    /// The outermost on both sides that have nothing, but where their neighbour is a value that is watched by itself.
+    pub far: Vec<usize>,
+    /// The lowest and the highest half percent with what is beyond, or the outermost bin if it has more; none where this is what is
+    /// far, and where the outermost is watched by itself.
+    pub low: Vec<usize>,
+    pub high: Vec<usize>,
+}
+
 impl NumberBins {
+    /// The ends, by the reference's counts per bin.
+    pub(super) fn ends(&self, counts: &[u64]) -> Ends {
+        if counts.len() < 2 {
+            return Ends::default();
+        }
+        let most = END_SHARE * counts.iter().sum::<u64>() as f64;
+        let is_watched = |bin: usize| self.points.iter().any(|(point, _)| *point == bin);
+        let side = |inwards: Vec<usize>| {
+            let (outermost, next) = (inwards[0], inwards[1]);
+            let is_far = counts[outermost] == 0 && !is_watched(next);
+            let far = if is_far { vec![outermost] } else { Vec::new() };
+            let mut sum = 0;
+            let mut end: Vec<usize> = inwards
+                .into_iter()
+                .take_while(|bin| {
+                    sum += counts[*bin];
+                    sum as f64 <= most && !is_watched(*bin)
+                })
+                .collect();
+            if end.is_empty() && !is_watched(outermost) {
+                end.push(outermost);
+            }
+            if end == far {
+                end.clear();
+            }
+            (far, end)
+        };
+        let (below, low) = side((0..counts.len()).collect());
+        let (above, high) = side((0..counts.len()).rev().collect());
+        Ends {
+            far: [below, above].concat(),
+            low,
+            high,
+        }
+    }
+
     fn fold(&self, day: &FeatureProfile) -> Result<Vec<u64>, NotCounted> {
         let cells = day.cells().ok_or(NotCounted::OtherGrid)?;
         // The profile knows its grid by fingerprint only, and so do these bins.
@@ -373,25 +423,66 @@ mod tests {
     }
 
     #[test]
-    fn a_continuous_feature_has_twenty_bins_and_two_ends() {
+    fn a_continuous_feature_has_twenty_bins_two_ends_and_what_is_far_from_them() {
         let values: Vec<f64> = (0..28_000).map(f64::from).collect();
         let grid = Grid::fit(&values, 256);
         let profile = numbers(&values, &grid);
         let bins = Bins::of_profiles(&[&profile], Some(&grid)).expect("bins");
         let tally = bins.tally(&profile).expect("a tally");
-        assert_eq!(tally.counts.len(), 22);
+        assert_eq!(tally.counts.len(), 24);
         assert_eq!(tally.values(), 28_000);
-        assert!(tally.counts[0] <= 140 && tally.counts[0] > 0, "{tally:?}");
+        assert_eq!((tally.counts[0], tally.counts[23]), (0, 0));
+        assert!(tally.counts[1] <= 140 && tally.counts[1] > 0, "{tally:?}");
         assert!(
-            tally.counts[1..21]
+            tally.counts[2..22]
                 .iter()
                 .all(|c| (1_200..=1_600).contains(c)),
             "{tally:?}"
         );
         let beyond = bins
-            .tally(&numbers(&[-1.0, 1e9, f64::INFINITY], &grid))
+            .tally(&numbers(
+                &[-1.0, -28_000.0, 30_000.0, 1e9, f64::INFINITY],
+                &grid,
+            ))
             .expect("a tally");
-        assert_eq!((beyond.counts[0], beyond.counts[21]), (1, 2));
+        assert_eq!(beyond.counts[..2], [1, 1]);
+        assert_eq!(beyond.counts[22..], [1, 2]);
+        let Bins::Numbers(bins) = bins else {
+            panic!("numbers");
+        };
+        let ends = bins.ends(&tally.counts);
+        assert_eq!(
+            (ends.far, ends.low, ends.high),
+            (vec![0, 23], vec![0, 1], vec![23, 22])
+        );
+    }
+
+    #[test]
+    fn ends_have_half_a_percent_or_their_outermost_bin_and_no_watched_value() {
+        let of = |counts: &[u64], points: &[usize]| {
+            let points = points.iter().map(|point| (*point, 1.0)).collect();
+            let bins = NumberBins {
+                fingerprint: 0,
+                cells: 0,
+                cuts: Vec::new(),
+                points,
+            };
+            let ends = bins.ends(counts);
+            (ends.far, ends.low, ends.high)
+        };
+        let none = Vec::new;
+        assert_eq!(of(&[7], &[]), (none(), none(), none()));
+        // More than half a percent in the outermost: it is the end by itself.
+        assert_eq!(of(&[50, 900, 50], &[]), (none(), vec![0], vec![2]));
+        assert_eq!(
+            of(&[0, 4, 992, 4, 0], &[]),
+            (vec![0, 4], vec![0, 1], vec![4, 3])
+        );
+        // Whatever is beyond the range is far from it.
+        assert_eq!(of(&[0, 50, 900, 50], &[]), (vec![0], none(), vec![3]));
+        // A constant: nothing is known about how far from it is far.
+        assert_eq!(of(&[0, 1_000, 0], &[1]), (none(), vec![0], vec![2]));
+        assert_eq!(of(&[500, 0, 500], &[0, 2]), (none(), none(), none()));
     }
 
     #[test]
@@ -414,7 +505,7 @@ mod tests {
             panic!("numbers");
         };
         // Between them are bins for what is not whole.
-        assert_eq!(bins.points, [(1, 0.0), (3, 1.0), (5, 2.0)]);
+        assert_eq!(bins.points, [(2, 0.0), (4, 1.0), (6, 2.0)]);
     }
 
     #[test]

@@ -115,7 +115,9 @@ impl DraftScore {
     pub(super) fn windows(&self, settings: &Settings, grain: Grain) -> [f64; WINDOWS] {
         let mut weights = settings.window_weights;
         match self.kind {
-            ScoreKind::LowEnd | ScoreKind::HighEnd => weights[END_WINDOWS..].fill(0.0),
+            ScoreKind::LowEnd | ScoreKind::HighEnd | ScoreKind::Far => {
+                weights[END_WINDOWS..].fill(0.0);
+            }
             ScoreKind::Unseen => weights[UNSEEN_WINDOWS..].fill(0.0),
             ScoreKind::Missing | ScoreKind::WrongType => weights[..PRESENCE_FROM].fill(0.0),
             _ => {}

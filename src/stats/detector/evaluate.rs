@@ -381,7 +381,7 @@ impl Score {
         let wide =
             student_critical(0.05_f64.ln(), statistic.freedom).unwrap_or(1.96) * statistic.error;
         let share = match self.kind {
-            ScoreKind::Unseen => Some(0.0),
+            ScoreKind::Unseen | ScoreKind::Far => Some(0.0),
             _ => self.share,
         };
         let shares = share.map(|share| {

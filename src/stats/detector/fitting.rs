@@ -4,7 +4,7 @@
 //! All features together: how days vary, with variances of a kind drawn towards each other, and whether a level wanders
 //! from day to day. Each feature again: its levels, with days weighted by what they are worth.
 
-use super::bins::{Bins, Tally};
+use super::bins::{Bins, Ends, Tally};
 use super::draft::{DraftScore, Pool, not_uniform};
 use super::reference::{FeatureDays, FeatureReference, Footing};
 use super::scores::{indicator_moments, moments, polynomials};
@@ -206,13 +206,16 @@ impl<'a> Draft<'a> {
         let count = self.days.len().max(1) as f64;
         let values = self.sum(Tally::values);
         if values > 0.0 {
-            let shares: Vec<f64> = (0..self.source.bins.len())
-                .map(|bin| self.sum(|tally| tally.counts[bin]) / values)
+            let counts: Vec<u64> = (0..self.source.bins.len())
+                .map(|bin| self.days.iter().map(|day| day.tally.counts[bin]).sum())
                 .collect();
+            let shares: Vec<f64> = counts.iter().map(|count| *count as f64 / values).collect();
             let source = self.source;
             match &source.bins {
                 Bins::Numbers(numbers) => {
-                    self.add_numbers(&shares, &numbers.points, values / count, settings);
+                    self.add_shapes(&shares, settings);
+                    self.add_ends(&numbers.ends(&counts), &shares, settings);
+                    self.add_points(&shares, &numbers.points, values / count, settings);
                 }
                 Bins::Categories(categories) => {
                     let by_day = (values / count, grain);
@@ -241,13 +244,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn add_numbers(
-        &mut self,
-        shares: &[f64],
-        points: &[(usize, f64)],
-        per_day: f64,
-        settings: &Settings,
-    ) {
+    fn add_shapes(&mut self, shares: &[f64], settings: &Settings) {
         let kinds = [
             ScoreKind::Centre,
             ScoreKind::Spread,
@@ -266,12 +263,32 @@ impl<'a> Draft<'a> {
                 ..DraftScore::new(kind, Form::Shape(shape), weight)
             });
         }
-        let last = shares.len() - 1;
-        for (kind, bin) in [(ScoreKind::LowEnd, 0), (ScoreKind::HighEnd, last)] {
-            if last > 0 && !points.iter().any(|(point, _)| *point == bin) {
-                self.add_excess(kind, Form::Bin(bin), Some(shares[bin]), settings.end_weight);
+    }
+
+    fn add_ends(&mut self, ends: &Ends, shares: &[f64], settings: &Settings) {
+        let weight = settings.end_weight;
+        for (kind, bins) in [
+            (ScoreKind::LowEnd, &ends.low),
+            (ScoreKind::HighEnd, &ends.high),
+        ] {
+            if !bins.is_empty() {
+                let share = bins.iter().map(|bin| shares[*bin]).sum();
+                self.add_excess(kind, Form::Bins(bins.clone()), Some(share), weight);
             }
         }
+        if !ends.far.is_empty() {
+            let form = Form::Bins(ends.far.clone());
+            self.add_excess(ScoreKind::Far, form, None, weight);
+        }
+    }
+
+    fn add_points(
+        &mut self,
+        shares: &[f64],
+        points: &[(usize, f64)],
+        per_day: f64,
+        settings: &Settings,
+    ) {
         let weight = settings.values_weight / points.len().max(1) as f64;
         // Of two values, the centre is the share already.
         if shares.iter().filter(|share| **share > 0.0).count() > 2 {
@@ -390,7 +407,9 @@ impl<'a> Draft<'a> {
     /// one value, another one has all of the day's rows.
     pub(super) fn clumping(&self, kind: &ScoreKind) -> f64 {
         let of = |score: &&DraftScore| match kind {
-            ScoreKind::LowEnd | ScoreKind::HighEnd => score.kind == ScoreKind::Centre,
+            ScoreKind::LowEnd | ScoreKind::HighEnd | ScoreKind::Far => {
+                score.kind == ScoreKind::Centre
+            }
             ScoreKind::Unseen => {
                 matches!(score.kind, ScoreKind::Category(_)) && score.pool.is_some()
             }

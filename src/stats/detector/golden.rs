@@ -66,6 +66,7 @@ fn feature(draws: &mut Draws, days: usize, rows: f64) -> Drawn {
     } else {
         6.0 * draws.next()
     };
+    let ranged = draws.next() < 0.5;
     let bins = if numeric {
         let cuts: Vec<usize> = (0..count - 1).collect();
         let points = if count > 6 {
@@ -83,7 +84,7 @@ fn feature(draws: &mut Draws, days: usize, rows: f64) -> Drawn {
         let held = rows * (0.5 + draws.next()) * times;
         let level = wobble * (draws.next() - 0.5);
         let tilt = level + if number % 7 >= 5 { weekend } else { 0.0 } + change;
-        let counts: Vec<u64> = weights
+        let mut counts: Vec<u64> = weights
             .iter()
             .enumerate()
             .map(|(bin, weight)| {
@@ -92,6 +93,11 @@ fn feature(draws: &mut Draws, days: usize, rows: f64) -> Drawn {
                     .max(0.0) as u64
             })
             .collect();
+        let beyond = [draws.next(), draws.next()].map(|part| (held * 0.004 * change * part) as u64);
+        if numeric && ranged {
+            counts[0] = beyond[0];
+            counts[count - 1] = beyond[1];
+        }
         let values: u64 = counts.iter().sum();
         let missing = (held * missing * 2.0 * draws.next()) as u64;
         let unseen = (held * unseen * (1.0 + 8.0 * change) * 2.0 * draws.next()) as u64;

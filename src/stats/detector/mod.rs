@@ -77,7 +77,7 @@ pub struct Settings {
     pub window_weights: [f64; WINDOWS],
     /// How the scores of a numeric feature share what the feature may take: centre, spread, skew, tails.
     pub shape_weights: [f64; 4],
-    /// The part for each end of the range of a numeric feature.
+    /// The part for each end of the range of a numeric feature, and for what is far from it.
     pub end_weight: f64,
     /// The part for all single values of a numeric feature, or all categories, together.
     pub values_weight: f64,

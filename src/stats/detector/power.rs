@@ -18,6 +18,8 @@ use crate::stats::tails::{PValue, normal_quantile, normal_upper};
 /// The chance to see the change, and its normal quantile.
 const POWER: f64 = 0.9;
 const POWER_QUANTILE: f64 = 1.281_551_565_544_6;
+/// No deviation is looked for beyond it, in standard deviations of a row.
+const MOST_DEVIATION: f64 = 1e6;
 
 /// The smallest change of one score that is seen with a chance of 90 % within a window.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,8 +110,9 @@ impl Reference {
                 } else {
                     test.variance_of_alike(rows, length, inflations[length])
                 };
-                let (found, error) = test.found_from(of_day, &variance, ln_p, f64::INFINITY)?;
-                Some(found.max(volume.score.least_effect) + POWER_QUANTILE * error)
+                let critical = test.critical(of_day, &variance, ln_p, f64::INFINITY)?;
+                let least = volume.score.least_effect;
+                Some(score.smallest_deviation(&variance, (rows, length), critical.at_least(least)))
             });
             let least = least.try_fold(0.0, |most: f64, way| Some(way?.max(most)))?;
             Some(SmallestVolume {
@@ -157,16 +160,8 @@ impl Score {
                     }
                     _ => self.least_effect,
                 };
-                let of_window = rows * length as f64;
-                let (found, error) = test.found_from(of_day, &variance, ln_p, of_window)?;
-                let found = found.max(needed);
-                // Where a share has risen, rows differ more than they did, and so do days.
-                let sampling = 1.0 / (rows * length as f64);
-                let risen = self.risen(found + POWER_QUANTILE * error);
-                let of_days = (variance.own - sampling).max(0.0);
-                let now = sampling * risen + of_days * risen * risen + variance.level;
-                let peak = peak_of(length) * (now / variance.total()).sqrt();
-                found * peak.max(1.0) + POWER_QUANTILE * now.sqrt()
+                let critical = test.critical(of_day, &variance, ln_p, rows * length as f64)?;
+                self.smallest_deviation(&variance, (rows, length), critical.at_least(needed))
             }
             Test::Excess(test) => {
                 let share = self.share.unwrap_or(0.0);
@@ -185,6 +180,43 @@ impl Score {
             }
         };
         Some(effect)
+    }
+
+    /// The deviation that passes this critical one with a chance of 90 %. Where a share has risen, rows differ more than they did,
+    /// and so do days; and the more a window's own days happen to differ, the larger a deviation it takes.
+    fn smallest_deviation(
+        &self,
+        variance: &Variance,
+        (rows, length): (f64, usize),
+        critical: Critical,
+    ) -> f64 {
+        let sampling = 1.0 / (rows * length as f64);
+        let of_days = (variance.own - sampling).max(0.0);
+        let power = |effect: f64| {
+            let risen = self.risen(effect);
+            let own = sampling * risen + of_days * risen * risen;
+            let apart = (own / variance.own).sqrt();
+            let error = (own + variance.level).sqrt() * critical.uncertainty;
+            let seen = TENTHS.map(|share| {
+                let deviation = critical.deviation * peak_of(length, share, apart);
+                normal_upper((deviation - effect) / error).map_or(0.0, PValue::value)
+            });
+            seen.iter().sum::<f64>() / seen.len() as f64
+        };
+        let mut high = critical.deviation;
+        while power(high) < POWER && high < MOST_DEVIATION {
+            high *= 2.0;
+        }
+        let mut low = high / 2.0;
+        for _ in 0..30 {
+            let middle = f64::midpoint(low, high);
+            if power(middle) < POWER {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        high
     }
 
     /// By how much the variance of a row is larger than in the reference where a share has risen by so much.
@@ -241,18 +273,40 @@ fn smallest_of_share(share: f64, rows: f64, ln_p: f64) -> Option<f64> {
     Some(high)
 }
 
+/// A deviation from which on a window's mean is surprising enough.
+#[derive(Debug, Clone, Copy)]
+struct Critical {
+    deviation: f64,
+    /// How much further off than by a normal distribution a mean may be whose standard error is estimated, nine times of ten at most.
+    uncertainty: f64,
+}
+
+impl Critical {
+    /// It, where smaller ones do not count.
+    fn at_least(self, deviation: f64) -> Self {
+        Self {
+            deviation: self.deviation.max(deviation),
+            ..self
+        }
+    }
+}
+
 impl MeanTest {
-    /// How far a window's mean with this variance, of so many rows, has to be off to be surprising enough, and its standard error.
-    fn found_from(
+    /// How far a window's mean with this variance, of so many rows, has to be off to be surprising enough.
+    fn critical(
         &self,
         of_day: Option<&OfDay>,
         variance: &Variance,
         ln_p: f64,
         rows: f64,
-    ) -> Option<(f64, f64)> {
-        let critical = student_critical(ln_p, self.freedom_of(of_day, variance))?;
-        let error = variance.total().sqrt();
-        Some((self.before_correction(critical, rows) * error, error))
+    ) -> Option<Critical> {
+        let freedom = self.freedom_of(of_day, variance);
+        let t = student_critical(ln_p, freedom)?;
+        let both_sides = 2.0 * (1.0 - POWER);
+        Some(Critical {
+            deviation: self.before_correction(t, rows) * variance.total().sqrt(),
+            uncertainty: student_critical(both_sides.ln(), freedom)? / POWER_QUANTILE,
+        })
     }
 
     /// The statistic that is so large after it was corrected for the skewness and kurtosis of so many rows, to the side on which
@@ -357,8 +411,9 @@ impl ExcessTest {
     }
 }
 
-/// The middles of four equal shares.
+/// The middles of four equal shares, and of ten.
 const QUARTERS: [f64; 4] = [0.125, 0.375, 0.625, 0.875];
+const TENTHS: [f64; 10] = [0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95];
 
 /// The quantile of a variance that is estimated with so many degrees of freedom, in units of the true one (Wilson and Hilferty 1931);
 /// 1 without any.
@@ -370,11 +425,12 @@ fn by_chance(share: f64, freedom: usize) -> f64 {
     (1.0 - part + normal_quantile(share) * part.sqrt()).powi(3)
 }
 
-/// How far the furthest of a window's buckets is by chance, nine times of ten at most, over the distance from which on it widens the
-/// variance of the window.
-fn peak_of(buckets: usize) -> f64 {
-    let each = POWER.powf(1.0 / buckets as f64);
-    normal_quantile(f64::midpoint(1.0, each)) / PEAK
+/// By how much the furthest of a window's buckets, which are so far apart in units of what is expected of them, widens the error of
+/// its mean by chance: the quantile of this share.
+fn peak_of(buckets: usize, share: f64, apart: f64) -> f64 {
+    let each = share.powf(1.0 / buckets as f64);
+    let from_their_mean = (1.0 - 1.0 / buckets as f64).sqrt();
+    (normal_quantile(f64::midpoint(1.0, each)) * apart * from_their_mean / PEAK).max(1.0)
 }
 
 impl super::Verdict {

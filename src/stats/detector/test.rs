@@ -41,6 +41,8 @@ pub enum ScoreKind {
     WrongType,
     /// The number of rows, as a logarithm.
     Volume,
+    /// Values further from the range of the reference than it is wide.
+    Far,
 }
 
 /// How a score is computed from a day.
@@ -53,6 +55,8 @@ pub(super) enum Form {
     Missing,
     Mismatched,
     Volume,
+    /// Several bins together.
+    Bins(Vec<usize>),
 }
 
 /// How a window is tested.
@@ -282,7 +286,7 @@ pub struct Evidence {
 }
 
 impl Form {
-    /// The score of a day and the rows it is of; `None` where the day says nothing.
+    /// The score of a day, or its count, and the rows it is of; `None` where the day says nothing.
     pub(super) fn of(
         &self,
         tally: &Tally,
@@ -310,6 +314,7 @@ impl Form {
                 (values > 0).then(|| (sum / values as f64, values as f64))
             }
             Self::Bin(bin) => of_share(tally.counts[*bin], values),
+            Self::Bins(bins) => of_share(bins.iter().map(|bin| tally.counts[*bin]).sum(), values),
             Self::Unseen => of_share(tally.unseen?, values),
             Self::Missing => of_share(tally.missing, tally.rows),
             Self::Mismatched => of_share(tally.mismatched, tally.rows),

@@ -90,6 +90,45 @@ fn a_day_like_the_others_is_quiet_and_a_shift_is_told_in_words() {
     assert_eq!(verdict.direction[0].score, ScoreKind::Centre);
 }
 
+/// Days that differ by about 0.05 standard deviations, and on which so many rows are far above the range.
+fn days_with_far(numbers: std::ops::Range<i64>, far: u64) -> Vec<(i64, Tally)> {
+    let differing = |number: i64| {
+        let mut tally = day(number, 1_000.0, 0.06 * (number % 5 - 2) as f64);
+        let share = 1.0 - far as f64 / 1_000.0;
+        let kept = tally
+            .counts
+            .iter()
+            .map(|count| (*count as f64 * share) as u64);
+        tally.counts = [0].into_iter().chain(kept).chain([far]).collect();
+        tally.rows = tally.counts.iter().sum();
+        (number, tally)
+    };
+    numbers.map(differing).collect()
+}
+
+#[test]
+fn a_few_values_far_outside_are_seen_at_once_where_days_differ() {
+    let bins = serde_json::json!({
+        "Numbers": {"fingerprint": 0, "cells": 9, "cuts": [0, 1, 2, 3, 4, 5, 6, 7], "points": []}
+    });
+    let before = days_with_far(0..28, 0);
+    let reference = fit_with(
+        observed(&before),
+        serde_json::from_value(bins).expect("bins"),
+    );
+    let quiet = judged(&reference, &days_with_far(40..41, 1));
+    assert_eq!(quiet.status, Status::Quiet, "{:?}", quiet.deciding);
+    let verdict = judged(&reference, &days_with_far(40..41, 10));
+    assert_eq!(verdict.status, Status::Candidate, "{verdict:?}");
+    let cause = verdict.deciding.expect("a cause");
+    assert_eq!((cause.score.clone(), cause.window), (ScoreKind::Far, 1));
+    assert!(
+        cause.words().starts_with("far outside of the usual range"),
+        "{}",
+        cause.words()
+    );
+}
+
 #[test]
 fn a_small_change_takes_more_days_and_its_start_is_found() {
     let reference = fit(&days(0..28, 1_000.0, 0.0));

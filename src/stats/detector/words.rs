@@ -31,6 +31,7 @@ impl Evidence {
             ScoreKind::Tails => format!("less in the middle and at the ends ({size:.2})"),
             ScoreKind::LowEnd => format!("at or below the lowest values {}", shares()),
             ScoreKind::HighEnd => format!("at or above the highest values {}", shares()),
+            ScoreKind::Far => format!("far outside of the usual range {}", shares()),
             ScoreKind::Value(value) => format!("the value {value} {}", shares()),
             ScoreKind::Category(name) => format!("{name:?} {}", shares()),
             ScoreKind::OtherCategories => format!("rare categories {}", shares()),

@@ -316,6 +316,7 @@ fn what(kind: &ScoreKind) -> String {
         ScoreKind::Missing => "share of missing values".to_owned(),
         ScoreKind::OtherCategories => "share of rare categories".to_owned(),
         ScoreKind::Unseen => "share of new categories".to_owned(),
+        ScoreKind::Far => "share of values far outside of the range".to_owned(),
         _ => "centre, in standard deviations".to_owned(),
     }
 }

@@ -52,6 +52,8 @@ def draw_feature(draws, days, rows):
     unseen = 0.0 if draws.next() < 0.5 else 0.002 * draws.next()
     change = 0.0 if draws.next() < 0.5 else draws.next()
     surge = 1.0 if draws.next() < 0.6 else 6.0 * draws.next()
+    # Its outermost bins are empty in the reference.
+    ranged = draws.next() < 0.5
     out = []
     for number in range(days + 30):
         held = rows * (0.5 + draws.next()) * (surge if number >= days else 1.0)
@@ -62,6 +64,9 @@ def draw_feature(draws, days, rows):
             mean = held * w / total * (1.0 + tilt * (b / count - 0.5))
             noise = draws.next() + draws.next() - 1.0
             counts.append(int(max(mean + mean**0.5 * 1.8 * noise + draws.next(), 0.0)))
+        beyond = [int(held * 0.004 * (change if number >= days else 0.0) * draws.next()) for _ in range(2)]
+        if numeric and ranged:
+            counts[0], counts[-1] = beyond
         absent = int(held * missing * 2.0 * draws.next())
         new = int(held * unseen * (1.0 + (8.0 * change if number >= days else 0.0)) * 2.0 * draws.next())
         out.append((np.array(counts, float), absent, new))
@@ -276,6 +281,27 @@ def polynomials(q):
     return [row * np.sign(r[i, i]) for i, row in enumerate(basis)][1:]
 
 
+def ends(held, watched):
+    """The bins of the low end, those of the high end, and the outermost, where the reference has nothing in them."""
+    found, far = [], []
+    for side in (range(len(held)), range(len(held) - 1, -1, -1)):
+        outermost, following = side[0], side[1]
+        is_far = held[outermost] == 0 and following != watched
+        taken, running = [], 0.0
+        for b in side:
+            running += held[b]
+            if running > 0.005 * held.sum() or b == watched:
+                break
+            taken.append(b)
+        if not taken and outermost != watched:
+            taken = [outermost]
+        if is_far:
+            far.append(outermost)
+            taken = [] if taken == [outermost] else taken
+        found.append(taken)
+    return found, far
+
+
 def limma(scores):
     s2, df = np.array([s.s2 for s in scores]), np.array([s.df for s in scores], float)
     if len(scores) < 4:
@@ -349,10 +375,16 @@ class Feature:
         if numeric:
             for degree, phi in enumerate(polynomials(q)):
                 mean(SHAPE_WEIGHTS[degree], ("shape", degree), counts @ phi / self.v, self.v, q @ phi**3, q @ phi**4 - 3)
-            for b in (0, bins - 1):
-                count(END, q[b], counts[:, b], self.v, windows=2, kind="end")
-            if bins > 6 and (q > 0).sum() > 2:
-                share_score(VALUES, "share", q[2], counts[:, 2], self.v, per_day, "value")
+            watched = 2 if bins > 6 else None
+            sides, far = ends(counts[keep].sum(0), watched) if bins > 1 else ([], [])
+            for end in sides:
+                if end:
+                    count(END, q[end].sum(), counts[:, end].sum(1), self.v, windows=2, kind="end")
+            if far:
+                # As of new categories the effect is measured against the window's own share.
+                count(END, 0.0, counts[:, far].sum(1), self.v, windows=2, kind="end")
+            if watched is not None and (q > 0).sum() > 2:
+                share_score(VALUES, "share", q[watched], counts[:, watched], self.v, per_day, "value")
         else:
             occupied = list(np.flatnonzero(q > 0))
             looked = [(b, self.looked(q[b], per_day)) for b in occupied] if len(occupied) > 1 else []
