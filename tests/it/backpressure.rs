@@ -20,7 +20,7 @@ use serde_json::json;
 use sqlx::PgPool;
 
 use crate::proxy::Proxy;
-use crate::served::{Answer, PREDICTIONS, Served, predictions};
+use crate::served::{Answer, IMPATIENT, PREDICTIONS, Served, predictions};
 
 /// What senders are promised, and what a machine that does other things too may add.
 const SHED: Duration = Duration::from_millis(250);
@@ -32,7 +32,8 @@ const MOST_RESIDENT: u64 = 300;
 
 async fn behind_a_proxy(pool: PgPool, settings: &[(&str, &str)]) -> (Served, Proxy) {
     let proxy = Proxy::start(&pool.connect_options()).await;
-    let served = Served::start(pool, &proxy.url(), settings).await;
+    let settings = [&[IMPATIENT], settings].concat();
+    let served = Served::start(pool, &proxy.url(), &settings).await;
     (served, proxy)
 }
 

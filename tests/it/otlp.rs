@@ -23,7 +23,7 @@ use sqlx::PgPool;
 
 use crate::app::TestApp;
 use crate::proxy::Proxy;
-use crate::served::{Answer, Served};
+use crate::served::{Answer, IMPATIENT, Served};
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
@@ -183,6 +183,7 @@ async fn names_a_model_is_served_under_are_its_own_from_the_moment_its_file_says
 async fn served(pool: PgPool) -> (Served, Proxy) {
     let proxy = Proxy::start(&pool.connect_options()).await;
     let settings = [
+        IMPATIENT,
         ("BELLWETHER_INTAKE_MAX_BODY_BYTES", "1048576"),
         ("BELLWETHER_INTAKE_MAX_INFLATED_BYTES", "4194304"),
         ("BELLWETHER_INTAKE_MAX_ROWS", "1000"),

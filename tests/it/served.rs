@@ -18,6 +18,8 @@ use tokio::net::TcpStream;
 
 /// How long anything may take before the test gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a request waits for the database, for tests of what happens to senders while it stalls.
+pub const IMPATIENT: (&str, &str) = ("BELLWETHER_INTAKE_DATABASE_WAIT_MS", "200");
 
 /// The running program.
 pub struct Served {
@@ -83,6 +85,8 @@ impl Served {
             .args(["serve", "--listen", "127.0.0.1:0"])
             .env("DATABASE_URL", database_url)
             .env("BELLWETHER_TELEMETRY_LOG_FORMAT", "json")
+            // Other tests keep the database busy, and few senders here come again.
+            .env("BELLWETHER_INTAKE_DATABASE_WAIT_MS", "10000")
             .envs(settings.iter().copied())
             .current_dir(std::env::temp_dir())
             .stdout(Stdio::null())
