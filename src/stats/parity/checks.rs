@@ -92,8 +92,9 @@ const OF_CHUNK: &str = "alert";
 
 /// More different texts than this are not listed in a schema that TFDV infers.
 const TFDV_LARGEST_DOMAIN: usize = 100;
-/// Up to this share of values may be of another type, or of an unknown category, with SageMaker.
-const SAGEMAKER_TOLERANCE: f64 = 0.1;
+/// Above this share of values of another type, or of an unknown category, SageMaker's suggested constraints are
+/// violated: all values have to match.
+const SAGEMAKER_TOLERANCE: f64 = 0.0;
 /// From this share of columns on a data set drifts with Evidently.
 const EVIDENTLY_SHARE: f64 = 0.5;
 
@@ -414,10 +415,9 @@ mod tests {
         };
         assert_eq!(of(Mode::Azure, &new), ["OutOfBoundsRate"]);
         assert_eq!(of(Mode::Tfdv, &new), ["ENUM_TYPE_UNEXPECTED_STRING_VALUES"]);
-        // A tenth may be unknown.
-        assert_eq!(of(Mode::Sagemaker, &new), [""; 0]);
-        let more = counts(&[("a", 17), ("c", 3)]);
-        assert_eq!(of(Mode::Sagemaker, &more), ["categorical_values_check"]);
+        assert_eq!(of(Mode::Sagemaker, &new), ["categorical_values_check"]);
+        let fewer = counts(&[("a", 17)]);
+        assert_eq!(of(Mode::Sagemaker, &fewer), [""; 0]);
     }
 
     #[test]

@@ -70,7 +70,7 @@ fn nannyml(method: &str) -> &'static str {
 fn azure(method: &str) -> &'static str {
     match method {
         "NormalizedWassersteinDistance" => {
-            "on the values, over the reference's deviation, at least 0.001"
+            "on the values, over the reference's deviation (n - 1), at least 0.001"
         }
         "JensenShannonDistance" => {
             "base 2, root of the divergence; numbers over ⌈log₂ n + 1⌉ equal bins of the range of both samples, n the smaller one's \
@@ -103,7 +103,14 @@ fn tfdv(method: &str) -> &'static str {
 fn sagemaker(method: &str) -> &'static str {
     match method {
         "Simple" => "the largest distance of the distribution functions, on the values",
-        "LInfinity" => "the largest difference of the shares of a category",
+        "Robust" => "Simple less 1.8 times the root of (n + m) / nm, at least 0",
+        "LInfinity (Simple)" => "the largest difference of the shares of a category",
+        "LInfinity (Robust)" => {
+            "LInfinity (Simple) less 1.8 times the root of (n + m) / nm, at least 0"
+        }
+        "ChiSquared" => {
+            "p-value of chi-square over the reference's categories, scaled to the window's rows in them, small ones merged"
+        }
         _ => "",
     }
 }

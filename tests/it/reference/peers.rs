@@ -514,3 +514,102 @@ fn tfdv_mode_gives_tfdvs_values() {
         &[("tfdv JENSEN_SHANNON_DIVERGENCE", 24)],
     );
 }
+
+/// The first rows of the windows whose name ends with "small": of the window, and of the reference.
+const SMALL: (usize, usize) = (700, 2_000);
+
+/// A mode whose tool cannot be run, against its published rules as `tests/data/reference/rules.py` computes them.
+fn by_rules(dataset: &Dataset, mode: Mode) -> Peers {
+    let (kinds, _) = trusted_drift(dataset.name);
+    let mut rows: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (row, window) in dataset.windows.iter().enumerate() {
+        rows.entry(window).or_default().push(row);
+    }
+    let first = |window: &str, few: Option<usize>| {
+        let rows = &rows[window];
+        &rows[..few.unwrap_or(rows.len()).min(rows.len())]
+    };
+    let mut peers = Peers::default();
+    let mut known: BTreeMap<(String, String), Vec<ParityResult>> = BTreeMap::new();
+    let file = format!("{}_{}", mode.as_str(), dataset.name);
+    for ((column, window, metric), theirs) in peer(&file, [1, 2, 3, 4]) {
+        let results = known
+            .entry((column.clone(), window.clone()))
+            .or_insert_with(|| {
+                let (of, small) = match window.strip_suffix(" small") {
+                    Some(of) => (of, true),
+                    None => (window.as_str(), false),
+                };
+                let current = first(of, small.then_some(SMALL.0));
+                let reference = first("reference", small.then_some(SMALL.1));
+                if kinds[&column] == "num" {
+                    let numbers = |rows: &[usize]| -> Vec<f64> {
+                        let values = rows.iter().map(|row| dataset.table.number(&column, *row));
+                        values.flatten().collect()
+                    };
+                    mode.compare_numeric(&numbers(reference), &numbers(current), kind_of(&column))
+                } else {
+                    let counts = |rows: &[usize]| {
+                        let mut counts = CategoryCounts::new();
+                        let named = rows
+                            .iter()
+                            .filter_map(|row| dataset.category(&column, *row));
+                        named.for_each(|name| *counts.entry(name).or_default() += 1);
+                        counts
+                    };
+                    mode.compare_categorical(&counts(reference), &counts(current))
+                }
+            });
+        let what = format!("{} {metric}", mode.as_str());
+        peers.compare(&what, &column, &window, value_of(results, &metric), theirs);
+    }
+    peers
+}
+
+#[test]
+fn azure_mode_follows_the_published_rules() {
+    by_rules(&Dataset::flights(), Mode::Azure).conclude(
+        &[
+            ("azure JensenShannonDistance", 351),
+            ("azure NormalizedWassersteinDistance", 271),
+            ("azure PearsonsChiSquaredTest", 80),
+            ("azure PopulationStabilityIndex", 351),
+            ("azure TwoSampleKolmogorovSmirnovTest", 135),
+        ],
+        &[],
+    );
+    by_rules(&Dataset::employment(), Mode::Azure).conclude(
+        &[
+            ("azure JensenShannonDistance", 432),
+            ("azure NormalizedWassersteinDistance", 48),
+            ("azure PearsonsChiSquaredTest", 384),
+            ("azure PopulationStabilityIndex", 432),
+            ("azure TwoSampleKolmogorovSmirnovTest", 24),
+        ],
+        &[],
+    );
+}
+
+#[test]
+fn sagemaker_mode_follows_the_published_rules() {
+    by_rules(&Dataset::flights(), Mode::Sagemaker).conclude(
+        &[
+            ("sagemaker ChiSquared", 76),
+            ("sagemaker LInfinity (Robust)", 80),
+            ("sagemaker LInfinity (Simple)", 80),
+            ("sagemaker Robust", 271),
+            ("sagemaker Simple", 271),
+        ],
+        &[],
+    );
+    by_rules(&Dataset::employment(), Mode::Sagemaker).conclude(
+        &[
+            ("sagemaker ChiSquared", 384),
+            ("sagemaker LInfinity (Robust)", 384),
+            ("sagemaker LInfinity (Simple)", 384),
+            ("sagemaker Robust", 48),
+            ("sagemaker Simple", 48),
+        ],
+        &[],
+    );
+}
