@@ -254,6 +254,8 @@ pub enum RejectReason {
     PastRetention,
     /// The prediction was erased.
     Erased,
+    /// The batch could not be settled, and somebody gave it up.
+    GivenUp,
 }
 
 impl RejectReason {
@@ -271,6 +273,7 @@ impl RejectReason {
             Self::UnknownVersion => "unknown_version",
             Self::PastRetention => "past_retention",
             Self::Erased => "erased",
+            Self::GivenUp => "given_up",
         }
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ApiState;
 use super::auth::{Authorised, Ingest, Operate, Read, Sender};
-use super::bodies::{Path, Query, Room, Upload};
+use super::bodies::{Body, Path, Query, Room, Upload};
 use super::overload::Timely;
 use super::problem::Problem;
 use crate::domain::batch::Reject;
@@ -232,6 +232,35 @@ pub async fn retry(
 ) -> Result<StatusCode, Problem> {
     let principal = &caller.principal;
     ingest::retry(&services, principal.project_id, batch_id, &principal.actor).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Why a batch is given up.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GivingUp {
+    /// Why nobody needs its rows any more, for the audit.
+    pub reason: String,
+}
+
+/// Gives up a batch that was set aside: its rows count as rejected (`given_up`), and what was kept of them is dropped.
+#[utoipa::path(
+    post, path = "/batches/{batch_id}/give-up", tag = "intake", security(("token" = ["operate"])),
+    params(("batch_id" = BatchId, Path)), request_body = GivingUp,
+    responses(
+        (status = 204, description = "Its rows are refused"),
+        (status = 409, description = "It was not set aside")
+    )
+)]
+pub async fn give_up(
+    caller: Authorised<Operate>,
+    State(services): State<Services>,
+    Path(batch_id): Path<BatchId>,
+    Body(wanted): Body<GivingUp>,
+) -> Result<StatusCode, Problem> {
+    let principal = &caller.principal;
+    let wanted = (batch_id, wanted.reason.as_str());
+    ingest::give_up(&services, principal.project_id, wanted, &principal.actor).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -199,6 +199,7 @@ fn api() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(intake::batch))
         .routes(routes!(intake::retry))
+        .routes(routes!(intake::give_up))
         .routes(routes!(intake::failed))
         .routes(routes!(intake::counts))
         .routes(routes!(files::list, files::begin))

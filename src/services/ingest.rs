@@ -22,7 +22,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::json;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::access::Principal;
@@ -34,7 +34,7 @@ use crate::domain::mapping::ColumnMap;
 use crate::domain::model::Task;
 use crate::formats::{self, Expectations, Format, FormatError, Limits};
 use crate::storage::audit::{self, AuditEvent};
-use crate::storage::intake::{self, ARCHIVED, BatchKind, Unsettled};
+use crate::storage::intake::{self, ARCHIVED, BatchKind, CountAddition, Unsettled};
 use crate::storage::models::Model;
 use crate::storage::overflow::OverflowKind;
 
@@ -370,13 +370,9 @@ pub async fn retry(
 ) -> Result<(), Error> {
     let now = services.clock.now();
     let mut tx = services.pool.begin().await?;
-    let status = intake::status(&mut tx, project_id, batch_id).await?;
-    let status = status.ok_or_else(|| Error::not_found(format!("batch {batch_id}")))?;
-    if !intake::retry(&mut tx, project_id, batch_id, now).await? {
-        let state = status.state;
-        let message = format!("batch {batch_id} was not set aside: it is {state}");
-        return Err(Error::Conflict(message));
-    }
+    let Some(cause) = intake::retry(&mut tx, project_id, batch_id, now).await? else {
+        return Err(not_set_aside(&mut tx, project_id, batch_id).await?);
+    };
     let event = AuditEvent {
         project_id: Some(project_id),
         at: now,
@@ -384,10 +380,72 @@ pub async fn retry(
         action: "batch.retry",
         object_kind: "batch",
         object_id: &batch_id.to_string(),
-        detail: json!({ "cause": status.cause }),
+        detail: json!({ "cause": cause }),
     };
     audit::record(&mut tx, &event).await?;
     Ok(tx.commit().await?)
+}
+
+/// Gives up a batch that was set aside: its rows are refused as `given_up` and its body is dropped.
+///
+/// # Errors
+/// Invalid without a reason; not found for a batch of nobody or of another project, conflict when it was not set aside, and
+/// when the database fails.
+pub async fn give_up(
+    services: &Services,
+    project_id: ProjectId,
+    (batch_id, reason): (BatchId, &str),
+    actor: &str,
+) -> Result<(), Error> {
+    let reason = reason.trim();
+    if reason.is_empty() {
+        let cause = "say why nobody needs its rows any more";
+        return Err(Error::invalid_field("reason", cause));
+    }
+    let now = services.clock.now();
+    let mut tx = services.pool.begin().await?;
+    let Some(given_up) = intake::give_up(&mut tx, project_id, batch_id, now).await? else {
+        return Err(not_set_aside(&mut tx, project_id, batch_id).await?);
+    };
+    // Rows that came back from the archive were received once; they stay there.
+    if given_up.format != ARCHIVED {
+        let addition = CountAddition {
+            project_id,
+            model_id: given_up.model_id,
+            kind: given_up.kind,
+            outcome: "rejected",
+            reason: RejectReason::GivenUp.as_str(),
+            rows: u64::try_from(given_up.rows).unwrap_or(0),
+        };
+        intake::add_counts(&mut tx, &[addition]).await?;
+    }
+    let event = AuditEvent {
+        project_id: Some(project_id),
+        at: now,
+        actor,
+        action: "batch.give_up",
+        object_kind: "batch",
+        object_id: &batch_id.to_string(),
+        detail: json!({ "reason": reason, "rows": given_up.rows, "cause": given_up.cause }),
+    };
+    audit::record(&mut tx, &event).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Why a batch can be neither tried again nor given up.
+async fn not_set_aside(
+    conn: &mut PgConnection,
+    project_id: ProjectId,
+    batch_id: BatchId,
+) -> Result<Error, Error> {
+    let status = intake::status(conn, project_id, batch_id).await?;
+    Ok(match status {
+        None => Error::not_found(format!("batch {batch_id}")),
+        Some(status) => {
+            let state = status.state;
+            Error::Conflict(format!("batch {batch_id} was not set aside: it is {state}"))
+        }
+    })
 }
 
 /// Whether a body is decoded where it arrives: a small one that holds no more than can be seen of it.

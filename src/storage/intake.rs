@@ -375,26 +375,68 @@ pub async fn failed(
     .await
 }
 
-/// Has a batch that was set aside tried again. Returns whether it was one.
+/// Has a batch that was set aside tried again. Returns why it was set aside, or `None` where it was not.
 pub async fn retry(
     conn: &mut PgConnection,
     project_id: ProjectId,
     batch_id: BatchId,
     now: DateTime<Utc>,
-) -> sqlx::Result<bool> {
-    let updated = sqlx::query!(
+) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar!(
         r#"
         UPDATE landed_batches
         SET state = 'landed', attempts = 0, not_before = $3
         WHERE project_id = $1 AND batch_id = $2 AND state = 'failed'
+        RETURNING COALESCE(cause, '') AS "cause!"
         "#,
         project_id.0,
         batch_id.0,
         now
     )
-    .execute(conn)
-    .await?;
-    Ok(updated.rows_affected() == 1)
+    .fetch_optional(conn)
+    .await
+}
+
+/// What was given up with a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenUp {
+    pub model_id: ModelId,
+    pub kind: BatchKind,
+    pub format: String,
+    /// Rows that had not been refused before.
+    pub rows: i64,
+    /// Why the batch was set aside.
+    pub cause: Option<String>,
+}
+
+/// Refuses all rows of a batch that was set aside and drops its body. `None` where it was not set aside.
+pub async fn give_up(
+    conn: &mut PgConnection,
+    project_id: ProjectId,
+    batch_id: BatchId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<GivenUp>> {
+    sqlx::query_as!(
+        GivenUp,
+        r#"
+        UPDATE landed_batches b
+        SET state = 'settled', body = NULL, settled_at = $3, accepted_rows = 0, duplicate_rows = 0,
+            conflicting_rows = 0, rejected_rows = b.received_rows
+        FROM (
+            SELECT batch_id, received_rows - rejected_rows AS rows
+            FROM landed_batches
+            WHERE project_id = $1 AND batch_id = $2 AND state = 'failed'
+            FOR UPDATE
+        ) AS before
+        WHERE b.batch_id = before.batch_id
+        RETURNING b.model_id AS "model_id: ModelId", b.kind AS "kind: BatchKind", b.format, before.rows AS "rows!", b.cause
+        "#,
+        project_id.0,
+        batch_id.0,
+        now
+    )
+    .fetch_optional(conn)
+    .await
 }
 
 /// The kept sample of a batch's refused rows, in the order of the body.
@@ -636,8 +678,8 @@ pub async fn mark_settled(
     Ok(())
 }
 
-/// Records that settling failed; the batch is tried again at `not_before`, or given up for good (its body is
-/// kept, nothing is lost) when that is `None`.
+/// Records that settling failed; the batch is tried again at `not_before`, or set aside (its body is kept, nothing is
+/// lost) when that is `None`.
 pub async fn mark_attempt(
     conn: &mut PgConnection,
     batch_ids: &[BatchId],

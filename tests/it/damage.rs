@@ -1,6 +1,7 @@
 //! What happens to a batch that cannot be settled, and to those behind it.
 
 use bellwether::domain::batch::{LabelBatch, LabelValue, PredictionBatch};
+use bellwether::domain::ids::ProjectId;
 use bellwether::domain::measurement::Status;
 use bellwether::services::ingest;
 use bellwether::storage::{intake, retention};
@@ -108,6 +109,69 @@ async fn a_damaged_batch_is_set_aside_with_its_cause_and_the_others_are_settled(
     assert!(told.ends_with("was not set aside: it is settled"), "{told}");
     let audited = "SELECT COUNT(*) FROM audit_events WHERE action = 'batch.retry' AND detail ->> 'cause' LIKE '%checksum%'";
     assert_eq!(app.number(audited).await, 2);
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_batch_that_is_given_up_is_refused_with_a_reason_and_the_account_adds_up(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-03").await;
+    app.with_fares("").await;
+    let day = at("2026-03-02");
+    let rows = [fares::prediction(day, 0), fares::prediction(day, 1)];
+    let lost = app.predict("fares", &rows).await.batch_id;
+    let whole = app
+        .predict("fares", &[fares::prediction(day, 2)])
+        .await
+        .batch_id;
+    let give_up = |batch, project, reason| {
+        let services = &app.services;
+        async move { ingest::give_up(services, project, (batch, reason), "tests").await }
+    };
+    let early = give_up(lost, app.project, "too early").await;
+    let told = early.expect_err("it waits").to_string();
+    assert!(told.ends_with("was not set aside: it is landed"), "{told}");
+    damage(&app, lost).await;
+    app.settle().await;
+
+    let told = give_up(lost, app.project, "  ").await;
+    assert!(told.is_err(), "without a reason");
+    let stranger = give_up(lost, ProjectId::new(day), "not theirs").await;
+    let told = stranger.expect_err("not theirs").to_string();
+    assert!(told.contains(&lost.to_string()), "{told}");
+    assert_eq!(status(&app, lost).await.state, "failed");
+
+    let done = give_up(lost, app.project, "the sender has sent the day again").await;
+    done.expect("is given up");
+    let of = status(&app, lost).await;
+    assert_eq!(
+        (of.state.as_str(), of.received_rows, of.rejected_rows),
+        ("settled", 2, 2)
+    );
+    assert!(of.cause.expect("kept").contains("checksum"));
+    assert_eq!(status(&app, whole).await.state, "settled");
+    let model = app.model("fares").await;
+    let counts = intake::counts(&mut *app.conn().await, model.model_id).await;
+    let counts: Vec<(String, String, i64)> = (counts.expect("counts").into_iter())
+        .map(|count| (count.outcome, count.reason, count.rows))
+        .filter(|(.., rows)| *rows > 0)
+        .collect();
+    let count = |outcome: &str, reason: &str, rows| (outcome.to_owned(), reason.to_owned(), rows);
+    assert_eq!(
+        counts,
+        [
+            count("accepted", "", 1),
+            count("received", "", 3),
+            count("rejected", "given_up", 2)
+        ]
+    );
+    let unsettled = intake::unsettled(&mut *app.conn().await).await;
+    assert_eq!(unsettled.expect("reads").failed_batches, 0);
+    let kept = "SELECT COUNT(*) FROM landed_batches WHERE body IS NOT NULL";
+    assert_eq!(app.number(kept).await, 0);
+    let audited = "SELECT COUNT(*) FROM audit_events WHERE action = 'batch.give_up' AND detail ->> 'rows' = '2'";
+    assert_eq!(app.number(audited).await, 1);
+    let again = give_up(lost, app.project, "twice").await;
+    let told = again.expect_err("it is over").to_string();
+    assert!(told.ends_with("was not set aside: it is settled"), "{told}");
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]

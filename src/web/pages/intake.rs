@@ -94,7 +94,7 @@ impl IntakeView {
             failed: (failed > 0).then(|| {
                 format!(
                     "{} rows could not be settled and are kept with their batches: see failed-batches of the API for \
-                     the cause, and have them settled again when it is gone.",
+                     the cause, and have them settled again when it is gone, or give them up.",
                     wording::count(failed)
                 )
             }),
