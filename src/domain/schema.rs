@@ -372,8 +372,8 @@ pub fn usual_duplicate_share(values: u64) -> Option<f64> {
 /// What a reference's rows say of their features: type, presence, range, categories. A feature without a single
 /// telling value says nothing.
 #[must_use]
-pub fn infer(columns: &[Column]) -> Vec<FeatureExpectation> {
-    columns.iter().filter_map(infer_one).collect()
+pub fn infer<'c>(columns: impl IntoIterator<Item = &'c Column>) -> Vec<FeatureExpectation> {
+    columns.into_iter().filter_map(infer_one).collect()
 }
 
 fn infer_one(column: &Column) -> Option<FeatureExpectation> {

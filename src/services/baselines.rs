@@ -42,6 +42,10 @@ const LABEL_WAIT: TimeDelta = TimeDelta::hours(24);
 /// How many cells numbers are counted in.
 pub(super) const GRID_CELLS: usize = 256;
 
+/// How many values, rows by features, of a window of production are read to fit a baseline on: they are in memory together,
+/// nine bytes each.
+const WINDOW_VALUES: u64 = 64_000_000;
+
 /// The source of a baseline that stands for statistics, whose rows are those of no data.
 const STATISTICS: &str = "statistics";
 
@@ -311,22 +315,26 @@ async fn fit_window(
     let marks = retention::marks(conn, model.project_id).await?;
     if marks.reaches_gone(Kept::Raw, from) {
         let cause = "raw rows of the window are gone; choose a later one, or a file";
-        baselines::mark_fitted(conn, baseline.baseline_id, 0, Some(cause), now).await?;
+        baselines::mark_fitted(conn, baseline.baseline_id, 0, Err(cause), now).await?;
         return Ok(());
     }
-    let reference = match version_id {
+    let (reference, thinned) = match version_id {
         Some(version_id) => reference_of_window(conn, model, version_id, from, to).await?,
-        None => Reference::default(),
+        None => (Reference::default(), 1),
     };
     let rows = reference.rows() as u64;
     if rows == 0 {
         let cause = "the window has no predictions of this version";
-        baselines::mark_fitted(conn, baseline.baseline_id, 0, Some(cause), now).await?;
+        baselines::mark_fitted(conn, baseline.baseline_id, 0, Err(cause), now).await?;
         return Ok(());
     }
     fit(conn, model, baseline, &reference, bounds, now).await?;
     baselines::mark_version(conn, baseline.baseline_id, version_id).await?;
-    baselines::mark_fitted(conn, baseline.baseline_id, rows, None, now).await?;
+    let remark = (thinned > 1).then(|| {
+        format!("fitted on one row in {thinned}, evenly over its time: the window has more than {WINDOW_VALUES} values")
+    });
+    let remark = Ok(remark.as_deref());
+    baselines::mark_fitted(conn, baseline.baseline_id, rows, remark, now).await?;
     Ok(())
 }
 
@@ -386,14 +394,16 @@ fn reference_of_file(model: &Model, rows: ReferenceRows) -> Reference {
     }
 }
 
+/// The rows of a window, and one in how many of them they are.
 async fn reference_of_window(
     conn: &mut PgConnection,
     model: &Model,
     version_id: VersionId,
     from: DateTime<Utc>,
     to: DateTime<Utc>,
-) -> Result<Reference, Error> {
-    let rows = recount::load_rows(conn, model, version_id, from, to).await?;
+) -> Result<(Reference, u64), Error> {
+    let (rows, thinned) =
+        recount::load_rows(conn, model, version_id, (from, to), WINDOW_VALUES).await?;
     let outcomes = labels::outcomes(conn, version_id, from, to)
         .await?
         .into_iter()
@@ -405,13 +415,14 @@ async fn reference_of_window(
     let labelled = labelled::of_window(conn, model, version_id, (from, to)).await?;
     let mut columns = rows.columns;
     columns.retain(|column| column.name != profiling::LATENCY);
-    Ok(Reference {
+    let reference = Reference {
         columns,
         times: rows.predicted_at,
         segments: rows.segments,
         outcomes,
         labelled,
-    })
+    };
+    Ok((reference, thinned))
 }
 
 async fn fit(
@@ -422,13 +433,7 @@ async fn fit(
     bounds: Bounds,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    let features: Vec<Column> = reference
-        .columns
-        .iter()
-        .filter(|c| c.name != PREDICTION)
-        .cloned()
-        .collect();
-    let schema_changed = fit_schema(conn, model, baseline, &features, now).await?;
+    let schema_changed = fit_schema(conn, model, baseline, reference, now).await?;
     let grid_changed = fit_grid(conn, model, baseline, reference, now).await?;
     let yardstick = Yardstick::load(conn, model.model_id).await?;
     baselines::put_profiles(
@@ -510,7 +515,7 @@ async fn fit_schema(
     conn: &mut PgConnection,
     model: &Model,
     baseline: &Baseline,
-    features: &[Column],
+    reference: &Reference,
     now: DateTime<Utc>,
 ) -> Result<bool, Error> {
     let definition = super::configuration::model_definition(conn, model).await?;
@@ -523,7 +528,8 @@ async fn fit_schema(
     if !is_source {
         return Ok(false);
     }
-    let inferred = schema::infer(features);
+    let columns = reference.columns.iter();
+    let inferred = schema::infer(columns.filter(|column| column.name != PREDICTION));
     baselines::put_inferred(conn, baseline.baseline_id, &inferred).await?;
     let expected = with_overrides(inferred, definition.as_ref());
     let source = format!("inferred from baseline {:?}", baseline.name);
@@ -583,7 +589,7 @@ async fn fit_grid(
                 conn,
                 other.baseline_id,
                 u64::try_from(other.rows).unwrap_or(0),
-                Some(cause),
+                Err(cause),
                 now,
             )
             .await?;

@@ -92,11 +92,7 @@ fn ordered<'c>(yardstick: &Yardstick, columns: &'c [Column]) -> Vec<(&'c Column,
 /// What a column is expected to be, or seems to be.
 pub(super) fn type_of(yardstick: &Yardstick, column: &Column) -> Option<FeatureType> {
     let expected = yardstick.expectation(&column.name).map(|e| e.feature_type);
-    let inferred = || {
-        schema::infer(std::slice::from_ref(column))
-            .pop()
-            .map(|e| e.feature_type)
-    };
+    let inferred = || schema::infer([column]).pop().map(|e| e.feature_type);
     expected.or_else(inferred)
 }
 

@@ -281,7 +281,8 @@ impl StoredRows {
     }
 }
 
-/// Reads the rows of a version in `[from, to)` back from their chunks.
+/// Reads the rows of a version in `[from, to)` back from their chunks: all of them, or one in so many that they hold no more
+/// than `most_values` values, and says how many.
 ///
 /// # Errors
 /// When the database fails.
@@ -289,17 +290,28 @@ pub async fn load_rows(
     conn: &mut PgConnection,
     model: &Model,
     version_id: VersionId,
-    from: DateTime<Utc>,
-    to: DateTime<Utc>,
-) -> Result<StoredRows, Error> {
+    (from, to): (DateTime<Utc>, DateTime<Utc>),
+    most_values: u64,
+) -> Result<(StoredRows, u64), Error> {
+    let totals = windows::totals(conn, version_id, from, to).await?;
+    let known = u64::try_from(totals.predictions).unwrap_or(0);
     let mut all = StoredRows {
         segments: vec![TextColumn::default(); model.segments.len()],
         ..StoredRows::default()
     };
+    let (mut every, mut passed) = (1, 0);
     for (day, chunk) in predictions::chunks_between(conn, version_id, from, to).await? {
         let chunk = predictions::chunk(conn, version_id, day, chunk, Read::All).await?;
         let rows = StoredRows::of(chunk, model);
-        all.append(&rows, &rows.between(from, to));
+        let values = known.saturating_mul(rows.columns.len() as u64);
+        // Later chunks may have more features; rows that were taken stay.
+        every = values.div_ceil(most_values).max(every);
+        let mut chosen = rows.between(from, to);
+        chosen.retain(|_| {
+            passed += 1;
+            (passed - 1) % every == 0
+        });
+        all.append(&rows, &chosen);
     }
-    Ok(all)
+    Ok((all, every))
 }

@@ -232,24 +232,28 @@ pub async fn put(
     Ok(())
 }
 
-/// Records what became of fitting a baseline: `cause` is why it failed.
+/// Records what became of fitting a baseline: what there is to know of it, or why it failed.
 pub async fn mark_fitted(
     conn: &mut PgConnection,
     baseline_id: BaselineId,
     rows: u64,
-    cause: Option<&str>,
+    remark: Result<Option<&str>, &str>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
+    let (state, cause) = match remark {
+        Ok(remark) => ("fitted", remark),
+        Err(cause) => ("failed", Some(cause)),
+    };
     sqlx::query!(
         r#"
         UPDATE baselines
-        SET state = CASE WHEN $3::text IS NULL THEN 'fitted' ELSE 'failed' END, cause = $3, rows = $2,
-            fitted_at = $4
+        SET state = $2, cause = $3, rows = $4, fitted_at = $5
         WHERE baseline_id = $1
         "#,
         baseline_id.0,
-        super::intake::count(rows),
+        state,
         cause,
+        super::intake::count(rows),
         now
     )
     .execute(conn)

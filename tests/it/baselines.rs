@@ -2,7 +2,8 @@
 
 use bellwether::domain::measurement::Status;
 use bellwether::formats::Format;
-use bellwether::storage::baselines;
+use bellwether::services::recount;
+use bellwether::storage::{baselines, models};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
@@ -379,4 +380,39 @@ async fn statistics_of_another_tool_stand_for_rows_that_are_gone(pool: PgPool) {
     let against = all.iter().find(|m| m.measure == "psi").expect("measured");
     let text = against.recipe["reference"]["text"].as_str().expect("words");
     assert!(text.contains("stands for statistics"), "{text}");
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn of_a_window_that_holds_too_much_rows_are_read_evenly_over_its_time(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-04").await;
+    app.apply("models: [{name: fares, task: regression, segments: [origin]}]")
+        .await;
+    app.version("fares", "v1").await;
+    for day in ["2026-03-02", "2026-03-03"] {
+        app.predict("fares", &fares::day(at(day), 60)).await;
+    }
+    app.settle().await;
+    let model = app.model("fares").await;
+    let mut conn = app.conn().await;
+    let versions = models::versions(&mut conn, model.model_id)
+        .await
+        .expect("versions");
+    let version_id = versions[0].version_id;
+    let mut read = async |most_values| {
+        let between = (at("2026-03-02"), at("2026-03-04"));
+        let read = recount::load_rows(&mut conn, &model, version_id, between, most_values).await;
+        read.expect("reads")
+    };
+    let (all, one_in) = read(u64::MAX).await;
+    assert_eq!((all.len(), one_in), (120, 1));
+    let values = (all.len() * all.columns.len()) as u64;
+    assert_eq!(read(values).await.1, 1);
+
+    let (fewer, one_in) = read(values / 3 - 1).await;
+    assert_eq!((fewer.len(), one_in), (30, 4));
+    assert!(fewer.columns.iter().all(|column| column.len() == 30));
+    let expected: Vec<_> = all.predicted_at.iter().step_by(4).collect();
+    assert_eq!(fewer.predicted_at.iter().collect::<Vec<_>>(), expected);
+    assert_eq!(fewer.columns[0].get(7), all.columns[0].get(28));
+    assert_eq!(fewer.segments[0].get(7), all.segments[0].get(28));
 }

@@ -120,11 +120,7 @@ impl Wanted {
         {
             let name = &column.name;
             let expected = subject.yardstick.expectation(name).map(|e| e.feature_type);
-            let inferred = || {
-                schema::infer(std::slice::from_ref(column))
-                    .pop()
-                    .map(|e| e.feature_type)
-            };
+            let inferred = || schema::infer([column]).pop().map(|e| e.feature_type);
             let Some(feature_type) = expected.or_else(inferred) else {
                 continue;
             };
