@@ -411,7 +411,11 @@ impl<'a> Draft<'a> {
                 score.kind == ScoreKind::Centre
             }
             ScoreKind::Unseen => {
-                matches!(score.kind, ScoreKind::Category(_)) && score.pool.is_some()
+                let is_share = matches!(
+                    score.kind,
+                    ScoreKind::Category(_) | ScoreKind::OtherCategories
+                );
+                is_share && score.pool.is_some()
             }
             ScoreKind::Value(_) => score.kind == ScoreKind::Centre && score.is_of_days(),
             _ => false,
