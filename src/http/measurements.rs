@@ -17,7 +17,7 @@ use crate::domain::measurement::{Measure, Projected, Segment, Status};
 use crate::domain::model::Task;
 use crate::domain::window::Grain;
 use crate::services::maturity::{LabelReference, Outlook};
-use crate::services::quality::{self, QualityOutcome, QualityValue, Wanted};
+use crate::services::quality::{self, QualityValue, Wanted};
 use crate::services::{Error, Services, configuration, recipes, registry};
 use crate::storage::measurements::{self as stored, Selection, StoredMeasurement};
 use crate::storage::{labels, retention, windows};
@@ -373,18 +373,12 @@ pub async fn quality(
     drop(conn);
     let name = model.name.clone();
     let computed = tokio::task::spawn_blocking(move || {
-        let outcomes: Vec<(QualityOutcome, Vec<String>)> = outcomes
-            .into_iter()
-            .map(|mut outcome| {
-                let segments = std::mem::take(&mut outcome.segments);
-                (QualityOutcome::of_stored(outcome), segments)
-            })
-            .collect();
+        let labelled = (totals, outcomes.seen);
+        let outcomes = quality::with_segments(outcomes.rows);
         let wanted = Wanted {
             measures: choice.measures(model.task),
             choice: &choice,
         };
-        let labelled = (totals, outcomes.len() as u64);
         let outlook = reference.and_then(|known| {
             known
                 .outlook((&model, wanted), (from, to), labelled, now)

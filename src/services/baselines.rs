@@ -404,14 +404,8 @@ async fn reference_of_window(
 ) -> Result<(Reference, u64), Error> {
     let (rows, thinned) =
         recount::load_rows(conn, model, version_id, (from, to), WINDOW_VALUES).await?;
-    let outcomes = labels::outcomes(conn, version_id, from, to)
-        .await?
-        .into_iter()
-        .map(|outcome| {
-            let segments = outcome.segments.clone();
-            (QualityOutcome::of_stored(outcome), segments)
-        })
-        .collect();
+    let outcomes = labels::outcomes(conn, version_id, from, to).await?;
+    let outcomes = quality::with_segments(outcomes.rows);
     let labelled = labelled::of_window(conn, model, version_id, (from, to)).await?;
     let mut columns = rows.columns;
     columns.retain(|column| column.name != profiling::LATENCY);

@@ -75,14 +75,16 @@ impl LabelReference {
         let since = model.base_window.window_at(until - length).start;
         let totals = windows::totals(conn, version_id, since, until).await?;
         let outcomes = labels::outcomes(conn, version_id, since, until).await?;
-        if outcomes.is_empty() {
+        if outcomes.rows.is_empty() {
             return Ok(None);
         }
+        // Of a share of the outcomes, the same share of the predictions.
+        let answered = answered(totals).max(outcomes.seen) / outcomes.one_in;
         Ok(Some(Self {
             from: since,
             to: until,
-            answered: answered(totals).max(outcomes.len() as u64),
-            outcomes: outcomes
+            answered: answered.max(outcomes.rows.len() as u64),
+            outcomes: (outcomes.rows)
                 .into_iter()
                 .map(|mut outcome| {
                     let segments = std::mem::take(&mut outcome.segments);

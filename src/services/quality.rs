@@ -210,6 +210,16 @@ impl QualityOutcome {
     }
 }
 
+/// Outcomes as they are stored, each with its values of the declared segments.
+#[must_use]
+pub fn with_segments(outcomes: Vec<Outcome>) -> Vec<(QualityOutcome, Vec<String>)> {
+    let taken = outcomes.into_iter().map(|mut outcome| {
+        let segments = std::mem::take(&mut outcome.segments);
+        (QualityOutcome::of_stored(outcome), segments)
+    });
+    taken.collect()
+}
+
 /// Quality overall and per value of each declared segment; fairness, which compares the segments, overall only. The
 /// rows' segment values are in the order of the model's segments.
 #[must_use]

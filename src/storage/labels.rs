@@ -1,9 +1,11 @@
 //! Labels, their corrections, and outcomes: predictions together with their labels.
 
 use chrono::{DateTime, Utc};
+use futures::TryStreamExt;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::windows;
 use crate::domain::batch::LabelValue;
 use crate::domain::ids::{BatchId, ModelId, ProjectId, VersionId};
 
@@ -381,28 +383,99 @@ pub struct Outcome {
     pub lag_seconds: f64,
 }
 
-/// The outcomes of a version whose predictions were made in `[from, to)`.
+/// From about how many outcomes on a share of them stands for all: they are in memory together, some 200 bytes each.
+pub const MOST_OUTCOMES: u64 = 1_000_000;
+
+/// The outcomes of a span of time, or a share of them.
+#[derive(Debug, Clone, Default)]
+pub struct Outcomes {
+    /// In the order of their predictions.
+    pub rows: Vec<Outcome>,
+    /// How many there are.
+    pub seen: u64,
+    /// One in so many is among the rows, whichever their ids say: the same ones every time.
+    pub one_in: u64,
+}
+
+/// The outcomes of a version whose predictions were made in `[from, to)`; of very many, a share.
 pub async fn outcomes(
     conn: &mut PgConnection,
     version_id: VersionId,
     from: DateTime<Utc>,
     to: DateTime<Utc>,
-) -> sqlx::Result<Vec<Outcome>> {
-    sqlx::query_as!(
+) -> sqlx::Result<Outcomes> {
+    thinned_outcomes(conn, version_id, (from, to), MOST_OUTCOMES).await
+}
+
+/// [`outcomes`], where from about `most` on a share stands for all.
+pub async fn thinned_outcomes(
+    conn: &mut PgConnection,
+    version_id: VersionId,
+    (from, to): (DateTime<Utc>, DateTime<Utc>),
+    most: u64,
+) -> sqlx::Result<Outcomes> {
+    let totals = windows::totals(conn, version_id, from, to).await?;
+    let known = u64::try_from(totals.labels).unwrap_or(0);
+    let one_in = known.div_ceil(most).max(1);
+    let rows = sqlx::query_as!(
         Outcome,
         r#"
         SELECT segments, predicted_value, predicted_class, score, probabilities, label_value, label_class,
                predicted_at, EXTRACT(EPOCH FROM observed_at - predicted_at)::float8 AS "lag_seconds!"
         FROM outcomes
         WHERE model_version_id = $1 AND predicted_at >= $2 AND predicted_at < $3
+          AND ($4::bigint = 1 OR (hashtextextended(prediction_id, 0) & 9223372036854775807) % $4 = 0)
         ORDER BY predicted_at, prediction_id
+        "#,
+        version_id.0,
+        from,
+        to,
+        super::intake::count(one_in)
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let seen = if one_in == 1 {
+        rows.len() as u64
+    } else {
+        let seen = sqlx::query_scalar!(
+            r#"
+            SELECT COUNT(*) AS "seen!"
+            FROM outcomes
+            WHERE model_version_id = $1 AND predicted_at >= $2 AND predicted_at < $3
+            "#,
+            version_id.0,
+            from,
+            to
+        );
+        u64::try_from(seen.fetch_one(conn).await?).unwrap_or(0)
+    };
+    Ok(Outcomes { rows, seen, one_in })
+}
+
+/// Calls with each outcome of a version whose predictions were made in `[from, to)`, in no order.
+pub async fn each_outcome(
+    conn: &mut PgConnection,
+    version_id: VersionId,
+    (from, to): (DateTime<Utc>, DateTime<Utc>),
+    mut outcome: impl FnMut(Outcome),
+) -> sqlx::Result<()> {
+    let mut rows = sqlx::query_as!(
+        Outcome,
+        r#"
+        SELECT segments, predicted_value, predicted_class, score, probabilities, label_value, label_class,
+               predicted_at, EXTRACT(EPOCH FROM observed_at - predicted_at)::float8 AS "lag_seconds!"
+        FROM outcomes
+        WHERE model_version_id = $1 AND predicted_at >= $2 AND predicted_at < $3
         "#,
         version_id.0,
         from,
         to
     )
-    .fetch_all(conn)
-    .await
+    .fetch(conn);
+    while let Some(row) = rows.try_next().await? {
+        outcome(row);
+    }
+    Ok(())
 }
 
 /// An outcome, and which prediction it is of.

@@ -7,7 +7,7 @@ use bellwether::domain::model::Task;
 use bellwether::services::configuration;
 use bellwether::services::registry::NewModel;
 use bellwether::storage::intake::BatchKind;
-use bellwether::storage::labels;
+use bellwether::storage::{labels, models};
 use chrono::TimeDelta;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -516,4 +516,38 @@ async fn labels_that_move_are_drift_of_their_own_and_said_anew_as_they_come(pool
     let of_label = measured.iter().filter(|m| m.feature == "label");
     let names: Vec<&str> = of_label.map(|m| m.measure.as_str()).collect();
     assert_eq!(names, ["total_variation"], "what is missing may still come");
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn of_very_many_outcomes_the_same_share_stands_for_all_every_time(pool: PgPool) {
+    let app = TestApp::start(pool, "2026-03-02").await;
+    app.with_fares("").await;
+    let day = at("2026-03-02");
+    app.predict("fares", &fares::day(day, 90)).await;
+    app.label("fares", &fares::labels(day, 60, 2.0)).await;
+    app.settle().await;
+    let model = app.model("fares").await;
+    let mut conn = app.conn().await;
+    let versions = models::versions(&mut conn, model.model_id).await;
+    let version_id = versions.expect("versions")[0].version_id;
+    let span = (day, day + TimeDelta::days(1));
+    let mut read = async |most| {
+        let read = labels::thinned_outcomes(&mut conn, version_id, span, most).await;
+        read.expect("reads")
+    };
+    let all = read(60).await;
+    assert_eq!((all.rows.len(), all.seen, all.one_in), (60, 60, 1));
+    let share = read(20).await;
+    assert_eq!((share.seen, share.one_in), (60, 3));
+    // Which ones are taken is up to a hash of their ids: 20 on average, with a deviation of 3.7.
+    assert!((6..=34).contains(&share.rows.len()), "{}", share.rows.len());
+    assert_eq!(read(20).await.rows, share.rows);
+    assert!(share.rows.iter().all(|row| all.rows.contains(row)));
+    assert!(share.rows.is_sorted_by_key(|row| row.predicted_at));
+
+    let mut each = Vec::new();
+    let visited = labels::each_outcome(&mut conn, version_id, span, |outcome| each.push(outcome));
+    visited.await.expect("reads");
+    each.sort_by_key(|outcome| outcome.predicted_at);
+    assert_eq!(each, all.rows);
 }

@@ -286,7 +286,7 @@ async fn check(
     }
     let span = (subject.window.start, subject.window.end);
     let outcomes = labels::outcomes(conn, subject.version_id, span.0, span.1).await?;
-    let outcomes: Vec<QualityOutcome> = outcomes
+    let outcomes: Vec<QualityOutcome> = (outcomes.rows)
         .into_iter()
         .map(QualityOutcome::of_stored)
         .collect();

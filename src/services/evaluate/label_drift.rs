@@ -32,7 +32,7 @@ pub(super) async fn measure(
     };
     let window = subject.window;
     let outcomes = labels::outcomes(conn, subject.version_id, window.start, window.end).await?;
-    let now: Vec<Value<'_>> = (outcomes.into_iter())
+    let now: Vec<Value<'_>> = (outcomes.rows.into_iter())
         .filter_map(|outcome| QualityOutcome::of_stored(outcome).truth(subject.model))
         .map(label)
         .collect();

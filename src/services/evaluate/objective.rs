@@ -21,7 +21,7 @@ use crate::domain::retention::Marks;
 use crate::domain::window::Window;
 use crate::services::Error;
 use crate::services::quality::QualityOutcome;
-use crate::storage::labels;
+use crate::storage::labels::{self, Outcome};
 use crate::storage::measurements::{self, Selection};
 use crate::storage::objectives::{self, StoredCounts};
 
@@ -182,14 +182,16 @@ async fn count(
 ) -> Result<ObservedCounts, Error> {
     let window = subject.model.base_window.window_at(window_start);
     let mut counts = ObservedCounts::default();
-    for outcome in labels::outcomes(conn, subject.version_id, window.start, window.end).await? {
+    let span = (window.start, window.end);
+    let add = |outcome: Outcome| {
         let observed_at = outcome.predicted_at
             + TimeDelta::milliseconds((outcome.lag_seconds * 1000.0).round() as i64);
         let truth = QualityOutcome::of_stored(outcome).truth(subject.model);
         if let Some(wrong) = truth.and_then(|truth| truth.is_wrong(choice.right_within)) {
             counts.push(observed_at, wrong);
         }
-    }
+    };
+    labels::each_outcome(conn, subject.version_id, span, add).await?;
     let stored = StoredCounts {
         window_start,
         revision,

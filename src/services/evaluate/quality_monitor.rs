@@ -12,28 +12,20 @@ use crate::domain::measurement::{Measure, Measurement, Projected, Recipe, Segmen
 use crate::services::Error;
 use crate::services::maturity::{self, LabelReference, Outlook};
 use crate::services::profiling::PREDICTION;
-use crate::services::quality::{self, QualityOutcome, QualityValue, Wanted, why_insufficient};
+use crate::services::quality::{self, QualityValue, Wanted, why_insufficient};
 use crate::stats::quality::Maturity;
-use crate::storage::{labels, profiles};
+use crate::storage::labels::{self, Outcomes};
+use crate::storage::profiles;
 
 /// The monitor's measures of quality, overall and per segment.
 pub(super) async fn measure(
     conn: &mut PgConnection,
     subject: &Subject<'_>,
 ) -> Result<Vec<Measurement>, Error> {
-    let outcomes: Vec<(QualityOutcome, Vec<String>)> = labels::outcomes(
-        conn,
-        subject.version_id,
-        subject.window.start,
-        subject.window.end,
-    )
-    .await?
-    .into_iter()
-    .map(|outcome| {
-        let segments = outcome.segments.clone();
-        (QualityOutcome::of_stored(outcome), segments)
-    })
-    .collect();
+    let window = subject.window;
+    let Outcomes { rows, seen, one_in } =
+        labels::outcomes(conn, subject.version_id, window.start, window.end).await?;
+    let outcomes = quality::with_segments(rows);
     let choice = &subject.monitor.quality;
     let wanted = Wanted {
         measures: choice.measures(subject.model.task),
@@ -55,11 +47,10 @@ pub(super) async fn measure(
     .collect();
     by_segment.retain(|segment, _| segment.is_overall() || counted.contains(segment));
     by_segment.entry(Segment::overall()).or_default();
-    let mut values = vec![coverage(subject, outcomes.len() as u64)];
+    let mut values = vec![coverage(subject, seen)];
     let outlook = match choice.labels_within_seconds {
         Some(within) => {
-            let (measurement, outlook) =
-                completeness(conn, subject, wanted, within, outcomes.len() as u64).await?;
+            let (measurement, outlook) = completeness(conn, subject, wanted, within, seen).await?;
             values.push(measurement);
             outlook
         }
@@ -70,7 +61,8 @@ pub(super) async fn measure(
             let projected = outlook
                 .as_ref()
                 .and_then(|outlook| outlook.project(&segment, &quality));
-            values.push(of_value(subject, &segment, quality, &reference, projected));
+            let drawn = (quality, one_in);
+            values.push(of_value(subject, &segment, drawn, &reference, projected));
         }
     }
     Ok(values)
@@ -79,17 +71,23 @@ pub(super) async fn measure(
 fn of_value(
     subject: &Subject<'_>,
     segment: &Segment,
-    quality: QualityValue,
+    (quality, one_in): (QualityValue, u64),
     reference: &QualityReference,
     projected: Option<Projected>,
 ) -> Measurement {
     let before = reference.of(subject, segment, &quality);
     let cause = why_insufficient(&quality, subject.monitor.min_rows);
     let cause = cause.or_else(|| reference.lack.clone());
-    let over = format!(
+    let mut over = format!(
         "over the {} predictions of the window whose label is known",
         quality.labels
     );
+    if one_in > 1 {
+        over = format!(
+            "over {} predictions of the window whose label is known, one in {one_in}",
+            quality.labels
+        );
+    }
     Measurement {
         value: quality.value(),
         interval: quality.interval(),

@@ -18,8 +18,8 @@ use crate::services::quality::{self, QualityOutcome, QualityValue, Wanted};
 use crate::storage::baselines::{self, BaselineQuality};
 use crate::storage::{labels, retention};
 
-/// No older part of the past is read once so many outcomes are: some 200 MB.
-const MOST_OUTCOMES: usize = 1_000_000;
+/// No older part of the past is read once so many outcomes are.
+const MOST_OUTCOMES: usize = labels::MOST_OUTCOMES as usize;
 
 /// Values to compare with, and where they are from.
 #[derive(Debug, Default)]
@@ -78,11 +78,8 @@ impl QualityReference {
                 continue;
             }
             let of_part = labels::outcomes(conn, subject.version_id, part.from, part.to).await?;
-            with_labels += usize::from(!of_part.is_empty());
-            outcomes.extend(of_part.into_iter().map(|mut outcome| {
-                let segments = std::mem::take(&mut outcome.segments);
-                (QualityOutcome::of_stored(outcome), segments)
-            }));
+            with_labels += usize::from(of_part.seen > 0);
+            outcomes.extend(quality::with_segments(of_part.rows));
         }
         let lack = history
             .too_few(with_labels)
