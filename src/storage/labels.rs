@@ -387,7 +387,7 @@ pub struct Outcome {
 pub const MOST_OUTCOMES: u64 = 1_000_000;
 
 /// The outcomes of a span of time, or a share of them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Outcomes {
     /// In the order of their predictions.
     pub rows: Vec<Outcome>,
