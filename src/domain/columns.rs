@@ -248,6 +248,13 @@ impl Column {
         &self.texts.texts
     }
 
+    /// What its different texts and its vectors take, in bytes.
+    #[must_use]
+    pub fn bytes_beside(&self) -> usize {
+        let texts = self.texts.texts.iter().map(String::len);
+        texts.sum::<usize>() + size_of_val(self.numbers.as_slice())
+    }
+
     /// Adds what each row's value takes beside the nine bytes of any to that row's number, in bytes.
     pub fn add_bytes_beside(&self, bytes: &mut [usize]) {
         if self.texts.texts.is_empty() && self.numbers.is_empty() {

@@ -9,7 +9,7 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::services::error::{Error, FieldProblem};
+use crate::services::error::{Error, FieldProblem, whole_seconds};
 use crate::services::request_id;
 
 /// The media type of a problem document.
@@ -210,9 +210,7 @@ impl IntoResponse for Problem {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Some(wait) = retry_after {
-            // Rounded up: a caller that obeys must not come too early.
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            headers.insert(RETRY_AFTER, seconds.into());
+            headers.insert(RETRY_AFTER, whole_seconds(wait).into());
         }
         response
     }

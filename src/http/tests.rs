@@ -345,6 +345,10 @@ async fn rows_that_were_sent_are_kept_counted_and_measured(pool: PgPool) {
         (&receipt["received"], &receipt["kept"], &receipt["rejected"]),
         (&json!(3), &json!(2), &json!(1))
     );
+    let other = json!([prediction("a", 99.0)]);
+    api.post(&admin, "/api/v1/models/fares/predictions", &other)
+        .await
+        .expect(200);
     let labels =
         "prediction_id,label,observed_at\na,11,2026-03-02T11:00:00Z\nb,17,2026-03-02T11:00:00Z\n";
     api.send(
@@ -377,12 +381,13 @@ async fn rows_that_were_sent_are_kept_counted_and_measured(pool: PgPool) {
         .await
         .expect(200)
         .json();
-    assert_eq!(intake["predictions"]["received"], 3);
+    assert_eq!(intake["predictions"]["received"], 4);
     assert_eq!(
         intake["predictions"]["rejected_by_reason"],
         json!({"missing_field": 1})
     );
     assert_eq!(intake["labels"]["accepted"], 2);
+    assert_eq!(intake["predictions"]["conflicting"], 1);
 
     let span = "from=2026-03-02&to=2026-03-03";
     let quality = api

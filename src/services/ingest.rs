@@ -123,12 +123,12 @@ impl Intake {
         self.standing.known_caller(now, presented)
     }
 
-    /// Counts a request that brings data until the guard is dropped.
+    /// Counts a request that brings data of a project until the guard is dropped.
     ///
     /// # Errors
     /// Unavailable while too much waits to be settled.
-    fn enter(&self) -> Result<UnderWay, Error> {
-        self.backlog.has_room()?;
+    fn enter(&self, project_id: ProjectId) -> Result<UnderWay, Error> {
+        self.backlog.has_room(project_id)?;
         Ok(self.pressure.enter())
     }
 
@@ -238,7 +238,7 @@ pub async fn presumed_predictions(
     services: &Services,
     upload: &Upload<'_>,
 ) -> Result<Option<Receipt>, Error> {
-    let _under_way = services.intake.enter()?;
+    let _under_way = services.intake.enter(upload.project_id)?;
     check_addressed("version", upload.version.as_deref())?;
     let now = services.clock.now();
     let model = (upload.project_id, upload.model);
@@ -278,7 +278,7 @@ pub async fn presumed_predictions(
 /// Not found for an unknown model, invalid for a body that cannot be read at all, unavailable when the
 /// database is out of reach or the queue is full.
 pub async fn predictions(services: &Services, upload: Upload<'_>) -> Result<Receipt, Error> {
-    let _under_way = services.intake.enter()?;
+    let _under_way = services.intake.enter(upload.project_id)?;
     check_addressed("version", upload.version.as_deref())?;
     let now = services.clock.now();
     let target = services.intake.target(&upload, now).await?;
@@ -315,7 +315,7 @@ pub async fn predictions(services: &Services, upload: Upload<'_>) -> Result<Rece
 /// # Errors
 /// As for [`predictions`].
 pub async fn labels(services: &Services, upload: Upload<'_>) -> Result<Receipt, Error> {
-    let _under_way = services.intake.enter()?;
+    let _under_way = services.intake.enter(upload.project_id)?;
     let now = services.clock.now();
     let target = services.intake.target(&upload, now).await?;
     let (format, body, task) = (upload.format, upload.body, target.task());

@@ -50,6 +50,8 @@ pub(super) use chunks::of_batch;
 const ROWS: u32 = 20_000;
 /// From how many bytes on a pack is large. One of [`ROWS`] rows with 30 features has some 12 MiB.
 const LARGE_BYTES: usize = 20 << 20;
+/// What a cell takes beside texts and vectors.
+const CELL_BYTES: usize = 9;
 /// How many bytes the bodies of a pack unfold to at most, unless one has more by itself.
 const UNFOLDED_BYTES: usize = 32 << 20;
 /// How many profiles are counted at a time; one takes one or two kilobytes.
@@ -89,9 +91,10 @@ pub async fn activate(services: &Services, now: DateTime<Utc>) -> Result<bool, E
     services.intake.eased().await;
     let mut conn = services.pool.acquire().await?;
     let unsettled = intake::unsettled(&mut conn).await?;
+    let is_a_pack = unsettled.rows() >= u64::from(ROWS);
     services.intake.note_backlog(unsettled);
     // On the replay clock nobody sends while it is worked.
-    if unsettled.rows < u64::from(ROWS) && services.replay.is_none() {
+    if !is_a_pack && services.replay.is_none() {
         drop(conn);
         services.intake.gathered().await;
         conn = services.pool.acquire().await?;
@@ -284,9 +287,9 @@ impl Unpacked {
         (self.predictions.rows().len() + labels.chain(events).sum::<usize>()) as u64
     }
 
-    /// Whether it takes much memory. A cell takes some 9 bytes, and texts what they took in the bodies.
+    /// Whether it takes much memory. Texts and vectors take what they took in the bodies.
     fn is_large(&self) -> bool {
-        9 * self.predictions.cells() + self.unfolded_bytes > LARGE_BYTES
+        CELL_BYTES * self.predictions.cells() + self.unfolded_bytes > LARGE_BYTES
     }
 }
 

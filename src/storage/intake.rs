@@ -479,29 +479,48 @@ pub struct Waiting {
 }
 
 /// What has landed and is not settled, of all models.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unsettled {
-    /// Rows that wait.
-    pub rows: u64,
+    /// Rows that wait, of each project that has any.
+    pub by_project: BTreeMap<ProjectId, u64>,
     /// Batches that were set aside.
     pub failed_batches: u64,
 }
 
+impl Unsettled {
+    /// How many rows wait, of all projects together.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.by_project.values().sum()
+    }
+}
+
 /// How much is not settled.
 pub async fn unsettled(conn: &mut PgConnection) -> sqlx::Result<Unsettled> {
-    let row = sqlx::query!(
+    let waiting = sqlx::query!(
         r#"
         SELECT
-            (SELECT COALESCE(SUM(received_rows - rejected_rows), 0)::bigint
-             FROM landed_batches WHERE state = 'landed') AS "rows!",
-            (SELECT COUNT(*) FROM landed_batches WHERE state = 'failed') AS "failed_batches!"
+            m.project_id AS "project_id: ProjectId",
+            SUM(b.received_rows - b.rejected_rows)::bigint AS "rows!"
+        FROM landed_batches b
+        JOIN models m USING (model_id)
+        WHERE b.state = 'landed'
+        GROUP BY m.project_id
         "#
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let failed = sqlx::query_scalar!(
+        r#"SELECT COUNT(*) AS "batches!" FROM landed_batches WHERE state = 'failed'"#
     )
     .fetch_one(conn)
     .await?;
     Ok(Unsettled {
-        rows: u64::try_from(row.rows).unwrap_or(0),
-        failed_batches: u64::try_from(row.failed_batches).unwrap_or(0),
+        by_project: waiting
+            .into_iter()
+            .map(|row| (row.project_id, u64::try_from(row.rows).unwrap_or(0)))
+            .collect(),
+        failed_batches: u64::try_from(failed).unwrap_or(0),
     })
 }
 

@@ -4,8 +4,10 @@
 
 use askama::Template;
 use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 
+use crate::services::error::whole_seconds;
 use crate::services::{Error, request_id};
 
 use super::frame::Shell;
@@ -169,10 +171,15 @@ impl IntoResponse for Failure {
             tracing::error!(%request_id, chain, "a page could not be made");
         }
         let (status, page) = FailurePage::of(&error, request_id);
-        match page.render() {
+        let mut response = match page.render() {
             Ok(html) => (status, Html(html)).into_response(),
             Err(_) => status.into_response(),
+        };
+        if let Some(wait) = error.retry_after() {
+            let headers = response.headers_mut();
+            headers.insert(RETRY_AFTER, whole_seconds(wait).into());
         }
+        response
     }
 }
 

@@ -58,6 +58,12 @@ pub const DAMAGES: &[Damage] = &[
         rule: ROWS_ARE_CONSERVED,
     },
     Damage {
+        sql: "UPDATE intake_counts SET reason = 'given_up'
+              WHERE outcome = 'rejected'
+                AND reason = (SELECT MIN(reason) FROM intake_counts WHERE outcome = 'rejected')",
+        rule: ROWS_ARE_CONSERVED,
+    },
+    Damage {
         sql: "DELETE FROM landed_batches
               WHERE batch_id = (SELECT batch_id FROM landed_batches
                                 WHERE batch_id NOT IN (SELECT batch_id FROM rejected_rows)

@@ -28,6 +28,14 @@ models:
 const REQUEST: &str = r#"{"instances":[["UA",1400]]}"#;
 const RESPONSE: &str = r#"{"predictions":[212.5]}"#;
 
+/// A request to "fares" as an event.
+pub fn request(id: &str) -> String {
+    format!(
+        r#"{{"specversion":"1.0","id":"{id}","type":"org.kubeflow.serving.inference.request",
+            "inferenceservicename":"fares","data":{REQUEST}}}"#
+    )
+}
+
 fn event(pair: &str, half: Half, time: &str, data: &str) -> Envelope {
     let micros = at(time).timestamp_micros();
     let event = InferenceEvent {
@@ -292,15 +300,9 @@ async fn what_is_presumed_of_senders_and_models_counts_no_longer_than_it_holds(p
     let proxy = Proxy::start(&pool.connect_options()).await;
     let served = Served::start(pool, &proxy.url(), &[]).await;
     let path = "/api/v1/cloudevents?version=v1";
-    let event = |id: &str| {
-        format!(
-            r#"{{"specversion":"1.0","id":"{id}","type":"org.kubeflow.serving.inference.request",
-                "inferenceservicename":"fares","data":{REQUEST}}}"#
-        )
-    };
     let send = async |id: &str| {
         let answer = served
-            .post(path, "application/cloudevents+json", event(id).as_bytes())
+            .post(path, "application/cloudevents+json", request(id).as_bytes())
             .await;
         answer.status
     };

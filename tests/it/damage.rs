@@ -85,7 +85,7 @@ async fn a_damaged_batch_is_set_aside_with_its_cause_and_the_others_are_settled(
     let unsettled = intake::unsettled(&mut *app.conn().await)
         .await
         .expect("reads");
-    assert_eq!((unsettled.rows, unsettled.failed_batches), (0, 1));
+    assert_eq!((unsettled.rows(), unsettled.failed_batches), (0, 1));
     let later = at("2027-03-02");
     let swept = retention::sweep_received(&mut *app.conn().await, app.project, later).await;
     assert_eq!(swept.expect("sweeps").batches, 4);

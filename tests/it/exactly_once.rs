@@ -379,9 +379,49 @@ async fn an_id_sent_again_with_other_content_or_another_day_is_a_conflict_and_th
     let count = async |outcome| app.count("fares", BatchKind::Predictions, outcome).await;
     assert_eq!(count("received").await, 6);
     assert_eq!(count("accepted").await, 1);
-    assert_eq!(count("conflicting").await + count("duplicate").await, 5);
+    // Judged against what is stored, not against what came last.
+    assert_eq!(count("conflicting").await, 4);
+    assert_eq!(count("duplicate").await, 1);
+    let page = app.reader().await.page("/models/fares").await;
+    assert!(page.contains(r#"data-label="Conflicting" class="n">4<"#));
     assert_eq!(app.number("SELECT COUNT(*) FROM predictions").await, 1);
     assert_eq!(app.number("SELECT COUNT(*) FROM prediction_keys").await, 1);
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn a_body_of_more_rows_than_a_statement_may_have_parameters_is_settled_once(pool: PgPool) {
+    const ROWS: i64 = 70_000;
+    let app = TestApp::start(pool, "2026-03-03T12:00:00Z").await;
+    app.with_fares("").await;
+    let mut rows = "prediction_id,timestamp,prediction,distance\n".to_owned();
+    let mut labels = "prediction_id,label,observed_at\n".to_owned();
+    for n in 0..ROWS {
+        rows += &format!("many-{n},2026-03-02T10:00:00Z,{n},{}\n", n % 700);
+        labels += &format!("many-{n},{n},2026-03-02T11:00:00Z\n");
+    }
+    let upload = |body: &str| Upload {
+        project_id: app.project,
+        model: "fares",
+        format: Format::Csv,
+        body: body.to_owned().into(),
+        version: None,
+        generation: None,
+    };
+    for _ in 0..2 {
+        let receipt = ingest::predictions(&app.services, upload(&rows)).await;
+        assert_eq!(receipt.expect("taken").kept, 70_000);
+        let receipt = ingest::labels(&app.services, upload(&labels)).await;
+        assert_eq!(receipt.expect("taken").kept, 70_000);
+        app.settle().await;
+    }
+    for kind in [BatchKind::Predictions, BatchKind::Labels] {
+        for outcome in ["accepted", "duplicate"] {
+            assert_eq!(app.count("fares", kind, outcome).await, ROWS, "{outcome}");
+        }
+    }
+    app.assert_conserved("fares").await;
+    let joined = "SELECT COUNT(DISTINCT prediction_id) FROM outcomes";
+    assert_eq!(app.number(joined).await, ROWS);
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]

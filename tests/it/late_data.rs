@@ -93,12 +93,15 @@ async fn any_order_of_prediction_label_correction_and_repetition_gives_the_same_
             "{order:?}"
         );
     }
-    let (outcomes, _) = expected.expect("there were orders");
+    let (outcomes, measurements) = expected.expect("there were orders");
     assert_eq!(outcomes.len(), 1);
     assert!(
         outcomes[0].contains("|5|2026-03-02 21:00:00"),
         "{outcomes:?}"
     );
+    // The prediction said 8, and the correction stands.
+    let mae = measurements.iter().find(|m| m.contains("|mae|"));
+    assert!(mae.is_some_and(|m| m.contains("|mae|3|")), "{mae:?}");
 }
 
 fn snapshot_of_one(all: &crate::snapshot::Snapshot) -> (Vec<String>, Vec<String>) {

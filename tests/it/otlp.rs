@@ -192,7 +192,7 @@ async fn served(pool: PgPool) -> (Served, Proxy) {
 }
 
 /// A prediction by JSON, with the number given as it stands.
-fn prediction(id: &str, number: &str) -> String {
+pub fn prediction(id: &str, number: &str) -> String {
     let now = SystemClock.now().timestamp();
     format!(
         r#"{{"resourceLogs":[{{"resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":"fares"}}}}]}},

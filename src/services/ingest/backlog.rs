@@ -2,8 +2,10 @@
 //! would fill the disk: beyond a limit, senders are told to come back.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
+use crate::domain::ids::ProjectId;
 use crate::services::Error;
 use crate::storage::intake::Unsettled;
 
@@ -14,7 +16,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Backlog {
     rows: AtomicU64,
-    failed_batches: AtomicU64,
+    unsettled: RwLock<Unsettled>,
     most: u64,
 }
 
@@ -23,20 +25,27 @@ impl Backlog {
     pub(super) fn of(most: u64) -> Self {
         Self {
             rows: AtomicU64::new(0),
-            failed_batches: AtomicU64::new(0),
+            unsettled: RwLock::default(),
             most,
         }
     }
 
     /// Says how much waits now, and how much was set aside.
     pub(super) fn note(&self, unsettled: Unsettled) {
-        self.rows.store(unsettled.rows, Ordering::Relaxed);
-        (self.failed_batches).store(unsettled.failed_batches, Ordering::Relaxed);
+        self.rows.store(unsettled.rows(), Ordering::Relaxed);
+        *self
+            .unsettled
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = unsettled;
     }
 
     /// How many batches were set aside when it was last said.
     pub(super) fn failed_batches(&self) -> u64 {
-        self.failed_batches.load(Ordering::Relaxed)
+        let unsettled = self
+            .unsettled
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        unsettled.failed_batches
     }
 
     /// How many rows waited when it was last said.
@@ -44,12 +53,22 @@ impl Backlog {
         self.rows.load(Ordering::Relaxed)
     }
 
-    /// Whether more may land.
+    /// Whether more of this project may land. Where too many rows wait, only a project whose own are fewer than its share
+    /// has room: one that floods does not stop the others, and what waits stays below twice the limit.
     ///
     /// # Errors
     /// Unavailable while there are too many rows.
-    pub(super) fn has_room(&self) -> Result<(), Error> {
+    pub(super) fn has_room(&self, project_id: ProjectId) -> Result<(), Error> {
         if self.rows() < self.most {
+            return Ok(());
+        }
+        let unsettled = self
+            .unsettled
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let own = unsettled.by_project.get(&project_id).copied();
+        let sharing = unsettled.by_project.len() + usize::from(own.is_none());
+        if own.unwrap_or(0) < self.most / (sharing as u64) {
             return Ok(());
         }
         Err(Error::unavailable(
@@ -61,11 +80,18 @@ impl Backlog {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
-    fn waiting(rows: u64) -> Unsettled {
+    fn project(n: u128) -> ProjectId {
+        ProjectId(Uuid::from_u128(n))
+    }
+
+    fn waiting<const N: usize>(rows: [u64; N]) -> Unsettled {
+        let rows = (0..).zip(rows).filter(|(_, rows)| *rows > 0);
         Unsettled {
-            rows,
+            by_project: rows.map(|(n, rows)| (project(n), rows)).collect(),
             failed_batches: 0,
         }
     }
@@ -73,12 +99,26 @@ mod tests {
     #[test]
     fn senders_come_back_when_what_waits_has_been_settled() {
         let backlog = Backlog::of(1_000);
-        backlog.note(waiting(999));
-        assert!(backlog.has_room().is_ok());
-        backlog.note(waiting(1_000));
-        let refused = backlog.has_room();
+        backlog.note(waiting([999]));
+        assert!(backlog.has_room(project(0)).is_ok());
+        backlog.note(waiting([1_000]));
+        let refused = backlog.has_room(project(0));
         assert!(matches!(refused, Err(Error::Unavailable { .. })));
-        backlog.note(waiting(0));
-        assert!(backlog.has_room().is_ok());
+        backlog.note(waiting([0]));
+        assert!(backlog.has_room(project(0)).is_ok());
+    }
+
+    #[test]
+    fn a_project_that_floods_leaves_the_others_their_share() {
+        let backlog = Backlog::of(1_000);
+        let room = |n| backlog.has_room(project(n)).is_ok();
+        backlog.note(waiting([1_000, 0]));
+        assert_eq!([0, 1].map(room), [false, true]);
+        backlog.note(waiting([1_000, 499]));
+        assert_eq!([0, 1, 2].map(room), [false, true, true]);
+        backlog.note(waiting([1_000, 500]));
+        assert_eq!([0, 1, 2].map(room), [false, false, true]);
+        backlog.note(waiting([300, 499]));
+        assert_eq!([0, 1, 2].map(room), [true; 3]);
     }
 }

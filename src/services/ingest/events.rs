@@ -48,7 +48,7 @@ pub enum Taken {
 /// Not found when the models of all events are unknown, invalid when none is named: then nothing of the request was kept.
 /// An event among others that is wrong costs itself alone, and is counted. Unavailable when it is not durable.
 pub async fn events(services: &Services, upload: EventUpload) -> Result<Taken, Error> {
-    let _under_way = services.intake.enter()?;
+    let _under_way = services.intake.enter(upload.project_id)?;
     let now = services.clock.now();
     check_addressed("model", upload.model.as_deref())?;
     check_addressed("version", upload.version.as_deref())?;

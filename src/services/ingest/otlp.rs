@@ -57,7 +57,7 @@ pub struct Exported {
 /// # Errors
 /// Invalid for a body that cannot be read at all, unavailable when it is not durable or nobody knows.
 pub async fn otlp(services: &Services, export: Export) -> Result<Exported, Error> {
-    let _under_way = services.intake.enter()?;
+    let _under_way = services.intake.enter(export.project_id)?;
     let now = services.clock.now();
     let limits = services.intake.limits;
     let light = export.body.len() <= SMALL_BODY;

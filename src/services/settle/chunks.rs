@@ -1,13 +1,14 @@
 //! Rows into chunks: columns packed side by side, and a key for each prediction that says where it is.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::pack::sent_segments;
-use super::{Sorted, compute};
+use super::{CELL_BYTES, Sorted, compute};
 use crate::domain::batch::{Output, PredictionBatch};
 use crate::domain::columns::{Column, Kind, TextColumn, Value};
 use crate::domain::ids::VersionId;
@@ -20,6 +21,10 @@ use crate::storage::predictions::{self, Chunk, ChunkKey, ColumnKind, NewChunk, R
 
 /// How many predictions share a chunk at most.
 const CHUNK_ROWS: usize = 4_096;
+/// How many bytes of texts and vectors share one, about: whoever asks for one prediction reads its whole chunk.
+const CHUNK_BYTES: usize = 8 << 20;
+/// How many bytes are packed and on their way to the database at a time, unless a chunk has more.
+const PIECE_BYTES: usize = 16 << 20;
 /// The last chunk is filled up by new rows only if it has at most this many times as many, because every row of it
 /// is written again; and not by so many that they fill most of a chunk of their own.
 const REWRITE: usize = 4;
@@ -43,19 +48,57 @@ pub(super) async fn store(
     rows: &[usize],
 ) -> Result<(), Error> {
     let places = Arc::new(places(conn, sorted, rows).await?);
-    let packing = tokio::spawn({
+    let packed = |piece: Range<usize>| {
         let (sorted, places) = (sorted.clone(), places.clone());
-        compute(move || Ok(places.iter().map(|place| pack(&sorted, place)).collect()))
-    });
+        let packed = move || {
+            let places = places[piece].iter();
+            Ok(places.map(|place| pack(&sorted, place)).collect())
+        };
+        tokio::spawn(compute::<Vec<NewChunk>>(packed))
+    };
+    let mut pieces = pieces(sorted, &places).into_iter();
+    let mut packing = pieces.next().map(packed);
     keys::insert(conn, model.model_id, &keys_of(sorted, &places)).await?;
     crate::faults::crash_point("settle.keys_stored");
     for place in places.iter().filter(|place| place.present.is_some()) {
         predictions::remove_chunk(conn, place.version_id, place.day, place.key.chunk).await?;
         crate::faults::crash_point("settle.chunk_removed");
     }
-    let chunks: Vec<NewChunk> = packing.await.map_err(Error::internal)??;
-    predictions::insert_chunks(conn, model.project_id, model.model_id, &chunks).await?;
+    while let Some(packed_piece) = packing {
+        let chunks = packed_piece.await.map_err(Error::internal)??;
+        predictions::insert_chunks(conn, model.project_id, model.model_id, &chunks).await?;
+        drop(chunks);
+        packing = pieces.next().map(packed);
+    }
     Ok(())
+}
+
+/// Places that are packed together, one after the other.
+fn pieces(sorted: &Sorted, places: &[Place]) -> Vec<Range<usize>> {
+    let batch = sorted.pack.rows();
+    let each = sorted.pack.cells() * CELL_BYTES / batch.len().max(1) + bytes_beside(batch);
+    let mut pieces: Vec<Range<usize>> = Vec::new();
+    let mut bytes = 0;
+    for (place, at) in places.iter().zip(0..) {
+        let more = place.rows.len() * each;
+        match pieces.last_mut() {
+            Some(piece) if bytes + more <= PIECE_BYTES => {
+                piece.end = at + 1;
+                bytes += more;
+            }
+            _ => {
+                pieces.push(at..at + 1);
+                bytes = more;
+            }
+        }
+    }
+    pieces
+}
+
+/// What the texts and vectors of a row's features take in the mean, in bytes.
+fn bytes_beside(batch: &PredictionBatch) -> usize {
+    let columns = batch.features.iter().map(Column::bytes_beside);
+    columns.sum::<usize>() / batch.len().max(1)
 }
 
 async fn places(
@@ -74,11 +117,12 @@ async fn places(
             .or_default()
             .push(row);
     }
+    let most = CHUNK_ROWS.min((CHUNK_BYTES / bytes_beside(sorted.pack.rows()).max(1)).max(1));
     let mut places = Vec::new();
     for ((version_id, version_number, day), mut rows) in by_day {
         let last = predictions::last_chunk(conn, version_id, day).await?;
-        let (last, filled) = last.map_or((0, CHUNK_ROWS), |(chunk, rows)| {
-            (chunk, usize::try_from(rows).unwrap_or(CHUNK_ROWS))
+        let (last, filled) = last.map_or((0, most), |(chunk, rows)| {
+            (chunk, usize::try_from(rows).unwrap_or(most))
         });
         let place = |chunk, rows, present| Place {
             version_id,
@@ -91,7 +135,7 @@ async fn places(
             rows,
             present,
         };
-        let room = CHUNK_ROWS.saturating_sub(filled);
+        let room = most.saturating_sub(filled);
         let is_worth_it = rows.len() < OWN_CHUNK && filled <= rows.len().saturating_mul(REWRITE);
         if room > 0 && is_worth_it {
             let present = predictions::chunk(conn, version_id, day, last, Read::All).await?;
@@ -103,7 +147,7 @@ async fn places(
             ));
         }
         // Chunks of one size, instead of full ones and a remainder.
-        let size = rows.len().div_ceil(rows.len().div_ceil(CHUNK_ROWS).max(1));
+        let size = rows.len().div_ceil(rows.len().div_ceil(most).max(1));
         for (chunk, rows) in (last + 1..).zip(rows.chunks(size.max(1))) {
             places.push(place(chunk, rows.to_vec(), None));
         }

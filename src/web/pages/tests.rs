@@ -507,6 +507,21 @@ async fn every_page_is_there_and_no_name_escapes(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::storage::MIGRATOR")]
+async fn a_page_without_the_database_says_when_to_come_back(pool: PgPool) {
+    let browser = Browser::signed_in(pool.clone()).await;
+    pool.close().await;
+    let page = Request::get("/").header(header::COOKIE, &browser.cookie);
+    let page = page.body(Body::empty());
+    let response = browser.answer(page.expect("a request")).await;
+    let wait = response.headers().get(header::RETRY_AFTER);
+    let wait = wait.and_then(|wait| wait.to_str().ok()?.parse::<u64>().ok());
+    assert!(wait.is_some_and(|seconds| seconds > 0), "{response:?}");
+    let (status, html) = read(response).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(html.contains("Not available right now"));
+}
+
+#[sqlx::test(migrator = "crate::storage::MIGRATOR")]
 async fn what_is_not_there_is_not_found(pool: PgPool) {
     let browser = Browser::signed_in(pool).await;
     for path in [
