@@ -28,6 +28,7 @@ use crate::domain::schema::{self, FeatureExpectation};
 use crate::domain::skew::Stillnesses;
 use crate::formats::{self, Format, ReferenceRows};
 use crate::stats::grid::Grid;
+use crate::stats::profile::FeatureProfile;
 use crate::stats::repeats::Repeats;
 use crate::storage::audit::{self, AuditEvent};
 use crate::storage::baselines::{
@@ -78,10 +79,10 @@ pub async fn fit_file(
         .await?
         .into_iter()
         .find(|b| b.name == file.name);
+    // One that an earlier release fitted, or that is damaged, is fitted again.
     if let Some(same) =
         present.filter(|b| b.file_sha256.as_ref() == Some(&sha256) && b.state == "fitted")
-        // One that an earlier release fitted, or that is damaged, is fitted again.
-        && (same.source == STATISTICS || is_whole(&mut conn, &model, same.baseline_id).await?)
+        && is_whole(&mut conn, &model, &same).await?
     {
         return Ok(same);
     }
@@ -202,8 +203,8 @@ pub async fn declare_window(
     let replaces = present.as_ref().map(|present| present.baseline_id);
     if let Some(present) = present.filter(same) {
         let fitted = present.state == "fitted";
-        // Its window is what was declared, but it was fitted with other holidays.
-        if fitted && !is_whole(conn, model, present.baseline_id).await? {
+        // Its window is what was declared, but it was fitted with other holidays, or is damaged.
+        if fitted && !is_whole(conn, model, &present).await? {
             baselines::mark_waiting(conn, present.baseline_id).await?;
         }
         return Ok(present);
@@ -450,14 +451,28 @@ async fn fit(
     Ok(())
 }
 
-/// Whether what is known of a baseline's days can be read and was fitted without the holidays of today.
+/// Whether all that is kept of a baseline can be read, and what is known of its days was fitted with the holidays of today.
 async fn is_whole(
     conn: &mut PgConnection,
     model: &Model,
-    baseline_id: BaselineId,
+    baseline: &Baseline,
 ) -> Result<bool, Error> {
-    Ok(shift_reference::is_whole(conn, model, baseline_id).await?
-        && joint_reference::is_whole(conn, baseline_id).await?)
+    let id = baseline.baseline_id;
+    let profiles = baselines::profiles(conn, id, None).await?;
+    let reads = |stored: &BaselineProfile| FeatureProfile::decode(&stored.profile).is_ok();
+    if !profiles.iter().all(reads) {
+        return Ok(false);
+    }
+    if baseline.source == STATISTICS {
+        return Ok(true);
+    }
+    let sample = samples::of_baseline(conn, id).await?;
+    Ok(
+        sample.is_none_or(|sample| RowSample::decode(&sample).is_ok())
+            && labelled::load(conn, id).await?.is_ok()
+            && shift_reference::is_whole(conn, model, id).await?
+            && joint_reference::is_whole(conn, id).await?,
+    )
 }
 
 /// Keeps what is about whole rows: their days, a sample, how many repeat each other.

@@ -767,8 +767,8 @@ fn window_repeats(model: &Model, sorted: &Sorted, rows: &[usize]) -> WindowRepea
     repeats
 }
 
-/// Adds to base windows, with the summaries of their rows by what they hold. A damaged one begins anew: it says how many rows it
-/// knows.
+/// Adds to base windows, with the summaries of their rows by what they hold. A damaged one stays as it is, so that nothing is said
+/// of a part of the rows as if it were all.
 async fn add_to_windows(
     conn: &mut PgConnection,
     model: &Model,
@@ -792,6 +792,7 @@ async fn add_to_windows(
                 }
                 Err(error) => {
                     tracing::error!(%version_id, %start, %error, "a window's summary of repeated rows is damaged");
+                    repeats.remove(&(version_id, start));
                 }
             }
         }

@@ -392,6 +392,11 @@ async fn a_damaged_profile_of_a_baseline_is_an_error(pool: PgPool) {
     assert!(value.is_some_and(|(_, status, _)| status == Status::Error));
     let sound = app.value("fares", "psi", "carrier", "2026-03-02").await;
     assert!(sound.is_some_and(|(value, _, _)| value.is_some()));
+    // The same file mends it.
+    app.fit("fares", "training", &fares::training()).await;
+    app.tick("2026-03-03T02:00:00Z").await;
+    let mended = app.value("fares", "psi", "distance", "2026-03-02").await;
+    assert!(mended.is_some_and(|(value, _, _)| value.is_some()));
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]

@@ -65,11 +65,13 @@ async fn started(pool: PgPool, days: i64) -> TestApp {
     let app = TestApp::start(pool, "2026-03-01").await;
     app.apply(CONFIGURATION).await;
     app.version("fares", "v1").await;
-    let training: Vec<Value> = (1..=days)
-        .flat_map(|day| rows(at("2026-03-01") - TimeDelta::days(day), 0..ROWS, 0.0))
-        .collect();
-    app.fit("fares", "training", &training).await;
+    app.fit("fares", "training", &training(days)).await;
     app
+}
+
+fn training(days: i64) -> Vec<Value> {
+    let day = |day| rows(at("2026-03-01") - TimeDelta::days(day), 0..ROWS, 0.0);
+    (1..=days).flat_map(day).collect()
 }
 
 async fn live(app: &TestApp, days: i64, count: i64, together: f64) {
@@ -226,6 +228,35 @@ async fn late_rows_are_counted_again_and_few_rows_and_few_days_say_nothing(pool:
     assert_eq!((whole.current_rows, whole.status), (240, Status::Drift));
     let kept = "SELECT COUNT(*) FROM joint_days";
     assert_eq!(app.number(kept).await, 1);
+}
+
+#[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
+async fn damaged_days_are_left_out_and_a_damaged_reference_is_an_error_until_it_is_fitted_again(
+    pool: PgPool,
+) {
+    const MEASURE: &str = "copula_correlation_change";
+    let app = started(pool, 28).await;
+    live(&app, 2, ROWS, 0.0).await;
+    let damage = async |statement: &'static str| {
+        let damaged = sqlx::query(statement).execute(&app.services.pool).await;
+        assert!(damaged.expect("damaged").rows_affected() > 0, "{statement}");
+    };
+    damage("UPDATE joint_days SET sums = set_byte(sums, 9, 255 - get_byte(sums, 9))").await;
+    live(&app, 1, ROWS, 0.0).await;
+    let third = said(&app, MEASURE, "2026-03-03").await;
+    assert_eq!(third.status, Status::Ok, "{third:?}");
+
+    damage("UPDATE joint_references SET reference = set_byte(reference, 9, 255 - get_byte(reference, 9))").await;
+    live(&app, 1, ROWS, 0.0).await;
+    let fourth = said(&app, MEASURE, "2026-03-04").await;
+    assert_eq!((fourth.status, fourth.value), (Status::Error, None));
+    let cause = "what the baseline says of its columns together is damaged; fit the baseline again";
+    assert_eq!(fourth.recipe["cause"], cause);
+
+    app.fit("fares", "training", &training(28)).await;
+    app.work().await;
+    let fourth = said(&app, MEASURE, "2026-03-04").await;
+    assert_eq!(fourth.status, Status::Ok, "{fourth:?}");
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]

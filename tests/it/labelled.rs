@@ -651,11 +651,11 @@ async fn what_is_damaged_is_made_again_from_the_labels(pool: PgPool) {
     );
 
     // Another choice is another detector: it begins anew, with the windows there are.
-    app.apply(&CONFIGURATION.replace(
+    let other = CONFIGURATION.replace(
         "right_within: 10}\n      - {name: promise",
         "right_within: 10, tolerance: 0.01}\n      - {name: promise",
-    ))
-    .await;
+    );
+    app.apply(&other).await;
     app.work().await;
     let anew = taken(&app, RATE).await;
     assert_eq!(anew.len(), 4);
@@ -663,6 +663,22 @@ async fn what_is_damaged_is_made_again_from_the_labels(pool: PgPool) {
         assert_eq!((old.0, old.1, old.2), (new.0, new.1, new.2));
         assert_ne!(old.3, new.3, "the evidence against another bound");
     }
+
+    // Nothing is estimated from damaged labelled rows, and the file they came from mends them.
+    for damaged in ["labelled_samples SET sample", "estimators SET estimator"] {
+        let statement = sqlx::AssertSqlSafe(format!("UPDATE {damaged} = '\\x00'"));
+        let damaged = sqlx::query(statement).execute(&app.services.pool).await;
+        assert!(damaged.expect("damage").rows_affected() > 0);
+    }
+    live(&app, 1, USUAL).await;
+    let unsaid = said(&app, "estimated_mae", "2026-02-03").await;
+    assert_eq!(unsaid.value, None, "{unsaid:?}");
+    let cause = "the baseline's labelled rows are damaged; fit the baseline again";
+    assert_eq!(unsaid.recipe["cause"], cause);
+    app.apply(&other).await;
+    app.work().await;
+    let mended = said(&app, "estimated_mae", "2026-02-03").await;
+    assert!(mended.value.is_some(), "{mended:?}");
 }
 
 const LOANS: &str = "models:

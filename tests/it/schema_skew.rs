@@ -404,6 +404,17 @@ async fn rows_that_repeat_earlier_ones_under_other_ids_are_found(pool: PgPool) {
     app.tick("2026-03-04").await;
     let found = app.value("fares", "duplicate_rows", "", "2026-03-03").await;
     assert_eq!(found, Some((Some(0.0), Status::Ok, 40)));
+
+    // Of a damaged summary nothing is said, however many rows come in later.
+    sqlx::query("UPDATE window_states SET repeats = set_byte(repeats, 9, 255 - get_byte(repeats, 9)) WHERE repeats IS NOT NULL")
+        .execute(&app.services.pool)
+        .await
+        .expect("is damaged");
+    let more = fares::prediction(at("2026-03-03"), 99);
+    app.predict("fares", &[more]).await;
+    app.tick("2026-03-05").await;
+    let found = app.value("fares", "duplicate_rows", "", "2026-03-03").await;
+    assert!(matches!(found, Some((None, Status::Error, _))), "{found:?}");
 }
 
 #[sqlx::test(migrator = "bellwether::storage::MIGRATOR")]
