@@ -66,15 +66,6 @@ impl CopyRows {
         self.bytes.extend_from_slice(json.as_bytes());
     }
 
-    pub(super) fn bytea(&mut self, bytes: &[u8]) {
-        self.field(bytes);
-    }
-
-    /// How many bytes there are to copy.
-    pub(super) fn size(&self) -> usize {
-        self.bytes.len()
-    }
-
     pub(super) fn uuid(&mut self, value: Uuid) {
         self.field(value.as_bytes());
     }
@@ -119,7 +110,9 @@ impl CopyRows {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Copies the rows; `statement` is a `COPY … FROM STDIN (FORMAT binary)`.
+    /// Copies the rows; `statement` is a `COPY … FROM STDIN (FORMAT binary)`. For many bytes only: the message that ends it is sent
+    /// by itself, and `sqlx` 0.9 leaves Nagle's algorithm on (its issue 4335), so over TCP it waits for the data before it to be acknowledged,
+    /// which takes the server up to 40 ms if they are few, and now and then if they are many.
     pub(super) async fn copy(
         mut self,
         conn: &mut PgConnection,

@@ -17,7 +17,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 
-use super::copy::CopyRows;
 use super::predictions::ChunkKey;
 use crate::domain::ids::ModelId;
 pub use filter::Filter;
@@ -31,8 +30,8 @@ const FILTER_BYTES: usize = 256 << 20;
 const PAGES: i64 = 512;
 /// How much of a run's number is chance.
 const CHANCE_BITS: u32 = 24;
-/// Bytes of pages that one `COPY` carries.
-const COPY_BYTES: usize = 4 << 20;
+/// Bytes of pages that one statement carries.
+const PIECE_BYTES: usize = 4 << 20;
 
 /// The hash under which keys have an id: `prediction_id_hash()` of migration 0002.
 #[derive(Debug, Clone)]
@@ -282,25 +281,43 @@ impl NewRun {
 
     /// Adds keys with higher hashes than those before.
     async fn add(&mut self, conn: &mut PgConnection, keys: &[PredictionKey]) -> sqlx::Result<()> {
-        let statement = "COPY prediction_key_pages (model_id, run, first_hash, keys) FROM STDIN (FORMAT binary)";
-        let mut rows = CopyRows::new();
+        let (mut firsts, mut pages, mut bytes) = (Vec::new(), Vec::new(), 0);
         for keys in page::split(keys) {
             for key in keys {
                 self.filter.insert(key.id_hash);
                 self.first_day = self.first_day.min(key.chunk.day);
             }
-            rows.row(4);
-            rows.uuid(self.model_id.0);
-            rows.bigint(self.run);
-            rows.bigint(keys[0].id_hash);
-            rows.bytea(&page::encode(keys));
-            if rows.size() > COPY_BYTES {
-                std::mem::replace(&mut rows, CopyRows::new())
-                    .copy(&mut *conn, statement)
-                    .await?;
+            let page = page::encode(keys);
+            bytes += page.len();
+            firsts.push(keys[0].id_hash);
+            pages.push(page);
+            if bytes > PIECE_BYTES {
+                self.insert(&mut *conn, &firsts, &pages).await?;
+                (firsts, pages, bytes) = (Vec::new(), Vec::new(), 0);
             }
         }
-        rows.copy(conn, statement).await
+        self.insert(conn, &firsts, &pages).await
+    }
+
+    /// Stores pages, each with the first hash of its keys. Not by `COPY`, which waits where it ends: see
+    /// [`CopyRows::copy`](super::copy::CopyRows::copy).
+    async fn insert(
+        &self,
+        conn: &mut PgConnection,
+        firsts: &[i64],
+        pages: &[Vec<u8>],
+    ) -> sqlx::Result<()> {
+        sqlx::query!(
+            "INSERT INTO prediction_key_pages (model_id, run, first_hash, keys)
+             SELECT $1, $2, p.first_hash, p.keys FROM unnest($3::bigint[], $4::bytea[]) AS p (first_hash, keys)",
+            self.model_id.0,
+            self.run,
+            firsts,
+            pages
+        )
+        .execute(conn)
+        .await?;
+        Ok(())
     }
 
     async fn finish(self, conn: &mut PgConnection) -> sqlx::Result<()> {

@@ -137,14 +137,9 @@ pub async fn insert_chunks(
     model_id: ModelId,
     chunks: &[NewChunk],
 ) -> sqlx::Result<()> {
-    let mut heads = CopyRows::new();
+    insert_heads(conn, project_id, model_id, chunks).await?;
     let mut columns = CopyRows::new();
     for chunk in chunks {
-        heads.row(8);
-        push_place(&mut heads, project_id, model_id, chunk);
-        heads.integer(i32::try_from(chunk.rows).unwrap_or(i32::MAX));
-        heads.timestamp(chunk.first_at);
-        heads.timestamp(chunk.last_at);
         for (kind, name, packed) in &chunk.columns {
             columns.row(19);
             push_place(&mut columns, project_id, model_id, chunk);
@@ -153,15 +148,46 @@ pub async fn insert_chunks(
             push_packed(&mut columns, packed);
         }
     }
-    let statement = "COPY prediction_chunks (project_id, model_id, model_version_id, day, chunk, rows, first_at,
-                                             last_at)
-                     FROM STDIN (FORMAT binary)";
-    heads.copy(conn, statement).await?;
     let statement = "COPY chunk_columns (project_id, model_id, model_version_id, day, chunk, kind, name, value_type,
                                          base, scale, small_units, medium_units, large_units, numbers, uuids,
                                          texts, categories, reals, absent)
                      FROM STDIN (FORMAT binary)";
     columns.copy(conn, statement).await
+}
+
+/// Stores what chunks are but for their columns. Not by `COPY`, which waits where it ends: see [`CopyRows::copy`].
+async fn insert_heads(
+    conn: &mut PgConnection,
+    project_id: ProjectId,
+    model_id: ModelId,
+    chunks: &[NewChunk],
+) -> sqlx::Result<()> {
+    let versions: Vec<Uuid> = chunks.iter().map(|chunk| chunk.version_id.0).collect();
+    let days: Vec<DateTime<Utc>> = chunks.iter().map(|chunk| chunk.day).collect();
+    let numbers: Vec<i32> = chunks.iter().map(|chunk| chunk.chunk).collect();
+    let rows = chunks.iter().map(|chunk| i32::try_from(chunk.rows));
+    let rows: Vec<i32> = rows.map(|rows| rows.unwrap_or(i32::MAX)).collect();
+    let firsts: Vec<DateTime<Utc>> = chunks.iter().map(|chunk| chunk.first_at).collect();
+    let lasts: Vec<DateTime<Utc>> = chunks.iter().map(|chunk| chunk.last_at).collect();
+    sqlx::query!(
+        r#"
+        INSERT INTO prediction_chunks (project_id, model_id, model_version_id, day, chunk, rows, first_at, last_at)
+        SELECT $1, $2, c.version, c.day, c.chunk, c.rows, c.first_at, c.last_at
+        FROM unnest($3::uuid[], $4::timestamptz[], $5::integer[], $6::integer[], $7::timestamptz[], $8::timestamptz[])
+             AS c (version, day, chunk, rows, first_at, last_at)
+        "#,
+        project_id.0,
+        model_id.0,
+        &versions,
+        &days,
+        &numbers,
+        &rows,
+        &firsts,
+        &lasts
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 fn push_place(rows: &mut CopyRows, project_id: ProjectId, model_id: ModelId, chunk: &NewChunk) {
